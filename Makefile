@@ -1,0 +1,42 @@
+# Everything a person does with a clone. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test test-fast lint format lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+# The lock file pins every version with its hashes; the package itself is installed from this folder.
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.13 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/installed ## a real Kafka and PostgreSQL, a few seconds of market, metrics and charts
+	$(BIN)/cryptometrics demo
+
+test: .venv/installed ## all tests, on a real Kafka and PostgreSQL of their own
+	$(BIN)/python -m pytest
+
+test-fast: .venv/installed ## the tests that take under a minute
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: .venv/installed ## format check, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/installed ## renew requirements.lock within the bounds of pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --generate-hashes --allow-unsafe --strip-extras \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+
+clean: ## remove what was made here
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist charts

@@ -1,0 +1,56 @@
+"""Progress on stderr: one live line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+import click
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+PLAIN_EVERY = 5.0
+"""Seconds between plain lines."""
+LIVE_EVERY = 0.1
+"""Seconds between redraws of the live line."""
+
+
+class Progress:
+    """Shows how far long work is; use it as a context manager and call `show` as often as you like."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+        self._next = time.monotonic() + (0 if sys.stderr.isatty() else PLAIN_EVERY)
+        self._text = ""
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415
+            from rich.live import Live  # noqa: PLC0415
+
+            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def due(self) -> bool:
+        """Whether the next `show` would be seen: lets a hot loop skip making the text."""
+        return time.monotonic() >= self._next
+
+    def show(self, text: str) -> None:
+        """Show `text` unless the last one is too recent."""
+        if not self.due():
+            return
+        if self._live is not None:
+            from rich.text import Text  # noqa: PLC0415
+
+            self._next = time.monotonic() + LIVE_EVERY
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self._next = time.monotonic() + PLAIN_EVERY
+            click.echo(text, err=True)

@@ -1,0 +1,165 @@
+"""The one configuration: environment, then `.env` in the working folder, then defaults.
+
+Every connection setting comes from here and none from a command's options, so that no password stands
+in a process list. Secrets are `SecretStr`: they do not print.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cryptometrics.errors import UserError
+
+DEFAULT_GROUP = "cryptometrics"
+"""The consumer group of whoever names none."""
+
+Port = PositiveInt
+
+
+class Settings(BaseSettings):
+    """Where Kafka and PostgreSQL are, and how to reach them.
+
+    For each service that is not configured the one that `cryptometrics up` runs is used.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    database_url: SecretStr | None = None
+    db_host: str | None = None
+    db_port: int = Field(5432, ge=1, le=65535)
+    db_name: str | None = None
+    db_user: str | None = None
+    db_password: SecretStr | None = None
+    db_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    db_sslrootcert: Path | None = None
+
+    kafka_bootstrap_servers: str | None = None
+    kafka_topic: str = Field("crypto_prices", pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_ca_location: Path | None = None
+    kafka_ssl_certificate_location: Path | None = None
+    kafka_ssl_key_location: Path | None = None
+    kafka_ssl_key_password: SecretStr | None = None
+
+    home: Path = Field(
+        default_factory=lambda: _default_home(), validation_alias=AliasChoices("CRYPTOMETRICS_HOME")
+    )
+    """Where the local services keep their state."""
+    wait: PositiveFloat = Field(30.0, validation_alias=AliasChoices("CRYPTOMETRICS_WAIT"))
+    """Seconds to wait for a service at the start of a command."""
+
+    def kafka(self) -> dict[str, str | int | float | bool]:
+        """Return librdkafka's connection settings; raise UserError where no broker is known."""
+        servers = self.kafka_bootstrap_servers
+        if servers is None:
+            servers = self._local("kafka", "bootstrap_servers", "KAFKA_BOOTSTRAP_SERVERS")
+        conf: dict[str, str | int | float | bool] = {"bootstrap.servers": servers}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is None or not name.startswith(("kafka_security_", "kafka_sasl_", "kafka_ssl_")):
+                continue
+            secret = isinstance(value, SecretStr)
+            conf[name.removeprefix("kafka_").replace("_", ".")] = (
+                value.get_secret_value() if secret else str(value)
+            )
+        return conf | _kafka_conf_variables()
+
+    def postgres(self) -> str:
+        """Return the connection string of PostgreSQL, password included; raise UserError where none is known."""
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415  (slow to import)
+
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        if not any((self.db_host, self.db_name, self.db_user)):
+            return self._local("postgres", "uri", "DATABASE_URL or DB_HOST, DB_NAME, DB_USER and DB_PASSWORD")
+        parts: dict[str, Any] = {
+            "host": self.db_host or "localhost",
+            "port": self.db_port,
+            "dbname": self.db_name,
+            "user": self.db_user,
+            "password": self.db_password.get_secret_value() if self.db_password else None,
+            "sslmode": self.db_sslmode,
+            "sslrootcert": self.db_sslrootcert,
+        }
+        return make_conninfo("", **{name: value for name, value in parts.items() if value is not None})
+
+    @property
+    def uses_local_kafka(self) -> bool:
+        """Whether Kafka is the one that `cryptometrics up` runs."""
+        return self.kafka_bootstrap_servers is None
+
+    @property
+    def uses_local_postgres(self) -> bool:
+        """Whether PostgreSQL is the one that `cryptometrics up` runs."""
+        return self.database_url is None and not any((self.db_host, self.db_name, self.db_user))
+
+    @property
+    def endpoints_file(self) -> Path:
+        """Where `cryptometrics up` writes how its services are reached, and `down` removes it."""
+        return self.home / "endpoints.json"
+
+    def _local(self, service: str, key: str, variables: str) -> str:
+        try:
+            return str(json.loads(self.endpoints_file.read_text())[service][key])
+        except (OSError, ValueError, KeyError, TypeError):
+            name = {"kafka": "Kafka", "postgres": "PostgreSQL"}[service]
+            raise UserError(
+                f"no {name} is configured and the local one is not running: "
+                f"start it with `cryptometrics up`, or set {variables}"
+            ) from None
+
+
+def _default_home() -> Path:
+    # PostgreSQL never runs as root: its own user must reach the data, and /root is closed to it.
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
+        return Path("/var/lib/cryptometrics")
+    return platformdirs.user_data_path("cryptometrics", appauthor=False)
+
+
+def _kafka_conf_variables() -> dict[str, str]:
+    """Return KAFKA_CONF_SOCKET_TIMEOUT_MS=… as {"socket.timeout.ms": …}, `.env` included."""
+    found = {**_dotenv(), **os.environ}
+    prefix = "KAFKA_CONF_"
+    return {
+        name.removeprefix(prefix).lower().replace("_", "."): value
+        for name, value in found.items()
+        if name.startswith(prefix) and value
+    }
+
+
+def _dotenv() -> dict[str, str]:
+    from dotenv import dotenv_values  # noqa: PLC0415  (comes with pydantic-settings)
+
+    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
+
+
+@functools.cache
+def load() -> Settings:
+    """Read the configuration once; raise UserError naming the variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = str(problem["loc"][0]).upper()
+        raise UserError(f"{name} is not valid: {_first_lower(problem['msg'])}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UserError(f"cannot read {Path('.env').resolve()}: {reason}") from None
+
+
+def _first_lower(text: str) -> str:
+    return re.sub(r"^[A-Z](?=[a-z])", lambda found: found[0].lower(), text)

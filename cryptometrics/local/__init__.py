@@ -1,0 +1,1 @@
+"""A real Kafka and a real PostgreSQL on this machine, without Docker (extra `local`)."""

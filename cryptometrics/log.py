@@ -1,0 +1,47 @@
+"""structlog, set up once: events on stderr, for people on a terminal and as JSON elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import structlog
+
+Format = Literal["auto", "human", "json"]
+
+
+class _Stderr:
+    """Whatever `sys.stderr` is at the time of writing: a live display replaces it while it is shown."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+def setup(form: Format = "auto", *, verbose: bool = False) -> None:
+    """Send log events to stderr; `auto` means human on a terminal, one JSON object a line elsewhere."""
+    human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    stderr: TextIO = _Stderr()  # type: ignore[assignment]
+    last: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if human
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(**context: object) -> structlog.typing.FilteringBoundLogger:
+    """Return the project's logger; `context` is part of each event."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(**context)
+    return logger

@@ -1,0 +1,101 @@
+"""Connections to PostgreSQL, and what its refusals mean to a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import conninfo, errors
+
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
+from cryptometrics.retry import retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.config import Settings
+
+CONNECT_TIMEOUT_S = 5
+"""Seconds for one attempt to connect."""
+
+
+def connect(
+    settings: Settings,
+    *,
+    autocommit: bool = True,
+    timeout: float | None = None,
+    notice: Callable[[BaseException, float], None] | None = None,
+) -> psycopg.Connection:
+    """Return a connection whose times are UTC, waiting for the server `settings.wait` seconds (or `timeout`).
+
+    Raises ServiceUnavailableError when it does not answer in time, UserError when it refuses for good:
+    wrong password, unknown database, no such host setting.
+    """
+    uri = settings.postgres()
+    limit = settings.wait if timeout is None else timeout
+
+    def attempt() -> psycopg.Connection:
+        try:
+            return connect_once(uri, autocommit=autocommit)
+        except psycopg.OperationalError as error:
+            if _is_final(error):
+                raise UserError(f"PostgreSQL at {place(uri)} refuses: {one_line(error)}") from None
+            raise
+        except psycopg.ProgrammingError as error:
+            raise UserError(f"the PostgreSQL connection settings are not valid: {one_line(error)}") from None
+
+    try:
+        return retrying(psycopg.OperationalError, timeout=limit, notice=notice)(attempt)
+    except psycopg.OperationalError as error:
+        hint = "start it with `cryptometrics up`" if settings.uses_local_postgres else "check DB_HOST and DB_PORT, or DATABASE_URL"
+        raise ServiceUnavailableError(
+            f"PostgreSQL at {place(uri)} did not answer for {limit:g} s ({one_line(error)}): {hint}"
+        ) from None
+
+
+def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
+    """Return a connection or raise psycopg's error at once."""
+    options: dict[str, Any] = conninfo.conninfo_to_dict(uri)
+    options.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+    options.setdefault("application_name", "cryptometrics")
+    # A peer that is gone without a word is noticed within half a minute.
+    options |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+    options["options"] = f"{options.get('options', '')} -c timezone=UTC".strip()
+    return psycopg.connect(**options, autocommit=autocommit)
+
+
+def place(uri: str) -> str:
+    """Return host, port and database of a connection string, and nothing secret."""
+    parts = conninfo.conninfo_to_dict(uri)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', parts.get('user', ''))}"
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of what the driver says."""
+    text = str(error).strip().splitlines()
+    return text[-1].removeprefix("connection failed: ").strip() if text else type(error).__name__
+
+
+def explained(error: psycopg.Error) -> CryptometricsError | None:
+    """Return what a failed statement means to a user, or None where it is a bug of ours."""
+    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
+        return UserError(f"the schema is not made or behind ({error.diag.message_primary}): run `cryptometrics init-db`")
+    if isinstance(error, errors.InsufficientPrivilege):
+        return UserError(f"PostgreSQL does not allow it: {error.diag.message_primary}")
+    if isinstance(error, errors.DiskFull | errors.ReadOnlySqlTransaction):
+        return ServiceUnavailableError(f"PostgreSQL cannot write now: {error.diag.message_primary}")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return ServiceUnavailableError(f"the connection to PostgreSQL broke: {one_line(error)}")
+    return None
+
+
+def _is_final(error: psycopg.OperationalError) -> bool:
+    """Whether the server is there and refuses, so that waiting cannot help."""
+    if error.sqlstate:
+        return error.sqlstate[:2] in {"28", "3D"}
+    # A failure to connect carries no SQLSTATE; libpq passes the server's words on.
+    text = str(error)
+    return any(
+        words in text
+        for words in ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied", "could not translate host name")
+    )

@@ -1,0 +1,187 @@
+"""The wire format: what a tick is, how it is decoded, and every reason for which one is rejected.
+
+A tick is one message of the topic: JSON in the shape of Coinbase Exchange's `ticker` message, its key
+the pair. Prices stay exact: `Decimal` from the wire's text, never a float.
+"""
+
+from __future__ import annotations
+
+import decimal
+import enum
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+MAX_VALUE_BYTES = 64 * 1024
+"""A longer message is rejected unread; a ticker takes some 400 bytes."""
+INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
+"""Digits a price may have before and after the point."""
+EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
+"""No crypto market is older."""
+FURTHEST_AHEAD = timedelta(days=1)
+"""How far the exchange's clock may be ahead of ours."""
+
+EXACT = decimal.Context(prec=2 * (INTEGER_DIGITS + FRACTION_DIGITS), traps=[decimal.Inexact, decimal.InvalidOperation])
+"""The context of all price arithmetic: wide enough for any sum here, and rounding is an error."""
+
+PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
+is_pair = re.compile(PAIR_PATTERN).fullmatch
+_is_price = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
+_is_time = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,12})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+).fullmatch
+
+Kind = Literal["ticker", "quote"]
+"""`ticker`: the quote beside a trade; `quote`: rebuilt from the order book."""
+_KINDS: dict[str, Kind] = {"ticker": "ticker", "quote": "quote"}
+
+
+class Reason(enum.StrEnum):
+    """Why a tick is rejected; the value is what stands in `rejected_ticks.reason`."""
+
+    NO_VALUE = "no_value"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    NOT_OBJECT = "not_object"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_TYPE = "unknown_type"
+    BAD_PAIR = "bad_pair"
+    KEY_MISMATCH = "key_mismatch"
+    BAD_PRICE = "bad_price"
+    CROSSED_QUOTE = "crossed_quote"
+    BAD_TIME = "bad_time"
+    IMPLAUSIBLE_TIME = "implausible_time"
+    REFUSED = "refused_by_postgres"
+
+
+class RejectedError(Exception):
+    """A message is no valid tick; carries the reason and a detail that a person can read."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Tick(msgspec.Struct, gc=False):
+    """One valid quote. Prices are in the quote currency; `time` is the exchange's, in UTC."""
+
+    pair: str
+    kind: Kind
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+    trade_id: int | None
+    bid_text: str
+    """The bid as the wire has it: to write it again costs nothing."""
+    ask_text: str
+
+
+class _Wire(msgspec.Struct, gc=False):
+    """The fields that are read; all others are let through unread."""
+
+    type: str
+    product_id: str
+    best_bid: str
+    best_ask: str
+    time: str
+    trade_id: int | None = None
+
+
+_read_wire = msgspec.json.Decoder(_Wire).decode
+
+
+def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
+    """Return the tick in a message, or raise RejectedError with the first reason against it.
+
+    now: the time of reading, with its zone; a tick may be a day ahead of it at most.
+    """
+    if value is None:
+        raise RejectedError(Reason.NO_VALUE, "the message has no value")
+    if len(value) > MAX_VALUE_BYTES:
+        raise RejectedError(Reason.TOO_LARGE, f"{len(value)} bytes, more than {MAX_VALUE_BYTES}")
+    try:
+        wire = _read_wire(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _why_unreadable(value, error) from None
+    kind = _KINDS.get(wire.type)
+    if kind is None:
+        raise RejectedError(Reason.UNKNOWN_TYPE, f"type is {_shown(wire.type)}, not ticker or quote")
+    pair = wire.product_id
+    if not is_pair(pair):
+        raise RejectedError(Reason.BAD_PAIR, f"product_id {_shown(pair)} is not of the form BASE-QUOTE")
+    if key != pair.encode():
+        raise RejectedError(Reason.KEY_MISMATCH, f"the record's key {_shown(key)} is not the pair {pair}")
+    bid, ask = _price("best_bid", wire.best_bid), _price("best_ask", wire.best_ask)
+    if bid > ask:
+        raise RejectedError(Reason.CROSSED_QUOTE, f"bid {wire.best_bid} is above ask {wire.best_ask}")
+    time = _time(wire.time, now)
+    trade_id = wire.trade_id
+    if trade_id is not None and not 0 <= trade_id < 2**63:
+        raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 1")
+    return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask)
+
+
+def _price(field: str, text: str) -> Decimal:
+    # Decimal takes more than a price may be: " 1\n", "1_000", "NaN", full-width digits.
+    if _is_price(text) and (price := Decimal(text)):
+        return price
+    raise RejectedError(
+        Reason.BAD_PRICE,
+        f"{field} {_shown(text)} is not a positive decimal of at most {INTEGER_DIGITS} digits before "
+        f"and {FRACTION_DIGITS} after the point",
+    )
+
+
+def _time(text: str, now: datetime) -> datetime:
+    """Return the time in UTC, cut to microseconds (rounding could reach tomorrow)."""
+    if not _is_time(text):
+        raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} is not RFC 3339 with a zone")
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not UTC:
+            time = time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} does not exist") from None
+    if not EARLIEST <= time <= now + FURTHEST_AHEAD:
+        side = "before 2009" if time < EARLIEST else "more than a day ahead"
+        raise RejectedError(Reason.IMPLAUSIBLE_TIME, f"time {text} is {side}")
+    return time
+
+
+def _why_unreadable(value: bytes, error: Exception) -> RejectedError:
+    """Tell apart what the fast decoder lumps together; only bad messages come here."""
+    if isinstance(error, msgspec.ValidationError):
+        text = str(error)
+        if "missing required field" in text:
+            return RejectedError(Reason.MISSING_FIELD, "lacks the field " + text.rpartition("field ")[2].strip("`"))
+        parsed = _parsed(value)
+        if not isinstance(parsed, RejectedError):
+            if isinstance(parsed, dict):
+                return RejectedError(Reason.WRONG_TYPE, text)
+            return RejectedError(Reason.NOT_OBJECT, f"the value is a JSON {type(parsed).__name__}, not an object")
+        return parsed
+    if isinstance(error, RecursionError):
+        return RejectedError(Reason.NOT_JSON, "nested too deep")
+    return RejectedError(Reason.NOT_JSON, _shown(str(error), quote=False))
+
+
+def _parsed(value: bytes) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return RejectedError(Reason.NOT_JSON, _shown(str(error), quote=False))
+
+
+def _shown(what: str | bytes | None, *, quote: bool = True) -> str:
+    """Return what an unknown sender sent, short and without control characters."""
+    if what is None:
+        return "(none)"
+    text = what.decode("utf-8", "backslashreplace") if isinstance(what, bytes) else what
+    text = text if len(text) <= 80 else text[:77] + "…"
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return f'"{safe}"' if quote else safe
