@@ -24,7 +24,9 @@ EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
 FURTHEST_AHEAD = timedelta(days=1)
 """How far the exchange's clock may be ahead of ours."""
 
-EXACT = decimal.Context(prec=2 * (INTEGER_DIGITS + FRACTION_DIGITS), traps=[decimal.Inexact, decimal.InvalidOperation])
+EXACT = decimal.Context(
+    prec=2 * (INTEGER_DIGITS + FRACTION_DIGITS), traps=[decimal.Inexact, decimal.InvalidOperation]
+)
 """The context of all price arithmetic: wide enough for any sum here, and rounding is an error."""
 
 PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
@@ -158,12 +160,16 @@ def _why_unreadable(value: bytes, error: Exception) -> RejectedError:
     if isinstance(error, msgspec.ValidationError):
         text = str(error)
         if "missing required field" in text:
-            return RejectedError(Reason.MISSING_FIELD, "lacks the field " + text.rpartition("field ")[2].strip("`"))
+            return RejectedError(
+                Reason.MISSING_FIELD, "lacks the field " + text.rpartition("field ")[2].strip("`")
+            )
         parsed = _parsed(value)
         if not isinstance(parsed, RejectedError):
             if isinstance(parsed, dict):
                 return RejectedError(Reason.WRONG_TYPE, text)
-            return RejectedError(Reason.NOT_OBJECT, f"the value is a JSON {type(parsed).__name__}, not an object")
+            return RejectedError(
+                Reason.NOT_OBJECT, f"the value is a JSON {type(parsed).__name__}, not an object"
+            )
         return parsed
     if isinstance(error, RecursionError):
         return RejectedError(Reason.NOT_JSON, "nested too deep")

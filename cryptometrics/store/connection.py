@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,7 +12,7 @@ from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, Us
 from cryptometrics.retry import retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cryptometrics.config import Settings
 
@@ -47,7 +48,11 @@ def connect(
     try:
         return retrying(psycopg.OperationalError, timeout=limit, notice=notice)(attempt)
     except psycopg.OperationalError as error:
-        hint = "start it with `cryptometrics up`" if settings.uses_local_postgres else "check DB_HOST and DB_PORT, or DATABASE_URL"
+        hint = (
+            "start it with `cryptometrics up`"
+            if settings.uses_local_postgres
+            else "check DB_HOST and DB_PORT, or DATABASE_URL"
+        )
         raise ServiceUnavailableError(
             f"PostgreSQL at {place(uri)} did not answer for {limit:g} s ({one_line(error)}): {hint}"
         ) from None
@@ -59,7 +64,12 @@ def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
     options.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
     options.setdefault("application_name", "cryptometrics")
     # A peer that is gone without a word is noticed within half a minute.
-    options |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+    options |= {
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+    }
     options["options"] = f"{options.get('options', '')} -c timezone=UTC".strip()
     return psycopg.connect(**options, autocommit=autocommit)
 
@@ -79,7 +89,9 @@ def one_line(error: BaseException) -> str:
 def explained(error: psycopg.Error) -> CryptometricsError | None:
     """Return what a failed statement means to a user, or None where it is a bug of ours."""
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
-        return UserError(f"the schema is not made or behind ({error.diag.message_primary}): run `cryptometrics init-db`")
+        return UserError(
+            f"the schema is not made or behind ({error.diag.message_primary}): run `cryptometrics init-db`"
+        )
     if isinstance(error, errors.InsufficientPrivilege):
         return UserError(f"PostgreSQL does not allow it: {error.diag.message_primary}")
     if isinstance(error, errors.DiskFull | errors.ReadOnlySqlTransaction):
@@ -87,6 +99,18 @@ def explained(error: psycopg.Error) -> CryptometricsError | None:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return ServiceUnavailableError(f"the connection to PostgreSQL broke: {one_line(error)}")
     return None
+
+
+@contextlib.contextmanager
+def explaining() -> Iterator[None]:
+    """Turn a failed statement into the one line that a user can act on; bugs of ours pass unchanged."""
+    try:
+        yield
+    except psycopg.Error as error:
+        meaning = explained(error)
+        if meaning is None:
+            raise
+        raise meaning from None
 
 
 def _is_final(error: psycopg.OperationalError) -> bool:
@@ -97,5 +121,11 @@ def _is_final(error: psycopg.OperationalError) -> bool:
     text = str(error)
     return any(
         words in text
-        for words in ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied", "could not translate host name")
+        for words in (
+            "authentication failed",
+            "no pg_hba.conf entry",
+            "does not exist",
+            "no password supplied",
+            "could not translate host name",
+        )
     )

@@ -1,0 +1,51 @@
+"""`cryptometrics init-db`: the schema in PostgreSQL and the topic in Kafka."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("init-db")
+@click.option(
+    "--partitions", type=click.IntRange(1, 10_000), default=6, help="Partitions of a topic that is made now."
+)
+@click.option(
+    "--check", is_flag=True, help="Change nothing; exit 1 when the schema is behind or the topic missing."
+)
+def init_db(partitions: int, check: bool) -> None:
+    """Make or bring up to date the tables and the topic.
+
+    Running it again, or twice at the same moment, changes nothing. A topic that exists stays as it is.
+
+    \b
+    Example:
+      cryptometrics init-db
+    """
+    from cryptometrics import broker, config  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.errors import UserError  # noqa: PLC0415
+    from cryptometrics.store import migrate  # noqa: PLC0415
+    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+
+    settings = config.load()
+    with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
+        if check:
+            behind = migrate.pending(connection)
+            broker.wait_for_kafka(settings, waiting("Kafka"))
+            try:
+                broker.describe_topic(settings)
+            except UserError as error:
+                behind.append(str(error))
+            if behind:
+                click.echo("behind: " + ", ".join(behind))
+                raise SystemExit(1)
+            click.echo("the schema is up to date")
+            return
+        applied = migrate.migrate(connection)
+    click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
+    broker.wait_for_kafka(settings, waiting("Kafka"))
+    if broker.make_topic(settings, partitions):
+        click.echo(f"topic {settings.kafka_topic}: made with {partitions} partitions")
+    else:
+        topic = broker.describe_topic(settings)
+        click.echo(f"topic {topic.name}: there already, with {topic.partitions} partitions")
