@@ -1,0 +1,219 @@
+"""Kafka: whether it is there, the topic, and the settings that every client shares."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it is documented there
+
+from cryptometrics import log
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
+from cryptometrics.retry import retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.config import Settings
+
+    Answer = TypeVar("Answer")
+    Future = concurrent.futures.Future[Answer]
+    Notice = Callable[[BaseException, float], None]
+
+ATTEMPT_S = 2.0
+"""Seconds for one request, the connection included; librdkafka connects again by itself meanwhile."""
+
+# Worth another attempt: nobody answered, or who answered is not ready yet.
+_TRANSIENT = {
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_CONTROLLER,
+}
+# Kafka is there and says no: waiting cannot help.
+_REFUSED = {
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic that exists; its id (KIP-516) tells it from another of the same name made later."""
+
+    name: str
+    id: str
+    partitions: int
+
+
+def wait_for_kafka(settings: Settings, notice: Notice | None = None) -> None:
+    """Return when a broker answers; wait for it `settings.wait` seconds at most.
+
+    notice: told each failed attempt and the seconds until the next.
+    Raises ServiceUnavailableError when none answers in time, UserError when librdkafka refuses the
+    settings or the broker refuses the login.
+    """
+    try:
+        _ask(settings, lambda admin, limit: admin.describe_cluster(request_timeout=limit), notice)
+    except KafkaException as error:
+        raise _explained(settings, error) from None
+
+
+def describe_topic(settings: Settings) -> Topic:
+    """Return the topic `settings.kafka_topic`; raise UserError where there is none."""
+    name = settings.kafka_topic
+    names = TopicCollection([name])
+    try:
+        found = _ask(settings, lambda admin, limit: admin.describe_topics(names, request_timeout=limit)[name])
+    except KafkaException as error:
+        if _code(error) == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise UserError(
+                f"there is no topic {name} on {_place(settings)}: make it with `cryptometrics init-db`"
+            ) from None
+        raise _explained(settings, error) from None
+    return Topic(found.name, str(found.topic_id), len(found.partitions))
+
+
+def make_topic(settings: Settings, partitions: int) -> bool:
+    """Make the topic and return True, or return False where it is there already, which stays as it is.
+
+    Its replication factor and all else are the broker's defaults. Made twice at the same moment, one of
+    the two gets False.
+    """
+    name = settings.kafka_topic
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=-1)
+    try:
+        _ask(settings, lambda admin, limit: admin.create_topics([topic], request_timeout=limit)[name])
+    except KafkaException as error:
+        if _code(error) == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise _explained(settings, error) from None
+    # In a cluster of several brokers the one that is asked next may not have heard of the topic yet.
+    retrying(UserError, timeout=settings.wait)(describe_topic, settings)
+    return True
+
+
+def make_producer(settings: Settings) -> Producer:
+    """Return a producer that delivers each message once and in order, or reports that it could not."""
+    tuning: dict[str, Any] = {
+        "compression.type": "lz4",
+        "linger.ms": 5,
+        # What waits for the broker is bounded: the publisher waits then, too.
+        "queue.buffering.max.messages": 100_000,
+        "queue.buffering.max.kbytes": 64 * 1024,
+        # Java's partitioner: whoever else produces a pair reaches the same partition.
+        "partitioner": "murmur2_random",
+    }
+    promised = {"enable.idempotence": True, "acks": "all"}
+    try:
+        return Producer(tuning | client_conf(settings, **promised))
+    except KafkaException as error:
+        raise _explained(settings, error) from None
+
+
+def client_conf(settings: Settings, **more: Any) -> dict[str, Any]:
+    """Return librdkafka's settings for a client: the user's, and `more`, which the user cannot override.
+
+    What librdkafka has to say becomes log events of level debug instead of lines on stderr: it repeats
+    itself, and what a user has to know is told by whoever waits in vain.
+    """
+    return {"logger": _DebugLog(), "error_cb": _log_error, **settings.kafka(), **more}
+
+
+class _DebugLog:
+    """What librdkafka takes for a `logging.Logger`."""
+
+    def log(self, _level: int, _format: str, facility: str, client: str, text: str) -> None:
+        log.get_logger().debug("librdkafka", facility=facility, client=client, text=text)
+
+
+def _log_error(error: KafkaError) -> None:
+    log.get_logger().debug("librdkafka", error=error.name(), text=error.str())
+
+
+class _NoAnswerError(Exception):
+    """One attempt got no answer; the text is the best reason that is known."""
+
+
+def _ask(
+    settings: Settings,
+    request: Callable[[AdminClient, float], Future[Answer]],
+    notice: Notice | None = None,
+) -> Answer:
+    """Return the answer to an admin request, asking again while no broker answers.
+
+    request: makes the request of an admin client, with its limit in seconds.
+    Raises KafkaException with what a broker answers, ServiceUnavailableError when none does in time.
+    """
+    # Why a connection fails is told to error_cb only, never to the request, which merely times out.
+    heard: list[KafkaError] = []
+    admin = AdminClient(client_conf(settings, error_cb=heard.append))
+    deadline = time.monotonic() + settings.wait
+
+    def attempt() -> Answer:
+        heard.clear()
+        future = request(admin, min(ATTEMPT_S, max(deadline - time.monotonic(), 0.1)))
+        while not future.done():
+            concurrent.futures.wait([future], timeout=0.1)
+            admin.poll(0)
+            for error in heard:
+                if error.code() in _REFUSED:
+                    raise KafkaException(error)
+        try:
+            return future.result()
+        except KafkaException as error:
+            if _code(error) not in _TRANSIENT:
+                raise
+            raise _NoAnswerError(_reason(heard) or error.args[0].str()) from None
+
+    try:
+        return retrying(_NoAnswerError, timeout=settings.wait, notice=notice)(attempt)
+    except _NoAnswerError as error:
+        hint = (
+            "start it with `cryptometrics up`"
+            if settings.uses_local_kafka
+            else "check KAFKA_BOOTSTRAP_SERVERS and KAFKA_SECURITY_PROTOCOL"
+        )
+        raise ServiceUnavailableError(
+            f"Kafka at {_place(settings)} did not answer for {settings.wait:g} s ({error}): {hint}"
+        ) from None
+
+
+def _reason(heard: list[KafkaError]) -> str | None:
+    """Return why connections failed, without librdkafka's own address and state around it."""
+    telling = [error.str() for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN]
+    if not telling:
+        return None
+    return telling[-1].partition("/bootstrap: ")[2].partition(" (after ")[0] or telling[-1]
+
+
+def _explained(settings: Settings, error: KafkaException) -> CryptometricsError:
+    """Return what Kafka's or librdkafka's refusal means to a user."""
+    what = error.args[0].str().strip()
+    if _code(error) == KafkaError._INVALID_ARG:
+        return UserError(f"the Kafka settings are not valid (KAFKA_* in the environment or .env): {what}")
+    if _code(error) in _REFUSED:
+        return UserError(
+            f"Kafka at {_place(settings)} refuses (check KAFKA_SASL_* and the user's ACLs): "
+            f"{_reason([error.args[0]])}"
+        )
+    return CryptometricsError(f"Kafka at {_place(settings)} answers: {what}")
+
+
+def _code(error: KafkaException) -> int:
+    code: int = error.args[0].code()
+    return code
+
+
+def _place(settings: Settings) -> str:
+    return str(settings.kafka()["bootstrap.servers"])
