@@ -1,0 +1,110 @@
+"""Simulated market data: endless, plausible, and the same byte for byte for the same parameters."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING
+
+from cryptometrics.errors import UserError
+from cryptometrics.feeds.simulate.bad import spoiled
+from cryptometrics.feeds.simulate.market import Market
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from fractions import Fraction
+
+    from cryptometrics.feeds.publish import Message
+
+DEFAULT_PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "ADA-USD", "DOGE-USD")
+BLOCK = 1024
+"""Messages in a block: so many that what a block costs is nothing beside them."""
+MAX_PAIRS = 128
+
+_DRAWS = struct.Struct(f"<{BLOCK}Q")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What decides a simulated stream, down to its last byte."""
+
+    pairs: tuple[str, ...]
+    start: datetime
+    """Event time of the first tick, with its zone; in microseconds also each pair's first `trade_id`."""
+    step: Fraction
+    """Microseconds of event time from one tick to the next."""
+    seed: int
+    bad: float = 0.0
+    """Share of bad ticks among all, from 0 to 1."""
+    count: int | None = None
+    """How many ticks there are; None: no end."""
+
+    def __post_init__(self) -> None:
+        if len(self.pairs) > MAX_PAIRS:
+            raise UserError(f"at most {MAX_PAIRS} pairs can be simulated at once, not {len(self.pairs)}")
+
+    def blocks(self) -> Iterator[list[Message]]:
+        """Yield the stream as (key, value) messages, in blocks of BLOCK of which the last may be shorter."""
+        for first, block in zip(itertools.count(0, BLOCK), self._endless()):
+            left = BLOCK if self.count is None else self.count - first
+            if left > 0:
+                yield block[:left]
+            if left <= BLOCK:
+                return
+
+    def _endless(self) -> Iterator[list[Message]]:
+        random = Random(self.seed)  # noqa: S311  (a simulation has to be repeatable, not secret)
+        chance_of_bad = Random(self.seed).random  # noqa: S311
+        start = (self.start - _EPOCH) // timedelta(microseconds=1)
+        shares = _shares([Market(pair, random, start) for pair in self.pairs])
+        bad, bad_ticks = self.bad, itertools.count()
+        good: tuple[bytes, bytes] | None = None
+        for first in itertools.count(0, BLOCK):
+            draws = _DRAWS.unpack(random.randbytes(_DRAWS.size))
+            block: list[Message] = []
+            for draw, time in zip(draws, _times(start, self.step, first), strict=True):
+                # A bad tick takes a place of its own: the trade ids of the good ones stay without gaps.
+                if bad and good and chance_of_bad() < bad:
+                    block.append(spoiled(next(bad_ticks), *good))
+                    continue
+                market = shares[draw & 255]
+                good = market.key, market.trade(draw, time)
+                block.append(good)
+            yield block
+
+
+def _shares(markets: list[Market]) -> list[Market]:
+    """Return 256 parts of the stream: the first pair has most of them, and each pair has one (MAX_PAIRS)."""
+    return [markets[part * part * len(markets) >> 16] for part in range(256)]
+
+
+def _times(start: int, step: Fraction, first: int) -> list[str]:
+    """Return the event times of a block as RFC 3339 with microseconds.
+
+    start: of the stream, in microseconds since the epoch. first: the number of the block's first tick.
+    """
+    texts = []
+    second, second_text = -1, ""
+    numerator, denominator = step.numerator, step.denominator
+    for number in range(first, first + BLOCK):
+        # From the start each time: steps of a third of a microsecond do not add up an error.
+        time = start + number * numerator // denominator
+        if time // _SECOND != second:
+            second = time // _SECOND
+            second_text = _second_text(second)
+        texts.append(f"{second_text}.{time % _SECOND:06d}Z")
+    return texts
+
+
+def _second_text(second: int) -> str:
+    try:
+        return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+    except OverflowError:
+        raise UserError(
+            "the simulated time has passed the year 9999: start earlier or take smaller steps"
+        ) from None
