@@ -1,0 +1,157 @@
+"""Both services together: started, stopped and described as one, each home apart from every other.
+
+with Services(home) as services:
+    services.up()
+    services.postgres_uri, services.bootstrap_servers
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, Self
+
+import filelock
+
+from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.local import jars as kafka_jars
+from cryptometrics.local.daemon import write_whole
+from cryptometrics.local.kafka import FAVOURITE_PORT, Kafka
+from cryptometrics.local.postgres import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cryptometrics.local.daemon import Status
+
+ADDRESS_NAMES = {"kafka": "bootstrap_servers", "postgres": "uri"}
+"""What each service's address is called where programs read it: in endpoints.json and in `status --json`."""
+LOCK_TIMEOUT = 600.0
+"""Seconds to wait for another command at the same home: it may be downloading."""
+
+
+class Service(Protocol):
+    """What both services can do."""
+
+    @property
+    def address(self) -> str:
+        """How clients reach it."""
+
+    def up(self, progress: Callable[[str], None]) -> None:
+        """Start it where it does not run, and return when it takes clients."""
+
+    def down(self) -> bool:
+        """Stop it; return whether it ran."""
+
+    def status(self) -> Status:
+        """Describe it."""
+
+    def purge(self) -> None:
+        """Delete its data."""
+
+
+def _silent(_text: str) -> None:
+    pass
+
+
+class Services:
+    """Kafka and PostgreSQL with their state under one folder; as a context manager it stops them at its end.
+
+    home: where the state is; made where it is missing.
+    jars: where Kafka's jars are; by default in the home. Several homes can share them.
+    kafka_port: the port to take where it is free and no other was used before.
+    """
+
+    def __init__(self, home: Path, jars: Path | None = None, *, kafka_port: int = FAVOURITE_PORT) -> None:
+        self.home = home.absolute()
+        self._kafka = Kafka(self.home / "kafka", jars or kafka_jars.folder(self.home), kafka_port)
+        self._postgres = Postgres(self.home / "postgres")
+        self._each: dict[str, Service] = {"kafka": self._kafka, "postgres": self._postgres}
+        self._endpoints = self.home / "endpoints.json"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Kafka's address."""
+        return self._kafka.address
+
+    @property
+    def postgres_uri(self) -> str:
+        """PostgreSQL's connection URI."""
+        return self._postgres.address
+
+    def up(self, progress: Callable[[str], None] = _silent) -> None:
+        """Return when both services take clients; those that already run are left alone.
+
+        Raises UserError or ServiceUnavailableError; the notes of the latter are the last lines of the logs.
+        """
+        with self._alone(), ThreadPoolExecutor(1) as pool:
+            try:
+                # PostgreSQL is ready long before Kafka is.
+                postgres = pool.submit(self._postgres.up, _silent)
+                self._kafka.up(progress)
+                postgres.result()
+            finally:
+                self._write_endpoints()
+
+    def down(self) -> list[str]:
+        """Stop both and return the names of those that ran; the data stays."""
+        if not self.home.is_dir():
+            return []
+        with self._alone():
+            return self._stop()
+
+    def purge(self) -> list[str]:
+        """Stop both and delete their data; what was downloaded stays. Return the names of those that ran."""
+        if not self.home.is_dir():
+            return []
+        with self._alone():
+            stopped = self._stop()
+            for service in self._each.values():
+                service.purge()
+            return stopped
+
+    def status(self) -> dict[str, Status]:
+        """Describe each service by its name."""
+        return {name: service.status() for name, service in self._each.items()}
+
+    def _stop(self) -> list[str]:
+        self._endpoints.unlink(missing_ok=True)
+        return [name for name, service in self._each.items() if service.down()]
+
+    def _write_endpoints(self) -> None:
+        running = {name: status for name, status in self.status().items() if status.running}
+        endpoints = {name: {ADDRESS_NAMES[name]: status.address} for name, status in running.items()}
+        write_whole(self._endpoints, json.dumps(endpoints, indent=2) + "\n")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one command at a time change what runs here; say in one line what the disk does not allow."""
+        try:
+            self._make_home()
+            with filelock.FileLock(self.home / ".lock", timeout=LOCK_TIMEOUT):
+                yield
+        except filelock.Timeout:
+            raise CryptometricsError(
+                f"another command has been at work in {self.home} for too long"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot use {error.filename or self.home}: {error.strerror or error}: "
+                "make room there, or set CRYPTOMETRICS_HOME to another folder"
+            ) from None
+
+    def _make_home(self) -> None:
+        # Nobody else's business; but where we are root, PostgreSQL's own user must get through to its folder.
+        is_root = os.geteuid() == 0
+        self.home.mkdir(mode=0o711 if is_root else 0o700, parents=True, exist_ok=True)
+        if is_root:
+            self.home.chmod(self.home.stat().st_mode | 0o011)

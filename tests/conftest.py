@@ -1,0 +1,185 @@
+"""What every test of the project stands on: a real Kafka and a real PostgreSQL, started once for the run.
+
+They live in a folder of their own on free ports, so a person's own services are never touched; only the
+downloaded jars are shared with those.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+
+from cryptometrics import config
+from cryptometrics.local import jars
+from cryptometrics.local.services import Services
+from cryptometrics.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OURS = ("CRYPTOMETRICS_", "DB_", "KAFKA_", "DATABASE_URL")
+"""What the environment variables that configure us begin with."""
+COMMAND_TIMEOUT = 60.0
+"""Seconds that one command may take in a test, unless the test says otherwise."""
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what configures us."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no test see the configuration of whoever runs it."""
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    config.load.cache_clear()
+    yield
+    config.load.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def shared_jars() -> Path:
+    """Return the folder of Kafka's jars in the user's own home: downloaded once a machine, not once a run."""
+    place = jars.folder(config.load().home)
+    jars.ensure(place, lambda _text: None)
+    return place
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """Return an empty folder that PostgreSQL's own user may enter; pytest's folders are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="cryptometrics-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def services(open_folder: Path, shared_jars: Path) -> Iterator[Services]:
+    """Return the running services of this test run."""
+    with Services(open_folder / "run", shared_jars, kafka_port=0) as running:
+        running.up()
+        yield running
+
+
+@pytest.fixture
+def empty_database_settings(services: Services) -> Iterator[config.Settings]:
+    """Return the settings of a new, empty database and of a topic that does not exist yet."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    database = sql.Identifier(name)
+    with psycopg.connect(services.postgres_uri, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(database))
+    yield config.Settings.model_validate(
+        {
+            "database_url": conninfo.make_conninfo(services.postgres_uri, dbname=name),
+            "kafka_bootstrap_servers": services.bootstrap_servers,
+            "kafka_topic": name,
+            "CRYPTOMETRICS_HOME": services.home,
+        }
+    )
+    with psycopg.connect(services.postgres_uri, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+
+@pytest.fixture
+def settings(empty_database_settings: config.Settings) -> config.Settings:
+    """Return the settings of a new database with the schema, and of a topic that does not exist yet."""
+    with psycopg.connect(empty_database_settings.postgres()) as connection:
+        migrate(connection)
+    return empty_database_settings
+
+
+def environment_of(settings: config.Settings) -> dict[str, str]:
+    """Return the environment that gives a command these settings and no others."""
+    return clean_environment() | {
+        "DATABASE_URL": settings.postgres(),
+        "KAFKA_BOOTSTRAP_SERVERS": str(settings.kafka()["bootstrap.servers"]),
+        "KAFKA_TOPIC": settings.kafka_topic,
+        "CRYPTOMETRICS_HOME": str(settings.home),
+    }
+
+
+class Cli:
+    """Runs `cryptometrics` as a person does: a process of its own, in a folder of its own."""
+
+    def __init__(self, cwd: Path, environment: dict[str, str]) -> None:
+        self.cwd = cwd
+        self.environment = environment
+        self._background: list[subprocess.Popen[str]] = []
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        code: int | None = 0,
+        timeout: float = COMMAND_TIMEOUT,
+        input: str | None = None,  # noqa: A002  (subprocess's name for it)
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, which must be with exit code `code`; None lets any pass."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cryptometrics", *map(str, arguments)],
+            cwd=self.cwd,
+            env=self.environment | (env or {}),
+            input=input or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert code is None or done.returncode == code, (
+            f"exit code {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+        )
+        return done
+
+    def start(
+        self, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start a command in the background: pipes for its output, ended with the test at the latest."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cryptometrics", *map(str, arguments)],
+            cwd=self.cwd,
+            env=self.environment | (env or {}),
+            stdin=subprocess.DEVNULL,
+            text=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
+        )
+        self._background.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what still runs."""
+        for process in self._background:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def cli_for(tmp_path: Path) -> Iterator[Callable[[config.Settings], Cli]]:
+    """Return a maker of runners for settings of the test's choice."""
+    runners: list[Cli] = []
+
+    def make(settings: config.Settings) -> Cli:
+        runners.append(Cli(tmp_path, environment_of(settings)))
+        return runners[-1]
+
+    yield make
+    for runner in runners:
+        runner.end()
+
+
+@pytest.fixture
+def cli(settings: config.Settings, cli_for: Callable[[config.Settings], Cli]) -> Cli:
+    """Return a runner of commands against the test's own database and topic."""
+    return cli_for(settings)
