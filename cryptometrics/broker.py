@@ -121,6 +121,34 @@ def make_producer(settings: Settings) -> Producer:
         raise _explained(settings, error) from None
 
 
+def consumer_conf(settings: Settings, group: str, instance_id: str) -> dict[str, Any]:
+    """Return the settings of a worker's consumer: its offsets and its delivery are PostgreSQL's business."""
+    tuning: dict[str, Any] = {
+        # What is fetched ahead is bounded, too: a worker stays small whatever the backlog.
+        "queued.min.messages": 100_000,
+        "queued.max.messages.kbytes": 32 * 1024,
+        "fetch.max.bytes": 16 * 1024 * 1024,
+        "fetch.wait.max.ms": 100,
+        # A topic that got more partitions is seen within seconds.
+        "topic.metadata.refresh.interval.ms": 10_000,
+    }
+    promised = {
+        "group.id": group,
+        "group.instance.id": instance_id,
+        "group.protocol": "classic",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 6000,
+        "heartbeat.interval.ms": 1500,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # An offset that is not there is an error, never a silent jump.
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+    }
+    return tuning | client_conf(settings, **promised)
+
+
 def client_conf(settings: Settings, **more: Any) -> dict[str, Any]:
     """Return librdkafka's settings for a client: the user's, and `more`, which the user cannot override.
 

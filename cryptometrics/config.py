@@ -25,6 +25,13 @@ DEFAULT_GROUP = "cryptometrics"
 Port = PositiveInt
 
 
+def _default_home() -> Path:
+    # PostgreSQL never runs as root: its own user must reach the data, and /root is closed to it.
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
+        return Path("/var/lib/cryptometrics")
+    return platformdirs.user_data_path("cryptometrics", appauthor=False)
+
+
 class Settings(BaseSettings):
     """Where Kafka and PostgreSQL are, and how to reach them.
 
@@ -37,7 +44,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     db_host: str | None = None
-    db_port: int = Field(5432, ge=1, le=65535)
+    db_port: int = Field(default=5432, ge=1, le=65535)
     db_name: str | None = None
     db_user: str | None = None
     db_password: SecretStr | None = None
@@ -45,7 +52,7 @@ class Settings(BaseSettings):
     db_sslrootcert: Path | None = None
 
     kafka_bootstrap_servers: str | None = None
-    kafka_topic: str = Field("crypto_prices", pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    kafka_topic: str = Field(default="crypto_prices", pattern=r"^[a-zA-Z0-9._-]{1,249}$")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_sasl_username: str | None = None
@@ -55,11 +62,9 @@ class Settings(BaseSettings):
     kafka_ssl_key_location: Path | None = None
     kafka_ssl_key_password: SecretStr | None = None
 
-    home: Path = Field(
-        default_factory=lambda: _default_home(), validation_alias=AliasChoices("CRYPTOMETRICS_HOME")
-    )
+    home: Path = Field(default_factory=_default_home, validation_alias=AliasChoices("CRYPTOMETRICS_HOME"))
     """Where the local services keep their state."""
-    wait: PositiveFloat = Field(30.0, validation_alias=AliasChoices("CRYPTOMETRICS_WAIT"))
+    wait: PositiveFloat = Field(default=30.0, validation_alias=AliasChoices("CRYPTOMETRICS_WAIT"))
     """Seconds to wait for a service at the start of a command."""
 
     def kafka(self) -> dict[str, str | int | float | bool]:
@@ -79,7 +84,7 @@ class Settings(BaseSettings):
         return conf | _kafka_conf_variables()
 
     def postgres(self) -> str:
-        """Return the connection string of PostgreSQL, password included; raise UserError where none is known."""
+        """Return the connection string, password included; raise UserError where no server is known."""
         from psycopg.conninfo import make_conninfo  # noqa: PLC0415  (slow to import)
 
         if self.database_url is not None:
@@ -121,13 +126,6 @@ class Settings(BaseSettings):
                 f"no {name} is configured and the local one is not running: "
                 f"start it with `cryptometrics up`, or set {variables}"
             ) from None
-
-
-def _default_home() -> Path:
-    # PostgreSQL never runs as root: its own user must reach the data, and /root is closed to it.
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
-        return Path("/var/lib/cryptometrics")
-    return platformdirs.user_data_path("cryptometrics", appauthor=False)
 
 
 def _kafka_conf_variables() -> dict[str, str]:

@@ -20,6 +20,16 @@ LONGEST_WAIT = 5.0
 """Seconds between attempts at most."""
 
 
+_waits = tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
+
+
+def wait_after(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row (1 or more)."""
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = failures
+    return _waits(state)
+
+
 def retrying(
     on: type[Exception] | tuple[type[Exception], ...],
     *,
@@ -49,7 +59,7 @@ def retrying(
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(on),
-        wait=tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT),
+        wait=_waits,
         stop=ended,
         before_sleep=told,
         sleep=sleep,

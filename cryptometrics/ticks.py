@@ -36,6 +36,8 @@ _is_time = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,12})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
 
+_MICROSECONDS_LENGTH = len("2026-01-01T00:00:00.000000Z")
+
 Kind = Literal["ticker", "quote"]
 """`ticker`: the quote beside a trade; `quote`: rebuilt from the order book."""
 _KINDS: dict[str, Kind] = {"ticker": "ticker", "quote": "quote"}
@@ -78,9 +80,11 @@ class Tick(msgspec.Struct, gc=False):
     ask: Decimal
     time: datetime
     trade_id: int | None
+    # The wire's own texts: to write them again costs nothing, to format a Decimal a lot.
     bid_text: str
-    """The bid as the wire has it: to write it again costs nothing."""
     ask_text: str
+    time_text: str
+    """UTC, cut to microseconds; its first ten characters are the day."""
 
 
 class _Wire(msgspec.Struct, gc=False):
@@ -121,11 +125,11 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
     bid, ask = _price("best_bid", wire.best_bid), _price("best_ask", wire.best_ask)
     if bid > ask:
         raise RejectedError(Reason.CROSSED_QUOTE, f"bid {wire.best_bid} is above ask {wire.best_ask}")
-    time = _time(wire.time, now)
+    time, time_text = _time(wire.time, now)
     trade_id = wire.trade_id
     if trade_id is not None and not 0 <= trade_id < 2**63:
         raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 1")
-    return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask)
+    return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask, time_text)
 
 
 def _price(field: str, text: str) -> Decimal:
@@ -139,8 +143,8 @@ def _price(field: str, text: str) -> Decimal:
     )
 
 
-def _time(text: str, now: datetime) -> datetime:
-    """Return the time in UTC, cut to microseconds (rounding could reach tomorrow)."""
+def _time(text: str, now: datetime) -> tuple[datetime, str]:
+    """Return the time in UTC, cut to microseconds (rounding could reach tomorrow), and its text."""
     if not _is_time(text):
         raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} is not RFC 3339 with a zone")
     try:
@@ -152,7 +156,9 @@ def _time(text: str, now: datetime) -> datetime:
     if not EARLIEST <= time <= now + FURTHEST_AHEAD:
         side = "before 2009" if time < EARLIEST else "more than a day ahead"
         raise RejectedError(Reason.IMPLAUSIBLE_TIME, f"time {text} is {side}")
-    return time
+    if text[-1] == "Z" and len(text) <= _MICROSECONDS_LENGTH:
+        return time, text
+    return time, time.isoformat()
 
 
 def _why_unreadable(value: bytes, error: Exception) -> RejectedError:

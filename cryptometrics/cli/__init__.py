@@ -84,18 +84,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cryptometrics.main(arguments, prog_name="cryptometrics", standalone_mode=False)
         sys.stdout.flush()
-    except CryptometricsError as error:
-        return _complain(str(error), error.exit_code)
-    except click.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 0
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "cryptometrics"
-        return _complain(f"{error.format_message().rstrip('.')} (see `{path} --help`)", 2)
-    except click.ClickException as error:
-        return _complain(error.format_message(), error.exit_code)
+    except (CryptometricsError, click.ClickException) as error:
+        return _complain(error)
     except click.Abort:
-        return _complain("stopped", 130)
+        click.echo("stopped", err=True)
+        return 130
     except BrokenPipeError:
         # `cryptometrics … | head`: whoever read has enough. Nothing more can be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,6 +96,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _complain(message: str, code: int) -> int:
+def _complain(error: CryptometricsError | click.ClickException) -> int:
+    """Say in one line what is wrong and what to do; return the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
+    message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "cryptometrics"
+        message = f"{message.rstrip('.')} (see `{path} --help`)"
     click.echo("error: " + " ".join(message.split()), err=True)
-    return code
+    return error.exit_code

@@ -77,7 +77,8 @@ def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
 def place(uri: str) -> str:
     """Return host, port and database of a connection string, and nothing secret."""
     parts = conninfo.conninfo_to_dict(uri)
-    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', parts.get('user', ''))}"
+    database = parts.get("dbname") or parts.get("user", "")
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{database}"
 
 
 def one_line(error: BaseException) -> str:
@@ -111,6 +112,21 @@ def explaining() -> Iterator[None]:
         if meaning is None:
             raise
         raise meaning from None
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the same may succeed later: the server went away, is full, read-only, busy, or cut us off."""
+    if isinstance(error, psycopg.InterfaceError):
+        return True
+    if not isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
+        return False
+    # 08 connection, 25 read-only, 40 deadlock, 53 resources, 55 lock, 57 shutdown and time-outs, 58 disk
+    return error.sqlstate is None or error.sqlstate[:2] in {"08", "25", "40", "53", "55", "57", "58"}
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether PostgreSQL does not take a value (SQLSTATE class 22 or 23): repeating it cannot help."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in {"22", "23"}
 
 
 def _is_final(error: psycopg.OperationalError) -> bool:

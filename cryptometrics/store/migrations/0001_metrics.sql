@@ -54,19 +54,23 @@ COMMENT ON COLUMN crypto_metrics.trade_id IS 'The exchange''s number of the trad
 COMMENT ON COLUMN crypto_metrics.kafka_offset IS 'Where in the topic the tick stands, with kafka_partition.';
 COMMENT ON COLUMN crypto_metrics.recorded_at IS 'When the transaction that wrote the row began.';
 
--- Makes the partition of one day (UTC). To make it apart and then attach it waits for no open batch.
+-- Makes the partition of one day (UTC), unless it has one. To make it apart and then attach it waits for no open batch.
 CREATE FUNCTION crypto_metrics_add_day(day date) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     name text := 'crypto_metrics_' || to_char(day, 'YYYYMMDD');
+    begins timestamptz := day::timestamp AT TIME ZONE 'UTC';
 BEGIN
+    IF begins < crypto_metrics_first_day() OR to_regclass(name) IS NOT NULL THEN
+        RETURN;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtext('crypto_metrics_add_day'));
     IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE crypto_metrics INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)', name);
     EXECUTE format('ALTER TABLE crypto_metrics ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name,
-                   day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+                   begins, begins + interval '24 hours');
 END
 $$;
 
@@ -76,6 +80,13 @@ BEGIN
     EXECUTE format('CREATE TABLE crypto_metrics_before PARTITION OF crypto_metrics FOR VALUES FROM (MINVALUE) TO (%L)',
                    date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC');
 END
+$$;
+
+-- The first day that has a partition of its own: the bound of the one above.
+CREATE FUNCTION crypto_metrics_first_day() RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT substring(pg_get_expr(relpartbound, oid) FROM 'TO \(''(.*)''\)')::timestamptz
+    FROM pg_class WHERE oid = 'crypto_metrics_before'::regclass
 $$;
 
 CREATE TABLE session_extremes (

@@ -1,0 +1,1 @@
+"""The loop: consume, calculate, persist. It owns assignment, state and shutdown."""

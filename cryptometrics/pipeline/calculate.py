@@ -1,0 +1,329 @@
+"""From messages to the batch that one transaction writes.
+
+Nothing here writes. What is remembered per partition runs ahead of the database by the batches in flight;
+when one of those fails, everything remembered is dropped and read again, so it may change in place.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from cryptometrics.metrics import Session, measure, opened
+from cryptometrics.store.batch import Batch, Part, Quote, Rejected, Skipped
+from cryptometrics.ticks import Reason, RejectedError, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cryptometrics.store.offsets import Claim
+    from cryptometrics.store.state import State, TickKey
+    from cryptometrics.ticks import Tick
+
+MOST_REMEMBERED = 50_000
+"""Sessions kept in memory; when there are more, all are dropped, and read again when needed."""
+
+
+class Record(Protocol):
+    """What is used of a message of the topic; confluent_kafka's `Message` is one."""
+
+    def partition(self) -> int: ...  # noqa: D102
+    def offset(self) -> int: ...  # noqa: D102
+    def key(self) -> bytes | None: ...  # noqa: D102
+    def value(self) -> bytes | None: ...  # noqa: D102
+    def timestamp(self) -> tuple[int, int]: ...  # noqa: D102
+
+
+@dataclass(slots=True, eq=False)
+class Pair:
+    """What is known of a pair: its newest quote, its highest trade id, its sessions in use."""
+
+    name: str
+    quote: Quote | None
+    trade_id: int
+    sessions: dict[str, Session | None] = field(default_factory=dict)
+    """None: the session has no tick yet."""
+
+
+@dataclass(slots=True, eq=False)
+class Owned:
+    """A partition that this worker may write, and how far it has been calculated."""
+
+    partition: int
+    epoch: int
+    next_offset: int
+    pairs: dict[str, Pair] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Work:
+    """A batch with what it was calculated from, to calculate it again in parts if PostgreSQL refuses it."""
+
+    batch: Batch
+    messages: Sequence[Record]
+    ticks: list[Tick]
+    newest: datetime | None = None
+    late: int = 0
+
+    def keys(self) -> set[TickKey]:
+        """Return what makes its ticks recognisable when the feed repeats them."""
+        return {(t.pair, t.trade_id, t.time) for t in self.ticks if t.trade_id is not None}
+
+
+_Found = tuple[Owned, int, "Tick"]
+
+
+class Calculator:
+    """Turns messages into batches, for the partitions that it is given."""
+
+    def __init__(self, group: str, session: str | None) -> None:
+        """Write rows for `group`, in the session of this name or, without one, in that of the UTC day."""
+        self._group = group
+        self._session = session
+        self._owned: dict[int, Owned] = {}
+        self._days: set[str] = set()
+        self.state: State | None = None
+        """Where the past is read; set by whoever holds the connection."""
+
+    # What is owned
+
+    def own(self, claim: Claim) -> None:
+        """Begin a partition where its claim says."""
+        self._owned[claim.partition] = Owned(claim.partition, claim.epoch, claim.next_offset)
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """Forget partitions; messages of theirs that still come are passed over."""
+        for partition in partitions:
+            self._owned.pop(partition, None)
+
+    def drop_all(self) -> None:
+        """Forget everything, also which days have partitions: one may have been pruned."""
+        self._owned.clear()
+        self._days.clear()
+
+    def positions(self) -> dict[int, int]:
+        """Return how far each partition that is owned has been calculated."""
+        return {partition: owned.next_offset for partition, owned in self._owned.items()}
+
+    def remembered(self) -> int:
+        """Return how many sessions are in memory."""
+        return sum(len(pair.sessions) for owned in self._owned.values() for pair in owned.pairs.values())
+
+    def forget_pairs(self) -> None:
+        """Drop pairs and sessions, to be read again when needed; nothing may be in flight."""
+        for owned in self._owned.values():
+            owned.pairs.clear()
+
+    # The calculation
+
+    def calculate(
+        self,
+        messages: Sequence[Record],
+        in_flight: Sequence[Work],
+        refused: dict[tuple[int, int], str] | None = None,
+    ) -> Work:
+        """Return the batch of these messages, in their order.
+
+        in_flight: what is calculated but not yet stored: a repetition may be of one of its ticks.
+        refused: (partition, offset) → PostgreSQL's message, of ticks that it does not take.
+        """
+        batch = Batch()
+        found = self._decode(messages, batch, refused or {})
+        self._recall(found)
+        duplicates, late = self._repeated(found, in_flight)
+        ticks = self._measure(found, duplicates, late, batch)
+        for partition, part in batch.parts.items():
+            part.next_offset = self._owned[partition].next_offset
+        newest = max((tick.time for tick in ticks), default=None)
+        return Work(batch, messages, ticks, newest, len(late))
+
+    def ended(self, partition: int, position: int) -> Work | None:
+        """Account for the offsets up to `position`, which hold nothing to read; None where there are none."""
+        owned = self._owned.get(partition)
+        if owned is None or position <= owned.next_offset:
+            return None
+        batch = Batch()
+        self._skip_holes(owned, position, batch)
+        batch.parts[partition].next_offset = position
+        return Work(batch, [], [])
+
+    def _decode(
+        self, messages: Sequence[Record], batch: Batch, refused: dict[tuple[int, int], str]
+    ) -> list[_Found]:
+        """Return the valid ticks; put the others, and offsets without a message, into the batch."""
+        now = datetime.now(UTC)
+        found: list[_Found] = []
+        for message in messages:
+            owned = self._owned.get(message.partition())
+            if owned is None or message.offset() < owned.next_offset:
+                continue  # of a partition that has gone, or from before a seek
+            offset = message.offset()
+            if offset > owned.next_offset:
+                self._skip_holes(owned, offset, batch)
+            elif owned.partition not in batch.parts:
+                batch.parts[owned.partition] = Part(owned.epoch, offset, offset)
+            owned.next_offset = offset + 1
+            if refused and (why := refused.get((owned.partition, offset))):
+                _reject(batch, message, RejectedError(Reason.REFUSED, why))
+                continue
+            try:
+                found.append((owned, offset, decode(message.key(), message.value(), now)))
+            except RejectedError as error:
+                _reject(batch, message, error)
+        return found
+
+    def _skip_holes(self, owned: Owned, until: int, batch: Batch) -> None:
+        first = owned.next_offset
+        part = batch.parts.setdefault(owned.partition, Part(owned.epoch, first, first))
+        part.holes += until - first
+        batch.skipped.append(Skipped(owned.partition, first, until - 1, "hole"))
+        owned.next_offset = until
+
+    def _recall(self, found: list[_Found]) -> None:
+        """Read what is not in memory: pairs, sessions, and whether a day has its partition."""
+        wanted: dict[tuple[str, str], Owned] = {}
+        for owned, _, tick in found:
+            pair = owned.pairs.get(tick.pair)
+            name = self._session or tick.time_text[:10]
+            if pair is None or name not in pair.sessions:
+                wanted[tick.pair, name] = owned
+            if tick.time_text[:10] not in self._days:
+                self._add_day(tick.time_text[:10])
+        if not wanted:
+            return
+        assert self.state is not None  # noqa: S101  (set before anything is owned)
+        new = {pair for pair, _ in wanted if pair not in wanted[pair, _].pairs}
+        quotes = self.state.quotes(new) if new else {}
+        sessions = self.state.sessions(wanted)
+        for (name, session), owned in wanted.items():
+            pair = owned.pairs.get(name)
+            if pair is None:
+                quote = quotes.get(name)
+                highest = -1 if quote is None or quote.trade_id is None else quote.trade_id
+                pair = owned.pairs[name] = Pair(name, quote, highest)
+            pair.sessions[session] = sessions.get((name, session))
+
+    def _add_day(self, day: str) -> None:
+        assert self.state is not None  # noqa: S101
+        self.state.add_day(date.fromisoformat(day))
+        self._days.add(day)
+
+    def _repeated(
+        self, found: list[_Found], in_flight: Sequence[Work]
+    ) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+        """Return which (partition, offset) are duplicates of the feed, and which merely come late.
+
+        A trade id above the pair's last was never here. Only the others are looked up: in this batch, in
+        the batches in flight, in the table.
+        """
+        suspects: list[tuple[Owned, int, TickKey, bool]] = []
+        fresh: list[Tick] = []
+        for owned, offset, tick in found:
+            trade_id = tick.trade_id
+            if trade_id is None:
+                continue
+            pair = owned.pairs[tick.pair]
+            if trade_id > pair.trade_id:
+                pair.trade_id = trade_id
+                fresh.append(tick)
+            else:
+                suspects.append((owned, offset, (tick.pair, trade_id, tick.time), trade_id < pair.trade_id))
+        duplicates: set[tuple[int, int]] = set()
+        late: set[tuple[int, int]] = set()
+        if not suspects:
+            return duplicates, late
+        assert self.state is not None  # noqa: S101
+        seen = self.state.stored(key for _, _, key, _ in suspects)
+        seen.update((t.pair, t.trade_id, t.time) for t in fresh if t.trade_id is not None)
+        for work in in_flight:
+            seen |= work.keys()
+        for owned, offset, key, below in suspects:
+            if key in seen:
+                duplicates.add((owned.partition, offset))
+            elif below:
+                late.add((owned.partition, offset))
+            seen.add(key)
+        return duplicates, late
+
+    def _measure(
+        self, found: list[_Found], duplicates: set[tuple[int, int]], late: set[tuple[int, int]], batch: Batch
+    ) -> list[Tick]:
+        """Compute the rows in the order of the topic and bring the sessions forward; return their ticks."""
+        named, group = self._session, _escaped(self._group)
+        shown = _escaped(named) if named else None
+        ticks: list[Tick] = []
+        touched: dict[tuple[str, str], tuple[Pair, Session]] = {}
+        for owned, offset, tick in found:
+            partition = owned.partition
+            if duplicates and (partition, offset) in duplicates:
+                _skip_duplicate(batch, partition, offset)
+                continue
+            pair = owned.pairs[tick.pair]
+            name = named or tick.time_text[:10]
+            session = pair.sessions[name]
+            if session is None:
+                session = pair.sessions[name] = opened(tick)
+            measured = measure(tick, session)
+            if late and (partition, offset) in late:
+                session.late += 1
+            touched[tick.pair, name] = pair, session
+            trade_id = "\\N" if tick.trade_id is None else tick.trade_id
+            batch.rows.append(
+                f"{tick.pair}\t{tick.bid_text}\t{tick.ask_text}\t{measured.mid_price!s}\t{measured.spread!s}"
+                f"\t{session.highest_bid_text}\t{session.lowest_ask_text}\t{session.max_spread_text}"
+                f"\t{tick.time_text}\t{group}\t{shown or name}\t{tick.kind}\t{trade_id}"
+                f"\t{partition}\t{offset}\n"
+            )
+            batch.parts[partition].metrics += 1
+            ticks.append(tick)
+        # Copies: the sessions go on with the next batch while this one is still being written.
+        batch.sessions = {key: copy(session) for key, (_, session) in touched.items()}
+        batch.quotes = _newest_quotes(touched)
+        return ticks
+
+
+def _newest_quotes(touched: dict[tuple[str, str], tuple[Pair, Session]]) -> list[Quote]:
+    """Return the newest quote of each pair touched, by event time, across its sessions."""
+    quotes: dict[str, Quote] = {}
+    for (name, _), (pair, session) in touched.items():
+        quote = pair.quote
+        trade_id = pair.trade_id if pair.trade_id >= 0 else None
+        if quote is None or session.last_at >= quote.time:
+            pair.quote = Quote(name, session.last_bid, session.last_ask, session.last_at, trade_id)
+        else:
+            pair.quote = Quote(name, quote.bid, quote.ask, quote.time, trade_id)
+        quotes[name] = pair.quote
+    return list(quotes.values())
+
+
+def _skip_duplicate(batch: Batch, partition: int, offset: int) -> None:
+    batch.parts[partition].duplicates += 1
+    last = batch.skipped[-1] if batch.skipped else None
+    if last and last.partition == partition and last.reason == "duplicate" and last.last_offset == offset - 1:
+        batch.skipped[-1] = Skipped(partition, last.first_offset, offset, "duplicate")
+    else:
+        batch.skipped.append(Skipped(partition, offset, offset, "duplicate"))
+
+
+def _reject(batch: Batch, message: Record, error: RejectedError) -> None:
+    _, milliseconds = message.timestamp()
+    rejected = Rejected(
+        partition=message.partition(),
+        offset=message.offset(),
+        reason=str(error.reason),
+        detail=error.detail,
+        key=message.key(),
+        value=message.value(),
+        kafka_timestamp=datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None,
+    )
+    batch.parts[message.partition()].rejected += 1
+    batch.rejected.append(rejected)
+
+
+def _escaped(text: str) -> str:
+    """Return a text as COPY's text format has it."""
+    for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(plain, escaped)
+    return text

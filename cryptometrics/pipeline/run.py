@@ -1,0 +1,40 @@
+"""Start a worker when its services answer, under a name of its own in the group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptometrics import broker
+from cryptometrics.pipeline.slots import instance_id
+from cryptometrics.pipeline.worker import Options, Worker
+from cryptometrics.store.connection import connect, explaining
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.config import Settings
+    from cryptometrics.pipeline.writer import Totals
+
+    Notice = Callable[[BaseException, float], None]
+
+
+def run(
+    settings: Settings,
+    options: Options,
+    *,
+    stop: Callable[[], bool],
+    progress: Callable[[Worker], None] | None = None,
+    notice_of: Callable[[str], Notice] | None = None,
+) -> Totals:
+    """Run one worker until `stop` says so or, if asked for, until it has caught up; return what it did.
+
+    notice_of: gives, for a service's name, who is told that it is being waited for.
+    Raises ServiceUnavailableError when a service does not answer in time at the start; one that goes away
+    later is waited for without end.
+    """
+    broker.wait_for_kafka(settings, notice_of("Kafka") if notice_of else None)
+    with connect(settings, notice=notice_of("PostgreSQL") if notice_of else None), explaining():
+        pass
+    cluster = str(settings.kafka()["bootstrap.servers"])
+    with instance_id(options.group, cluster) as name, explaining():
+        return Worker(settings, options, name, stop, progress).run()

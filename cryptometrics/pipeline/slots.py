@@ -1,0 +1,49 @@
+"""Which worker this is among those of its group on this machine: a slot, held by a lock file.
+
+The slot makes a worker's name in the consumer group (`group.instance.id`): whoever takes the slot of a
+worker that was killed gets its partitions back at once, instead of after the session's time-out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST = 1000
+"""Workers of one group on one machine."""
+
+
+@contextlib.contextmanager
+def instance_id(group: str, cluster: str) -> Iterator[str]:
+    """Hold the first free slot and give its name; the lock ends with the process, however that ends.
+
+    group, cluster: the consumer group, and where its broker is: slots are counted apart for each.
+    """
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"cryptometrics-slots-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    key = hashlib.sha256(f"{group}\n{cluster}".encode()).hexdigest()[:16]
+    for slot in range(MOST):
+        lock = FileLock(folder / f"{key}-{slot}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        try:
+            yield f"{socket.gethostname()}-{user}-{slot}"
+        finally:
+            lock.release()
+        return
+    raise UserError(f"{MOST} workers of group {group} run on this machine already")

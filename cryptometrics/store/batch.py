@@ -1,0 +1,210 @@
+"""The transaction that keeps the first promise: rows, fates, state and next offsets, all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from decimal import Decimal
+
+    import psycopg
+
+    from cryptometrics.metrics import Session
+    from cryptometrics.store.offsets import Reader
+
+
+class FencedError(Exception):
+    """A partition of the batch has another owner, or its stored offset is not the expected one."""
+
+
+@dataclass(slots=True)
+class Part:
+    """What a batch holds of one partition: offsets [expected, next_offset) and the count of each fate."""
+
+    epoch: int
+    expected: int
+    next_offset: int
+    metrics: int = 0
+    rejected: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    holes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Offsets without a row, both ends included; `reason` is duplicate, hole or lost."""
+
+    partition: int
+    first_offset: int
+    last_offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that is no valid tick, whole."""
+
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    key: bytes | None
+    value: bytes | None
+    kafka_timestamp: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The newest quote of a pair by event time, and the highest trade id that is stored for it."""
+
+    pair: str
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+    trade_id: int | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that one transaction writes."""
+
+    parts: dict[int, Part] = field(default_factory=dict)
+    rows: list[str] = field(default_factory=list)
+    """Lines of COPY's text format, columns as in COPY_COLUMNS."""
+    sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
+    """(pair, session) → the session as of the end of the batch."""
+    quotes: list[Quote] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+# The row first, so that it is locked before anything is written: of two owners one waits here and then
+# sees the other's epoch or offset. Sorted, so that two workers never wait for each other.
+_ADVANCE = """
+WITH part AS (
+    SELECT * FROM unnest(
+        %(partitions)s::int[], %(epochs)s::bigint[], %(expected)s::bigint[], %(next)s::bigint[],
+        %(metrics)s::bigint[], %(rejected)s::bigint[], %(gaps)s::bigint[], %(duplicates)s::bigint[],
+        %(holes)s::bigint[]
+    ) AS p (kafka_partition, epoch, expected, next_offset, metrics, rejected, gaps, duplicates, holes)
+), mine AS (
+    SELECT o.kafka_partition FROM consumer_offsets o JOIN part p USING (kafka_partition)
+    WHERE o.consumer_group = %(group)s AND o.topic = %(topic)s
+      AND o.epoch = p.epoch AND o.next_offset = p.expected
+    ORDER BY o.kafka_partition FOR UPDATE OF o
+)
+UPDATE consumer_offsets o
+SET next_offset = p.next_offset, metrics = o.metrics + p.metrics, rejected = o.rejected + p.rejected,
+    gaps = o.gaps + p.gaps, duplicates = o.duplicates + p.duplicates, holes = o.holes + p.holes,
+    updated_at = now()
+FROM part p JOIN mine USING (kafka_partition)
+WHERE o.consumer_group = %(group)s AND o.topic = %(topic)s AND o.kafka_partition = p.kafka_partition
+"""
+
+COPY_COLUMNS = (
+    "pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp, consumer_group, "
+    "session, kind, trade_id, kafka_partition, kafka_offset"
+)
+_COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN"
+
+_SESSIONS = """
+INSERT INTO session_extremes
+    (consumer_group, pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread,
+     max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late)
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
+    %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::timestamptz[],
+    %s::timestamptz[], %s::bigint[], %s::bigint[])
+ON CONFLICT (consumer_group, pair, session) DO UPDATE SET
+    highest_bid = excluded.highest_bid, highest_bid_at = excluded.highest_bid_at,
+    lowest_ask = excluded.lowest_ask, lowest_ask_at = excluded.lowest_ask_at,
+    max_spread = excluded.max_spread, max_spread_at = excluded.max_spread_at,
+    last_bid = excluded.last_bid, last_ask = excluded.last_ask, last_at = excluded.last_at,
+    first_at = excluded.first_at, ticks = excluded.ticks, late = excluded.late
+"""
+
+_QUOTES = """
+INSERT INTO pair_state (consumer_group, pair, bid, ask, timestamp, trade_id)
+SELECT %s, * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::bigint[])
+ON CONFLICT (consumer_group, pair) DO UPDATE SET
+    bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_id = excluded.trade_id
+"""
+
+_REJECTED = """
+INSERT INTO rejected_ticks
+    (consumer_group, topic, kafka_partition, kafka_offset, reason, detail, key, value, kafka_timestamp)
+SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::bytea[],
+    %s::timestamptz[])
+"""
+
+_SKIPPED = """
+INSERT INTO skipped_offsets (consumer_group, topic, kafka_partition, first_offset, last_offset, reason)
+SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::text[])
+"""
+
+
+def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
+    """Write the batch in one transaction and commit it; raise FencedError, having written nothing,
+    when a partition of it is not ours any more.
+    """  # noqa: D205
+    with connection.transaction(), connection.cursor() as cursor:
+        _advance(cursor, reader, batch.parts)
+        if batch.rows:
+            with cursor.copy(_COPY) as copy:
+                copy.write("".join(batch.rows))
+        if batch.sessions:
+            cursor.execute(_SESSIONS, [reader.group, *_columns(_session_rows(batch.sessions))])
+        if batch.quotes:
+            cursor.execute(
+                _QUOTES,
+                [reader.group, *_columns((q.pair, q.bid, q.ask, q.time, q.trade_id) for q in batch.quotes)],
+            )
+        if batch.rejected:
+            rejected = (
+                (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)
+                for r in batch.rejected
+            )
+            cursor.execute(_REJECTED, [reader.group, reader.topic, *_columns(rejected)])
+        if batch.skipped:
+            skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
+            cursor.execute(_SKIPPED, [reader.group, reader.topic, *_columns(skipped)])
+
+
+def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:
+    values = list(parts.values())
+    cursor.execute(
+        _ADVANCE,
+        {
+            "group": reader.group,
+            "topic": reader.topic,
+            "partitions": list(parts),
+            "epochs": [p.epoch for p in values],
+            "expected": [p.expected for p in values],
+            "next": [p.next_offset for p in values],
+            "metrics": [p.metrics for p in values],
+            "rejected": [p.rejected for p in values],
+            "gaps": [p.gaps for p in values],
+            "duplicates": [p.duplicates for p in values],
+            "holes": [p.holes for p in values],
+        },
+    )
+    if cursor.rowcount != len(parts):
+        raise FencedError(f"{len(parts) - cursor.rowcount} of {len(parts)} partitions have another owner")
+
+
+def _session_rows(sessions: dict[tuple[str, str], Session]) -> list[tuple[object, ...]]:
+    return [
+        (
+            pair, name, s.highest_bid, s.highest_bid_at, s.lowest_ask, s.lowest_ask_at, s.max_spread,
+            s.max_spread_at, s.last_bid, s.last_ask, s.last_at, s.first_at, s.ticks, s.late,
+        )
+        for (pair, name), s in sessions.items()
+    ]  # fmt: skip
+
+
+def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+    """Return rows as columns, for unnest: one round trip whatever their number."""
+    return [list(column) for column in zip(*rows, strict=True)]
