@@ -139,7 +139,9 @@ class _Publisher:
         """Wait until message `number` is due, and at least for one portion."""
         until = max(self._start + number / self._rate, time.monotonic() + PACE_S)
         while (left := until - time.monotonic()) > 0 and not self._stop():
-            self._look_up(min(left, LONGEST_WAIT_S))
+            # Not poll(left): below a millisecond that does not wait at all.
+            time.sleep(min(left, LONGEST_WAIT_S))
+            self._look_up(0)
 
     def _drain(self) -> None:
         """Wait for what is sent: librdkafka's delivery.timeout.ms ends that, or DRAIN_S after a stop."""

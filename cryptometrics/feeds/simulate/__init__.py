@@ -50,12 +50,14 @@ class Simulation:
 
     def blocks(self) -> Iterator[list[Message]]:
         """Yield the stream as (key, value) messages, in blocks of BLOCK of which the last may be shorter."""
-        for first, block in zip(itertools.count(0, BLOCK), self._endless()):
-            left = BLOCK if self.count is None else self.count - first
-            if left > 0:
-                yield block[:left]
-            if left <= BLOCK:
-                return
+        if self.count is None:
+            yield from self._endless()
+            return
+        full, rest = divmod(self.count, BLOCK)
+        blocks = self._endless()
+        yield from itertools.islice(blocks, full)
+        if rest:
+            yield next(blocks)[:rest]
 
     def _endless(self) -> Iterator[list[Message]]:
         random = Random(self.seed)  # noqa: S311  (a simulation has to be repeatable, not secret)
