@@ -151,8 +151,9 @@ class Postgres:
 
     @property
     def _sockets(self) -> Path:
-        """The folder of its socket: the data folder, unless its path is too long for a socket's address."""
-        if len(os.fsencode(self._data / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET_PATH:
+        """The folder of its socket: the data folder, unless its path cannot be a socket's address."""
+        path = os.fsencode(self._data / f".s.PGSQL.{PORT}")
+        if len(path) <= LONGEST_SOCKET_PATH and b"," not in path:  # a comma separates hosts, in libpq as well
             return self._data
         digest = hashlib.sha256(os.fsencode(self._data)).hexdigest()[:12]
         return Path(tempfile.gettempdir(), f"cryptometrics-{digest}")

@@ -1,0 +1,143 @@
+"""`up`, `down` and `status`: Kafka and PostgreSQL on this machine, without Docker."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from cryptometrics import config
+from cryptometrics.cli import options
+from cryptometrics.cli.progress import Progress
+from cryptometrics.errors import CryptometricsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptometrics.local.daemon import Status
+    from cryptometrics.local.services import Services
+
+TITLES = {"kafka": "Kafka", "postgres": "PostgreSQL"}
+
+
+@click.command()
+def up() -> None:
+    """Start Kafka and PostgreSQL on this machine; the first time downloads Kafka (43 MiB).
+
+    \b
+    Example:
+      cryptometrics up
+    """
+    settings = config.load()
+    services = _services(settings)
+    with Progress() as progress, _last_words():
+        services.up(progress.show)
+    click.echo(f"Kafka       {services.bootstrap_servers}")
+    click.echo(f"PostgreSQL  {services.postgres_uri}")
+    for name, is_local in (
+        ("Kafka", settings.uses_local_kafka),
+        ("PostgreSQL", settings.uses_local_postgres),
+    ):
+        if not is_local:
+            click.echo(f"note: another {name} is configured, and commands use that one", err=True)
+    click.echo("next: cryptometrics init-db", err=True)
+
+
+@click.command()
+@click.option("--purge", is_flag=True, help="Delete the data of both, after asking.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def down(purge: bool, yes: bool) -> None:
+    """Stop Kafka and PostgreSQL; their data stays unless it is purged.
+
+    \b
+    Example:
+      cryptometrics down
+    """
+    if yes and not purge:
+        raise click.UsageError("--yes answers the question of --purge, which is not given")
+    services = _services(config.load())
+    if purge and not yes and not _may_purge(services):
+        click.echo("nothing was stopped or deleted", err=True)
+        return
+    stopped = services.purge() if purge else services.down()
+    names = " and ".join(TITLES[name] for name in stopped)
+    fate = "deleted" if purge else "kept"
+    click.echo(
+        f"{f'stopped {names}' if names else 'nothing was running'}; the data in {services.home} was {fate}",
+        err=True,
+    )
+
+
+@click.command()
+@options.as_json
+def status(as_json: bool) -> None:
+    """Show whether Kafka and PostgreSQL run here, where, since when, and their size on disk.
+
+    \b
+    Example:
+      cryptometrics status --json
+    """
+    from cryptometrics.local.services import ADDRESS_NAMES  # noqa: PLC0415
+
+    found = _services(config.load()).status()
+    if as_json:
+        described = {name: _as_dict(state, ADDRESS_NAMES[name]) for name, state in found.items()}
+        click.echo(json.dumps(described, indent=2))
+    else:
+        _print_table(found)
+
+
+def _services(settings: config.Settings) -> Services:
+    from cryptometrics.local.services import Services  # noqa: PLC0415  (slow to import; an extra)
+
+    return Services(settings.home)
+
+
+@contextlib.contextmanager
+def _last_words() -> Iterator[None]:
+    """Show the last lines of a failed service's logs above the one line that says what is wrong."""
+    try:
+        yield
+    except CryptometricsError as error:
+        for note in getattr(error, "__notes__", ()):
+            click.echo(note, err=True)
+        raise
+
+
+def _may_purge(services: Services) -> bool:
+    from rich.filesize import decimal  # noqa: PLC0415
+
+    size = decimal(sum(state.bytes_on_disk for state in services.status().values()))
+    return click.confirm(f"Delete all data of Kafka and PostgreSQL in {services.home} ({size})?", err=True)
+
+
+def _as_dict(state: Status, address_name: str) -> dict[str, object]:
+    fields = dataclasses.asdict(state)
+    return {address_name if name == "address" else name: value for name, value in fields.items()}
+
+
+def _print_table(found: dict[str, Status]) -> None:
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.filesize import decimal  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("service", "state", "version", "up for", "on disk", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, state in found.items():
+        uptime = "-" if state.uptime_seconds is None else str(timedelta(seconds=int(state.uptime_seconds)))
+        colour = "green" if state.running else "red"
+        table.add_row(
+            TITLES[name],
+            f"[{colour}]{'running' if state.running else 'stopped'}[/]",
+            state.version,
+            uptime,
+            decimal(state.bytes_on_disk),
+        )
+    Console().print(table)
+    # Below the table: in a cell a long address would be folded, and could not be copied.
+    for name, state in found.items():
+        click.echo(f"{TITLES[name]:<11} {state.address or 'start it with `cryptometrics up`'}")
