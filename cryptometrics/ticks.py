@@ -33,7 +33,9 @@ PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
 is_pair = re.compile(PAIR_PATTERN).fullmatch
 _is_price = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
 _is_time = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,12})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+    # Hour 24 is left out: newer Pythons take it for the next day, which is not the day that stands there.
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,12})?"
+    r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
 
 _MICROSECONDS_LENGTH = len("2026-01-01T00:00:00.000000Z")
