@@ -129,7 +129,7 @@ def _exact(value: str | int | Decimal | datetime) -> str | int:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else f"{value:f}"
 
 
-def _short(value: str | int | Decimal | datetime, row: SessionRowRow) -> str:
+def _short(value: str | int | Decimal | datetime, row: SessionRow) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, datetime):

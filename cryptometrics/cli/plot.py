@@ -1,0 +1,173 @@
+"""`cryptometrics plot`: charts of the stored metrics."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cryptometrics.cli import options
+from cryptometrics.cli.times import parse_time
+from cryptometrics.errors import UserError
+from cryptometrics.plot.panels import METRICS, panels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from cryptometrics.plot.panels import Panel
+    from cryptometrics.store.series import Series
+
+CHARTS = Path("charts")
+"""The folder of charts that were given no name; it is made."""
+SUFFIXES = (".png", ".svg", ".pdf")
+MOST_PAIRS = 12
+"""Charts drawn at once; of more pairs than that some must be named."""
+POINTS_A_PAIR, POINTS = 1200, 4800
+"""Points in time loaded for a pair, and for a whole figure."""
+
+
+def _time(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else parse_time(text, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _file(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in SUFFIXES:
+        raise click.BadParameter(f"{str(path)!r} must end in .png, .svg or .pdf")
+    return path
+
+
+@click.command("plot")
+@options.pairs
+@click.option(
+    "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="Draw only this; repeatable."
+)
+@click.option(
+    "--since", metavar="TIME", callback=_time, help="From then on: 15m, 2h, 7d ago, or an ISO time (UTC)."
+)
+@click.option("--until", metavar="TIME", callback=_time, help="Up to then, likewise.")
+@click.option(
+    "--session", metavar="NAME", help="A session; without it and a range the newest one of the pair."
+)
+@options.reading_group
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_file,
+    help="One .png, .svg or .pdf with all pairs; without it one file a pair: charts/PAIR.png.",
+)
+@click.option("--show", is_flag=True, help="Open a window with the chart, too.")
+def plot(
+    pairs: tuple[str, ...],
+    metrics: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    session: str | None,
+    group: str | None,
+    out: Path | None,
+    show: bool,
+) -> None:
+    """Draw bid, ask, mid price, spread and the session's extremes over time.
+
+    Without --pair every pair of the newest session is drawn, each on its own chart.
+
+    \b
+    Example:
+      cryptometrics plot --pair BTC-USD
+    """
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics.store.series import load_series  # noqa: PLC0415
+
+    if since is not None and until is not None and since > until:
+        raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
+    if show:
+        _need_display()
+    panels = panels_of(metrics)
+    drawn = [line.metric for panel in panels for line in panel.lines]
+    with (
+        connect(config.load(), notice=waiting("PostgreSQL")) as connection,
+        explaining(),
+        reads.snapshot(connection),
+    ):
+        chosen = reads.resolve_group(connection, group)
+        if not pairs:
+            pairs = tuple(row.pair for row in reads.sessions(connection, chosen.name, session=session))
+        if len(pairs) > MOST_PAIRS:
+            raise UserError(
+                f"{len(pairs)} pairs are too many at once; name some with --pair: {reads.listed(pairs)}"
+            )
+        points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(pairs))
+        loaded = [
+            load_series(
+                connection,
+                chosen.name,
+                pair,
+                drawn,
+                session=session,
+                since=since,
+                until=until,
+                buckets=points,
+            )
+            for pair in pairs
+        ]
+    if chosen.note:
+        click.echo(chosen.note, err=True)
+    charts = {out: loaded} if out is not None else {CHARTS / f"{each.pair}.png": [each] for each in loaded}
+    for path, together in charts.items():
+        _save(path, _draw(together, panels, show=show))
+        click.echo(path)
+    if show:
+        import matplotlib.pyplot as plt  # noqa: PLC0415
+
+        plt.show()
+
+
+def _draw(together: Sequence[Series], panels: Sequence[Panel], *, show: bool) -> Figure:
+    from cryptometrics.plot.figure import draw  # noqa: PLC0415
+
+    if show:
+        import matplotlib.pyplot as plt  # noqa: PLC0415
+
+        figure = plt.figure()
+    else:
+        from matplotlib.figure import Figure  # noqa: PLC0415
+
+        figure = Figure()
+    draw(figure, together, panels)
+    return figure
+
+
+def _save(path: Path, figure: Figure) -> None:
+    from cryptometrics.plot.figure import render  # noqa: PLC0415
+
+    chart = render(figure, path.suffix.lower().removeprefix("."))
+    try:
+        if path.parent == CHARTS:
+            CHARTS.mkdir(exist_ok=True)
+        path.write_bytes(chart)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _need_display() -> None:
+    """Raise UserError where no window can be opened, before any work is done."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    try:
+        figure = plt.figure()
+        interactive = figure.canvas.required_interactive_framework is not None
+        plt.close(figure)
+    except (ImportError, RuntimeError):
+        interactive = False
+    if not interactive:
+        raise UserError("--show needs a display (and a toolkit such as Tk): leave it out and open the file")

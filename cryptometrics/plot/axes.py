@@ -1,0 +1,101 @@
+"""Axes that read without a second look: plain decimals, times in UTC, limits that fit what is drawn."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from matplotlib import dates, ticker
+
+from cryptometrics.plot.lines import DAY, EPOCH, day_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+MARGIN = 0.06
+"""Of an axis, left free above and below what is drawn."""
+
+
+class PlainFormatter(ticker.Formatter):
+    """Labels with just the decimals that tell the ticks apart: never an exponent or an offset."""
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Label all ticks of an axis alike."""
+        places = _places(values)
+        return [f"{round(value, places) + 0.0:,.{places}f}" for value in values]
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002  (matplotlib's signature)
+        """Label one value, as under the cursor of a window."""
+        return self.format_ticks([x])[0]
+
+
+class TimeFormatter(ticker.Formatter):
+    """Times of day in UTC as fine as the ticks are apart, with the date where a new day begins."""
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Label all ticks of an axis alike."""
+        moments = [_moment(value) for value in values]
+        apart = min((b - a for a, b in pairwise(moments)), default=timedelta(seconds=1))
+        if apart >= timedelta(days=27):
+            return [f"{moment:%b %Y}" for moment in moments]
+        if apart >= timedelta(hours=23):
+            return [f"{moment:%-d %b}" for moment in moments]
+        if apart >= timedelta(minutes=1):
+            several_days = len({moment.date() for moment in moments}) > 1
+            return [
+                f"{moment:%H:%M}\n{moment:%-d %b}"
+                if several_days and moment.time() == datetime.min.time()
+                else f"{moment:%H:%M}"
+                for moment in moments
+            ]
+        digits = 0 if apart >= timedelta(seconds=1) else min(6, math.ceil(-math.log10(apart.total_seconds())))
+        return [f"{moment:%H:%M:%S.%f}"[: 8 + digits + (digits > 0)] for moment in moments]
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002  (matplotlib's signature)
+        """Label one moment, as under the cursor of a window."""
+        return f"{_moment(x):%Y-%m-%d %H:%M:%S.%f}"
+
+
+def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
+    """Let the horizontal axis of `axes` run from `start` to `end`, labelled UTC."""
+    free = max((end - start) * 0.01, timedelta(microseconds=10)) if end > start else timedelta(seconds=0.5)
+    axes.set_xlim(day_number(start - free), day_number(end + free))
+    locator = dates.AutoDateLocator(tz=UTC, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(TimeFormatter())
+    one_day = start.date() == end.date()
+    axes.set_xlabel(f"time (UTC), {start:%Y-%m-%d}" if one_day else "time (UTC)")
+
+
+def value_axis(axes: Axes, low: float, high: float, *, from_zero: bool) -> None:
+    """Let the vertical axis of `axes` hold `low` to `high` with some room, and zero where it matters."""
+    if from_zero:
+        low = 0.0
+    free = (high - low) * MARGIN or abs(high) * 1e-4 or 1.0
+    axes.set_ylim(low - (free / 2 if from_zero else free), high + free)
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=[1, 2, 5, 10], min_n_ticks=3))
+    axes.yaxis.set_major_formatter(PlainFormatter())
+
+
+def _moment(value: float) -> datetime:
+    # A float of days misses a microsecond now and then, and 09:59:59.999999 is 10:00:00.
+    moment = EPOCH + value * DAY
+    return moment.replace(microsecond=0) + timedelta(microseconds=round(moment.microsecond, -1))
+
+
+def _places(values: Sequence[float]) -> int:
+    """Return the fewest decimals that show these values to a hundredth of their distance."""
+    apart = min((abs(b - a) for a, b in pairwise(values)), default=0.0)
+    exact = apart / 100 or 1e-12
+    return next(
+        (
+            places
+            for places in range(18)
+            if all(abs(round(value, places) - value) <= exact for value in values)
+        ),
+        18,
+    )

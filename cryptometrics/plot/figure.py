@@ -1,0 +1,215 @@
+"""The figure: one block a pair, its panels below each other on one time axis, legends beside the data."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.style
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from cryptometrics.plot.axes import time_axis, value_axis
+from cryptometrics.plot.lines import band, day_number, gaps, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+    from decimal import Decimal
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from cryptometrics.plot.panels import Line, Panel
+    from cryptometrics.store.series import Series
+
+COLUMNS = 3
+"""Pairs side by side before the next row begins."""
+DOTS_UP_TO = 60
+"""So few points are drawn as dots, too: each is a tick that a person can count."""
+LONGEST_NAME = 40
+"""Characters of a session's or group's name that a title shows."""
+BAND_ALPHA = 0.4
+GREY = "#555555"
+
+# From matplotlib's own defaults, not from the user's: a chart looks the same on every machine.
+STYLE: list[Any] = [
+    "default",
+    {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": GREY,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#DDDDDD",
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "legend.fontsize": 8.5,
+        "savefig.dpi": 150,
+        "svg.hashsalt": "cryptometrics",
+        "pdf.fonttype": 42,
+        # A session's or a group's name is free text; `$` in it starts no formula.
+        "text.parse_math": False,
+    },
+]
+
+# The same data make the same file, byte for byte: no time, no versions.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "cryptometrics"},
+    "svg": {"Creator": "cryptometrics", "Date": None},
+    "pdf": {"Creator": "cryptometrics", "Producer": None, "CreationDate": None},
+}
+FORMATS = tuple(_METADATA)
+
+
+def draw(figure: Figure, pairs: Sequence[Series], panels: Sequence[Panel]) -> None:
+    """Draw each pair's `panels` on the empty `figure`, whose size is set to what they need."""
+    columns = min(len(pairs), COLUMNS)
+    rows = math.ceil(len(pairs) / columns)
+    with matplotlib.style.context(STYLE):
+        figure.set_layout_engine("constrained")
+        heights = sum(panel.height for panel in panels)
+        figure.set_size_inches((12 if columns == 1 else 8) * columns, (1.4 + 1.8 * heights) * rows)
+        blocks = figure.subfigures(rows, columns, squeeze=False).flat
+        for block, series in zip(blocks, pairs, strict=False):
+            _draw_pair(block, series, panels)
+
+
+def render(figure: Figure, suffix: str) -> bytes:
+    """Return the file of a drawn figure; `suffix` is one of FORMATS."""
+    file = io.BytesIO()
+    with matplotlib.style.context(STYLE):
+        figure.savefig(file, format=suffix, metadata=_METADATA[suffix])
+    return file.getvalue()
+
+
+def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> None:
+    heights = [panel.height for panel in panels]
+    every = block.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, panel in zip(every, panels, strict=True):
+        _draw_panel(axes, series, panel)
+    top = every[0]
+    top.set_title(f"{series.pair} · {_sessions(series)}", loc="left", fontsize=13, fontweight="bold", pad=22)
+    top.annotate(
+        _range(series), (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", color=GREY
+    )
+    time_axis(every[-1], series.start, series.end)
+    block.align_ylabels(every)
+
+
+def _draw_panel(axes: Axes, series: Series, panel: Panel) -> None:
+    low, high = _limits(series, panel)
+    value_axis(axes, low, high, from_zero=panel.from_zero)
+    axes.set_ylabel(panel.label.format(quote=series.pair.partition("-")[2]))
+    legend: list[Artist] = []
+    for line in panel.lines:
+        handle = _draw_extreme(axes, series, line) if line.is_extreme else _draw_quote(axes, series, line)
+        handle.set_label(_legend_label(series, line, low, high))
+        legend.append(handle)
+    if max(series.ticks) > 1:
+        legend.append(Patch(color=GREY, alpha=BAND_ALPHA, label=f"range within {_length(series.width)}"))
+    if any(line.metric == "spread" for line in panel.lines) and any(series.locked):
+        legend.append(_draw_locked(axes, series))
+    if silences := gaps(series):
+        look: dict[str, Any] = {"facecolor": "#F4F4F4", "edgecolor": "#D5D5D5", "hatch": "//", "linewidth": 0}
+        for before, after in silences:
+            axes.axvspan(day_number(before), day_number(after), **look)
+        legend.append(Patch(label="no ticks", **look))
+    axes.legend(handles=legend, loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0)
+
+
+def _draw_quote(axes: Axes, series: Series, line: Line) -> Line2D:
+    values = series.metrics[line.metric]
+    if max(series.ticks) > 1:
+        # The edge keeps the spike of one bucket from being thinner than a pixel.
+        axes.fill_between(
+            *band(series, values), step="post", color=line.colour, alpha=BAND_ALPHA, linewidth=0.5
+        )
+    look: dict[str, Any] = {
+        "color": line.colour,
+        "linewidth": line.width,
+        "zorder": 3 - line.width,  # the thin one on top
+        "marker": "." if len(series.ticks) <= DOTS_UP_TO else "",
+    }
+    axes.plot(*steps(series, values), drawstyle="steps-post", label=line.label, **look)
+    return Line2D([], [], **(look | {"linewidth": 1.2}))
+
+
+def _draw_extreme(axes: Axes, series: Series, line: Line) -> Line2D:
+    look: dict[str, Any] = {"color": line.colour, "linestyle": "--", "linewidth": line.width}
+    axes.plot(*steps(series, series.metrics[line.metric]), drawstyle="steps-post", label=line.label, **look)
+    marks = _set_at(series, line)
+    axes.plot(
+        [day_number(at) for at, _ in marks],
+        [float(value) for _, value in marks],
+        linestyle="",
+        marker=line.marker,
+        color=line.colour,
+        markersize=6,
+        # Where the session is but one point, a mark must not hide the quote.
+        fillstyle="none" if len(series.ticks) <= DOTS_UP_TO else "full",
+    )
+    return Line2D([], [], marker=line.marker, markersize=5, **look)
+
+
+def _draw_locked(axes: Axes, series: Series) -> Line2D:
+    times = [day_number(at) for at, locked in zip(series.first_at, series.locked, strict=True) if locked]
+    look: dict[str, Any] = {"linestyle": "", "marker": "|", "color": "black", "markersize": 5}
+    axes.plot(times, [0.0] * len(times), **look)
+    return Line2D([], [], label=f"locked (bid = ask): {sum(series.locked):,}", **look)
+
+
+def _limits(series: Series, panel: Panel) -> tuple[float, float]:
+    """Return what the axis must hold: the quotes. An extreme set long before does not press them flat."""
+    lines = [line for line in panel.lines if not line.is_extreme] or panel.lines
+    values = [series.metrics[line.metric] for line in lines]
+    return (
+        float(min(value for each in values for value in each.low)),
+        float(max(value for each in values for value in each.high)),
+    )
+
+
+def _set_at(series: Series, line: Line) -> list[tuple[datetime, Decimal]]:
+    """Return when the sessions' extremes were set, those within the chart."""
+    found = [(getattr(row, f"{line.metric}_at"), getattr(row, line.metric)) for row in series.sessions]
+    return [(at, value) for at, value in found if series.start <= at <= series.end]
+
+
+def _legend_label(series: Series, line: Line, low: float, high: float) -> str:
+    value = series.metrics[line.metric].last[-1]
+    if line.metric == "spread_bps":
+        return f"{line.label} {f'{value:,.2f}' if value >= 1 else f'{float(value):.2g}'} bps"
+    if not line.is_extreme:
+        return f"{line.label} {value:,f}"
+    where = " (above)" if float(value) > high else " (below)" if float(value) < low else ""
+    at = [f"\nat {at:%H:%M:%S}" for at, extreme in _set_at(series, line) if extreme == value]
+    return f"{line.label} {value:,f}{where}{at[0] if at else ''}"
+
+
+def _sessions(series: Series) -> str:
+    names = [_cut(row.session) for row in reversed(series.sessions)]
+    return f"session {names[0]}" if len(names) == 1 else f"{len(names)} sessions, {names[0]} to {names[-1]}"
+
+
+def _range(series: Series) -> str:
+    ticks = sum(series.ticks)
+    one_day = series.start.date() == series.end.date()
+    end = f"{series.end:%H:%M:%S}" if one_day else f"{series.end:%Y-%m-%d %H:%M:%S}"
+    until = f" to {end}" if ticks > 1 else ""
+    count = f"{ticks:,} tick{'' if ticks == 1 else 's'}"
+    return f"{series.start:%Y-%m-%d %H:%M:%S}{until} UTC · {count} · group {_cut(series.group)}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _length(width: timedelta) -> str:
+    seconds = width.total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds * 1e6:g} µs"
