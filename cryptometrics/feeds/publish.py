@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from confluent_kafka import KafkaException
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -131,6 +133,11 @@ class _Publisher:
                     self._look_up(LONGEST_WAIT_S)
                     if state.failed or self._stop():
                         return
+                except KafkaException as error:
+                    # Refused on the spot: too large, the topic is gone, or the producer is broken for good.
+                    state.sent += 1
+                    self._fail(error.args[0])
+                    return
                 else:
                     state.sent += 1
                     break
@@ -169,5 +176,8 @@ class _Publisher:
         if error is None:
             self._state.acknowledged += 1
         else:
-            self._state.failed += 1
-            self._state.failure = self._state.failure or error.str()
+            self._fail(error)
+
+    def _fail(self, error: KafkaError) -> None:
+        self._state.failed += 1
+        self._state.failure = self._state.failure or error.str()

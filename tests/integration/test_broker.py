@@ -1,0 +1,125 @@
+"""The topic and the producer on a real Kafka, and what a user is told where there is none."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from cryptometrics import broker
+from cryptometrics.errors import ServiceUnavailableError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptometrics.config import Settings
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Return a port on which nobody listens, and nobody begins to meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_a_topic_is_made_once_and_then_left_as_it_is(settings: Settings) -> None:
+    assert broker.make_topic(settings, 3)
+    made = broker.describe_topic(settings)
+    assert (made.name, made.partitions) == (settings.kafka_topic, 3)
+    assert not broker.make_topic(settings, 5)
+    assert broker.describe_topic(settings) == made
+
+
+def test_made_by_several_at_once_it_is_made_by_one(settings: Settings) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: broker.make_topic(settings, 2), range(8)))
+    assert sorted(made) == [False] * 7 + [True]
+    assert broker.describe_topic(settings).partitions == 2
+
+
+def test_topics_of_different_names_have_different_ids(settings: Settings) -> None:
+    other = settings.model_copy(update={"kafka_topic": settings.kafka_topic + "_other"})
+    for each in (settings, other):
+        broker.make_topic(each, 1)
+    assert broker.describe_topic(settings).id != broker.describe_topic(other).id
+
+
+def test_a_missing_topic_names_the_command_that_makes_it(settings: Settings) -> None:
+    with pytest.raises(UserError, match=f"no topic {settings.kafka_topic} .*`cryptometrics init-db`"):
+        broker.describe_topic(settings)
+
+
+def test_a_broker_that_answers_is_not_waited_for(settings: Settings) -> None:
+    told: list[BaseException] = []
+    broker.wait_for_kafka(settings, lambda error, _: told.append(error))
+    assert not told
+
+
+def test_no_broker_is_one_line_after_the_wait(
+    settings: Settings, closed_port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = f"127.0.0.1:{closed_port}"
+    away = settings.model_copy(update={"kafka_bootstrap_servers": nowhere, "wait": 0.5})
+    with pytest.raises(ServiceUnavailableError) as caught:
+        broker.wait_for_kafka(away)
+    message = str(caught.value)
+    assert nowhere in message
+    assert "Connection refused" in message
+    assert "KAFKA_BOOTSTRAP_SERVERS" in message
+    assert "\n" not in message
+    # librdkafka would write to stderr by itself.
+    assert capfd.readouterr().err == ""
+
+
+def test_each_failed_attempt_is_told(settings: Settings, closed_port: int) -> None:
+    away = settings.model_copy(
+        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": broker.ATTEMPT_S + 0.5}
+    )
+    told: list[str] = []
+    with pytest.raises(ServiceUnavailableError):
+        broker.wait_for_kafka(away, lambda error, _: told.append(str(error)))
+    assert told
+    assert all("Connection refused" in text for text in told)
+
+
+def test_a_refused_login_is_not_tried_again(settings: Settings) -> None:
+    login = settings.model_copy(
+        update={
+            "kafka_security_protocol": "SASL_PLAINTEXT",
+            "kafka_sasl_mechanism": "PLAIN",
+            "kafka_sasl_username": "someone",
+            "kafka_sasl_password": SecretStr("wrong"),
+        }
+    )
+    with pytest.raises(UserError, match="KAFKA_SASL"):
+        broker.wait_for_kafka(login)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("KAFKA_CONF_NO_SUCH_THING", "1", "no.such.thing"),
+        ("KAFKA_CONF_SOCKET_TIMEOUT_MS", "soon", "socket.timeout.ms"),
+    ],
+)
+def test_settings_that_librdkafka_refuses_are_the_users_mistake(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for use in (broker.wait_for_kafka, broker.make_producer, broker.describe_topic):
+        with pytest.raises(UserError, match=words):
+            use(settings)
+
+
+def test_the_user_may_tune_a_client_but_not_break_its_promise(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_CONF_ENABLE_IDEMPOTENCE", "false")
+    monkeypatch.setenv("KAFKA_CONF_LINGER_MS", "50")
+    conf = broker.client_conf(settings, **{"enable.idempotence": True})
+    assert conf["enable.idempotence"] is True
+    assert conf["linger.ms"] == "50"
