@@ -65,7 +65,8 @@ def publish(
     """Publish all messages, wait for their delivery, and return the counts.
 
     rate: messages a second; 0: as fast as the broker takes them.
-    stop: asked every LONGEST_WAIT_S at least; publishing ends when it says yes, and soon (DRAIN_S) all waits.
+    stop: asked every LONGEST_WAIT_S at least; on yes nothing more is sent,
+    and what is unacknowledged is waited for DRAIN_S at most.
     progress: called as often.
 
     While the broker is away this waits, and memory stays bounded by the producer's queue. It gives up at
@@ -157,7 +158,7 @@ class _Publisher:
             if deadline is None and (self._stop() or self._state.failed):
                 deadline = time.monotonic() + DRAIN_S
             if deadline is not None and time.monotonic() > deadline:
-                # What is in flight may still arrive; what is not must not, as it counts as not sent.
+                # What is in flight may still arrive. What is only queued shall not: it is told to be lost.
                 self._producer.purge(in_flight=False)
                 self._look_up(0)
                 return
