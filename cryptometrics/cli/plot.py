@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +94,8 @@ def plot(
         raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
     if show:
         _need_display()
+    else:
+        os.environ.pop("MPLBACKEND", None)  # a file needs no toolkit, so a wrong one there is no error
     panels = panels_of(metrics)
     drawn = [line.metric for panel in panels for line in panel.lines]
     with (
@@ -161,13 +165,20 @@ def _save(path: Path, figure: Figure) -> None:
 
 def _need_display() -> None:
     """Raise UserError where no window can be opened, before any work is done."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+    # To ask a display server that is not there makes its library write to stderr.
+    possible = sys.platform != "linux" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")
+    )
+    if possible:
+        try:
+            import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    try:
-        figure = plt.figure()
-        interactive = figure.canvas.required_interactive_framework is not None
-        plt.close(figure)
-    except (ImportError, RuntimeError):
-        interactive = False
-    if not interactive:
-        raise UserError("--show needs a display (and a toolkit such as Tk): leave it out and open the file")
+            figure = plt.figure()
+        except (ImportError, RuntimeError, ValueError):  # of a toolkit that is missing, or MPLBACKEND
+            possible = False
+        else:
+            # Where no toolkit is installed, matplotlib falls back to one that only writes files.
+            possible = figure.canvas.required_interactive_framework is not None
+            plt.close(figure)
+    if not possible:
+        raise UserError("--show needs a display and a toolkit such as Tk: leave it out and open the file")

@@ -74,9 +74,10 @@ def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
 def value_axis(axes: Axes, low: float, high: float, *, from_zero: bool) -> None:
     """Let the vertical axis of `axes` hold `low` to `high` with some room, and zero where it matters."""
     if from_zero:
-        low = 0.0
-    free = (high - low) * MARGIN or abs(high) * 1e-4 or 1.0
-    axes.set_ylim(low - (free / 2 if from_zero else free), high + free)
+        high = high or 1.0  # nothing but locked quotes
+        low = -high * MARGIN / 2
+    free = (high - low) * MARGIN or abs(high) * 1e-4
+    axes.set_ylim(low if from_zero else low - free, high + free)
     axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=[1, 2, 5, 10], min_n_ticks=3))
     axes.yaxis.set_major_formatter(PlainFormatter())
 

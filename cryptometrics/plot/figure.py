@@ -184,9 +184,11 @@ def _legend_label(series: Series, line: Line, low: float, high: float) -> str:
         return f"{line.label} {f'{value:,.2f}' if value >= 1 else f'{float(value):.2g}'} bps"
     if not line.is_extreme:
         return f"{line.label} {value:,f}"
-    where = " (above)" if float(value) > high else " (below)" if float(value) < low else ""
-    at = [f"\nat {at:%H:%M:%S}" for at, extreme in _set_at(series, line) if extreme == value]
-    return f"{line.label} {value:,f}{where}{at[0] if at else ''}"
+    if not low <= float(value) <= high:
+        return f"{line.label} {value:,f}\n{'above' if float(value) > high else 'below'} this chart"
+    format_ = "%H:%M:%S" if series.start.date() == series.end.date() else "%Y-%m-%d %H:%M:%S"
+    at = [f"\nat {at:{format_}}" for at, extreme in _set_at(series, line) if extreme == value]
+    return f"{line.label} {value:,f}{at[0] if at else ''}"
 
 
 def _sessions(series: Series) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Of one tick, in the quote currency, except spread_bps: basis points of the mid price. That quotient alone
 # is rounded, by PostgreSQL, to no fewer than 16 digits.
-_EXPRESSIONS = {
+EXPRESSIONS = {
     "bid": sql.SQL("bid"),
     "ask": sql.SQL("ask"),
     "mid_price": sql.SQL("mid_price"),
@@ -162,7 +162,7 @@ def bucket_width(span: timedelta, buckets: int) -> timedelta:
 
 
 def _query(metrics: Sequence[str]) -> sql.Composed:
-    expressions = [_EXPRESSIONS[metric] for metric in metrics]
+    expressions = [EXPRESSIONS[metric] for metric in metrics]
     comma = sql.SQL(", ")
     return _BUCKETS.format(
         lows=comma.join(sql.SQL("min({})").format(expression) for expression in expressions),

@@ -1,0 +1,92 @@
+"""`cryptometrics session`, as a person and as a program run it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Store
+
+    from tests.conftest import Cli
+
+BTC = [
+    ("2024-01-05 10:00:00", "67210.00", "67210.02"),
+    ("2024-01-05 10:00:01.5", "67211.50", "67212.50"),
+    ("2024-01-05 10:00:02", "67209.00", "67209.01"),
+]
+
+
+def test_json_is_exact(cli: Cli, store: Store) -> None:
+    store(BTC)
+    done = cli("session", "--json")
+    assert json.loads(done.stdout) == [
+        {
+            "pair": "BTC-USD",
+            "session": "2024-01-05",
+            "consumer_group": "g1",
+            "ticks": 3,
+            "late": 0,
+            "bid": "67209.00",
+            "ask": "67209.01",
+            "mid_price": "67209.005",
+            "spread": "0.01",
+            "highest_bid": "67211.50",
+            "highest_bid_at": "2024-01-05T10:00:01.500000Z",
+            "lowest_ask": "67209.01",
+            "lowest_ask_at": "2024-01-05T10:00:02Z",
+            "max_spread": "1.00",
+            "max_spread_at": "2024-01-05T10:00:01.500000Z",
+            "first_at": "2024-01-05T10:00:00Z",
+            "last_at": "2024-01-05T10:00:02Z",
+        }
+    ]
+    assert done.stderr == "reading group g1, the only one there is\n"
+
+
+def test_a_pipe_gets_one_whole_line_a_pair(cli: Cli, store: Store) -> None:
+    long = "a name [bold]that[/] is " + "very " * 60 + "long"
+    store(BTC, session=long)
+    store([("2024-01-05 10:00", "0.00001306", "0.00001307")], pair="SHIB-USD", session=long)
+    header, *lines = cli("session", "--group", "g1").stdout.splitlines()
+    assert header.split()[:3] == ["pair", "session", "consumer_group"]
+    assert len(lines) == 2
+    assert all(long in line for line in lines)
+    assert "0.000013065" in lines[1]
+
+
+def test_pairs_and_sessions_can_be_chosen(cli: Cli, store: Store) -> None:
+    store(BTC)
+    store(BTC, pair="ETH-USD")
+    store(BTC, pair="ETH-USD", session="drill")
+
+    def found(*options: str) -> list[tuple[str, str]]:
+        return [
+            (row["pair"], row["session"]) for row in json.loads(cli("session", "--json", *options).stdout)
+        ]
+
+    assert found("--pair", "ETH-USD", "--session", "drill") == [("ETH-USD", "drill")]
+    assert found("--session", "2024-01-05") == [("BTC-USD", "2024-01-05"), ("ETH-USD", "2024-01-05")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pair", "NO-USD"], "no ticks of NO-USD in group g1; there is BTC-USD (2024-01-05 10:00:00 to"),
+        (["--pair", "BTCUSD"], "'BTCUSD' is not a pair of the form BASE-QUOTE"),
+        (["--session", "x"], "group g1 has no session x; there is 2024-01-05"),
+        (["--group", "g2"], "group g2 has stored nothing; there is g1"),
+    ],
+)
+def test_mistakes_are_one_line(cli: Cli, store: Store, options: list[str], message: str) -> None:
+    store(BTC)
+    done = cli("session", *options, code=2)
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_stored_yet(cli: Cli) -> None:
+    assert "no ticks are stored yet" in cli("session", code=2).stderr

@@ -1,0 +1,73 @@
+"""Times as a person types them."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptometrics.cli.times import parse_duration, parse_time
+
+NOW = datetime(2024, 7, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("2h", timedelta(hours=2)),
+        ("7d", timedelta(days=7)),
+        ("1w", timedelta(weeks=1)),
+        ("1h30m", timedelta(minutes=90)),
+    ],
+)
+def test_durations(text: str, expected: timedelta) -> None:
+    assert parse_duration(text) == expected
+    assert parse_time(text, NOW) == NOW - expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-07-01", datetime(2024, 7, 1, tzinfo=UTC)),
+        ("2024-07-01T09:30", datetime(2024, 7, 1, 9, 30, tzinfo=UTC)),
+        ("2024-07-01 09:30:00.5", datetime(2024, 7, 1, 9, 30, 0, 500_000, tzinfo=UTC)),
+        ("2024-07-01T09:30:00Z", datetime(2024, 7, 1, 9, 30, tzinfo=UTC)),
+        ("2024-07-01T09:30:00+02:00", datetime(2024, 7, 1, 7, 30, tzinfo=UTC)),
+    ],
+)
+def test_iso_times_are_utc_unless_they_say_otherwise(text: str, expected: datetime) -> None:
+    moment = parse_time(text, NOW)
+    assert moment == expected
+    assert moment.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "15", "m", "15 m", "-15m", "1.5h", "15M", "yesterday", "2024-13-01", "٣m", "0001-01-01T00:00+01:00"],
+)
+def test_what_is_no_time_says_what_one_looks_like(text: str) -> None:
+    with pytest.raises(ValueError, match="write 15m"):
+        parse_time(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["999999999w", "999999999d", "3000w" * 60])
+def test_a_time_before_all_times_is_an_error_of_the_user(text: str) -> None:
+    with pytest.raises(ValueError, match=r"longer than any data|before the year 1"):
+        parse_time(text, NOW)
+
+
+@given(st.timedeltas(timedelta(days=-20_000), timedelta(days=20_000)), st.integers(-14 * 60, 14 * 60))
+def test_any_iso_time_is_read_back(apart: timedelta, minutes: int) -> None:
+    moment = (NOW + apart).astimezone(timezone(timedelta(minutes=minutes)))
+    assert parse_time(moment.isoformat(), NOW) == moment
+
+
+@given(st.text(max_size=30))
+def test_any_other_text_is_an_error_of_the_user(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert parse_time(text, NOW).tzinfo is UTC
