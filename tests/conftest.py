@@ -101,8 +101,8 @@ def settings(empty_database_settings: config.Settings) -> config.Settings:
 
 
 def environment_of(settings: config.Settings) -> dict[str, str]:
-    """Return the environment that gives a command these settings and no others."""
-    return clean_environment() | {
+    """Return the variables that give a command these settings."""
+    return {
         "DATABASE_URL": settings.postgres(),
         "KAFKA_BOOTSTRAP_SERVERS": str(settings.kafka()["bootstrap.servers"]),
         "KAFKA_TOPIC": settings.kafka_topic,
@@ -166,17 +166,23 @@ class Cli:
 
 
 @pytest.fixture
-def cli_for(tmp_path: Path) -> Iterator[Callable[[config.Settings], Cli]]:
-    """Return a maker of runners for settings of the test's choice."""
+def cli_with(tmp_path: Path) -> Iterator[Callable[[dict[str, str]], Cli]]:
+    """Return a maker of runners whose configuration is what it is given and nothing else."""
     runners: list[Cli] = []
 
-    def make(settings: config.Settings) -> Cli:
-        runners.append(Cli(tmp_path, environment_of(settings)))
+    def make(configuration: dict[str, str]) -> Cli:
+        runners.append(Cli(tmp_path, clean_environment() | configuration))
         return runners[-1]
 
     yield make
     for runner in runners:
         runner.end()
+
+
+@pytest.fixture
+def cli_for(cli_with: Callable[[dict[str, str]], Cli]) -> Callable[[config.Settings], Cli]:
+    """Return a maker of runners for settings of the test's choice."""
+    return lambda settings: cli_with(environment_of(settings))
 
 
 @pytest.fixture

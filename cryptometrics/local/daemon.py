@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ import psutil
 from cryptometrics.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Sequence
 
 POLL_EVERY = 0.05
 """Seconds between looks at a process that starts."""
+REAP_TIMEOUT = 5.0
 TAIL_LINES = 15
 """How much of the logs is shown when a start fails."""
 
@@ -53,12 +54,13 @@ class Daemon:
 
     def process(self) -> psutil.Process | None:
         """Return the running process, or None: another one that got the same pid is not it."""
-        if self._child is not None:
-            self._child.poll()  # a child that ended is a zombie until it is asked for
         try:
             record = json.loads(self._record.read_text())
             process = psutil.Process(record["pid"])
-            if _birth(process) != record["birth"] or process.status() == psutil.STATUS_ZOMBIE:
+            if _birth(process) != record["birth"]:
+                return None
+            if process.status() == psutil.STATUS_ZOMBIE:
+                self._reap()
                 return None
         except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             return None
@@ -87,6 +89,18 @@ class Daemon:
         record = {"pid": self._child.pid, "birth": _birth(psutil.Process(self._child.pid))}
         write_whole(self._record, json.dumps(record))
 
+    def joins(self, ready: Callable[[], bool], timeout: float) -> bool:
+        """Whether one runs already; wait until it is ready, and return False when it ends instead."""
+        if self.process() is None:
+            return False
+        try:
+            self.wait_until(ready, timeout)
+        except ServiceUnavailableError:
+            if self.process() is not None:
+                raise
+            return False
+        return True
+
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
         """Wait until the server is ready; raise ServiceUnavailableError when it ends or takes too long."""
         deadline = time.monotonic() + timeout
@@ -94,24 +108,35 @@ class Daemon:
             if self.process() is None:
                 raise self.failure("ended while it started")
             if time.monotonic() > deadline:
-                raise self.failure(f"is still starting after {timeout:.0f} s")
+                raise self.failure(f"was not ready after {timeout:.0f} s")
             time.sleep(POLL_EVERY)
 
     def stop(self, how: signal.Signals, timeout: float) -> bool:
         """End the process: asked first, forced after `timeout` seconds. Return whether there was one."""
         process = self.process()
         if process is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(how)
-                try:
-                    process.wait(timeout)
-                except psutil.TimeoutExpired:
-                    process.kill()
-                    process.wait(timeout)
-        if self._child is not None:
-            self._child.wait(timeout)  # tells subprocess too that it has ended
+            for message in (how, signal.SIGKILL):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(message)
+                if self._has_ended(timeout):
+                    break
         self._record.unlink(missing_ok=True)
         return process is not None
+
+    def _has_ended(self, timeout: float) -> bool:
+        # Not psutil's wait: to that a zombie is alive, and the first process of a container may reap none.
+        deadline = time.monotonic() + timeout
+        while self.process() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_EVERY)
+        return True
+
+    def _reap(self) -> None:
+        """Ask after a child that ended, as its parent must; the last of its threads may take a moment."""
+        if self._child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(REAP_TIMEOUT)
 
     def failure(self, what: str) -> ServiceUnavailableError:
         """Return the error that says what happened; its notes are the last lines of the logs."""

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import string
+import struct
 import subprocess
 import uuid
 from importlib import resources
@@ -30,10 +31,13 @@ OTHER_PORTS = range(10_000, 32_000)
 a client that keeps calling a stopped broker at one of those can end up connected to itself, on its port."""
 START_TIMEOUT = 120.0
 """Seconds: a start takes three, the recovery of a large log after `kill -9` longer."""
+ANSWER_TIMEOUT = 2.0
 FORMAT_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 PORT_ATTEMPTS = 5
 """How often a port may be snatched between the look at it and the broker's start."""
+API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 0, -1)
+"""The request that every broker answers to everybody: length, key, version, correlation id, no client id."""
 
 
 class Kafka:
@@ -57,12 +61,11 @@ class Kafka:
 
     def up(self, progress: Callable[[str], None]) -> None:
         """Return when the broker takes clients, starting it where it does not run yet."""
-        if self._daemon.process() is None:
-            libraries = jars.ensure(self._jar_folder, progress)
-            progress(f"starting Kafka {jars.lock().kafka}")
-            self._start(java.find(), libraries)
-        else:
-            self._daemon.wait_until(self._listens, START_TIMEOUT)
+        if self._daemon.joins(self._answers, START_TIMEOUT):
+            return
+        libraries = jars.ensure(self._jar_folder, progress)
+        progress(f"starting Kafka {jars.lock().kafka}")
+        self._start(java.find(), libraries)
 
     def down(self) -> bool:
         """Stop the broker in order; return whether it ran."""
@@ -94,7 +97,7 @@ class Kafka:
             ]
             self._daemon.start(command, cwd=self._folder)
             try:
-                self._daemon.wait_until(self._listens, START_TIMEOUT)
+                self._daemon.wait_until(self._answers, START_TIMEOUT)
             except ServiceUnavailableError:
                 taken = self._daemon.process() is None and not _is_free(self._port)
                 if not taken or attempt == PORT_ATTEMPTS - 1:
@@ -147,15 +150,18 @@ class Kafka:
         except (OSError, ValueError):
             return self._favourite_port
 
-    def _listens(self) -> bool:
-        """Whether clients are taken: the broker opens its port last of all."""
+    def _answers(self) -> bool:
+        """Whether clients are served: the broker opens its port last of all."""
         if self._daemon.process() is None:
             return False  # whoever answers at that port is someone else
         try:
-            socket.create_connection((HOST, self._port), timeout=1).close()
+            with socket.create_connection((HOST, self._port), timeout=ANSWER_TIMEOUT) as connection:
+                # To connect proves little: the kernel does that for a process that is about to end, too.
+                connection.settimeout(ANSWER_TIMEOUT)
+                connection.sendall(API_VERSIONS_REQUEST)
+                return len(connection.recv(4)) > 0
         except OSError:
             return False
-        return True
 
 
 def _java(runtime: java.Java, libraries: list[Path]) -> list[str]:

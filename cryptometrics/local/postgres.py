@@ -70,11 +70,9 @@ class Postgres:
 
     def up(self, progress: Callable[[str], None]) -> None:
         """Return when the server takes clients and has its database; start it where it does not run yet."""
-        if self._daemon.process() is None:
+        if not self._daemon.joins(self._answers, START_TIMEOUT):
             progress(f"starting PostgreSQL {version()}")
             self._start()
-        else:
-            self._daemon.wait_until(self._answers, START_TIMEOUT)
         self._make_database()
 
     def down(self) -> bool:

@@ -91,14 +91,21 @@ class Services:
     def up(self, progress: Callable[[str], None] = _silent) -> None:
         """Return when both services take clients; those that already run are left alone.
 
-        Raises UserError or ServiceUnavailableError; the notes of the latter are the last lines of the logs.
+        All or nothing: when one fails, or on Ctrl-C, what was begun here is stopped again. Raises UserError
+        or ServiceUnavailableError; the notes of the latter are the last lines of the logs.
         """
-        with self._alone(), ThreadPoolExecutor(1) as pool:
+        with self._alone():
+            begun = [service for service in self._each.values() if not service.status().running]
             try:
-                # PostgreSQL is ready long before Kafka is.
-                postgres = pool.submit(self._postgres.up, _silent)
-                self._kafka.up(progress)
-                postgres.result()
+                with ThreadPoolExecutor(1) as pool:
+                    # Beside Kafka, which takes longer and so is the one to show.
+                    postgres = pool.submit(self._postgres.up, _silent)
+                    self._kafka.up(progress)
+                    postgres.result()
+            except BaseException:
+                for service in begun:
+                    service.down()
+                raise
             finally:
                 self._write_endpoints()
 
@@ -130,7 +137,10 @@ class Services:
     def _write_endpoints(self) -> None:
         running = {name: status for name, status in self.status().items() if status.running}
         endpoints = {name: {ADDRESS_NAMES[name]: status.address} for name, status in running.items()}
-        write_whole(self._endpoints, json.dumps(endpoints, indent=2) + "\n")
+        if endpoints:
+            write_whole(self._endpoints, json.dumps(endpoints, indent=2) + "\n")
+        else:
+            self._endpoints.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
