@@ -20,7 +20,7 @@ LONGEST_WAIT = 5.0
 """Seconds between attempts at most."""
 
 
-_waits = tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
+_waits = tenacity.wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
 
 
 def wait_after(failures: int) -> float:

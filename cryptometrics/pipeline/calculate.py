@@ -12,8 +12,9 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from cryptometrics.metrics import Session, measure, opened
-from cryptometrics.store.batch import Batch, Part, Quote, Rejected, Skipped
+from cryptometrics.store.batch import Batch, PairState, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError, decode
+from cryptometrics.trade_ids import TradeIds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,11 +39,11 @@ class Record(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Pair:
-    """What is known of a pair: its newest quote, its highest trade id, its sessions in use."""
+    """What is known of a pair: its newest quote, its trades, its sessions in use."""
 
-    name: str
-    quote: Quote | None
-    trade_id: int
+    stored: PairState | None
+    """As of the newest batch calculated; None before the first."""
+    trade_ids: TradeIds
     sessions: dict[str, Session | None] = field(default_factory=dict)
     """None: the session has no tick yet."""
 
@@ -195,14 +196,14 @@ class Calculator:
             return
         assert self.state is not None  # noqa: S101  (set before anything is owned)
         new = {pair for pair, _ in wanted if pair not in wanted[pair, _].pairs}
-        quotes = self.state.quotes(new) if new else {}
+        pairs = self.state.pairs(new) if new else {}
         sessions = self.state.sessions(wanted)
         for (name, session), owned in wanted.items():
             pair = owned.pairs.get(name)
             if pair is None:
-                quote = quotes.get(name)
-                highest = -1 if quote is None or quote.trade_id is None else quote.trade_id
-                pair = owned.pairs[name] = Pair(name, quote, highest)
+                stored = pairs.get(name)
+                trades = TradeIds(stored.trade_ids, stored.trade_ids_floor) if stored else TradeIds()
+                pair = owned.pairs[name] = Pair(stored, trades)
             pair.sessions[session] = sessions.get((name, session))
 
     def _add_day(self, day: str) -> None:
@@ -215,37 +216,41 @@ class Calculator:
     ) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
         """Return which (partition, offset) are duplicates of the feed, and which merely come late.
 
-        A trade id above the pair's last was never here. Only the others are looked up: in this batch, in
-        the batches in flight, in the table.
+        A trade id that is not known was never here. Only the others are looked up: in this batch, in the
+        batches in flight, in the table.
         """
-        suspects: list[tuple[Owned, int, TickKey, bool]] = []
-        fresh: list[Tick] = []
+        suspects: list[tuple[tuple[int, int], TickKey]] = []
+        late: set[tuple[int, int]] = set()
         for owned, offset, tick in found:
             trade_id = tick.trade_id
             if trade_id is None:
                 continue
-            pair = owned.pairs[tick.pair]
-            if trade_id > pair.trade_id:
-                pair.trade_id = trade_id
-                fresh.append(tick)
-            else:
-                suspects.append((owned, offset, (tick.pair, trade_id, tick.time), trade_id < pair.trade_id))
-        duplicates: set[tuple[int, int]] = set()
-        late: set[tuple[int, int]] = set()
+            trades = owned.pairs[tick.pair].trade_ids
+            if trade_id <= trades.highest:
+                place = owned.partition, offset
+                if trade_id in trades or trades.unknown(trade_id):
+                    suspects.append((place, (tick.pair, trade_id, tick.time)))
+                if trade_id < trades.highest:
+                    late.add(place)
+            trades.add(trade_id)
         if not suspects:
-            return duplicates, late
+            return set(), late
         assert self.state is not None  # noqa: S101
-        seen = self.state.stored(key for _, _, key, _ in suspects)
-        seen.update((t.pair, t.trade_id, t.time) for t in fresh if t.trade_id is not None)
-        for work in in_flight:
-            seen |= work.keys()
-        for owned, offset, key, below in suspects:
+        suspected = {place for place, _ in suspects}
+        fresh: set[TickKey] = {
+            (tick.pair, tick.trade_id, tick.time)
+            for owned, offset, tick in found
+            if tick.trade_id is not None and (owned.partition, offset) not in suspected
+        }
+        seen = fresh.union(*(work.keys() for work in in_flight))
+        # The batch's own first: what is found there need not be looked for in the table.
+        seen |= self.state.stored({key for _, key in suspects} - seen)
+        duplicates: set[tuple[int, int]] = set()
+        for place, key in suspects:
             if key in seen:
-                duplicates.add((owned.partition, offset))
-            elif below:
-                late.add((owned.partition, offset))
+                duplicates.add(place)
             seen.add(key)
-        return duplicates, late
+        return duplicates, late - duplicates
 
     def _measure(
         self, found: list[_Found], duplicates: set[tuple[int, int]], late: set[tuple[int, int]], batch: Batch
@@ -280,22 +285,21 @@ class Calculator:
             ticks.append(tick)
         # Copies: the sessions go on with the next batch while this one is still being written.
         batch.sessions = {key: copy(session) for key, (_, session) in touched.items()}
-        batch.quotes = _newest_quotes(touched)
+        batch.pairs = _pair_states(touched)
         return ticks
 
 
-def _newest_quotes(touched: dict[tuple[str, str], tuple[Pair, Session]]) -> list[Quote]:
-    """Return the newest quote of each pair touched, by event time, across its sessions."""
-    quotes: dict[str, Quote] = {}
+def _pair_states(touched: dict[tuple[str, str], tuple[Pair, Session]]) -> list[PairState]:
+    """Return the state of each pair touched; its quote is the newest by event time, across its sessions."""
+    states: dict[str, PairState] = {}
     for (name, _), (pair, session) in touched.items():
-        quote = pair.quote
-        trade_id = pair.trade_id if pair.trade_id >= 0 else None
-        if quote is None or session.last_at >= quote.time:
-            pair.quote = Quote(name, session.last_bid, session.last_ask, session.last_at, trade_id)
-        else:
-            pair.quote = Quote(name, quote.bid, quote.ask, quote.time, trade_id)
-        quotes[name] = pair.quote
-    return list(quotes.values())
+        bid, ask, time = session.last_bid, session.last_ask, session.last_at
+        if pair.stored is not None and pair.stored.time > time:
+            bid, ask, time = pair.stored.bid, pair.stored.ask, pair.stored.time
+        trades = pair.trade_ids
+        highest = trades.highest if trades.highest >= 0 else None
+        pair.stored = states[name] = PairState(name, bid, ask, time, str(trades), trades.floor, highest)
+    return list(states.values())
 
 
 def _skip_duplicate(batch: Batch, partition: int, offset: int) -> None:

@@ -217,7 +217,7 @@ class Worker:
         )
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Accept, but read nothing yet: where to begin is in the database, which may have to be waited for."""
+        """Accept, but read nothing yet: where to begin is in the database, which may have to be awaited."""
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING
         consumer.incremental_assign(partitions)
@@ -401,8 +401,6 @@ class Worker:
         if self._calculator.state is not None:
             self._calculator.state.connection.close()
         past, writing = connect_once(uri), connect_once(uri)
-        # The table's statistics lag behind its growth, and a plan that reads whole days helps nobody here.
-        past.execute("SET enable_seqscan = off")
         for connection in (past, writing):
             connection.execute("SET statement_timeout = '60s'")
             connection.execute("SET lock_timeout = '10s'")

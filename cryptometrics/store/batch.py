@@ -58,13 +58,15 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
-    """The newest quote of a pair by event time, and the highest trade id that is stored for it."""
+class PairState:
+    """The newest quote of a pair by event time, and which of its trades are stored (see `trade_ids`)."""
 
     pair: str
     bid: Decimal
     ask: Decimal
     time: datetime
+    trade_ids: str
+    trade_ids_floor: int
     trade_id: int | None
 
 
@@ -77,7 +79,7 @@ class Batch:
     """Lines of COPY's text format, columns as in COPY_COLUMNS."""
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
     """(pair, session) → the session as of the end of the batch."""
-    quotes: list[Quote] = field(default_factory=list)
+    pairs: list[PairState] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -126,11 +128,14 @@ ON CONFLICT (consumer_group, pair, session) DO UPDATE SET
     first_at = excluded.first_at, ticks = excluded.ticks, late = excluded.late
 """
 
-_QUOTES = """
-INSERT INTO pair_state (consumer_group, pair, bid, ask, timestamp, trade_id)
-SELECT %s, * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::bigint[])
+_PAIRS = """
+INSERT INTO pair_state (consumer_group, pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
+SELECT %s, pair, bid, ask, timestamp, trade_ids::int8multirange, trade_ids_floor, trade_id
+FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[], %s::bigint[],
+    %s::bigint[]) AS p (pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
 ON CONFLICT (consumer_group, pair) DO UPDATE SET
-    bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_id = excluded.trade_id
+    bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_ids = excluded.trade_ids,
+    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id
 """
 
 _REJECTED = """
@@ -157,11 +162,12 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
                 copy.write("".join(batch.rows))
         if batch.sessions:
             cursor.execute(_SESSIONS, [reader.group, *_columns(_session_rows(batch.sessions))])
-        if batch.quotes:
-            cursor.execute(
-                _QUOTES,
-                [reader.group, *_columns((q.pair, q.bid, q.ask, q.time, q.trade_id) for q in batch.quotes)],
+        if batch.pairs:
+            pairs = (
+                (p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id)
+                for p in batch.pairs
             )
+            cursor.execute(_PAIRS, [reader.group, *_columns(pairs)])
         if batch.rejected:
             rejected = (
                 (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptometrics.metrics import Session
-from cryptometrics.store.batch import Quote
+from cryptometrics.store.batch import PairState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -20,8 +20,9 @@ TickKey = tuple[str, int, datetime]
 NEARBY = timedelta(seconds=10)
 """Ticks nearer than this are looked for together: their rows lie in the same blocks."""
 
-_QUOTES = """
-SELECT pair, bid, ask, timestamp, trade_id FROM pair_state WHERE consumer_group = %s AND pair = ANY(%s)
+_PAIRS = """
+SELECT pair, bid, ask, timestamp, trade_ids::text, trade_ids_floor, trade_id
+FROM pair_state WHERE consumer_group = %s AND pair = ANY(%s)
 """
 
 _SESSIONS = """
@@ -30,6 +31,10 @@ SELECT e.pair, e.session, e.highest_bid, e.highest_bid_at, e.lowest_ask, e.lowes
 FROM session_extremes e JOIN unnest(%s::text[], %s::text[]) AS wanted (pair, session) USING (pair, session)
 WHERE e.consumer_group = %s
 """
+
+# The table's statistics lag behind its growth: without them the planner would read a whole day, or the
+# same blocks once for each tick.
+_READ_BLOCKS_ONCE = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off"
 
 _STORED_TICKS = """
 SELECT m.pair, m.trade_id, m.timestamp
@@ -47,10 +52,10 @@ class State:
     connection: psycopg.Connection
     group: str
 
-    def quotes(self, pairs: Collection[str]) -> dict[str, Quote]:
-        """Return the newest quote of each of these pairs that has one."""
-        rows = self.connection.execute(_QUOTES, [self.group, list(pairs)])
-        return {row[0]: Quote(*row) for row in rows}
+    def pairs(self, names: Collection[str]) -> dict[str, PairState]:
+        """Return what is stored of each of these pairs that has a tick already."""
+        rows = self.connection.execute(_PAIRS, [self.group, list(names)])
+        return {row[0]: PairState(*row) for row in rows}
 
     def sessions(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Session]:
         """Return the sessions, by (pair, session), that have ticks already."""
@@ -64,12 +69,14 @@ class State:
         apart, so that one from last week does not have a week's rows read.
         """
         found: set[TickKey] = set()
-        for cluster in _clusters(ticks):
-            pairs, trade_ids, times = (list(column) for column in zip(*cluster, strict=True))
-            rows = self.connection.execute(
-                _STORED_TICKS, [pairs, trade_ids, times, self.group, times[0], times[-1]]
-            )
-            found.update((pair, trade_id, time) for pair, trade_id, time in rows)
+        with self.connection.transaction():
+            self.connection.execute(_READ_BLOCKS_ONCE)
+            for cluster in _clusters(ticks):
+                pairs, trade_ids, times = (list(column) for column in zip(*cluster, strict=True))
+                rows = self.connection.execute(
+                    _STORED_TICKS, [pairs, trade_ids, times, self.group, times[0], times[-1]]
+                )
+                found.update((pair, trade_id, time) for pair, trade_id, time in rows)
         return found
 
     def add_day(self, day: date) -> None:

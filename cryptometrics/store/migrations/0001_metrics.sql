@@ -118,9 +118,13 @@ CREATE TABLE pair_state (
     ask             numeric     NOT NULL,
     timestamp       timestamptz NOT NULL,
     trade_id        bigint,
+    trade_ids       int8multirange NOT NULL DEFAULT '{}',
+    trade_ids_floor bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (consumer_group, pair)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE pair_state IS 'Per group and pair: the newest quote by event time, and the highest trade_id stored.';
+COMMENT ON TABLE pair_state IS 'Per group and pair: the newest quote by event time, and which trade_ids are stored.';
+COMMENT ON COLUMN pair_state.trade_id IS 'The highest trade_id stored.';
+COMMENT ON COLUMN pair_state.trade_ids IS 'All trade_ids stored from trade_ids_floor upwards: what a tick that comes late is checked against.';
 
 CREATE TABLE consumer_offsets (
     consumer_group  text        NOT NULL,
