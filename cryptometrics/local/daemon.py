@@ -54,6 +54,8 @@ class Daemon:
 
     def process(self) -> psutil.Process | None:
         """Return the running process, or None: another one that got the same pid is not it."""
+        if self._child is not None:
+            self._child.poll()  # one that ended stays a zombie until its parent, us, asks
         try:
             record = json.loads(self._record.read_text())
             process = psutil.Process(record["pid"])
@@ -133,7 +135,7 @@ class Daemon:
         return True
 
     def _reap(self) -> None:
-        """Ask after a child that ended, as its parent must; the last of its threads may take a moment."""
+        """Wait for the last threads of a child that is a zombie; only then are its files and ports free."""
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(REAP_TIMEOUT)

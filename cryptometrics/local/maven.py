@@ -44,6 +44,7 @@ class Repository:
                 with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as reply:  # noqa: S310
                     return bytes(reply.read())
             except urllib.error.HTTPError as error:
+                error.close()
                 if 400 <= error.code < 500 and error.code != 429:
                     raise UserError(
                         f"{self.url} refuses {path} (HTTP {error.code}): check {MIRROR_VARIABLE}"
