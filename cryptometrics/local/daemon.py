@@ -68,20 +68,12 @@ class Daemon:
             return None
         return process
 
-    def start(
-        self,
-        command: Sequence[str],
-        *,
-        cwd: Path,
-        env: dict[str, str] | None = None,
-        user: str | None = None,
-    ) -> None:
+    def start(self, command: Sequence[str], *, cwd: Path, user: str | None = None) -> None:
         """Start the server; Ctrl-C and the end of this command do not reach it."""
         with self.console.open("wb") as console:
             self._child = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
