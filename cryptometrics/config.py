@@ -145,6 +145,13 @@ def _dotenv() -> dict[str, str]:
     return {name: value for name, value in dotenv_values(".env").items() if value is not None}
 
 
+def pinned(home: Path, bootstrap_servers: str, postgres_uri: str) -> Settings:
+    """Return the settings of these two services and the defaults else, whatever the environment says."""
+    return Settings.model_construct(
+        home=home, kafka_bootstrap_servers=bootstrap_servers, database_url=SecretStr(postgres_uri)
+    )
+
+
 @functools.cache
 def load() -> Settings:
     """Read the configuration once; raise UserError naming the variable that is wrong."""

@@ -18,8 +18,11 @@ class _Stderr:
         return getattr(sys.stderr, name)
 
 
-def setup(form: Format = "auto", *, verbose: bool = False) -> None:
-    """Send log events to stderr; `auto` means human on a terminal, one JSON object a line elsewhere."""
+def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) -> None:
+    """Send log events to stderr; `auto` means human on a terminal, one JSON object a line elsewhere.
+
+    verbose: also what is of use to developers; quiet: only what is wrong.
+    """
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     stderr: TextIO = _Stderr()  # type: ignore[assignment]
     last: structlog.types.Processor = (
@@ -35,9 +38,10 @@ def setup(form: Format = "auto", *, verbose: bool = False) -> None:
             structlog.processors.format_exc_info,
             last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+        ),
         logger_factory=structlog.PrintLoggerFactory(file=stderr),
-        cache_logger_on_first_use=True,
     )
 
 

@@ -30,4 +30,3 @@ reading_group = click.option(
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-

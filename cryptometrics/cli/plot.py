@@ -128,7 +128,7 @@ def plot(
         click.echo(chosen.note, err=True)
     charts = {out: loaded} if out is not None else {CHARTS / f"{each.pair}.png": [each] for each in loaded}
     for path, together in charts.items():
-        _save(path, _draw(together, panels, show=show))
+        save(path, figure_of(together, panels, show=show))
         click.echo(path)
     if show:
         import matplotlib.pyplot as plt  # noqa: PLC0415
@@ -136,7 +136,8 @@ def plot(
         plt.show()
 
 
-def _draw(together: Sequence[Series], panels: Sequence[Panel], *, show: bool) -> Figure:
+def figure_of(together: Sequence[Series], panels: Sequence[Panel], *, show: bool = False) -> Figure:
+    """Return a chart with a column of panels for each series."""
     from cryptometrics.plot.figure import draw  # noqa: PLC0415
 
     if show:
@@ -151,7 +152,8 @@ def _draw(together: Sequence[Series], panels: Sequence[Panel], *, show: bool) ->
     return figure
 
 
-def _save(path: Path, figure: Figure) -> None:
+def save(path: Path, figure: Figure) -> None:
+    """Write a chart in the format of its suffix; raise UserError where that is not possible."""
     from cryptometrics.plot.figure import render  # noqa: PLC0415
 
     chart = render(figure, path.suffix.lower().removeprefix("."))

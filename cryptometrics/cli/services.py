@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics import config
 from cryptometrics.cli import options
 from cryptometrics.cli.progress import Progress
 from cryptometrics.errors import CryptometricsError
@@ -18,6 +17,7 @@ from cryptometrics.errors import CryptometricsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cryptometrics.config import Settings
     from cryptometrics.local.daemon import Status
     from cryptometrics.local.services import Services
 
@@ -32,9 +32,11 @@ def up() -> None:
     Example:
       cryptometrics up
     """
-    settings = config.load()
+    from cryptometrics.config import load  # noqa: PLC0415
+
+    settings = load()
     services = _services(settings)
-    with Progress() as progress, _last_words():
+    with Progress() as progress, last_words():
         services.up(progress.show)
     click.echo(f"Kafka       {services.bootstrap_servers}")
     click.echo(f"PostgreSQL  {services.postgres_uri}")
@@ -57,9 +59,11 @@ def down(purge: bool, yes: bool) -> None:
     Example:
       cryptometrics down
     """
+    from cryptometrics.config import load  # noqa: PLC0415
+
     if yes and not purge:
         raise click.UsageError("--yes answers the question of --purge, which is not given")
-    services = _services(config.load())
+    services = _services(load())
     if purge and not yes and not _may_purge(services):
         click.echo("nothing was stopped or deleted", err=True)
         return
@@ -81,9 +85,10 @@ def status(as_json: bool) -> None:
     Example:
       cryptometrics status --json
     """
+    from cryptometrics.config import load  # noqa: PLC0415
     from cryptometrics.local.services import ADDRESS_NAMES  # noqa: PLC0415
 
-    found = _services(config.load()).status()
+    found = _services(load()).status()
     if as_json:
         described = {name: _as_dict(state, ADDRESS_NAMES[name]) for name, state in found.items()}
         click.echo(json.dumps(described, indent=2))
@@ -91,14 +96,14 @@ def status(as_json: bool) -> None:
         _print_table(found)
 
 
-def _services(settings: config.Settings) -> Services:
+def _services(settings: Settings) -> Services:
     from cryptometrics.local.services import Services  # noqa: PLC0415  (slow to import; an extra)
 
     return Services(settings.home)
 
 
 @contextlib.contextmanager
-def _last_words() -> Iterator[None]:
+def last_words() -> Iterator[None]:
     """Show the last lines of a failed service's logs above the one line that says what is wrong."""
     try:
         yield
