@@ -1,0 +1,188 @@
+"""The configuration: where it comes from, what it refuses, and that its secrets do not show."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from cryptometrics import config
+from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "hunter2 '\\ ünï"  # what a password may be: a blank, a quote, a backslash, no ASCII
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRYPTOMETRICS_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def test_the_original_names_give_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "DB_NAME": "risk",
+        "DB_USER": "ana",
+        "DB_PASSWORD": SECRET,
+        "DB_HOST": "db.example",
+        "DB_PORT": "6543",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = config.load()
+    assert not settings.uses_local_postgres
+    assert conninfo_to_dict(settings.postgres()) == {
+        "host": "db.example",
+        "port": "6543",
+        "dbname": "risk",
+        "user": "ana",
+        "password": SECRET,
+        "sslmode": "prefer",
+    }
+
+
+def test_the_environment_goes_before_the_file_and_the_file_before_defaults(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text(
+        "DB_NAME=of_file\nDB_HOST=of_file\nKAFKA_TOPIC=of_file\nSOMETHING_ELSE=1\n"
+        "KAFKA_CONF_SOCKET_TIMEOUT_MS=1\nKAFKA_CONF_CLIENT_ID=of_file\n"
+    )
+    monkeypatch.setenv("DB_NAME", "of_environment")
+    monkeypatch.setenv("KAFKA_CONF_SOCKET_TIMEOUT_MS", "2")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:1")
+    settings = config.load()
+    assert (settings.db_name, settings.db_host, settings.db_port) == ("of_environment", "of_file", 5432)
+    assert settings.kafka_topic == "of_file"
+    assert settings.kafka() == {"bootstrap.servers": "k:1", "socket.timeout.ms": "2", "client.id": "of_file"}
+
+
+def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DB_HOST", "DB_PORT", "DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC"):
+        monkeypatch.setenv(name, "")
+    settings = config.load()
+    assert settings.kafka_topic == "crypto_prices"
+    assert settings.uses_local_kafka
+    assert settings.uses_local_postgres
+
+
+def test_a_url_goes_before_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d")
+    monkeypatch.setenv("DB_HOST", "elsewhere")
+    assert config.load().postgres() == "postgresql://u@h/d"
+
+
+def test_kafkas_login_reaches_librdkafka_under_its_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "KAFKA_BOOTSTRAP_SERVERS": "k:9093",
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+        "KAFKA_SASL_USERNAME": "ana",
+        "KAFKA_SASL_PASSWORD": SECRET,
+        "KAFKA_SSL_CA_LOCATION": "/etc/ca.pem",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert config.load().kafka() == {
+        "bootstrap.servers": "k:9093",
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "ana",
+        "sasl.password": SECRET,
+        "ssl.ca.location": "/etc/ca.pem",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_PORT", "http"),
+        ("DB_PORT", "0"),
+        ("DB_PORT", "65536"),
+        ("DB_SSLMODE", "maybe"),
+        ("KAFKA_TOPIC", "no spaces"),
+        ("KAFKA_TOPIC", "x" * 250),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS"),
+        ("KAFKA_SASL_MECHANISM", "MD5"),
+        ("CRYPTOMETRICS_WAIT", "soon"),
+        ("CRYPTOMETRICS_WAIT", "-1"),
+        ("CRYPTOMETRICS_WAIT", "0"),
+    ],
+)
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_a_value_that_is_not_valid_names_its_variable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, where: str
+) -> None:
+    if where == "file":
+        (folder / ".env").write_text(f"{name}={value}\n")
+    else:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=rf"^{name} is not valid: \S[^\n]+$") as caught:
+        config.load()
+    assert caught.value.exit_code == 2
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DB_PASSWORD", "KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@h/d")
+    settings = config.load()
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), f"{settings.model_dump()}"):
+        assert "hunter2" not in shown
+
+
+def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"DB_NAME=\xff\xfe\n")
+    with pytest.raises(UserError, match=r"^cannot read /\S+/\.env: it is not UTF-8 text$"):
+        config.load()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
+def test_a_file_that_may_not_be_read_is_named(folder: Path) -> None:
+    (folder / ".env").write_text("DB_NAME=x\n")
+    (folder / ".env").chmod(0)
+    with pytest.raises(UserError, match=r"^cannot read /\S+/\.env: Permission denied$"):
+        config.load()
+
+
+def test_a_folder_of_that_name_is_somebodys_virtual_environment(folder: Path) -> None:
+    (folder / ".env").mkdir()
+    assert config.load().kafka_topic == "crypto_prices"
+
+
+def test_the_local_services_are_found_where_they_say(folder: Path) -> None:
+    home = folder / "home"
+    home.mkdir()
+    (home / "endpoints.json").write_text(
+        json.dumps({"kafka": {"bootstrap_servers": "127.0.0.1:1"}, "postgres": {"uri": "postgresql:///x"}})
+    )
+    settings = config.load()
+    assert settings.endpoints_file == home / "endpoints.json"
+    assert settings.kafka() == {"bootstrap.servers": "127.0.0.1:1"}
+    assert settings.postgres() == "postgresql:///x"
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "null", "{}", '{"kafka": 1, "postgres": null}'])
+def test_without_local_services_it_says_what_to_do(folder: Path, content: str | None) -> None:
+    if content is not None:
+        (folder / "home").mkdir()
+        (folder / "home" / "endpoints.json").write_text(content)
+    settings = config.load()
+    for ask, name, variable in (
+        (settings.kafka, "Kafka", "KAFKA_BOOTSTRAP_SERVERS"),
+        (settings.postgres, "PostgreSQL", "DATABASE_URL"),
+    ):
+        with pytest.raises(UserError, match=rf"^no {name} .*`cryptometrics up`, or set {variable}"):
+            ask()
+
+
+def test_only_one_of_the_two_may_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:1")
+    settings = config.load()
+    assert (settings.uses_local_kafka, settings.uses_local_postgres) == (False, True)
