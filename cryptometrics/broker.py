@@ -126,8 +126,8 @@ def consumer_conf(settings: Settings, group: str, instance_id: str) -> dict[str,
     tuning: dict[str, Any] = {
         # What is fetched ahead is bounded, too: a worker stays small whatever the backlog.
         "queued.min.messages": 100_000,
-        "queued.max.messages.kbytes": 32 * 1024,
-        "fetch.max.bytes": 16 * 1024 * 1024,
+        "queued.max.messages.kbytes": 16 * 1024,
+        "fetch.max.bytes": 8 * 1024 * 1024,
         "fetch.wait.max.ms": 100,
         # A topic that got more partitions is seen within seconds.
         "topic.metadata.refresh.interval.ms": 10_000,

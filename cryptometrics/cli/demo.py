@@ -106,7 +106,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Tota
         settings,
         Options(GROUP, session=GROUP, until_caught_up=True),
         stop=lambda: False,
-        progress=lambda worker: progress.show(line(worker)) if progress.due() else None,
+        progress=lambda worker: progress.show(line(worker.totals, worker.lag())) if progress.due() else None,
     )
     _say(f"processed {stored.offsets:,} ticks in {took():.1f} s")
     return sent, stored

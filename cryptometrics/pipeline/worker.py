@@ -20,7 +20,7 @@ from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator, Record, Work
 from cryptometrics.pipeline.writer import Totals, Writer
 from cryptometrics.store import batch as store
-from cryptometrics.store import offsets
+from cryptometrics.store import data_loss, offsets
 from cryptometrics.store.connection import connect_once, explained, is_refusal, is_transient
 from cryptometrics.store.state import State
 
@@ -53,8 +53,9 @@ class Options:
 
     group: str
     session: str | None = None
-    batch: int = 10_000
+    batch: int = 5_000
     until_caught_up: bool = False
+    skip_lost: bool = False
 
 
 class Worker:
@@ -262,15 +263,20 @@ class Worker:
         assert state is not None  # noqa: S101  (connected before anything is opened)
         assert backend is not None  # noqa: S101
         connection = state.connection
-        stored = offsets.stored_offset(connection, self._reader, partition)
-        oldest, _ = self._held(partition)
+        stored = offsets.stored(connection, self._reader, partition)
+        oldest, end = self._held(partition)
         if stored is None and not self._growth_stored():
             return False
+        loss = data_loss.found(stored, self._topic.id, oldest, end) if stored else None
+        if loss is not None and not self._options.skip_lost:
+            raise loss.error(self._reader, partition)
         claim = None
         if (epoch := self._epochs.get(partition)) is not None:
             claim = offsets.renew(connection, self._reader, partition, epoch, backend)
         if claim is None:
             claim = offsets.claim(connection, self._reader, partition, oldest, self._owner, backend)
+        if loss is not None:
+            claim = data_loss.skip(connection, self._reader, claim, loss)
         self._epochs[partition] = claim.epoch
         self._calculator.own(claim)
         self._consumer.incremental_unassign([self._at(partition)])

@@ -49,6 +49,14 @@ class Claim:
     next_offset: int
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How far a group has read a partition, and of which topic of that name."""
+
+    topic_id: str
+    next_offset: int
+
+
 _BACKEND = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 _STORED = """
@@ -92,7 +100,10 @@ WHERE NOT EXISTS (SELECT FROM consumer_offsets WHERE consumer_group = %(group)s 
 ON CONFLICT DO NOTHING
 """
 
-_OTHER_TOPIC = "SELECT topic FROM consumer_offsets WHERE consumer_group = %s AND topic <> %s LIMIT 1"
+# Closed books of a topic that was made again are called NAME@ID.
+_OTHER_TOPIC = """
+SELECT topic FROM consumer_offsets WHERE consumer_group = %s AND split_part(topic, '@', 1) <> %s LIMIT 1
+"""
 
 _NEXT_OFFSETS = """
 SELECT kafka_partition, next_offset FROM consumer_offsets WHERE consumer_group = %s AND topic = %s
@@ -115,10 +126,10 @@ def refuse_other_topic(connection: psycopg.Connection, reader: Reader) -> None:
         )
 
 
-def stored_offset(connection: psycopg.Connection, reader: Reader, partition: int) -> tuple[str, int] | None:
-    """Return (topic id, next offset) of a partition, None where the group has never read it."""
+def stored(connection: psycopg.Connection, reader: Reader, partition: int) -> Stored | None:
+    """Return how far a partition has been read, None where the group has never heard of it."""
     row = connection.execute(_STORED, _key(reader, partition)).fetchone()
-    return None if row is None else (row[0], row[1])
+    return None if row is None else Stored(*row)
 
 
 def next_offsets(connection: psycopg.Connection, group: str, topic: str) -> dict[int, int]:

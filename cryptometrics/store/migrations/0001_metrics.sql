@@ -143,9 +143,13 @@ CREATE TABLE consumer_offsets (
     backend_pid     integer     NOT NULL,
     backend_start   timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL DEFAULT now(),
+    begun_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at        timestamptz,
     PRIMARY KEY (consumer_group, topic, kafka_partition)
 ) WITH (fillfactor = 25);
 COMMENT ON TABLE consumer_offsets IS 'The books: metrics + rejected + gaps + duplicates + holes = next_offset - first_offset, at any moment.';
+COMMENT ON COLUMN consumer_offsets.topic IS 'The topic; of one that was made again the old books go on as NAME@ID.';
+COMMENT ON COLUMN consumer_offsets.ended_at IS 'When the books were closed because the topic was made again; their rows were recorded from begun_at until then.';
 COMMENT ON COLUMN consumer_offsets.epoch IS 'Raised by each claim of the partition; a writer with an older one is fenced.';
 COMMENT ON COLUMN consumer_offsets.backend_pid IS 'The owner''s database session, to be ended by a new owner where it holds a lock and sleeps.';
 
