@@ -312,7 +312,6 @@ def _skip_duplicate(batch: Batch, partition: int, offset: int) -> None:
 
 
 def _reject(batch: Batch, message: Record, error: RejectedError) -> None:
-    _, milliseconds = message.timestamp()
     rejected = Rejected(
         partition=message.partition(),
         offset=message.offset(),
@@ -320,10 +319,19 @@ def _reject(batch: Batch, message: Record, error: RejectedError) -> None:
         detail=error.detail,
         key=message.key(),
         value=message.value(),
-        kafka_timestamp=datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None,
+        kafka_timestamp=_created(message),
     )
     batch.parts[message.partition()].rejected += 1
     batch.rejected.append(rejected)
+
+
+def _created(message: Record) -> datetime | None:
+    """Return Kafka's own time of a message; None without one, or where the client put one no calendar has."""
+    _, milliseconds = message.timestamp()
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _escaped(text: str) -> str:
