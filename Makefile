@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast lint format lock clean
+.PHONY: help demo test test-fast lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,11 @@ lint: .venv/installed ## format check, lint, types
 format: .venv/installed ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagram, sample chart
+	$(BIN)/python docs/cli_reference.py
+	$(BIN)/python docs/architecture_diagram.py
+	$(BIN)/python docs/sample_chart.py
 
 lock: .venv/installed ## renew requirements.lock within the bounds of pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --generate-hashes --allow-unsafe --strip-extras \

@@ -1,0 +1,194 @@
+"""What the documentation says is so: help texts, commands, links, settings, and what is generated."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+from cryptometrics.config import Settings
+from cryptometrics.local.maven import MIRROR_VARIABLE
+from cryptometrics.ticks import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+STALE = "run `make docs`"
+
+
+def load(name: str) -> ModuleType:
+    """Import a script of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reference = load("cli_reference")
+CONTEXTS: list[click.Context] = list(reference.commands())
+each_command = pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: context.command_path)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+# The commands
+
+
+@each_command
+def test_each_command_has_a_help_line(context: click.Context) -> None:
+    line = (context.command.help or "").partition("\n")[0]
+    assert line.endswith(".")
+    assert len(line) <= 100
+
+
+@each_command
+def test_each_option_is_explained(context: click.Context) -> None:
+    unexplained = [
+        option.opts[0]
+        for option in context.command.params
+        if isinstance(option, click.Option) and not option.help
+    ]
+    assert not unexplained
+
+
+@each_command
+def test_each_command_has_an_example_of_itself_that_it_accepts(context: click.Context) -> None:
+    examples = re.findall(r"\bExample:\n((?: *cryptometrics.*\n?)+)", context.command.help or "")
+    assert examples, "no Example: in the help text"
+    for line in examples[0].splitlines():
+        assert f"{line.strip()} ".startswith(f"{context.command_path} ")
+        accept(line.strip())
+
+
+def accept(line: str) -> None:
+    """Let the command line parse a command without running it; raise what it says against it."""
+    words = shlex.split(line, comments=True)
+    context: click.Context | None = None
+    command: click.Command = CONTEXTS[0].command
+    name, *words = words
+    while True:
+        context = command.make_context(name, list(words), parent=context)
+        if not isinstance(command, click.Group):
+            return
+        names = [*context._protected_args, *context.args]
+        if not names:
+            return
+        found = command.get_command(context, names[0])
+        if found is None:
+            raise click.UsageError(f"no command {names[0]}")
+        command, name, words = found, names[0], names[1:]
+
+
+def test_the_reference_is_current() -> None:
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == reference.render(), STALE
+
+
+# The pages
+
+
+def commands_of(page: Path) -> Iterator[str]:
+    """Yield what a page tells people to type: after `$ ` in a block, or in `code` within a sentence."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+        yield from re.findall(r"^ *\$ (cryptometrics\b.*)$", block, re.MULTILINE)
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from re.findall(r"(?<!`)`(cryptometrics [^`]+)`", prose)
+
+
+def blanks_filled(line: str) -> str:
+    """Put values where a page has words in capitals, as in `--group NAME`."""
+    return re.sub(r"(?<= )N(?= |$)", "2", line)
+
+
+@each_page
+def test_each_command_in_a_page_is_one(page: Path) -> None:
+    for line in commands_of(page):
+        try:
+            accept(blanks_filled(line))
+        except click.ClickException as error:
+            pytest.fail(f"{line}: {error.format_message()}")
+
+
+def test_commands_are_found_in_the_pages() -> None:
+    commands = set(commands_of(ROOT / "README.md"))
+    assert {"cryptometrics process --group g1", "cryptometrics plot --pair BTC-USD"} <= commands
+
+
+@each_page
+def test_each_target_of_make_in_a_page_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    used = re.findall(r"(?:`|\$ )make ((?:[a-z-]+ ?)+)", text)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {name for names in used for name in names.split()} <= targets
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names of a page's headings, as they are in links."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_each_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_each_setting_is_in_the_readme_with_its_default() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([A-Z_<>]+)` \| (.*?) ?\| ", readme, re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        alias: Any = field.validation_alias
+        variable = alias.choices[0] if alias else name.upper()
+        row = rows.pop(variable, None)
+        assert row is not None, f"{variable} is missing"
+        if field.default_factory is None and field.default is not None:
+            assert row == f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
+    assert set(rows) == {"KAFKA_CONF_<NAME>", MIRROR_VARIABLE, "JAVA_HOME"}
+
+
+def test_each_reason_to_reject_is_explained() -> None:
+    text = (DOCS / "assumptions.md").read_text(encoding="utf-8")
+    assert [reason for reason in Reason if f"`{reason}`" not in text] == []
+
+
+def test_each_dependency_has_its_reason() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    decisions = (DOCS / "design_decisions.md").read_text(encoding="utf-8")
+    needed = re.search(r"^dependencies = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    local = re.search(r"^local = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    assert needed
+    assert local
+    names = re.findall(r'"([a-z0-9-]+)', needed[1] + local[1])
+    assert len(names) > 10
+    assert [name for name in names if not re.search(rf"\b{name}\b", decisions)] == []
+
+
+# What is drawn
+
+
+def test_the_diagram_was_drawn_from_its_source() -> None:
+    picture, source = (
+        DOCS / "architecture_diagram.png",
+        DOCS / "architecture_diagram.py",
+    )
+    drawn_from = b"Source-SHA256\x00" + hashlib.sha256(source.read_bytes()).hexdigest().encode()
+    assert drawn_from in picture.read_bytes(), STALE
