@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import decimal
 import enum
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -120,11 +121,11 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
     if kind is None:
         raise RejectedError(Reason.UNKNOWN_TYPE, f"type is {_shown(wire.type)}, not ticker or quote")
     pair = wire.product_id
-    if not is_pair(pair):
-        raise RejectedError(Reason.BAD_PAIR, f"product_id {_shown(pair)} is not of the form BASE-QUOTE")
-    if key != pair.encode():
-        raise RejectedError(Reason.KEY_MISMATCH, f"the record's key {_shown(key)} is not the pair {pair}")
-    bid, ask = _price("best_bid", wire.best_bid), _price("best_ask", wire.best_ask)
+    if pair != _pair_in(key):
+        raise _why_no_pair(key, pair)
+    bid, ask = _price(wire.best_bid), _price(wire.best_ask)
+    if bid is None or ask is None:
+        raise _why_no_price(*(("best_ask", wire.best_ask) if bid else ("best_bid", wire.best_bid)))
     if bid > ask:
         raise RejectedError(Reason.CROSSED_QUOTE, f"bid {wire.best_bid} is above ask {wire.best_ask}")
     time, time_text = _time(wire.time, now)
@@ -134,11 +135,32 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
     return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask, time_text)
 
 
-def _price(field: str, text: str) -> Decimal:
+# Keys and prices come again and again, so to remember them is faster than to look at them anew.
+@functools.lru_cache(maxsize=4096)
+def _pair_in(key: bytes | None) -> str | None:
+    """Return the pair that a record's key is, None where it is none."""
+    try:
+        text = (key or b"").decode()
+    except UnicodeDecodeError:
+        return None
+    return text if is_pair(text) else None
+
+
+@functools.lru_cache(maxsize=16_384)
+def _price(text: str) -> Decimal | None:
+    """Return the price that a text is, None where it is none."""
     # Decimal takes more than a price may be: " 1\n", "1_000", "NaN", full-width digits.
-    if _is_price(text) and (price := Decimal(text)):
-        return price
-    raise RejectedError(
+    return (Decimal(text) or None) if _is_price(text) else None
+
+
+def _why_no_pair(key: bytes | None, pair: str) -> RejectedError:
+    if not is_pair(pair):
+        return RejectedError(Reason.BAD_PAIR, f"product_id {_shown(pair)} is not of the form BASE-QUOTE")
+    return RejectedError(Reason.KEY_MISMATCH, f"the record's key {_shown(key)} is not the pair {pair}")
+
+
+def _why_no_price(field: str, text: str) -> RejectedError:
+    return RejectedError(
         Reason.BAD_PRICE,
         f"{field} {_shown(text)} is not a positive decimal of at most {INTEGER_DIGITS} digits before "
         f"and {FRACTION_DIGITS} after the point",
@@ -155,7 +177,7 @@ def _time(text: str, now: datetime) -> tuple[datetime, str]:
             time = time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} does not exist") from None
-    if not EARLIEST <= time <= now + FURTHEST_AHEAD:
+    if not (EARLIEST <= time <= now or now < time <= now + FURTHEST_AHEAD):
         side = "before 2009" if time < EARLIEST else "more than a day ahead"
         raise RejectedError(Reason.IMPLAUSIBLE_TIME, f"time {text} is {side}")
     if text[-1] == "Z" and len(text) <= _MICROSECONDS_LENGTH:
