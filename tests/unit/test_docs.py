@@ -161,7 +161,8 @@ def test_each_setting_is_in_the_readme_with_its_default() -> None:
         row = rows.pop(variable, None)
         assert row is not None, f"{variable} is missing"
         if field.default_factory is None and field.default is not None:
-            assert row == f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
+            default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+            assert row == f"`{default}`", variable
     assert set(rows) == {"KAFKA_CONF_<NAME>", MIRROR_VARIABLE, "JAVA_HOME"}
 
 
@@ -186,9 +187,6 @@ def test_each_dependency_has_its_reason() -> None:
 
 
 def test_the_diagram_was_drawn_from_its_source() -> None:
-    picture, source = (
-        DOCS / "architecture_diagram.png",
-        DOCS / "architecture_diagram.py",
-    )
+    picture, source = DOCS / "architecture_diagram.png", DOCS / "architecture_diagram.py"
     drawn_from = b"Source-SHA256\x00" + hashlib.sha256(source.read_bytes()).hexdigest().encode()
     assert drawn_from in picture.read_bytes(), STALE
