@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptometrics.pipeline.calculate import Calculator, Work, _escaped
-from cryptometrics.store.batch import COPY_COLUMNS, Batch, PairState
+from cryptometrics.store.batch import COPY_COLUMNS, PairState
 from cryptometrics.store.offsets import Claim
 from cryptometrics.store.state import State, TickKey
 from cryptometrics.ticks import Reason
@@ -79,6 +79,7 @@ class Memory(State):
         self.counts: Counter[tuple[int, str]] = Counter()
         self.next_offsets: dict[int, int] = {}
         self.asked: list[TickKey] = []
+        self.late = 0
 
     def pairs(self, names: Collection[str]) -> dict[str, PairState]:
         return {name: self.known_pairs[name] for name in names if name in self.known_pairs}
@@ -94,8 +95,10 @@ class Memory(State):
     def add_day(self, day: date) -> None:
         self.days.append(day)
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, work: Work) -> None:
         """Write it as the database would, noting the fate of each offset: none may get a second one."""
+        batch = work.batch
+        self.late += work.late
         for partition, part in batch.parts.items():
             assert self.next_offsets.get(partition, part.expected) == part.expected
             self.next_offsets[partition] = part.next_offset
@@ -145,7 +148,7 @@ def calculator(memory: Memory, firsts: dict[int, int], session: str | None = Non
 def once(messages: Sequence[Message], session: str | None = None, first: int = 0) -> Memory:
     """Return what one batch of these messages of partition 0 stores."""
     memory = Memory()
-    memory.commit(calculator(memory, {0: first}, session).calculate(messages, []).batch)
+    memory.commit(calculator(memory, {0: first}, session).calculate(messages, []))
     return memory
 
 
@@ -243,6 +246,7 @@ def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> 
         counted = {name: n for (of, name), n in memory.counts.items() if of == partition and n}
         assert counted == Counter(fate for (of, _), fate in fates.items() if of == partition)
         assert sum(counted.values()) == end - first
+    assert memory.late == expected.late.total()
     stored = {key: (s.ticks, s.late) for key, s in memory.known_sessions.items()}
     assert stored == {key: (n, expected.late[key]) for key, n in expected.ticks.items()}
 
@@ -250,7 +254,7 @@ def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> 
 @given(streams(), st.integers(0, 2))
 def test_every_offset_has_one_fate_and_the_counts_add_up(stream: list[Message], first: int) -> None:
     memory, firsts = Memory(), {0: min([first, *(m.at for m in stream if not m.of)]), 1: 7}
-    memory.commit(calculator(memory, firsts).calculate(stream, []).batch)
+    memory.commit(calculator(memory, firsts).calculate(stream, []))
     check(memory, stream, firsts)
 
 
@@ -271,7 +275,7 @@ def test_batches_of_any_size_stored_at_any_time_give_the_same(
             in_flight.append(working.calculate(stream[position : position + size], in_flight))
             position += size
         elif action == "store" and in_flight:
-            memory.commit(in_flight.pop(0).batch)
+            memory.commit(in_flight.pop(0))
         elif action == "forget" and not in_flight:
             working.forget_pairs()
         elif action == "fail":
@@ -289,7 +293,7 @@ def test_messages_that_are_not_ours_or_were_read_before_are_passed_over() -> Non
     old = [Message(0, 4, quote("1", "2")), Message(3, 0, quote("1", "2"))]
     assert not working.calculate(old, []).batch.parts
     again = Message(0, 5, quote("1", "2"))
-    memory.commit(working.calculate([*old, again, again], []).batch)
+    memory.commit(working.calculate([*old, again, again], []))
     assert memory.fates == {(0, 5): "metrics"}
     working.drop([0])
     assert not working.calculate([Message(0, 6, quote("1", "2"))], []).batch.parts
@@ -304,7 +308,7 @@ def test_the_end_of_a_partition_accounts_for_the_holes_before_it() -> None:
     assert working.ended(1, 9) is None
     work = working.ended(0, 8)
     assert work is not None
-    memory.commit(work.batch)
+    memory.commit(work)
     assert memory.fates == {(0, offset): "holes" for offset in (5, 6, 7)}
     assert working.positions() == {0: 8}
     assert working.ended(0, 8) is None
@@ -317,7 +321,7 @@ def test_a_refused_tick_leaves_no_trace_in_what_follows() -> None:
     ]
     memory = Memory()
     work = calculator(memory, {0: 0}).calculate(stream, [], {(0, 1): "no such row here"})
-    memory.commit(work.batch)
+    memory.commit(work)
     assert memory.fates == {(0, 0): "metrics", (0, 1): "rejected", (0, 2): "metrics"}
     [rejected] = work.batch.rejected
     assert (rejected.reason, rejected.detail) == (str(Reason.REFUSED), "no such row here")
@@ -380,14 +384,14 @@ def test_a_duplicate_of_a_trade_that_memory_gave_up_is_still_found() -> None:
     spread = [Message(0, n, quote("1", "2", trade_id=2 * n)) for n in range(MOST_RANGES + 10)]
     memory = Memory()
     working = calculator(memory, {0: 0})
-    memory.commit(working.calculate(spread, []).batch)
+    memory.commit(working.calculate(spread, []))
     end = len(spread)
     again = [
         Message(0, end, quote("1", "2", trade_id=0)),
         Message(0, end + 1, quote("1", "2", trade_id=1)),
         Message(0, end + 2, quote("1", "2", trade_id=1)),
     ]
-    memory.commit(working.calculate(again, []).batch)
+    memory.commit(working.calculate(again, []))
     assert [memory.fates[0, end + n] for n in range(3)] == ["duplicates", "metrics", "duplicates"]
 
 
