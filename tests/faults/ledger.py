@@ -1,0 +1,411 @@
+"""The load with a known ledger: what is sent is written down here, and what has to be stored follows from it.
+
+Nothing of the package computes the expectation: prices, extremes and fates are worked out anew, in the
+plainest way, from what was sent and where Kafka says it stands.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from confluent_kafka import KafkaError, Producer
+
+from cryptometrics import broker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from confluent_kafka import Message
+
+    from cryptometrics.config import Settings
+
+PAIRS = tuple(f"{base}-USD" for base in ("BTC", "ETH", "SOL", "XRP", "ADA", "DOGE", "LTC", "DOT", "UNI"))
+FLUSH_S = 120.0
+"""Seconds in which Kafka has to acknowledge everything, restarts of the broker included."""
+
+
+class Quote(NamedTuple):
+    """A valid tick, as it was sent."""
+
+    pair: str
+    kind: str
+    bid: str
+    ask: str
+    time: datetime
+    trade_id: int | None
+
+
+class Sent(NamedTuple):
+    """A message as it was sent; `quote` is None where it has to be rejected."""
+
+    key: bytes | None
+    value: bytes | None
+    quote: Quote | None
+
+
+def message(quote: Quote) -> Sent:
+    """Return a quote in the shape of the exchange's ticker."""
+    at = quote.time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    trade = (
+        "" if quote.trade_id is None else f',"trade_id":{quote.trade_id},"price":"{quote.bid}","side":"buy"'
+    )
+    value = (
+        f'{{"type":"{quote.kind}","product_id":"{quote.pair}","best_bid":"{quote.bid}",'
+        f'"best_ask":"{quote.ask}","time":"{at}"{trade}}}'
+    )
+    return Sent(quote.pair.encode(), value.encode(), quote)
+
+
+@dataclass
+class Market:
+    """A made-up market: random walks, with as much trouble in it as it is told to make."""
+
+    seed: int
+    start: datetime = field(default_factory=lambda: datetime.now(UTC))
+    step: timedelta = timedelta(milliseconds=1)
+    """Between ticks."""
+    duplicates: float = 0.01
+    """Share of ticks that the feed repeats, byte for byte."""
+    late: float = 0.01
+    """Share that comes after younger ones of its pair."""
+    bad: float = 0.005
+    spoil: Callable[[random.Random, Sent], Sent] | None = None
+    """Makes a bad message of a good one; without it bad ones are plain rubbish."""
+    skew: Callable[[random.Random, datetime], datetime] | None = None
+
+    def __iter__(self) -> Iterator[Sent]:
+        chance = random.Random(self.seed)
+        cents = {pair: chance.randrange(10_000, 9_000_000) for pair in PAIRS}
+        trade_ids = {pair: chance.randrange(1, 10**9) for pair in PAIRS}
+        recent: dict[str, deque[Sent]] = {pair: deque(maxlen=2_000) for pair in PAIRS}
+        held: deque[tuple[int, Sent]] = deque()
+        now = self.start
+        number = 0
+        while True:
+            number += 1
+            if held and held[0][0] <= number:
+                yield held.popleft()[1]
+                continue
+            pair = chance.choice(PAIRS)
+            if chance.random() < self.duplicates and recent[pair]:
+                yield chance.choice(recent[pair])
+                continue
+            now += self.step
+            cents[pair] = max(100, cents[pair] + chance.randint(-50, 50))
+            bid, ask = cents[pair], cents[pair] + chance.choice((0, 1, 1, 2, 5, chance.randint(1, 300)))
+            traded = chance.random() < 0.95
+            trade_ids[pair] += traded
+            quote = Quote(
+                pair,
+                "ticker" if traded else "quote",
+                f"{bid // 100}.{bid % 100:02}",
+                f"{ask // 100}.{ask % 100:02}",
+                now if self.skew is None else self.skew(chance, now),
+                trade_ids[pair] if traded else None,
+            )
+            sent = message(quote)
+            if chance.random() < self.bad:
+                yield self.spoil(chance, sent) if self.spoil else Sent(sent.key, b'{"rubbish', None)
+                continue
+            if traded:
+                recent[pair].append(sent)
+            if chance.random() < self.late:
+                held.append((number + chance.randint(5, 400), sent))
+                held = deque(sorted(held, key=lambda pair: pair[0]))
+            else:
+                yield sent
+
+
+class Row(NamedTuple):
+    """What has to stand in crypto_metrics."""
+
+    partition: int
+    offset: int
+    pair: str
+    bid: Decimal
+    ask: Decimal
+    mid_price: Decimal
+    spread: Decimal
+    highest_bid: Decimal
+    lowest_ask: Decimal
+    max_spread: Decimal
+    time: datetime
+    session: str
+    kind: str
+    trade_id: int | None
+
+
+class Extremes(NamedTuple):
+    """What has to stand in session_extremes."""
+
+    highest_bid: Decimal
+    highest_bid_at: datetime
+    lowest_ask: Decimal
+    lowest_ask_at: datetime
+    max_spread: Decimal
+    max_spread_at: datetime
+    last_bid: Decimal
+    last_ask: Decimal
+    last_at: datetime
+    first_at: datetime
+    ticks: int
+    late: int
+
+
+@dataclass
+class Expected:
+    """What has to be stored, all of it."""
+
+    rows: dict[tuple[int, int], Row] = field(default_factory=dict)
+    rejected: dict[tuple[int, int], Sent] = field(default_factory=dict)
+    duplicates: set[tuple[int, int]] = field(default_factory=set)
+    sessions: dict[tuple[str, str], Extremes] = field(default_factory=dict)
+
+
+class Ledger:
+    """Every message that Kafka acknowledged, by partition and offset."""
+
+    def __init__(self) -> None:
+        self.records: defaultdict[int, dict[int, Sent]] = defaultdict(dict)
+        self.refused: list[str] = []
+        self.sent = 0
+        self._lock = threading.Lock()
+
+    def note(self, sent: Sent, error: KafkaError | None, report: Message) -> None:
+        """Take a delivery report."""
+        with self._lock:
+            if error is not None:
+                self.refused.append(str(error))
+                return
+            partition, offset = report.partition(), report.offset()
+            assert partition is not None
+            assert offset is not None
+            assert offset not in self.records[partition], "Kafka gave an offset twice"
+            self.records[partition][offset] = sent
+
+    def ends(self) -> dict[int, int]:
+        """Return the offset after the last one of each partition."""
+        with self._lock:
+            return {partition: max(records) + 1 for partition, records in self.records.items()}
+
+    def check(self) -> None:
+        """See that every message sent has its offset, so that the ledger is the whole topic."""
+        assert not self.refused, f"Kafka did not take {len(self.refused)} messages: {self.refused[0]}"
+        known = sum(map(len, self.records.values()))
+        assert known == self.sent, f"{self.sent} sent, {known} acknowledged"
+
+    def expected(
+        self, refused: Callable[[Quote], bool] | None = None, order: list[int] | None = None
+    ) -> Expected:
+        """Work out what has to be stored.
+
+        refused: which quotes PostgreSQL does not take.
+        order: partitions in the order in which pairs that stand in several of them were written there.
+        """
+        result = Expected()
+        seen: set[tuple[str, int, datetime]] = set()
+        newest_trade: dict[str, int] = {}
+        with localcontext(prec=100):
+            for partition in order or sorted(self.records):
+                for offset, sent in sorted(self.records[partition].items()):
+                    place = partition, offset
+                    if sent.quote is None or (refused is not None and refused(sent.quote)):
+                        result.rejected[place] = sent
+                        continue
+                    quote = sent.quote
+                    is_late = False
+                    if quote.trade_id is not None:
+                        key = quote.pair, quote.trade_id, quote.time
+                        if key in seen:
+                            result.duplicates.add(place)
+                            continue
+                        seen.add(key)
+                        is_late = quote.trade_id < newest_trade.get(quote.pair, 0)
+                        newest_trade[quote.pair] = max(quote.trade_id, newest_trade.get(quote.pair, 0))
+                    self._measure(result, place, quote, is_late)
+        return result
+
+    @staticmethod
+    def _measure(result: Expected, place: tuple[int, int], quote: Quote, is_late: bool) -> None:
+        bid, ask, at = Decimal(quote.bid), Decimal(quote.ask), quote.time
+        spread, session = ask - bid, at.date().isoformat()
+        before = result.sessions.get((quote.pair, session))
+        if before is None:
+            now = Extremes(bid, at, ask, at, spread, at, bid, ask, at, at, 1, int(is_late))
+        else:
+            changes: dict[str, Any] = {"ticks": before.ticks + 1, "late": before.late + is_late}
+            if bid > before.highest_bid:
+                changes |= {"highest_bid": bid, "highest_bid_at": at}
+            if ask < before.lowest_ask:
+                changes |= {"lowest_ask": ask, "lowest_ask_at": at}
+            if spread > before.max_spread:
+                changes |= {"max_spread": spread, "max_spread_at": at}
+            if at >= before.last_at:
+                changes |= {"last_bid": bid, "last_ask": ask, "last_at": at}
+            changes["first_at"] = min(at, before.first_at)
+            now = before._replace(**changes)
+        result.sessions[quote.pair, session] = now
+        result.rows[place] = Row(
+            *place, quote.pair, bid, ask, (bid + ask) / 2, spread,
+            now.highest_bid, now.lowest_ask, now.max_spread, at, session, quote.kind, quote.trade_id,
+        )  # fmt: skip
+
+
+class Load:
+    """Sends a market to a topic: at once, or in the background at a rate."""
+
+    def __init__(self, settings: Settings, market: Market, ledger: Ledger | None = None) -> None:
+        self.ledger = Ledger() if ledger is None else ledger
+        self._topic = settings.kafka_topic
+        self._source = iter(market)
+        self._producer = Producer(
+            broker.client_conf(
+                settings,
+                **{
+                    "enable.idempotence": True,
+                    "acks": "all",
+                    "linger.ms": 5,
+                    "partitioner": "murmur2_random",
+                    "queue.buffering.max.messages": 20_000,
+                    "message.max.bytes": 1_040_000,
+                    "topic.metadata.refresh.interval.ms": 1_000,
+                },
+            )
+        )
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trouble: list[BaseException] = []
+
+    def send(self, count: int) -> None:
+        """Send so many messages as fast as Kafka takes them, and wait until it has them."""
+        for _ in range(count):
+            self.put(next(self._source))
+        self.flush()
+
+    def put(self, sent: Sent) -> None:
+        """Send one message."""
+        self.ledger.sent += 1
+        report = functools.partial(self._note, sent)
+        while True:
+            try:
+                self._producer.produce(self._topic, sent.value, sent.key, on_delivery=report)
+            except BufferError:
+                self._producer.poll(0.05)
+            else:
+                break
+        self._producer.poll(0)
+
+    def start(self, rate: int) -> None:
+        """Send in the background, `rate` messages a second."""
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._run, args=(rate,), name="load", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop sending, and wait until Kafka has everything."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(FLUSH_S)
+            assert not self._thread.is_alive(), "the load does not end"
+            self._thread = None
+        if self._trouble:
+            raise self._trouble[0]
+        self.flush()
+        self.ledger.check()
+
+    def flush(self) -> None:
+        """Wait until Kafka has acknowledged everything."""
+        left = self._producer.flush(FLUSH_S)
+        assert left == 0, f"Kafka has not acknowledged {left} messages"
+
+    def _run(self, rate: int) -> None:
+        begun, sent = time.monotonic(), 0
+        try:
+            while not self._ended.wait(0.02):
+                due = int((time.monotonic() - begun) * rate)
+                # After a pause of the broker the backlog comes at once, as from any exchange.
+                for _ in range(min(due - sent, 5_000)):
+                    self.put(next(self._source))
+                    sent += 1
+                self._producer.poll(0)
+        except BaseException as error:  # noqa: BLE001  (raised again where the load is ended)
+            self._trouble.append(error)
+
+    def _note(self, sent: Sent, error: KafkaError | None, report: Message) -> None:
+        self.ledger.note(sent, error, report)
+
+
+def poison(chance: random.Random, sent: Sent) -> Sent:  # noqa: C901  (a list, not logic)
+    """Return a message that no valid tick is, for one of many reasons."""
+    key, value = sent.key, sent.value
+    assert value is not None
+    fields: dict[str, Any] = json.loads(value)
+    kind = chance.randrange(16)
+    if kind == 0:
+        value = chance.randbytes(chance.randint(0, 300))
+    elif kind == 1:
+        value = value[: chance.randrange(len(value))]
+    elif kind == 2:  # a quote or a bracket where none belongs
+        at = chance.randrange(1, len(value))
+        value = value[:at] + b'"' + value[at:] if value[at - 1 : at] != b"\\" else value[:at]
+    elif kind == 3:
+        depth = chance.choice((100, 5_000, 30_000))
+        value = b"[" * depth + b"]" * depth
+    elif kind == 4:
+        value = b'{"a":' * 5_000 + value + b"}" * 5_000
+    elif kind == 5:
+        fields["best_bid"] = chance.choice(("9" * 5_000, "1e999999999", "0x10", "-1", "NaN", "1" * 21))
+        value = json.dumps(fields).encode()
+    elif kind == 6:  # numbers where texts belong, too large for any machine
+        value = value.replace(b'"best_ask":"', b'"best_ask":' + b"9" * 400 + b',"x":"')
+    elif kind == 7:
+        value = value.replace(b'"product_id":"', b'"product_id":"\xff\xfe\xc3')
+    elif kind == 8:
+        fields[chance.choice(("best_bid", "best_ask", "time", "type"))] = chance.choice(
+            ([], {}, None, True, 12.5, 10**400)
+        )
+        value = json.dumps(fields).encode()
+    elif kind == 9:
+        value = None
+    elif kind == 10:  # as large as Kafka takes, about; one in ten of these, the others smaller
+        size = 1_000_000 if chance.random() < 0.1 else 70_000
+        value = chance.choice((b" ", b"\x00", b"a")) * size
+    elif kind == 11:
+        fields[chance.choice(("product_id", "best_bid", "time", "type"))] += "\x00"
+        value = json.dumps(fields).encode()
+    elif kind == 12:
+        value = chance.choice((b"null", b"[]", b'""', b"0", b"\x00", b"{}", b"\xef\xbb\xbf{}", b'"\\ud800"'))
+    elif kind == 13:
+        key = chance.choice((None, b"", b"\x00\xff", b"OTHER-USD", sent.key.lower() if sent.key else None))
+    elif kind == 14:
+        fields["time"] = chance.choice(
+            (
+                "",
+                "yesterday",
+                "9999-12-31T23:59:60Z",
+                "0001-01-01T00:00:00Z",
+                "2026-13-01T00:00:00Z",
+                "\ud800",
+            )
+        )
+        value = json.dumps(fields).encode()
+    else:
+        fields["trade_id"] = chance.choice((-1, 2**63, 10**30, "7", 1.5))
+        value = json.dumps(fields).encode()
+    return Sent(key, value, None)
+
+
+def counts(expected: Expected) -> Counter[str]:
+    """Return how many of each fate there have to be."""
+    return Counter(
+        metrics=len(expected.rows), rejected=len(expected.rejected), duplicates=len(expected.duplicates)
+    )

@@ -1,0 +1,198 @@
+"""A relay between a worker and PostgreSQL that knows the protocol well enough to fail at a chosen moment."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from psycopg import conninfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SSL, _GSS = 80877103, 80877104
+"""What a connection may ask before it begins; the answer is one byte."""
+
+
+class Moment(enum.Enum):
+    """What a worker is about to tell the server."""
+
+    COPY = "copy"
+    COPIED = "copied"
+    COMMIT = "commit"
+    OTHER = "other"
+
+
+class Act(enum.Enum):
+    """What the relay does with it."""
+
+    PASS = "pass"
+    CUT = "cut"
+    """Give half of it to the server, then cut both connections."""
+    SWALLOW = "swallow"
+    """Give it to the server, wait for the answer, and cut instead of passing that on."""
+    STALL = "stall"
+    """Give half of it to the server, and nothing more; the connection stays."""
+
+
+class Word(NamedTuple):
+    """One message of a worker."""
+
+    moment: Moment
+    connection: int
+
+
+class Relay:
+    """Listens on a port of its own; `script` decides on each message, and may do harm while it decides."""
+
+    def __init__(self, uri: str) -> None:
+        """Relay to the server of this connection string."""
+        parts = conninfo.conninfo_to_dict(uri)
+        host, port = str(parts["host"]), int(str(parts.get("port", 5432)))
+        self._server: str | tuple[str, int] = (
+            f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+        )
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.uri = conninfo.make_conninfo(
+            uri, host="127.0.0.1", port=self._listener.getsockname()[1], sslmode="disable"
+        )
+        self.script: Callable[[Word], Act] = lambda _word: Act.PASS
+        self.after: Callable[[Word], None] = lambda _word: None
+        """Told when a message has gone to the server."""
+        self.frozen = threading.Event()
+        """While it is set nothing passes, and nobody is told."""
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._count = 0
+        self._threads = [threading.Thread(target=self._accept, name="relay", daemon=True)]
+        self._threads[0].start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self.frozen.clear()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut_all()
+        for thread in self._threads:
+            thread.join(5)
+
+    def cut_all(self) -> None:
+        """Cut every connection there is."""
+        with self._lock:
+            for end in self._sockets:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while not self._ended:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._count += 1
+            thread = threading.Thread(target=self._serve, args=(client, self._count), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket, number: int) -> None:
+        family = socket.AF_UNIX if isinstance(self._server, str) else socket.AF_INET
+        with client, socket.socket(family) as server:
+            try:
+                self._wait_while_frozen()
+                server.connect(self._server)
+            except OSError:
+                return
+            with self._lock:
+                self._sockets |= {client, server}
+            try:
+                _Connection(self, client, server, number).run()
+            finally:
+                with self._lock:
+                    self._sockets -= {client, server}
+
+    def _wait_while_frozen(self) -> None:
+        while self.frozen.is_set() and not self._ended:
+            threading.Event().wait(0.02)
+
+
+class _Connection:
+    def __init__(self, relay: Relay, client: socket.socket, server: socket.socket, number: int) -> None:
+        self._relay, self._client, self._server, self._number = relay, client, server, number
+        self._muted = threading.Event()
+        self._begun = False
+
+    def run(self) -> None:
+        back = threading.Thread(target=self._answers, daemon=True)
+        back.start()
+        with contextlib.suppress(OSError):
+            self._words()
+        self._cut()
+        back.join(5)
+
+    def _cut(self) -> None:
+        for end in (self._client, self._server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _answers(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._server.recv(65536):
+                self._relay._wait_while_frozen()
+                if self._muted.is_set():
+                    break
+                self._client.sendall(data)
+        self._cut()
+
+    def _read(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            part = self._client.recv(min(count - len(data), 1 << 20))
+            if not part:
+                raise ConnectionError
+            data += part
+        return bytes(data)
+
+    def _words(self) -> None:
+        while not self._begun:
+            head = self._read(8)
+            length, code = struct.unpack("!ii", head)
+            self._server.sendall(head + self._read(length - 8))
+            self._begun = code not in {_SSL, _GSS}
+        while True:
+            head = self._read(5)
+            body = self._read(struct.unpack("!i", head[1:])[0] - 4)
+            self._relay._wait_while_frozen()
+            word = Word(_moment(head[:1], body), self._number)
+            act, whole = self._relay.script(word), head + body
+            if act in {Act.CUT, Act.STALL}:
+                self._server.sendall(whole[: max(len(whole) // 2, 5)])
+                if act is Act.STALL:
+                    while self._client.recv(65536):  # until one of the two goes away
+                        pass
+                return
+            if act is Act.SWALLOW:
+                self._muted.set()
+            self._server.sendall(whole)
+            self._relay.after(word)
+            if act is Act.SWALLOW:
+                self._client.recv(1)  # nothing comes: the answers' thread cuts when the server has answered
+                return
+
+
+def _moment(kind: bytes, body: bytes) -> Moment:
+    if kind == b"d":
+        return Moment.COPY
+    if kind == b"c":
+        return Moment.COPIED
+    if kind in b"QP" and b"COMMIT" in body[:20]:
+        return Moment.COMMIT
+    return Moment.OTHER

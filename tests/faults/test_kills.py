@@ -1,0 +1,166 @@
+"""Workers that are killed, stopped, woken, and that come and go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.faults.relay import Act, Moment, Relay, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.arena import Arena, WorkerProcess
+
+RATE = 2_000
+"""Ticks a second while workers are harmed: far from idle, and far from what would hide a restart."""
+
+
+def test_a_worker_is_killed_at_any_moment(arena: Arena) -> None:
+    """At random, in mid-COPY, between COPY and COMMIT, as COMMIT leaves, and right after its answer."""
+    times = arena.times(6, 50)
+    aims = ("random", "in COPY", "after COPY", "COMMIT sent", "COMMIT done")
+    with Relay(arena.settings.postgres()) as relay:
+        arena.load.start(RATE)
+        for number in range(times):
+            worker = arena.worker("--batch", "500", through=relay.uri)
+            if number:
+                arena.recovers()
+            arena.wait_for_progress()
+            _kill(arena, relay, worker.kill, aims[number % len(aims)])
+            relay.script, relay.after = lambda _word: Act.PASS, lambda _word: None
+        arena.worker("--batch", "500", through=relay.uri)
+        arena.recovers()
+        arena.finish("kill -9 of a worker", times)
+
+
+def _kill(arena: Arena, relay: Relay, kill: Callable[[], None], aim: str) -> None:
+    if aim == "random":
+        time.sleep(arena.chance.uniform(0, 0.5))  # the fault itself: any moment will do
+        kill()
+        return
+    wanted = {"in COPY": Moment.COPY, "after COPY": Moment.COPIED}.get(aim, Moment.COMMIT)
+    done = threading.Event()
+    committed: set[int] = set()
+
+    def script(word: Word) -> Act:
+        if aim == "COMMIT done" and word.connection in committed and not done.is_set():
+            kill()  # the first word after a COMMIT: its answer was heard
+            done.set()
+            return Act.PASS
+        if word.moment is not wanted or done.is_set():
+            return Act.PASS
+        if aim == "COMMIT done":
+            committed.add(word.connection)
+        elif aim != "COMMIT sent":
+            kill()
+            done.set()
+            return Act.CUT if aim == "in COPY" else Act.PASS
+        return Act.PASS
+
+    def after(word: Word) -> None:
+        if aim == "COMMIT sent" and word.moment is wanted and not done.is_set():
+            kill()
+            done.set()
+
+    relay.script, relay.after = script, after
+    arena.wait_for(f"killed {aim}", done.is_set)
+
+
+def test_a_worker_sleeps_while_another_takes_over_and_wakes_up_late(arena: Arena) -> None:
+    times = arena.times(1, 5)
+    sleeper = arena.worker()
+    arena.load.start(RATE)
+    arena.wait_for_progress()
+    for _ in range(times):
+        heir = arena.worker()
+        arena.wait_for_event(heir, "partitions_assigned")
+        arena.wait_for_progress(RATE // 2)
+        noticed = len(sleeper.events("starting_over"))
+        sleeper.freeze()
+        arena.all_partitions_move()
+        sleeper.thaw()
+        arena.wait_for_event(sleeper, "starting_over", noticed)
+        arena.wait_for_progress(RATE)
+        assert heir.stop() == 0
+        arena.recovers()
+    arena.finish("SIGSTOP past the session time-out, then SIGCONT", times)
+
+
+def test_a_worker_sleeps_in_mid_copy_with_the_lock_of_its_rows(arena: Arena) -> None:
+    times = arena.times(1, 5)
+    arena.load.start(RATE)
+    with Relay(arena.settings.postgres()) as relay:
+        for _ in range(times):
+            sleeper = arena.worker(through=relay.uri)
+            arena.wait_for_progress()
+            stalled = threading.Event()
+
+            def script(
+                word: Word, sleeper: WorkerProcess = sleeper, stalled: threading.Event = stalled
+            ) -> Act:
+                if word.moment is not Moment.COPY or stalled.is_set():
+                    return Act.PASS
+                sleeper.freeze()
+                stalled.set()
+                return Act.STALL
+
+            relay.script = script
+            arena.wait_for("stalled in COPY", stalled.is_set)
+            heir = arena.worker()
+            arena.all_partitions_move()
+            assert heir.events("stalled_owner_ended"), heir.words()
+            sleeper.thaw()
+            arena.wait_for_event(sleeper, "partitions_assigned", 1)
+            arena.wait_for_progress(RATE)
+            assert sleeper.stop() == 0
+            assert heir.stop() == 0
+        arena.worker()
+        arena.finish("SIGSTOP in mid-COPY, row lock held", times, note="until each partition moves again")
+
+
+def test_the_answer_to_commit_is_lost(arena: Arena) -> None:
+    times = arena.times(3, 50)
+    arena.load.start(RATE)
+    with Relay(arena.settings.postgres()) as relay:
+        worker = arena.worker(through=relay.uri)
+        arena.wait_for_progress()
+        for _ in range(times):
+            swallowed = threading.Event()
+            noticed = len(worker.events("starting_over"))
+
+            def script(word: Word, swallowed: threading.Event = swallowed) -> Act:
+                if word.moment is not Moment.COMMIT or swallowed.is_set():
+                    return Act.PASS
+                swallowed.set()
+                return Act.SWALLOW
+
+            relay.script = script
+            arena.wait_for("a COMMIT without an answer", swallowed.is_set)
+            arena.wait_for_event(worker, "starting_over", noticed)
+            arena.recovers()
+        arena.finish("COMMIT done, its answer lost", times)
+
+
+def test_workers_join_and_leave_every_second(arena: Arena) -> None:
+    times = arena.times(4, 30)
+    arena.load.start(RATE)
+    arena.worker()
+    arena.wait_for_progress()
+    others: list[WorkerProcess] = []
+    for number in range(times):
+        begun = time.monotonic()
+        if number % 2 == 0 or not others:
+            others.append(arena.worker())
+        else:
+            leaving = others.pop(arena.chance.randrange(len(others)))
+            if arena.chance.random() < 0.5:
+                leaving.kill()
+            else:
+                assert leaving.stop() == 0
+        arena.all_partitions_move()
+        time.sleep(max(0.0, 1 - (time.monotonic() - begun)))  # the load's rhythm, not a wait for luck
+    arena.finish(
+        "workers join, leave and are killed, one a second", times, note="until each partition moves again"
+    )
