@@ -103,6 +103,15 @@ def make_topic(settings: Settings, partitions: int) -> bool:
     return True
 
 
+def delete_topic(settings: Settings) -> None:
+    """Delete the topic and all that is in it."""
+    name = settings.kafka_topic
+    try:
+        _ask(settings, lambda admin, limit: admin.delete_topics([name], request_timeout=limit)[name])
+    except KafkaException as error:
+        raise _explained(settings, error) from None
+
+
 def make_producer(settings: Settings) -> Producer:
     """Return a producer that delivers each message once and in order, or reports that it could not."""
     tuning: dict[str, Any] = {

@@ -20,6 +20,8 @@ MAX_VALUE_BYTES = 64 * 1024
 """A longer message is rejected unread; a ticker takes some 400 bytes."""
 INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
 """Digits a price may have before and after the point."""
+MOST_TRADES = 2**63 - 1
+"""A trade id is below it, so that the range it ends fits into PostgreSQL's bigint."""
 EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
 """No crypto market is older."""
 FURTHEST_AHEAD = timedelta(days=1)
@@ -130,8 +132,8 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
         raise RejectedError(Reason.CROSSED_QUOTE, f"bid {wire.best_bid} is above ask {wire.best_ask}")
     time, time_text = _time(wire.time, now)
     trade_id = wire.trade_id
-    if trade_id is not None and not 0 <= trade_id < 2**63:
-        raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 1")
+    if trade_id is not None and not 0 <= trade_id < MOST_TRADES:
+        raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 2")
     return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask, time_text)
 
 

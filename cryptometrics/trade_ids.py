@@ -18,7 +18,7 @@ _ranges_in = re.compile(r"\[(\d+),(\d+)\)").findall
 class TradeIds:
     """A set of trade ids, complete from `floor` upwards."""
 
-    __slots__ = ("_ends", "_starts", "floor")
+    __slots__ = ("_ends", "_starts", "floor", "next")
 
     def __init__(self, text: str = "{}", floor: int = 0) -> None:
         """Begin with what `str()` of another one gave; below `floor` nothing is known."""
@@ -26,6 +26,8 @@ class TradeIds:
         self._starts = [start for start, _ in ranges]
         self._ends = [end for _, end in ranges]  # the first id after each range
         self.floor = floor
+        self.next = self._ends[-1] if ranges else 0
+        """The id above the highest one in the set."""
 
     def __str__(self) -> str:
         """Return the ranges as PostgreSQL's int8multirange has them."""
@@ -34,7 +36,7 @@ class TradeIds:
     @property
     def highest(self) -> int:
         """The highest id in the set, -1 in an empty one."""
-        return self._ends[-1] - 1 if self._ends else -1
+        return self.next - 1
 
     def __contains__(self, trade_id: int) -> bool:
         at = bisect_right(self._starts, trade_id) - 1
@@ -47,8 +49,8 @@ class TradeIds:
     def add(self, trade_id: int) -> None:
         """Put an id in; one below the floor changes nothing."""
         starts, ends = self._starts, self._ends
-        if ends and trade_id == ends[-1]:  # the next trade: nearly always
-            ends[-1] += 1
+        if trade_id == self.next and ends:  # the next trade: nearly always
+            ends[-1] = self.next = trade_id + 1
             return
         if trade_id < self.floor:
             return
@@ -70,3 +72,4 @@ class TradeIds:
             if len(starts) > MOST_RANGES:
                 self.floor = ends[0]
                 del starts[0], ends[0]
+        self.next = ends[-1]

@@ -157,7 +157,7 @@ def _supervise(options: Options, workers: int, stop: Callable[[], bool]) -> None
                 progress.show(f"{len(supervisor.alive())} workers: {line(report, report.lag)}")
 
         supervisor.run(stop, show)
-    restarts = f", {supervisor.restarts} times a worker was restarted" if supervisor.restarts else ""
+    restarts = f"; workers that died and were restarted: {supervisor.restarts}" if supervisor.restarts else ""
     click.echo(f"group {options.group}: {summary(supervisor.report())}{restarts}")
 
 

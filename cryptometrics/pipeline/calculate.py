@@ -85,6 +85,7 @@ class Calculator:
         self._session = session
         self._owned: dict[int, Owned] = {}
         self._days: set[str] = set()
+        self._days_with_news: set[str] = set()
         self.state: State | None = None
         """Where the past is read; set by whoever holds the connection."""
 
@@ -156,42 +157,48 @@ class Calculator:
         """Return the valid ticks; put the others, and offsets without a message, into the batch."""
         now = datetime.now(UTC)
         found: list[_Found] = []
+        current = -1
+        owned: Owned | None = None
+        part: Part | None = None
         for message in messages:
-            owned = self._owned.get(message.partition())
-            if owned is None or message.offset() < owned.next_offset:
+            partition, offset = message.partition(), message.offset()
+            if partition != current:  # they come in runs
+                current, owned, part = partition, self._owned.get(partition), None
+            if owned is None or offset < owned.next_offset:
                 continue  # of a partition that has gone, or from before a seek
-            offset = message.offset()
+            if part is None:
+                part = _part_of(owned, batch)
             if offset > owned.next_offset:
                 self._skip_holes(owned, offset, batch)
-            elif owned.partition not in batch.parts:
-                batch.parts[owned.partition] = Part(owned.epoch, offset, offset)
             owned.next_offset = offset + 1
-            if refused and (why := refused.get((owned.partition, offset))):
+            if refused and (why := refused.get((partition, offset))):
                 _reject(batch, message, RejectedError(Reason.REFUSED, why))
                 continue
             try:
                 found.append((owned, offset, decode(message.key(), message.value(), now)))
             except RejectedError as error:
                 _reject(batch, message, error)
+            else:
+                part.metrics += 1
         return found
 
     def _skip_holes(self, owned: Owned, until: int, batch: Batch) -> None:
         first = owned.next_offset
-        part = batch.parts.setdefault(owned.partition, Part(owned.epoch, first, first))
-        part.holes += until - first
+        _part_of(owned, batch).holes += until - first
         batch.skipped.append(Skipped(owned.partition, first, until - 1, "hole"))
         owned.next_offset = until
 
     def _recall(self, found: list[_Found]) -> None:
         """Read what is not in memory: pairs, sessions, and whether a day has its partition."""
         wanted: dict[tuple[str, str], Owned] = {}
+        named, days = self._session, self._days
         for owned, _, tick in found:
+            day = tick.time_text[:10]
             pair = owned.pairs.get(tick.pair)
-            name = self._session or tick.time_text[:10]
-            if pair is None or name not in pair.sessions:
-                wanted[tick.pair, name] = owned
-            if tick.time_text[:10] not in self._days:
-                self._add_day(tick.time_text[:10])
+            if pair is None or (named or day) not in pair.sessions:
+                wanted[tick.pair, named or day] = owned
+            if day not in days:
+                self._add_day(day)
         if not wanted:
             return
         assert self.state is not None  # noqa: S101  (set before anything is owned)
@@ -205,6 +212,12 @@ class Calculator:
                 trades = TradeIds(stored.trade_ids, stored.trade_ids_floor) if stored else TradeIds()
                 pair = owned.pairs[name] = Pair(stored, trades)
             pair.sessions[session] = sessions.get((name, session))
+
+    def summarize(self) -> None:
+        """Bring the table's index up to date for the days that had ticks since the last time."""
+        if self._days_with_news and self.state is not None:
+            self.state.summarize(map(date.fromisoformat, self._days_with_news))
+            self._days_with_news.clear()
 
     def _add_day(self, day: str) -> None:
         assert self.state is not None  # noqa: S101
@@ -226,11 +239,11 @@ class Calculator:
             if trade_id is None:
                 continue
             trades = owned.pairs[tick.pair].trade_ids
-            if trade_id <= trades.highest:
+            if trade_id < trades.next:
                 place = owned.partition, offset
                 if trade_id in trades or trades.unknown(trade_id):
                     suspects.append((place, (tick.pair, trade_id, tick.time)))
-                if trade_id < trades.highest:
+                if trade_id < trades.next - 1:
                     late.add(place)
             trades.add(trade_id)
         if not suspects:
@@ -259,7 +272,8 @@ class Calculator:
         named, group = self._session, _escaped(self._group)
         shown = _escaped(named) if named else None
         ticks: list[Tick] = []
-        touched: dict[tuple[str, str], tuple[Pair, Session]] = {}
+        touched: dict[int, tuple[str, str, Pair, Session]] = {}
+        rows = batch.rows
         for owned, offset, tick in found:
             partition = owned.partition
             if duplicates and (partition, offset) in duplicates:
@@ -273,26 +287,34 @@ class Calculator:
             measured = measure(tick, session)
             if late and (partition, offset) in late:
                 session.late += 1
-            touched[tick.pair, name] = pair, session
+            if id(session) not in touched:
+                touched[id(session)] = tick.pair, name, pair, session
             trade_id = "\\N" if tick.trade_id is None else tick.trade_id
-            batch.rows.append(
+            rows.append(
                 f"{tick.pair}\t{tick.bid_text}\t{tick.ask_text}\t{measured.mid_price!s}\t{measured.spread!s}"
                 f"\t{session.highest_bid_text}\t{session.lowest_ask_text}\t{session.max_spread_text}"
                 f"\t{tick.time_text}\t{group}\t{shown or name}\t{tick.kind}\t{trade_id}"
                 f"\t{partition}\t{offset}\n"
             )
-            batch.parts[partition].metrics += 1
             ticks.append(tick)
         # Copies: the sessions go on with the next batch while this one is still being written.
-        batch.sessions = {key: copy(session) for key, (_, session) in touched.items()}
-        batch.pairs = _pair_states(touched)
+        batch.sessions = {(pair, name): copy(session) for pair, name, _, session in touched.values()}
+        batch.pairs = _pair_states(touched.values())
+        self._days_with_news |= {session.last_at.date().isoformat() for *_, session in touched.values()}
         return ticks
 
 
-def _pair_states(touched: dict[tuple[str, str], tuple[Pair, Session]]) -> list[PairState]:
+def _part_of(owned: Owned, batch: Batch) -> Part:
+    part = batch.parts.get(owned.partition)
+    if part is None:
+        part = batch.parts[owned.partition] = Part(owned.epoch, owned.next_offset, owned.next_offset)
+    return part
+
+
+def _pair_states(touched: Iterable[tuple[str, str, Pair, Session]]) -> list[PairState]:
     """Return the state of each pair touched; its quote is the newest by event time, across its sessions."""
     states: dict[str, PairState] = {}
-    for (name, _), (pair, session) in touched.items():
+    for name, _, pair, session in touched:
         bid, ask, time = session.last_bid, session.last_ask, session.last_at
         if pair.stored is not None and pair.stored.time > time:
             bid, ask, time = pair.stored.bid, pair.stored.ask, pair.stored.time
@@ -303,7 +325,9 @@ def _pair_states(touched: dict[tuple[str, str], tuple[Pair, Session]]) -> list[P
 
 
 def _skip_duplicate(batch: Batch, partition: int, offset: int) -> None:
-    batch.parts[partition].duplicates += 1
+    part = batch.parts[partition]
+    part.metrics -= 1
+    part.duplicates += 1
     last = batch.skipped[-1] if batch.skipped else None
     if last and last.partition == partition and last.reason == "duplicate" and last.last_offset == offset - 1:
         batch.skipped[-1] = Skipped(partition, last.first_offset, offset, "duplicate")

@@ -43,6 +43,8 @@ FINISH_S = 30.0
 """How long the end waits for the last batches."""
 WATERMARK_S = 10.0
 """How long Kafka may take to say what a partition holds."""
+SUMMARIZE_EVERY_S = 15.0
+"""How often the index of the table learns of new blocks: until then every search reads them."""
 COMMIT_EVERY_S = 1.0
 """How often Kafka is told, for lag tools only, what is stored."""
 
@@ -88,6 +90,7 @@ class Worker:
         self._growth: dict[int, int] | None = None
         self._told: dict[int, int] = {}
         self._next_commit = 0.0
+        self._next_summary = time.monotonic() + SUMMARIZE_EVERY_S
         self._next_goal_check = 0.0
         self._calculator = Calculator(options.group, options.session)
         self._writer = Writer(self._reader)
@@ -142,6 +145,9 @@ class Worker:
         if self._writer.totals.batches > self._batches_seen:
             self._batches_seen, self._failures = self._writer.totals.batches, 0
         self._commit_to_kafka()
+        if time.monotonic() >= self._next_summary:
+            self._next_summary = time.monotonic() + SUMMARIZE_EVERY_S
+            self._calculator.summarize()
         if self._calculator.remembered() > MOST_REMEMBERED and self._writer.drain(FINISH_S):
             self._calculator.forget_pairs()
 

@@ -147,6 +147,7 @@ def _draw_extreme(axes: Axes, series: Series, line: Line) -> Line2D:
         [float(value) for _, value in marks],
         linestyle="",
         marker=line.marker,
+        zorder=4,  # above every line: it is what one looks for
         color=line.colour,
         markersize=6,
         # Where the session is but one point, a mark must not hide the quote.

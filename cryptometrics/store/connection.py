@@ -82,9 +82,10 @@ def place(uri: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first line of what the driver says."""
-    text = str(error).strip().splitlines()
-    return text[-1].removeprefix("connection failed: ").strip() if text else type(error).__name__
+    """Return what the driver says without its preface, hints and further attempts."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = [line for line in lines if " failed: " in line] or lines
+    return said[-1].rpartition(" failed: ")[2].strip()
 
 
 def explained(error: psycopg.Error) -> CryptometricsError | None:

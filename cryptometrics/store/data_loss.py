@@ -32,13 +32,15 @@ class Loss:
         where = f"partition {partition} of topic {reader.topic}"
         if self.remade:
             what = (
-                f"{where} is not what group {reader.group} has read up to offset {self.next_offset}: "
-                f"the topic was made again, and what was unread of the old one is gone, an unknown number"
+                f"{where} is not the one that group {reader.group} has read "
+                f"up to offset {self.next_offset}: "
+                "the topic was made again, and what was unread of the old one is gone, an unknown number"
             )
         else:
             what = (
-                f"{self.resume - self.next_offset} ticks are gone from {where}: group {reader.group} has read "
-                f"up to offset {self.next_offset}, Kafka holds none before {self.resume}"
+                f"{self.resume - self.next_offset} ticks are gone from {where}: "
+                f"group {reader.group} has read up to offset {self.next_offset}, "
+                f"Kafka holds none before {self.resume}"
             )
         return DataLossError(
             f"{what}. To go on without them, and have them recorded as lost: --on-data-loss skip; "

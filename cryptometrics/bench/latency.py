@@ -1,0 +1,140 @@
+"""How long a tick takes from the producer's call until a query can see it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, TopicPartition
+
+from cryptometrics import broker
+from cryptometrics.errors import CryptometricsError
+
+if TYPE_CHECKING:
+    from cryptometrics.bench.place import Place
+
+LOOK_S = 0.001
+"""How often the table is asked: the resolution, and a load beside which all else is measured."""
+READY_S = 30.0
+DRAIN_S = 10.0
+
+_ENDS = "SELECT kafka_partition, next_offset FROM consumer_offsets WHERE consumer_group = %s"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from produce to visible, at one rate."""
+
+    rate: int
+    ticks: int
+    p50: float
+    p99: float
+    maximum: float
+
+
+def measure(place: Place, rates: list[int], seconds: float) -> list[Latency]:
+    """Run one worker, and `simulate` at each of the rates in turn."""
+    group = "bench-latency"
+    worker = subprocess.Popen(
+        place.command("process", "--group", group),
+        env=place.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_caught_up(place, group)
+        return [_at(place, group, rate, seconds) for rate in rates]
+    finally:
+        worker.terminate()
+        worker.wait(READY_S)
+
+
+def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
+    before = _ends(place, group)
+    seen: dict[int, tuple[list[int], list[float]]] = {partition: ([], []) for partition in before}
+    with subprocess.Popen(
+        place.command("simulate", "--rate", str(rate), "--duration", f"{seconds:g}s"),
+        env=place.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as feed:
+        stop_at = time.monotonic() + seconds + READY_S
+        last, idle_since = before, time.monotonic()
+        # Until the feed has ended and nothing new has come for a moment.
+        while time.monotonic() < stop_at and (feed.poll() is None or time.monotonic() - idle_since < 1.0):
+            now_at, ends = time.time(), _ends(place, group)
+            for partition, end in ends.items():
+                if end > last.get(partition, 0):
+                    seen[partition][0].append(end)
+                    seen[partition][1].append(now_at)
+                    idle_since = time.monotonic()
+            last = ends
+            time.sleep(LOOK_S)
+    produced = _produced(place, before, last)
+    latencies = sorted(
+        (visible - at) * 1000
+        for partition, offset, at in produced
+        if (visible := _visible(seen[partition], offset)) is not None
+    )
+    if not latencies:
+        raise CryptometricsError(f"no tick became visible at {rate} ticks/s")
+    return Latency(
+        rate,
+        len(latencies),
+        round(latencies[len(latencies) // 2], 1),
+        round(latencies[int(len(latencies) * 0.99)], 1),
+        round(latencies[-1], 1),
+    )
+
+
+def _visible(seen: tuple[list[int], list[float]], offset: int) -> float | None:
+    """Return when the offset was first seen stored."""
+    ends, times = seen
+    at = bisect_right(ends, offset)
+    return times[at] if at < len(times) else None
+
+
+def _ends(place: Place, group: str) -> dict[int, int]:
+    return dict(place.connection.execute(_ENDS, [group]).fetchall())
+
+
+def _wait_until_caught_up(place: Place, group: str) -> None:
+    """Wait until the worker has stored what lay there before."""
+    consumer = _reader(place)
+    partitions = range(broker.describe_topic(place.settings).partitions)
+    topic = place.settings.kafka_topic
+    goal = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+    consumer.close()
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        ends = _ends(place, group)
+        if all(ends.get(partition, -1) >= end for partition, end in goal.items()):
+            return
+        time.sleep(0.05)
+    raise CryptometricsError("the worker did not catch up before the latency could be measured")
+
+
+def _produced(place: Place, begin: dict[int, int], end: dict[int, int]) -> list[tuple[int, int, float]]:
+    """Return (partition, offset, seconds since the epoch when produced) of what was sent meanwhile."""
+    consumer = _reader(place)
+    topic = place.settings.kafka_topic
+    consumer.assign([TopicPartition(topic, p, offset) for p, offset in begin.items() if end[p] > offset])
+    missing = sum(end[p] - offset for p, offset in begin.items())
+    found: list[tuple[int, int, float]] = []
+    deadline = time.monotonic() + DRAIN_S
+    while len(found) < missing and time.monotonic() < deadline:
+        for message in consumer.consume(5000, 0.2):
+            partition, offset = message.partition(), message.offset()
+            if message.error() is None and partition is not None and offset is not None:
+                found.append((partition, offset, message.timestamp()[1] / 1000))
+    consumer.close()
+    return found
+
+
+def _reader(place: Place) -> Consumer:
+    return Consumer(broker.consumer_conf(place.settings, "bench-reader", "bench-reader"))

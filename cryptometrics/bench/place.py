@@ -1,0 +1,78 @@
+"""A schema and a topic of the benchmark's own, made for it and removed after it, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+from cryptometrics import broker
+from cryptometrics.store.connection import connect
+from cryptometrics.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from cryptometrics.config import Settings
+
+PARTITIONS = 6
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the benchmark runs."""
+
+    settings: Settings
+    connection: psycopg.Connection
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of one of our own commands."""
+        return [sys.executable, "-m", "cryptometrics", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which a command works here."""
+        return os.environ | {
+            "DATABASE_URL": self.settings.postgres(),
+            "KAFKA_BOOTSTRAP_SERVERS": str(self.settings.kafka()["bootstrap.servers"]),
+            "KAFKA_TOPIC": self.settings.kafka_topic,
+        }
+
+
+@contextlib.contextmanager
+def place(settings: Settings) -> Iterator[Place]:
+    """Make schema and topic, and remove them at the end."""
+    name = f"cryptometrics_bench_{uuid.uuid4().hex[:8]}"
+    schema = sql.Identifier(name)
+    with connect(settings) as connection:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+        try:
+            with _inside(settings, name) as inside:
+                yield inside
+        finally:
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
+
+
+@contextlib.contextmanager
+def _inside(settings: Settings, name: str) -> Iterator[Place]:
+    uri = settings.postgres()
+    options = f"{conninfo_to_dict(uri).get('options', '')} -c search_path={name}".strip()
+    own = settings.model_copy(
+        update={"database_url": SecretStr(make_conninfo(uri, options=options)), "kafka_topic": name}
+    )
+    with connect(own) as connection:
+        migrate(connection)
+        broker.make_topic(own, PARTITIONS)
+        try:
+            yield Place(own, connection)
+        finally:
+            broker.delete_topic(own)

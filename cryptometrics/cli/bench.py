@@ -1,0 +1,112 @@
+"""`cryptometrics bench`: what this machine and these services can do."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cryptometrics.cli import options
+
+if TYPE_CHECKING:
+    from cryptometrics.bench.run import Result
+
+
+@click.command()
+@click.option(
+    "--ticks", type=click.IntRange(20_000, 20_000_000), default=300_000, help="Size of the backlog."
+)
+@click.option("--rounds", type=click.IntRange(1, 20), default=3, help="How often each part is measured.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, 60), default=3.0, help="Of each latency measurement; 0 for none."
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Draw a chart.")
+@options.as_json
+def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bool) -> None:
+    """Measure throughput against PostgreSQL's own limit, and latency.
+
+    It works on the configured services in a schema and a topic of its own, which it removes. What counts
+    are the ratios: absolute figures are those of this machine at this moment.
+
+    \b
+    Example:
+      cryptometrics bench
+    """
+    from cryptometrics import broker, config, log  # noqa: PLC0415
+    from cryptometrics.bench.place import place  # noqa: PLC0415
+    from cryptometrics.bench.run import run  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.store.connection import explaining  # noqa: PLC0415
+
+    settings = config.load()
+    broker.wait_for_kafka(settings, waiting("Kafka"))
+    with Progress() as progress, explaining(), place(settings) as own:
+        result = run(own, ticks, rounds, seconds, lambda part: progress.show(f"measuring: {part}"))
+    if result.busy:
+        log.get_logger().warning(
+            "machine_busy", load=round(result.load, 1), cores=result.cores, hint="ratios may be off, too"
+        )
+    if as_json:
+        click.echo(json.dumps(_as_dict(result), indent=2))
+    else:
+        _show(result)
+    if out is not None:
+        from cryptometrics.bench.chart import draw  # noqa: PLC0415
+
+        draw(result, out)
+        click.echo(f"chart {out}")
+
+
+def _as_dict(result: Result) -> dict[str, object]:
+    return {
+        "ticks": result.ticks,
+        "cores": result.cores,
+        "load_at_start": result.load,
+        "throughput": {
+            part: {
+                "median_per_second": round(statistics.median(rates)),
+                "lowest": round(min(rates)),
+                "highest": round(max(rates)),
+                "ratio_to_limit": round(result.ratio(part), 3),
+            }
+            for part, rates in result.rates.items()
+        },
+        "latency_ms": [
+            {"rate": at.rate, "ticks": at.ticks, "p50": at.p50, "p99": at.p99, "max": at.maximum}
+            for at in result.latencies
+        ],
+        "verified": result.verified,
+    }
+
+
+def _show(result: Result) -> None:
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{result.ticks:,} ticks, {result.cores} cores")
+    table.add_column("part")
+    for column in ("a second", "lowest", "highest", "of the limit"):
+        table.add_column(column, justify="right")
+    for part, rates in result.rates.items():
+        table.add_row(
+            part,
+            f"{statistics.median(rates):,.0f}",
+            f"{min(rates):,.0f}",
+            f"{max(rates):,.0f}",
+            f"{result.ratio(part):.2f}",
+        )
+    console.print(table)
+    if result.latencies:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="from produce to visible, ms")
+        for column in ("ticks/s", "p50", "p99", "max"):
+            table.add_column(column, justify="right")
+        for at in result.latencies:
+            table.add_row(f"{at.rate:,}", f"{at.p50:.1f}", f"{at.p99:.1f}", f"{at.maximum:.1f}")
+        console.print(table)
+    console.print(result.verified)
