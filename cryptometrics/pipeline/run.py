@@ -44,5 +44,5 @@ def run(
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     cluster = str(settings.kafka()["bootstrap.servers"])
-    with instance_id(options.group, cluster) as name, explaining():
+    with instance_id(options.group, cluster, settings.kafka_topic) as name, explaining():
         return Worker(settings, options, name, stop, progress).run()

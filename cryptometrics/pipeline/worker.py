@@ -16,7 +16,7 @@ import psycopg
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cryptometrics import broker, log, retry
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator, Record, Work
 from cryptometrics.pipeline.writer import Totals, Writer
 from cryptometrics.store import batch as store
@@ -47,6 +47,17 @@ SUMMARIZE_EVERY_S = 15.0
 """How often the index of the table learns of new blocks: until then every search reads them."""
 COMMIT_EVERY_S = 1.0
 """How often Kafka is told, for lag tools only, what is stored."""
+
+# What Kafka says while a broker restarts or a topic is new: librdkafka calls none of it retriable.
+_PASSING = {
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
+}
 
 
 @dataclass(frozen=True)
@@ -215,7 +226,7 @@ class Worker:
         state = self._calculator.state
         assert state is not None  # noqa: S101  (set by _connect)
         offsets.refuse_other_topic(state.connection, self._reader)
-        held = {partition: self._held(partition) for partition in range(self._topic.partitions)}
+        held = self._all_held()
         offsets.register(state.connection, self._reader, {p: low for p, (low, _) in held.items()})
         if self._options.until_caught_up:
             self._goals = {partition: high for partition, (_, high) in held.items()}
@@ -312,7 +323,9 @@ class Worker:
             return str(error).strip() or type(error).__name__
         if isinstance(error, psycopg.Error) and (meaning := explained(error)):
             raise meaning from None
-        if isinstance(error, KafkaException) and error.args[0].retriable():
+        if isinstance(error, KafkaException) and (
+            error.args[0].retriable() or error.args[0].code() in _PASSING
+        ):
             return str(error.args[0].str())
         raise error
 
@@ -424,6 +437,19 @@ class Worker:
         """Return the offsets of a partition that Kafka holds: the oldest, and the one after the newest."""
         low, high = self._consumer.get_watermark_offsets(self._at(partition), timeout=WATERMARK_S)
         return low, high
+
+    def _all_held(self) -> dict[int, tuple[int, int]]:
+        """Return the same of every partition; a topic made a moment ago may have no leaders yet."""
+        retrier = retry.retrying(
+            KafkaException, timeout=self._settings.wait, notice=self._notice, stop=self._stop
+        )
+        try:
+            return {partition: retrier(self._held, partition) for partition in range(self._topic.partitions)}
+        except KafkaException as error:
+            raise ServiceUnavailableError(
+                f"Kafka does not say what the topic {self._topic.name} holds "
+                f"({error.args[0].str()}): try again"
+            ) from None
 
     def _caught_up(self) -> bool:
         """Whether all that was in the topic at the start is stored, by whichever workers."""
