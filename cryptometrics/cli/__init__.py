@@ -26,6 +26,9 @@ COMMANDS = {
     "process": "process:process",
     "session": "session:session",
     "plot": "plot:plot",
+    "rejects": "rejects:rejects",
+    "verify": "verify:verify",
+    "bench": "bench:bench",
 }
 
 
@@ -87,7 +90,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (CryptometricsError, click.ClickException) as error:
         return _complain(error)
     except click.Abort:
-        click.echo("stopped", err=True)
+        click.echo("\nstopped", err=True)
         return 130
     except BrokenPipeError:
         # `cryptometrics … | head`: whoever read has enough. Nothing more can be written at exit either.

@@ -1,0 +1,77 @@
+"""Messages of unknown senders, shown: whole for programs, harmless and readable for people. Pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from cryptometrics.store.rejects import Rejected
+
+SHOWN_BYTES = 4096
+"""Bytes of a message that a person is shown; a program gets all of them."""
+
+
+def as_dict(rejected: Rejected) -> dict[str, Any]:
+    """Return everything about a message for JSON."""
+    return {
+        "id": rejected.id,
+        "group": rejected.consumer_group,
+        "topic": rejected.topic,
+        "partition": rejected.kafka_partition,
+        "offset": rejected.kafka_offset,
+        "reason": rejected.reason,
+        "detail": rejected.detail,
+        **_raw("key", rejected.key),
+        **_raw("value", rejected.value),
+        "sent_at": time(rejected.kafka_timestamp),
+        "rejected_at": time(rejected.recorded_at),
+        "requeued_at": time(rejected.requeued_at),
+    }
+
+
+def _raw(name: str, raw: bytes | None) -> dict[str, str | None]:
+    """Return bytes under a name that says how they are written."""
+    if raw is None:
+        return {name: None}
+    try:
+        return {name: raw.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(raw).decode()}
+
+
+def readable(raw: bytes | None) -> str:
+    """Return bytes as a person can read them and a terminal bears them: as text, else as a hex dump."""
+    if raw is None:
+        return "(none)"
+    if not raw:
+        return "(empty)"
+    shown = raw[:SHOWN_BYTES]
+    try:
+        raw.decode()
+        # The cut may go through a character.
+        text = visible(shown.decode(errors="ignore"))
+    except UnicodeDecodeError:
+        text = "\n".join(_dumped(shown))
+    more = len(raw) - len(shown)
+    return text + (f"\n… and {more:,} bytes more; `rejects export` gives all" if more else "")
+
+
+def visible(text: str) -> str:
+    r"""Return a text with what does not print written as Python has it: an escape is \x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _dumped(raw: bytes) -> Iterator[str]:
+    for start in range(0, len(raw), 16):
+        line = raw[start : start + 16]
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)
+        yield f"{start:08x}  {line[:8].hex(' '):<23}  {line[8:].hex(' '):<23}  |{text}|"
+
+
+def time(moment: datetime | None) -> str | None:
+    """Return a time as ISO 8601 in UTC."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
