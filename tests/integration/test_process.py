@@ -1,0 +1,670 @@
+"""From the topic to the tables, on real services, against a plain recomputation of the topic."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import signal
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from cryptometrics import broker
+from cryptometrics.errors import UserError
+from cryptometrics.pipeline.run import run
+from cryptometrics.pipeline.worker import Options
+from cryptometrics.trade_ids import MOST_RANGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cryptometrics.config import Settings
+    from cryptometrics.pipeline.writer import Totals
+    from tests.conftest import Cli
+
+LIMIT_S = 30.0
+"""Seconds until a wait for something that has to come is given up."""
+DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+"""Yesterday: plausible at any hour of the test."""
+
+
+class Read(NamedTuple):
+    """One record of the topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Bench:
+    """A topic, a database, and what a test does with them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._producer = Producer(broker.client_conf(settings, partitioner="murmur2_random"))
+
+    def send(self, *values: bytes | dict[str, Any], **options: Any) -> None:
+        """Put messages on the topic, in order; a dict is a tick under its pair's key."""
+        for value in values:
+            if isinstance(value, dict):
+                options["key"] = value["product_id"].encode()
+            content = json.dumps(value).encode() if isinstance(value, dict) else value
+            self._producer.produce(self.settings.kafka_topic, content, **options)
+        assert self._producer.flush(LIMIT_S) == 0
+
+    def process(self, group: str = "g", session: str | None = None, batch: int = 10_000) -> Totals:
+        """Process all that is there."""
+        limit = time.monotonic() + 2 * LIMIT_S
+        totals = run(
+            self.settings,
+            Options(group, session, batch, until_caught_up=True),
+            stop=lambda: time.monotonic() > limit,
+        )
+        assert time.monotonic() < limit, "did not catch up"
+        return totals
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.settings.postgres()) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+    def metrics(self, columns: str, group: str = "g") -> list[tuple[Any, ...]]:
+        """Return rows in the order of the topic."""
+        return self.rows(
+            f"SELECT {columns} FROM crypto_metrics WHERE consumer_group = %s "
+            "ORDER BY kafka_partition, kafka_offset",
+            group,
+        )
+
+    def topic(self) -> tuple[list[Read], dict[int, tuple[int, int]]]:
+        """Return what can be read of the topic in the order of its partitions, and the ends of each."""
+        conf = {"group.id": "reader of the test", "isolation.level": "read_committed"}
+        consumer = Consumer(
+            broker.client_conf(
+                self.settings, **conf, **{"auto.offset.reset": "error", "enable.partition.eof": True}
+            )
+        )
+        found: list[Read] = []
+        ends: dict[int, tuple[int, int]] = {}
+        for number in range(broker.describe_topic(self.settings).partitions):
+            partition = TopicPartition(self.settings.kafka_topic, number)
+            ends[number] = consumer.get_watermark_offsets(partition, timeout=LIMIT_S)
+            partition.offset = ends[number][0]
+            consumer.assign([partition])
+            while True:
+                message = consumer.poll(LIMIT_S)
+                assert message is not None
+                if message.error() is not None:
+                    break  # the end of the partition
+                offset = message.offset()
+                assert offset is not None
+                found.append(Read(number, offset, message.key(), message.value()))
+        consumer.close()
+        return found, ends
+
+    def check(
+        self, group: str = "g", session: str | None = None, refused: Sequence[int] = ()
+    ) -> Counter[str]:
+        """Compare everything stored with a recomputation of the topic; return how many had which fate."""
+        records, ends = self.topic()
+        expected = recomputed(records, session, refused)
+        kept = self.metrics(
+            "kafka_partition, kafka_offset, pair, session, kind, trade_id, timestamp, bid, ask, mid_price, "
+            "spread, highest_bid, lowest_ask, max_spread",
+            group,
+        )
+        assert len(kept) == len(expected.rows)
+        for row, plain in zip(kept, expected.rows, strict=True):
+            assert row == plain
+        extremes = self.rows(
+            "SELECT pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread, "
+            "max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late FROM session_extremes "
+            "WHERE consumer_group = %s",
+            group,
+        )
+        assert {row[:2]: row[2:] for row in extremes} == expected.extremes
+        rejected = self.rows(
+            "SELECT kafka_partition, kafka_offset, key, value FROM rejected_ticks "
+            "WHERE consumer_group = %s ORDER BY 1, 2",
+            group,
+        )
+        assert rejected == [tuple(record) for record in expected.rejected]
+        skipped = self.rows(
+            "SELECT kafka_partition, generate_series(first_offset, last_offset), reason "
+            "FROM skipped_offsets WHERE consumer_group = %s ORDER BY 1, 2",
+            group,
+        )
+        read = {record[:2] for record in records}
+        everywhere = {(n, offset) for n, (low, high) in ends.items() for offset in range(low, high)}
+        holes = everywhere - read
+        assert [row[:2] for row in skipped if row[2] == "duplicate"] == sorted(expected.duplicates)
+        assert {row[:2] for row in skipped if row[2] == "hole"} == holes
+        # Every offset has exactly one fate.
+        fated = [row[:2] for row in (*kept, *rejected, *skipped)]
+        assert len(fated) == len(set(fated))
+        assert set(fated) == everywhere
+        # And the books say so.
+        for partition, *book in self.rows(
+            "SELECT kafka_partition, first_offset, next_offset, metrics, rejected, gaps, duplicates, holes "
+            "FROM consumer_offsets WHERE consumer_group = %s",
+            group,
+        ):
+            assert tuple(book[:2]) == ends[partition]
+            counted = [
+                sum(1 for row in rows if row[0] == partition)
+                for rows in (kept, rejected, (), expected.duplicates, holes)
+            ]
+            assert book[2:] == counted
+        return Counter(
+            metrics=len(kept), rejected=len(rejected), duplicates=len(expected.duplicates), holes=len(holes)
+        )
+
+    def wait_for(self, query: str, is_met: Callable[[Any], bool]) -> Any:
+        """Wait until the query's one value meets a condition."""
+        limit = time.monotonic() + LIMIT_S
+        with psycopg.connect(self.settings.postgres(), autocommit=True) as connection:
+            while True:
+                row = connection.execute(query.encode()).fetchone()
+                if row and is_met(row[0]):
+                    return row[0]
+                assert time.monotonic() < limit, f"{query} still says {row}"
+                time.sleep(0.02)
+
+
+class Recomputed(NamedTuple):
+    """What has to be stored."""
+
+    rows: list[tuple[Any, ...]]
+    rejected: list[Read]
+    duplicates: list[tuple[int, int]]
+    extremes: dict[tuple[str, str], tuple[Any, ...]]
+
+
+def valid(key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
+    """Return the fields of a valid tick by rules of a few lines."""
+    try:
+        assert value is not None
+        assert len(value) <= 65_536
+        fields: dict[str, Any] = json.loads(value)
+        assert fields["type"] in {"ticker", "quote"}
+        assert key == fields["product_id"].encode()
+        assert re.fullmatch("[A-Z0-9]+-[A-Z0-9]+", fields["product_id"])
+        for name in ("best_bid", "best_ask"):
+            assert re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,18})?", fields[name])
+            fields[name] = Decimal(fields[name])
+        assert 0 < fields["best_bid"] <= fields["best_ask"]
+        # Cut to microseconds by hand.
+        found = re.fullmatch(r"(.{19})(?:\.([0-9]+))?(Z|[+-]..:..)", fields["time"])
+        assert found
+        moment = datetime.fromisoformat(f"{found[1]}.{(found[2] or '').ljust(6, '0')[:6]}{found[3]}")
+        fields["time"] = moment.astimezone(UTC)
+        assert datetime(2009, 1, 1, tzinfo=UTC) <= fields["time"] <= datetime.now(UTC) + timedelta(days=1)
+        assert fields.setdefault("trade_id", None) is None or fields["trade_id"] >= 0
+    except (AssertionError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return fields
+
+
+def recomputed(records: Sequence[Read], named: str | None, refused: Sequence[int]) -> Recomputed:
+    """Compute everything anew with plain lists; `refused` are trade ids that PostgreSQL does not take."""
+    result = Recomputed([], [], [], {})
+    seen: set[tuple[Any, ...]] = set()
+    highest: dict[str, int] = {}
+    sessions: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    with localcontext(prec=100):
+        for record in records:
+            tick = valid(record.key, record.value)
+            if tick is None or tick["trade_id"] in refused:
+                result.rejected.append(record)
+                continue
+            pair, at, trade_id = tick["product_id"], tick["time"], tick["trade_id"]
+            if trade_id is not None and (pair, trade_id, at) in seen:
+                result.duplicates.append(record[:2])
+                continue
+            late = trade_id is not None and trade_id < highest.get(pair, -1)
+            if trade_id is not None:
+                seen.add((pair, trade_id, at))
+                highest[pair] = max(trade_id, highest.get(pair, -1))
+            bid, ask = tick["best_bid"], tick["best_ask"]
+            key = pair, named or at.date().isoformat()
+            ticks = sessions.setdefault(key, [])
+            ticks.append((bid, ask, ask - bid, at, late))
+            result.rows.append(
+                (
+                    *record[:2], *key, tick["type"], trade_id, at, bid, ask, (bid + ask) / 2, ask - bid,
+                    max(t[0] for t in ticks), min(t[1] for t in ticks), max(t[2] for t in ticks),
+                )
+            )  # fmt: skip
+    for key, ticks in sessions.items():
+        top, low, wide = max(t[0] for t in ticks), min(t[1] for t in ticks), max(t[2] for t in ticks)
+        newest = max(enumerate(ticks), key=lambda numbered: (numbered[1][3], numbered[0]))[1]
+        result.extremes[key] = (
+            top, next(t[3] for t in ticks if t[0] == top),
+            low, next(t[3] for t in ticks if t[1] == low),
+            wide, next(t[3] for t in ticks if t[2] == wide),
+            newest[0], newest[1], newest[3], min(t[3] for t in ticks), len(ticks), sum(t[4] for t in ticks),
+        )  # fmt: skip
+    return result
+
+
+def tick(
+    bid: str, ask: str, second: float = 0, trade_id: int | None = None, pair: str = "BTC-USD", **more: Any
+) -> dict[str, Any]:
+    at = (DAY + timedelta(seconds=second)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    fields = {"type": "ticker", "product_id": pair, "best_bid": bid, "best_ask": ask, "time": at} | more
+    return fields if trade_id is None else fields | {"trade_id": trade_id}
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Bench:
+    broker.make_topic(settings, 3)
+    return Bench(settings)
+
+
+# The whole way
+
+
+def test_simulated_ticks_with_bad_ones_are_all_accounted_for(cli: Cli, bench: Bench) -> None:
+    cli("simulate", "--rate", "0", "--count", "4000", "--seed", "1", "--bad", "0.05", "--step", "1m")
+    done = cli("process", "--group", "g", "--until-caught-up")
+    fates = bench.check()
+    assert fates.total() == 4000
+    assert 150 < fates["rejected"] < 250
+    assert done.stdout == (
+        f"group g: {fates['metrics']:,} stored, {fates['rejected']:,} rejected, 0 duplicates, 0 late\n"
+    )
+    # Again: everything is stored, nothing is written.
+    again = cli("process", "--group", "g", "--until-caught-up")
+    assert again.stdout == "group g: 0 stored, 0 rejected, 0 duplicates, 0 late\n"
+    assert bench.check() == fates
+
+
+def test_a_query_written_for_the_original_table_works_unchanged(bench: Bench) -> None:
+    bench.send(tick("10.5", "11"), tick("10.25", "12"))
+    bench.process()
+    [(id1, *_), row] = bench.rows(
+        "SELECT id, pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp "
+        "FROM crypto_metrics ORDER BY id"
+    )
+    assert row[0] > id1
+    assert [str(value) for value in row[1:9]] == [
+        "BTC-USD", "10.25", "12", "11.125", "1.75", "10.5", "11", "1.75",
+    ]  # fmt: skip
+    assert row[9] == DAY
+
+
+def test_the_size_of_batches_changes_nothing(bench: Bench) -> None:
+    pairs = [f"P{n}-USD" for n in range(4)]
+    bench.send(*(tick(str(50 + n % 7), str(60 - n % 5), n % 10, n * 7 % 20, pairs[n % 4]) for n in range(300)))
+    for group, batch in (("one", 1), ("seven", 7), ("all", 10_000)):
+        bench.process(group, batch=batch)
+        assert bench.check(group)["duplicates"] > 0
+
+
+def test_partitions_may_be_empty(settings: Settings) -> None:
+    broker.make_topic(settings, 12)
+    bench = Bench(settings)
+    bench.process()
+    assert bench.check().total() == 0
+    bench.send(tick("1", "2"))
+    bench.process()
+    assert bench.check() == Counter(metrics=1)
+    assert len(bench.rows("SELECT FROM consumer_offsets")) == 12
+
+
+def test_a_group_that_begins_late_begins_at_the_oldest_record_there_is(bench: Bench) -> None:
+    bench.send(*(tick("1", "2", n, n) for n in range(10)), partition=1)
+    admin = AdminClient(broker.client_conf(bench.settings))
+    [deleted] = admin.delete_records([TopicPartition(bench.settings.kafka_topic, 1, 6)]).values()
+    deleted.result(LIMIT_S)
+    bench.process()
+    assert bench.check() == Counter(metrics=4)
+    assert bench.rows("SELECT first_offset, next_offset FROM consumer_offsets WHERE kafka_partition = 1") == [
+        (6, 10)
+    ]
+
+
+# Sessions, duplicates, late ticks
+
+
+def test_restarts_change_nothing(bench: Bench) -> None:
+    stream = [
+        *(tick(bid, "10", n, n) for n, bid in enumerate(["5", "7", "6"])),
+        tick("5", "10", 0, 0),  # a duplicate of the first
+        tick("8", "9", 20, 20),
+        tick("4", "11", 15, 15),  # late
+        tick("4", "11", 15, 15),  # and again
+        tick("4", "11", 16, 15),  # the same trade at another time is another tick
+        tick("4", "11", 1, None),
+        tick("4", "11", 1, None),  # without a trade nothing is a duplicate
+        tick("1", "20", 86_400, 21),  # the next day
+        tick("3", "12", 3, 2),  # back in the first day, late
+    ]
+    for one in stream:
+        bench.send(one)
+        bench.process("restarted")
+    bench.process("at once")
+    assert bench.check("restarted") == bench.check("at once") == Counter(metrics=10, duplicates=2)
+    late = "SELECT session, ticks, late FROM session_extremes WHERE consumer_group = %s ORDER BY 1"
+    first, second = (DAY.date().isoformat(), (DAY + timedelta(days=1)).date().isoformat())
+    assert bench.rows(late, "restarted") == [(first, 9, 3), (second, 1, 0)]
+
+
+def test_duplicates_are_found_even_where_memory_had_to_give_up(bench: Bench) -> None:
+    ids = [2 * n for n in range(3 * MOST_RANGES)]
+    bench.send(*(tick("1", "2", n, n) for n in ids))
+    bench.process()
+    bench.send(*(tick("1", "2", n, n) for n in ids), *(tick("1", "3", n + 1, n + 1) for n in ids))
+    bench.process()
+    bench.send(*(tick("1", "2", n, n) for n in ids), *(tick("1", "3", n + 1, n + 1) for n in ids))
+    bench.process()
+    assert bench.check() == Counter(metrics=2 * len(ids), duplicates=3 * len(ids))
+
+
+def test_the_highest_trade_id_there_can_be_is_one_like_any_other(bench: Bench) -> None:
+    last = 2**63 - 2
+    bench.send(tick("1", "2", 0, last), tick("1", "2", 1, 5))
+    bench.process()
+    bench.send(tick("1", "2", 0, last), tick("1", "2", 2, last - 1))
+    bench.process()
+    assert bench.check() == Counter(metrics=3, duplicates=1)
+
+
+def test_groups_are_independent_and_say_which_row_is_whose(bench: Bench) -> None:
+    bench.send(tick("1", "2", 0, 1), tick("2", "3", 1, 2))
+    bench.process("one")
+    bench.send(tick("3", "4", 2, 3), tick("3", "4", 2, 3), b"bad")
+    bench.process("two", session="drill")
+    assert bench.check("two", "drill") == Counter(metrics=3, duplicates=1, rejected=1)
+    assert len(bench.metrics("id", "one")) == 2
+    bench.process("one")
+    assert bench.check("one") == Counter(metrics=3, duplicates=1, rejected=1)
+    ids = [row[0] for group in ("one", "two") for row in bench.metrics("id", group)]
+    assert len(set(ids)) == 6
+
+
+def test_a_group_reads_one_topic(bench: Bench) -> None:
+    bench.process()
+    other = bench.settings.model_copy(update={"kafka_topic": bench.settings.kafka_topic + "-other"})
+    broker.make_topic(other, 1)
+    with pytest.raises(UserError, match=f"group g has read the topic {bench.settings.kafka_topic}, not"):
+        Bench(other).process()
+
+
+def test_a_named_session_goes_on_across_days_and_restarts(cli: Cli, bench: Bench) -> None:
+    name = "drill \\N 'of' %s \"ünï\""
+    bench.send(tick("5", "9", 0, 1), tick("4", "8", 86_400, 2))
+    cli("process", "--session", name, "--group", name, "--until-caught-up")
+    bench.send(tick("3", "10", 2, 3))
+    cli("process", "--session", name, "--group", name, "--until-caught-up")
+    assert bench.check(name, name) == Counter(metrics=3)
+    assert bench.rows("SELECT session, ticks FROM session_extremes") == [(name, 3)]
+
+
+def test_names_with_anything_in_them_reach_the_table_as_they_are(bench: Bench) -> None:
+    name = "tab\there, newline\nthere, return\r, back\\slash, \\N, \\., end\\"
+    bench.send(tick("1", "2"))
+    bench.process(name, name)
+    assert bench.metrics("consumer_group, session", name) == [(name, name)]
+    assert bench.rows("SELECT consumer_group, session FROM session_extremes") == [(name, name)]
+
+
+# Kafka's own ways
+
+
+def test_transactions_leave_holes_that_are_counted(bench: Bench) -> None:
+    writer = Producer(broker.client_conf(bench.settings, **{"transactional.id": bench.settings.kafka_topic}))
+    writer.init_transactions(LIMIT_S)
+    numbers = itertools.count()
+
+    def transaction(count: int, *, commit: bool) -> None:
+        writer.begin_transaction()
+        for _ in range(count):
+            n = next(numbers)
+            value = json.dumps(tick(str(100 - n), "200", n, n)).encode()
+            writer.produce(bench.settings.kafka_topic, value, b"BTC-USD", partition=1)
+        writer.flush(LIMIT_S)
+        (writer.commit_transaction if commit else writer.abort_transaction)(LIMIT_S)
+
+    transaction(2, commit=True)
+    bench.process()  # the end is a marker
+    assert bench.check() == Counter(metrics=2, holes=1)
+    transaction(3, commit=False)
+    bench.process()  # nothing but holes
+    assert bench.check() == Counter(metrics=2, holes=5)
+    bench.process()
+    transaction(3, commit=False)
+    transaction(1, commit=True)
+    transaction(2, commit=False)
+    bench.process()
+    assert bench.check() == Counter(metrics=3, holes=13)
+    bench.process("another")
+    assert bench.check("another") == Counter(metrics=3, holes=13)
+    bench.send(tick("1", "2", 99, 99), partition=1)
+    bench.process()
+    assert bench.check() == Counter(metrics=4, holes=13)
+
+
+def test_an_open_transaction_is_not_waited_for(bench: Bench) -> None:
+    writer = Producer(broker.client_conf(bench.settings, **{"transactional.id": bench.settings.kafka_topic}))
+    writer.init_transactions(LIMIT_S)
+    bench.send(tick("1", "2", 0, 0), partition=1)
+    writer.begin_transaction()
+    writer.produce(
+        bench.settings.kafka_topic, json.dumps(tick("1", "2", 1, 1)).encode(), b"BTC-USD", partition=1
+    )
+    writer.flush(LIMIT_S)
+    bench.process()
+    assert len(bench.metrics("id")) == 1
+    writer.commit_transaction(LIMIT_S)
+    bench.process()
+    assert bench.check() == Counter(metrics=2, holes=1)
+
+
+def test_what_compaction_took_is_a_hole(settings: Settings) -> None:
+    """Records deleted by compaction leave offsets that no message has."""
+    admin = AdminClient(broker.client_conf(settings))
+    config = {
+        "cleanup.policy": "compact",
+        "min.cleanable.dirty.ratio": "0.001",
+        "segment.ms": "100",
+        "min.compaction.lag.ms": "0",
+        "delete.retention.ms": "0",
+    }
+    topic = NewTopic(settings.kafka_topic, num_partitions=1, replication_factor=1, config=config)
+    admin.create_topics([topic])[settings.kafka_topic].result(LIMIT_S)
+    bench = Bench(settings)
+    bench.send(*(tick("1", "2", n, n) for n in range(5)))
+    bench.process("before")
+    assert bench.check("before") == Counter(metrics=5)
+
+
+def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:
+    bench.send(*(tick("1", "2", n, n, f"P{n % 5}-USD") for n in range(50)))
+    bench.process()
+    consumer = Consumer(broker.client_conf(bench.settings, **{"group.id": "g"}))
+    partitions = [TopicPartition(bench.settings.kafka_topic, number) for number in range(3)]
+    committed = {p.partition: p.offset for p in consumer.committed(partitions, timeout=LIMIT_S)}
+    consumer.close()
+    stored = dict(bench.rows("SELECT kafka_partition, next_offset FROM consumer_offsets"))
+    assert {n: offset for n, offset in committed.items() if offset >= 0} == {
+        n: offset for n, offset in stored.items() if offset > 0
+    }
+
+
+def test_a_record_with_a_time_that_no_calendar_has(settings: Settings) -> None:
+    """Brokers may be told to take any, and some take any by default."""
+    admin = AdminClient(broker.client_conf(settings))
+    config = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+    topic = NewTopic(settings.kafka_topic, num_partitions=1, replication_factor=1, config=config)
+    admin.create_topics([topic])[settings.kafka_topic].result(LIMIT_S)
+    bench = Bench(settings)
+    bench.send(b"bad", timestamp=2**62)
+    bench.send(tick("1", "2"), timestamp=2**62)
+    bench.process()
+    assert bench.check() == Counter(metrics=1, rejected=1)
+
+
+# Exact numbers, exact times
+
+
+def test_the_widest_prices_are_stored_digit_by_digit(bench: Bench) -> None:
+    widest = "9" * 20 + "." + "9" * 18
+    tiny = "0." + "0" * 17 + "1"
+    bench.send(tick(tiny, widest), tick("1.10", "1.100"), tick(tiny, tiny))
+    bench.process()
+    bench.check()
+    texts = bench.metrics("bid::text, ask::text, mid_price::text, spread::text, max_spread::text")
+    assert texts[0] == (
+        tiny,
+        widest,
+        "5" + "0" * 19 + "." + "0" * 19,
+        "9" * 20 + "." + "9" * 17 + "8",
+        "9" * 20 + "." + "9" * 17 + "8",
+    )
+    assert texts[1][:2] == ("1.10", "1.100")
+    assert Decimal(texts[2][3]) == 0
+
+
+def test_a_time_is_cut_to_microseconds_and_stays_in_its_day(bench: Bench) -> None:
+    day = DAY.date().isoformat()
+    stream = [
+        tick("1", "2", time=f"{day}T23:59:59.9999999Z", trade_id=1),
+        tick("2", "3", time=f"{day}T23:59:59.999999999999+00:00", trade_id=2),
+        tick("3", "4", time=f"{day}T05:30:00.5+05:45", trade_id=3),  # still the day before
+        tick("4", "5", time=f"{day}T23:30:00-01:00", trade_id=4),  # already the day after
+        tick("4", "5", time=f"{day}T23:59:59.999999Z", trade_id=1),  # the same moment as the first
+    ]
+    bench.send(*stream)
+    bench.process()
+    assert bench.check() == Counter(metrics=4, duplicates=1)
+    before, after = ((DAY + timedelta(days=n)).date().isoformat() for n in (-1, 1))
+    assert bench.metrics("session, (timestamp AT TIME ZONE 'UTC')::date::text") == [
+        (d, d) for d in (day, day, before, after)
+    ]
+
+
+def test_each_day_has_its_partition_and_old_ones_share_one(bench: Bench) -> None:
+    now = datetime.now(UTC)
+    ahead = now + timedelta(hours=23, minutes=59)
+    old = [datetime(2009, 1, 1, tzinfo=UTC), datetime(2021, 4, 17, 12, tzinfo=UTC), DAY]
+    bench.send(*(tick("1", "2", time=at.isoformat(), trade_id=n) for n, at in enumerate([*old, now, ahead])))
+    bench.process()
+    assert bench.check() == Counter(metrics=5)
+    tables = [row[0] for row in bench.metrics("tableoid::regclass::text")]
+    assert tables == [*["crypto_metrics_before"] * 3, *(f"crypto_metrics_{at:%Y%m%d}" for at in (now, ahead))]
+
+
+# What PostgreSQL refuses
+
+
+def refuse(bench: Bench, trade_ids: Sequence[int]) -> None:
+    with psycopg.connect(bench.settings.postgres()) as connection:
+        listed = ", ".join(map(str, trade_ids))
+        connection.execute(
+            f"ALTER TABLE crypto_metrics ADD CONSTRAINT never CHECK (trade_id NOT IN ({listed}))".encode()
+        )
+
+
+@pytest.mark.parametrize("batch", [10_000, 3])
+def test_what_postgresql_refuses_is_found_and_the_others_are_stored(bench: Bench, batch: int) -> None:
+    """The refused ones would have been the extremes, so whatever follows shows whether they counted."""
+    refused = [0, 3, 4, 17, 39]
+    refuse(bench, refused)
+    extremes = {n: ("90", "91") if n % 2 else ("1", "99") for n in refused}
+    bench.send(
+        *(
+            tick(*extremes.get(n, (f"{40 + n % 9}", f"{60 - n % 7}")), n, n, f"P{n % 5}-USD")
+            for n in range(40)
+        ),
+        b"bad",
+    )
+    bench.process(batch=batch)
+    assert bench.check(refused=refused) == Counter(metrics=35, rejected=6)
+    rejected = bench.rows("SELECT detail FROM rejected_ticks WHERE reason = 'refused_by_postgres'")
+    assert len(rejected) == 5
+    assert all('violates check constraint "never"' in detail for (detail,) in rejected)
+    # And on: the same group goes on after them.
+    bench.send(tick("41", "42", 50, 50))
+    bench.process()
+    assert bench.check(refused=refused) == Counter(metrics=36, rejected=6)
+
+
+def test_a_whole_batch_may_be_refused(bench: Bench) -> None:
+    refuse(bench, range(8))
+    bench.send(*(tick("1", "2", n, n) for n in range(8)))
+    totals = bench.process()
+    assert bench.check(refused=range(8)) == Counter(rejected=8)
+    assert totals.rejected == 8
+
+
+# Processes
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_what_is_in_hand(cli: Cli, bench: Bench, number: signal.Signals) -> None:
+    cli("simulate", "--rate", "0", "--count", "3000", "--bad", "0.1")
+    process = cli.start("process", "--group", "g", "--batch", "100")
+    bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count > 0)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    found = re.fullmatch(r"group g: ([0-9,]+) stored, ([0-9,]+) rejected, 0 duplicates, 0 late\n", output)
+    assert found
+    said = [int(text.replace(",", "")) for text in found.groups()]
+    assert said == [
+        bench.rows("SELECT count(*) FROM crypto_metrics")[0][0],
+        bench.rows("SELECT count(*) FROM rejected_ticks")[0][0],
+    ]
+    bench.process()
+    assert bench.check().total() == 3000
+
+
+@pytest.mark.slow
+def test_a_second_process_of_a_group_takes_its_share(cli: Cli, bench: Bench) -> None:
+    pairs = [f"P{n}-USD" for n in range(20)]
+    ticks = [tick(str(5 + n % 3), str(9 - n % 2), n, n, pairs[n % 20]) for n in range(1000)]
+    bench.send(*ticks[:500])
+    first = cli.start("process", "--group", "g")
+    bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count == 500)
+    second = cli.start("process", "--group", "g")
+    owners = "SELECT count(DISTINCT owner) FROM consumer_offsets WHERE epoch > 0"
+    bench.wait_for(owners, lambda count: count == 2)
+    bench.send(*ticks[500:])
+    bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count == 1000)
+    done = []
+    for process in (first, second):
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 0, errors
+        stored = re.search(r"([0-9,]+) stored", output)
+        assert stored
+        done.append(int(stored[1].replace(",", "")))
+    assert sum(done) == 1000
+    assert min(done) > 0
+    assert bench.check() == Counter(metrics=1000)
+
+
+@pytest.mark.slow
+def test_several_of_a_group_all_end_when_it_has_caught_up(cli: Cli, bench: Bench) -> None:
+    cli("simulate", "--rate", "0", "--count", "4000", "--bad", "0.05")
+    processes = [cli.start("process", "--until-caught-up", "--group", "g", "--batch", "50") for _ in range(3)]
+    for process in processes:
+        _, errors = process.communicate(timeout=2 * LIMIT_S)
+        assert process.returncode == 0, errors
+    assert bench.check().total() == 4000
+
+
+def test_a_topic_that_is_not_there_is_said_and_not_made(settings: Settings) -> None:
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"there is no topic .*cryptometrics init-db"):
+            Bench(settings).process()
