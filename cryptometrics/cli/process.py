@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.errors import CryptometricsError
+from cryptometrics.pipeline import GAVE_UP
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -131,7 +134,12 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
             next_report = time.monotonic() + REPORT_EVERY_S
             tell(worker.totals, worker.lag())
 
-    totals = _run(options, lambda: stop() or orphaned.is_set(), now_and_then)
+    try:
+        totals = _run(options, lambda: stop() or orphaned.is_set(), now_and_then)
+    except CryptometricsError as error:
+        if error.exit_code == 1:  # which a crash has, too, and that is worth another start
+            error.exit_code = GAVE_UP
+        raise
     tell(totals, 0)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
+from cryptometrics.pipeline import GAVE_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ HEALTHY_S = 30.0
 """A worker that lived so long has made up for earlier deaths."""
 END_S = 60.0
 """How long workers may take to finish what they have in hand; then they are killed, which loses nothing."""
-NO_USE = {2, 3}
+NO_USE = {2, 3, GAVE_UP}
 """Exit codes after which starting again cannot help: a user's mistake, a service that is not there."""
 
 
@@ -112,7 +113,7 @@ class Supervisor:
             slot.done = True
         elif code in NO_USE:
             error = CryptometricsError("a worker gave up, for the reason above")
-            error.exit_code = code
+            error.exit_code = 1 if code == GAVE_UP else code
             raise error
         else:
             slot.deaths = 1 if time.monotonic() - slot.begun > HEALTHY_S else slot.deaths + 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -56,34 +55,25 @@ class Totals:
 
 
 class Writer:
-    """Writes what it is offered in order. After a failure it writes nothing more until it is begun anew."""
+    """Writes what it is offered, in order, over a connection of its own; after a failure nothing more."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, connection: psycopg.Connection, totals: Totals) -> None:
         self._reader = reader
+        self._connection = connection
+        self._totals = totals
         self._pending: deque[Work] = deque()
         self._changed = threading.Condition()
-        self._connection: psycopg.Connection | None = None
-        self._ended = False
+        self._retired = False
         self.failure: Exception | None = None
         self.failed_work: Work | None = None
-        self.totals = Totals()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
-
-    def begin(self, connection: psycopg.Connection) -> None:
-        """Write over this connection from now on; what was pending and what failed is forgotten."""
-        with self._changed:
-            self._pending.clear()
-            self.failure = self.failed_work = None
-            self._connection = connection
-            self._changed.notify_all()
 
     def offer(self, work: Work, timeout: float) -> bool:
         """Take the batch if there is room within `timeout` seconds; a writer that has failed takes none."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.failure or len(self._pending) < IN_FLIGHT, timeout):
-                return False
-            if self.failure:
+            self._changed.wait_for(lambda: self.failure or len(self._pending) < IN_FLIGHT, timeout)
+            if self.failure or len(self._pending) >= IN_FLIGHT:
                 return False
             self._pending.append(work)
             self._changed.notify_all()
@@ -100,53 +90,35 @@ class Writer:
         with self._changed:
             return list(self._pending)
 
-    def abandon(self, timeout: float) -> bool:
-        """Forget what is pending and give up the connection; return whether the thread is at rest.
+    def retire(self, timeout: float) -> None:
+        """Begin nothing more; wait `timeout` seconds for the thread to end, which then closes its connection.
 
-        A batch that is being written may still be committed: the database says so when it is asked again.
+        What is being written is not stopped, and may be committed even after the wait: its guard lets it
+        in only while nobody has gone on from the stored offset, and who asks the database sees it there.
         """
-        deadline = time.monotonic() + timeout
         with self._changed:
-            while len(self._pending) > 1:
-                self._pending.pop()
-            connection = self._connection
-            idle = self._changed.wait_for(
-                lambda: self.failure or not self._pending, max(deadline - time.monotonic(), 0)
-            )
-        if not idle and connection is not None:
-            connection.cancel_safe(timeout=timeout)
-            with self._changed:
-                idle = self._changed.wait_for(lambda: self.failure or not self._pending, timeout)
-        if connection is not None:
-            connection.close()
-        return bool(idle)
-
-    def end(self) -> None:
-        """Let the thread end."""
-        with self._changed:
-            self._ended = True
+            self._retired = True
             self._changed.notify_all()
-        self._thread.join(timeout=5)
-        if self._connection is not None:
-            self._connection.close()
+        self._thread.join(timeout)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ended or (self._pending and not self.failure))
-                if self._ended:
-                    return
-                work, connection = self._pending[0], self._connection
+        while (work := self._next()) is not None:
             failure: Exception | None = None
             try:
-                assert connection is not None  # noqa: S101  (begun before anything is offered)
-                store.write(connection, self._reader, work.batch)
+                store.write(self._connection, self._reader, work.batch)
             except Exception as error:  # noqa: BLE001  (whatever it is, the loop decides on it)
                 failure = error
             with self._changed:
                 if failure is None:
                     self._pending.popleft()
-                    self.totals.add(work)
+                    self._totals.add(work)
                 else:
                     self.failure, self.failed_work = failure, work
                 self._changed.notify_all()
+        self._connection.close()
+
+    def _next(self) -> Work | None:
+        """Wait for work; return None when there will be none."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._retired or (self._pending and not self.failure))
+            return None if self._retired else self._pending[0]

@@ -132,9 +132,9 @@ def stored(connection: psycopg.Connection, reader: Reader, partition: int) -> St
     return None if row is None else Stored(*row)
 
 
-def next_offsets(connection: psycopg.Connection, group: str, topic: str) -> dict[int, int]:
+def next_offsets(connection: psycopg.Connection, reader: Reader) -> dict[int, int]:
     """Return the next offset of each partition that the group has claimed so far."""
-    return dict(connection.execute(_NEXT_OFFSETS, [group, topic]).fetchall())
+    return dict(connection.execute(_NEXT_OFFSETS, [reader.group, reader.topic]).fetchall())
 
 
 def register(connection: psycopg.Connection, reader: Reader, oldest: dict[int, int]) -> None:
@@ -168,29 +168,41 @@ def claim(
         "pid": writer.pid,
         "started": writer.started,
     }
-    try:
-        return _claim(connection, partition, values)
-    except errors.LockNotAvailable:
-        ended = connection.execute(_END_OWNER, values).fetchall()
-        log.get_logger().warning("stalled_owner_ended", partition=partition, sessions=len(ended))
-        return _claim(connection, partition, values)
+    row = _not_stalled(connection, _CLAIM, values)
+    assert row is not None  # noqa: S101  (an upsert returns its row)
+    return Claim(partition, *row)
 
 
 def renew(
     connection: psycopg.Connection, reader: Reader, partition: int, epoch: int, writer: Backend
 ) -> Claim | None:
-    """Confirm a claim under a new session: return it with the offset that is stored, None when it is lost."""
+    """Confirm a claim under a new session: return it with the offset that is stored, None when it is lost.
+
+    The session before may still hold the row's lock, if a batch was stuck in it; it is ended then.
+    """
     values = _key(reader, partition) | {"epoch": epoch, "pid": writer.pid, "started": writer.started}
-    row = connection.execute(_RENEW, values).fetchone()
-    return None if row is None else Claim(partition, row[0], row[1])
+    row = _not_stalled(connection, _RENEW, values)
+    return None if row is None else Claim(partition, *row)
 
 
-def _claim(connection: psycopg.Connection, partition: int, values: dict[str, object]) -> Claim:
+def _not_stalled(
+    connection: psycopg.Connection, statement: str, values: dict[str, object]
+) -> tuple[int, int] | None:
+    """Execute what changes a partition's row; whoever holds its lock for too long is ended."""
+    try:
+        return _at_once(connection, statement, values)
+    except errors.LockNotAvailable:
+        ended = connection.execute(_END_OWNER, values).fetchall()
+        log.get_logger().warning("stalled_owner_ended", partition=values["partition"], sessions=len(ended))
+        return _at_once(connection, statement, values)
+
+
+def _at_once(
+    connection: psycopg.Connection, statement: str, values: dict[str, object]
+) -> tuple[int, int] | None:
     with connection.transaction():
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{CLAIM_LOCK_TIMEOUT_MS}ms"])
-        row = connection.execute(_CLAIM, values).fetchone()
-        assert row is not None  # noqa: S101  (an upsert returns its row)
-        return Claim(partition, row[0], row[1])
+        return connection.execute(statement.encode(), values).fetchone()
 
 
 def _key(reader: Reader, partition: int) -> dict[str, object]:

@@ -1,0 +1,52 @@
+"""A worker's two database sessions: one writes, the other reads the past meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from cryptometrics.pipeline.writer import Writer
+from cryptometrics.store.connection import connect_once
+from cryptometrics.store.offsets import Backend, backend_of
+from cryptometrics.store.state import State
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from cryptometrics.pipeline.writer import Totals
+    from cryptometrics.store.offsets import Reader
+
+STATEMENT_TIMEOUT = "60s"
+LOCK_TIMEOUT = "10s"
+RETIRE_S = 2.0
+"""How long a writer may take to come to rest before it is left to itself."""
+
+
+@dataclass
+class Database:
+    """Lives from one connect to the next doubt; then another one takes its place."""
+
+    state: State
+    writer: Writer
+    backend: Backend
+    """The writing session: the next owner of a partition ends it if it holds a lock and sleeps."""
+
+    @classmethod
+    def connect(cls, uri: str, reader: Reader, totals: Totals) -> Self:
+        """Open both sessions; raises psycopg's errors."""
+        reading, writing = connect_once(uri), connect_once(uri)
+        for connection in (reading, writing):
+            connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
+            connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        backend = backend_of(writing)
+        return cls(State(reading, reader.group), Writer(reader, writing, totals), backend)
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The session that reads."""
+        return self.state.connection
+
+    def close(self) -> None:
+        """Give both up; a batch that is just being written may still be committed."""
+        self.writer.retire(RETIRE_S)
+        self.connection.close()

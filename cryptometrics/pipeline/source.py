@@ -1,0 +1,130 @@
+"""The topic as a member of the consumer group sees it: what it may read, from where, and what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from cryptometrics import broker, log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from confluent_kafka import Message
+
+    from cryptometrics.config import Settings
+    from cryptometrics.pipeline.calculate import Record
+
+IDLE_S = 0.25
+"""How long an idle reader waits for a first message before it looks around."""
+LINGER_S = 0.005
+"""How long a batch that is not full waits for more messages."""
+WATERMARK_S = 10.0
+"""How long Kafka may take to say what a partition holds."""
+
+
+class Source:
+    """Reads where it is told to. Kafka's own offsets are written for lag tools and never read."""
+
+    def __init__(self, settings: Settings, topic: broker.Topic, group: str, instance_id: str) -> None:
+        self._topic = topic
+        self._consumer = Consumer(broker.consumer_conf(settings, group, instance_id))
+        self._committed: dict[int, int] = {}
+        self.assigned: set[int] = set()
+
+    def join(
+        self,
+        on_assign: Callable[[set[int]], None],
+        on_revoke: Callable[[set[int]], None],
+        on_lost: Callable[[set[int]], None],
+    ) -> None:
+        """Become a member of the group; the callbacks come from within `consume` and `keep_place`."""
+
+        def assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            # Accepted, but nothing is read yet: where to begin is in the database.
+            for partition in partitions:
+                partition.offset = OFFSET_BEGINNING
+            consumer.incremental_assign(partitions)
+            consumer.pause(partitions)
+            new = {partition.partition for partition in partitions}
+            self.assigned |= new
+            on_assign(new)
+
+        def leave(then: Callable[[set[int]], None]) -> Callable[[Consumer, list[TopicPartition]], None]:
+            def callback(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+                gone = {partition.partition for partition in partitions}
+                then(gone)
+                self.assigned -= gone
+                consumer.incremental_unassign(partitions)
+
+            return callback
+
+        self._consumer.subscribe(
+            [self._topic.name], on_assign=assign, on_revoke=leave(on_revoke), on_lost=leave(on_lost)
+        )
+
+    def consume(self, most: int) -> tuple[list[Record], list[Message]]:
+        """Return the messages there are, and the events: at once when there is much, after a moment else."""
+        received = self._consumer.consume(1, IDLE_S)
+        if received:
+            received += self._consumer.consume(most - 1, LINGER_S)
+        messages = [message for message in received if message.error() is None]
+        events = [] if len(messages) == len(received) else [m for m in received if m.error() is not None]
+        return cast("list[Record]", messages), events
+
+    def keep_place(self, seconds: float) -> bool:
+        """Answer rebalances while all partitions are paused; return whether a message came all the same."""
+        message = self._consumer.poll(seconds)
+        return message is not None and message.error() is None
+
+    def go_to(self, partition: int, offset: int) -> None:
+        """Read a partition from this offset on; what was fetched from elsewhere is forgotten."""
+        self._consumer.incremental_unassign([self._at(partition)])
+        self._consumer.incremental_assign([self._at(partition, offset)])
+        self._consumer.resume([self._at(partition)])
+
+    def pause(self) -> None:
+        """Read nothing more for now."""
+        self._consumer.pause(self._all())
+
+    def resume(self) -> None:
+        """Read on where it was paused."""
+        self._consumer.resume(self._all())
+
+    def held(self, partition: int) -> tuple[int, int]:
+        """Return the offsets that Kafka holds: the oldest, and the one after the newest."""
+        low, high = self._consumer.get_watermark_offsets(self._at(partition), timeout=WATERMARK_S)
+        return low, high
+
+    def lag(self, stored: dict[int, int]) -> int:
+        """Return how many messages of the assigned partitions lie after what is stored, as far as known."""
+        lag = 0
+        for partition in self.assigned & stored.keys():
+            _, high = self._consumer.get_watermark_offsets(self._at(partition), cached=True)
+            lag += max(high - stored[partition], 0)
+        return lag
+
+    def commit(self, stored: dict[int, int]) -> None:
+        """Tell Kafka what is stored; that it could not be told is of no consequence."""
+        mine = {partition: stored[partition] for partition in self.assigned & stored.keys()}
+        news = [self._at(*place) for place in mine.items() if self._committed.get(place[0]) != place[1]]
+        if not news:
+            return
+        self._committed |= mine
+        try:
+            self._consumer.commit(offsets=news, asynchronous=True)
+        except KafkaException as error:
+            log.get_logger().debug("kafka_commit_failed", error=str(error))
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _all(self) -> list[TopicPartition]:
+        return [self._at(partition) for partition in self.assigned]
+
+    def _at(self, partition: int, offset: int | None = None) -> TopicPartition:
+        if offset is None:
+            return TopicPartition(self._topic.name, partition)
+        return TopicPartition(self._topic.name, partition, offset)
