@@ -15,7 +15,7 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics import broker, log, retry
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.source import Source
@@ -117,11 +117,24 @@ class Worker:
     def _start(self) -> None:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._reader)
-        held = {partition: self._source.held(partition) for partition in self._partitions}
+        held = self._all_held()
         offsets.register(self._db.connection, self._reader, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
             self._goals = {partition: end for partition, (_, end) in held.items()}
         self._source.join(self._on_assign, self._on_revoke, self._on_lost)
+
+    def _all_held(self) -> dict[int, tuple[int, int]]:
+        """Return what Kafka holds of every partition; a topic made a moment ago may have no leaders yet."""
+        retrier = retry.retrying(
+            KafkaException, timeout=self._settings.wait, notice=self._notice, stop=self._stop
+        )
+        try:
+            return {partition: retrier(self._source.held, partition) for partition in self._partitions}
+        except KafkaException as error:
+            raise ServiceUnavailableError(
+                f"Kafka does not say what the topic {self._reader.topic} holds "
+                f"({error.args[0].str()}): try again"
+            ) from None
 
     # One step
 
