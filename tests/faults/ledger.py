@@ -22,7 +22,7 @@ from confluent_kafka import KafkaError, Producer
 from cryptometrics import broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from confluent_kafka import Message
 
@@ -176,12 +176,15 @@ class Ledger:
 
     def __init__(self) -> None:
         self.records: defaultdict[int, dict[int, Sent]] = defaultdict(dict)
+        self.given_up: set[tuple[int, int]] = set()
+        """What the test has taken out of Kafka before anybody read it."""
         self.refused: list[str] = []
         self.sent = 0
+        self._turns: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
 
-    def note(self, sent: Sent, error: KafkaError | None, report: Message) -> None:
-        """Take a delivery report."""
+    def note(self, turn: int, sent: Sent, error: KafkaError | None, report: Message) -> None:
+        """Take the delivery report of the message that was sent as number `turn`."""
         with self._lock:
             if error is not None:
                 self.refused.append(str(error))
@@ -191,6 +194,7 @@ class Ledger:
             assert offset is not None
             assert offset not in self.records[partition], "Kafka gave an offset twice"
             self.records[partition][offset] = sent
+            self._turns[partition, offset] = turn
 
     def ends(self) -> dict[int, int]:
         """Return the offset after the last one of each partition."""
@@ -200,38 +204,50 @@ class Ledger:
     def check(self) -> None:
         """See that every message sent has its offset, so that the ledger is the whole topic."""
         assert not self.refused, f"Kafka did not take {len(self.refused)} messages: {self.refused[0]}"
-        known = sum(map(len, self.records.values()))
+        known = sum(map(len, self.records.values())) + len(self.given_up)
         assert known == self.sent, f"{self.sent} sent, {known} acknowledged"
 
-    def expected(
-        self, refused: Callable[[Quote], bool] | None = None, order: list[int] | None = None
-    ) -> Expected:
-        """Work out what has to be stored.
+    def give_up(self, partition: int, offsets: range) -> None:
+        """Take note that nobody can read these any more."""
+        for offset in offsets:
+            del self.records[partition][offset]
+            self.given_up.add((partition, offset))
 
-        refused: which quotes PostgreSQL does not take.
-        order: partitions in the order in which pairs that stand in several of them were written there.
-        """
+    def bad(self) -> int:
+        """Return how many messages have to be rejected."""
+        return sum(sent.quote is None for records in self.records.values() for sent in records.values())
+
+    def in_order(self) -> Iterator[tuple[tuple[int, int], Sent]]:
+        """Yield each message with its place, in the order in which they were sent."""
+        places = [(partition, offset) for partition, records in self.records.items() for offset in records]
+        last: dict[int, int] = {}
+        for place in sorted(places, key=self._turns.__getitem__):
+            partition, offset = place
+            assert offset > last.get(partition, -1), "Kafka has not kept the order"
+            last[partition] = offset
+            yield place, self.records[partition][offset]
+
+    def expected(self, refused: Callable[[Quote], bool] | None = None) -> Expected:
+        """Work out what has to be stored; `refused`: which quotes PostgreSQL does not take."""
         result = Expected()
         seen: set[tuple[str, int, datetime]] = set()
         newest_trade: dict[str, int] = {}
         with localcontext(prec=100):
-            for partition in order or sorted(self.records):
-                for offset, sent in sorted(self.records[partition].items()):
-                    place = partition, offset
-                    if sent.quote is None or (refused is not None and refused(sent.quote)):
-                        result.rejected[place] = sent
+            for place, sent in self.in_order():
+                quote = sent.quote
+                if quote is None or (refused is not None and refused(quote)):
+                    result.rejected[place] = sent
+                    continue
+                is_late = False
+                if quote.trade_id is not None:
+                    key = quote.pair, quote.trade_id, quote.time
+                    if key in seen:
+                        result.duplicates.add(place)
                         continue
-                    quote = sent.quote
-                    is_late = False
-                    if quote.trade_id is not None:
-                        key = quote.pair, quote.trade_id, quote.time
-                        if key in seen:
-                            result.duplicates.add(place)
-                            continue
-                        seen.add(key)
-                        is_late = quote.trade_id < newest_trade.get(quote.pair, 0)
-                        newest_trade[quote.pair] = max(quote.trade_id, newest_trade.get(quote.pair, 0))
-                    self._measure(result, place, quote, is_late)
+                    seen.add(key)
+                    is_late = quote.trade_id < newest_trade.get(quote.pair, 0)
+                    newest_trade[quote.pair] = max(quote.trade_id, newest_trade.get(quote.pair, 0))
+                self._measure(result, place, quote, is_late)
         return result
 
     @staticmethod
@@ -263,10 +279,10 @@ class Ledger:
 class Load:
     """Sends a market to a topic: at once, or in the background at a rate."""
 
-    def __init__(self, settings: Settings, market: Market, ledger: Ledger | None = None) -> None:
+    def __init__(self, settings: Settings, market: Iterable[Sent], ledger: Ledger | None = None) -> None:
         self.ledger = Ledger() if ledger is None else ledger
         self._topic = settings.kafka_topic
-        self._source = iter(market)
+        self.source = iter(market)
         self._producer = Producer(
             broker.client_conf(
                 settings,
@@ -288,13 +304,13 @@ class Load:
     def send(self, count: int) -> None:
         """Send so many messages as fast as Kafka takes them, and wait until it has them."""
         for _ in range(count):
-            self.put(next(self._source))
+            self.put(next(self.source))
         self.flush()
 
     def put(self, sent: Sent) -> None:
         """Send one message."""
         self.ledger.sent += 1
-        report = functools.partial(self._note, sent)
+        report = functools.partial(self.ledger.note, self.ledger.sent, sent)
         while True:
             try:
                 self._producer.produce(self._topic, sent.value, sent.key, on_delivery=report)
@@ -322,6 +338,10 @@ class Load:
         self.flush()
         self.ledger.check()
 
+    def halt(self) -> None:
+        """Stop sending, and wait for nothing."""
+        self._ended.set()
+
     def flush(self) -> None:
         """Wait until Kafka has acknowledged everything."""
         left = self._producer.flush(FLUSH_S)
@@ -334,14 +354,11 @@ class Load:
                 due = int((time.monotonic() - begun) * rate)
                 # After a pause of the broker the backlog comes at once, as from any exchange.
                 for _ in range(min(due - sent, 5_000)):
-                    self.put(next(self._source))
+                    self.put(next(self.source))
                     sent += 1
                 self._producer.poll(0)
         except BaseException as error:  # noqa: BLE001  (raised again where the load is ended)
             self._trouble.append(error)
-
-    def _note(self, sent: Sent, error: KafkaError | None, report: Message) -> None:
-        self.ledger.note(sent, error, report)
 
 
 def poison(chance: random.Random, sent: Sent) -> Sent:  # noqa: C901  (a list, not logic)

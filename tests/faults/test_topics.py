@@ -1,0 +1,140 @@
+"""Topics that lose what was not read, that are made again, and that grow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+
+from cryptometrics import broker
+from tests.faults.ledger import Ledger, Load, Market
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.faults.arena import Arena
+
+SEED = 23
+LIMIT_S = 60.0
+
+
+@pytest.fixture
+def admin(arena: Arena) -> AdminClient:
+    return AdminClient(broker.client_conf(arena.settings))
+
+
+def done(futures: dict[Any, Any] | Iterable[Any]) -> None:
+    for future in futures.values() if isinstance(futures, dict) else futures:
+        future.result(LIMIT_S)
+
+
+def process_all(arena: Arena, *arguments: str) -> tuple[int, str]:
+    worker = arena.worker("--until-caught-up", *arguments)
+    code = worker.wait(LIMIT_S)
+    return code, worker.words()
+
+
+def test_retention_took_what_was_not_read(arena: Arena, admin: AdminClient) -> None:
+    topic = arena.settings.kafka_topic
+    arena.load.send(4_000)
+    assert process_all(arena)[0] == 0
+    stored = arena.next_offsets()
+    arena.load.send(4_000)
+    gone = {partition: (stored[partition] + end) // 2 for partition, end in arena.load.ledger.ends().items()}
+    done(admin.delete_records([TopicPartition(topic, p, offset) for p, offset in gone.items()]))
+
+    code, words = process_all(arena)
+    assert code == 1
+    assert any(f"{offset - stored[partition]} ticks are gone" in words for partition, offset in gone.items())
+    assert "--on-data-loss skip" in words
+    assert arena.next_offsets() == stored, "a loss that was not accepted has moved the books"
+
+    code, words = process_all(arena, "--on-data-loss", "skip")
+    assert code == 0, words
+    assert arena.ask(
+        "SELECT kafka_partition, first_offset, last_offset FROM skipped_offsets "
+        "WHERE reason = 'lost' ORDER BY kafka_partition"
+    ) == [(p, stored[p], offset - 1) for p, offset in sorted(gone.items())]
+    # The rest is as if those ticks had never been sent.
+    for partition, offset in gone.items():
+        arena.load.ledger.give_up(partition, range(stored[partition], offset))
+    given_up = len(arena.load.ledger.given_up)
+    arena.compare("retention takes unread ticks", 1, note=f"{given_up:,} told, and given up when asked to")
+
+
+@pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])
+def test_the_topic_was_made_again(arena: Arena, admin: AdminClient, longer: bool) -> None:
+    """Also one that is already longer than what was read of the old one: its offsets look right."""
+    arena.load.send(3_000)
+    assert process_all(arena)[0] == 0
+    rows = arena.ask("SELECT count(*) FROM crypto_metrics")[0][0]
+    before = arena.next_offsets()
+    arena.remake_topic()
+    arena.begin(Market(SEED), Ledger())
+    arena.load.send(6_000 if longer else 500)
+
+    code, words = process_all(arena)
+    assert code == 1, words
+    assert "made again" in words
+    assert "--on-data-loss skip" in words
+    assert arena.next_offsets() == before
+
+    code, words = process_all(arena, "--on-data-loss", "skip")
+    assert code == 0, words
+    assert arena.caught_up()
+    good = arena.load.ledger.sent - arena.load.ledger.bad()
+    added = arena.ask("SELECT count(*) FROM crypto_metrics")[0][0] - rows
+    duplicates = arena.ask(
+        "SELECT sum(duplicates) FROM consumer_offsets WHERE topic = %s", arena.settings.kafka_topic
+    )[0][0]
+    assert added + duplicates == good
+    arena.verify()
+
+
+@pytest.mark.parametrize("asleep", [False, True], ids=["awake", "asleep"])
+def test_the_topic_is_made_again_under_a_running_worker(
+    arena: Arena, admin: AdminClient, asleep: bool
+) -> None:
+    """The new topic gets longer than the old one was, so that the offset to go on from is there."""
+    arena.load.send(3_000)
+    worker = arena.worker()
+    arena.wait_for("caught up", arena.caught_up)
+    before = arena.next_offsets()
+    if asleep:
+        worker.freeze()
+    arena.remake_topic()
+    arena.begin(Market(SEED), Ledger())
+    arena.load.send(8_000)
+    worker.thaw()
+    worker.doomed = True
+    arena.wait_for("the worker gives up", worker.ended)
+    assert worker.process.returncode == 1, worker.words()
+    assert arena.next_offsets() == before, worker.words()
+
+
+def test_the_topic_gets_more_partitions(arena: Arena, admin: AdminClient) -> None:
+    """Pairs move to the new partitions; their extremes go on from where the old ones end.
+
+    The number is multiplied, so that no pair moves from one old partition to another.
+    """
+    topic = arena.settings.kafka_topic
+    ledger = arena.load.ledger
+    worker = arena.worker("--batch", "500")
+    arena.load.send(20_000)
+    arena.wait_for("caught up", arena.caught_up)
+    sizes = [8, 16] if arena.full else [8]
+    for size in sizes:
+        worker.freeze()  # so that there is a backlog in the old partitions when the new ones appear
+        arena.load.send(5_000)
+        done(admin.create_partitions([NewPartitions(topic, size)]))
+        arena.wait_for_partitions(size)
+        arena.load = Load(arena.settings, arena.load.source, ledger)  # its producer knows of them
+        arena.load.send(5_000)
+        worker.thaw()
+        arena.wait_for("caught up", arena.caught_up)
+        assert worker.events("topic_grew"), worker.words()
+        worker.kill()
+        worker = arena.worker("--batch", "500")
+    arena.finish("topic grows, pairs move", len(sizes))
