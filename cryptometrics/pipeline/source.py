@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from cryptometrics import broker, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from confluent_kafka import Message
+    from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # it is documented there
 
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.calculate import Record
@@ -22,6 +26,10 @@ LINGER_S = 0.005
 """How long a batch that is not full waits for more messages."""
 WATERMARK_S = 10.0
 """How long Kafka may take to say what a partition holds."""
+TOPIC_ID_RENEWED_S = 1.0
+"""Seconds after which Kafka is asked again whether the topic is still the same one."""
+TOPIC_ID_EXPIRES_S = 3.0
+"""How old its answer may be when something is read: whoever slept longer has to hear it first."""
 
 
 class Source:
@@ -30,6 +38,10 @@ class Source:
     def __init__(self, settings: Settings, topic: broker.Topic, group: str, instance_id: str) -> None:
         self._topic = topic
         self._consumer = Consumer(broker.consumer_conf(settings, group, instance_id))
+        self._admin = AdminClient(broker.client_conf(settings))
+        self._topic_id = topic.id
+        self._asked: Future[TopicDescription] | None = None
+        self._asked_at = self._heard_at = time.monotonic()
         self._committed: dict[int, int] = {}
         self.assigned: set[int] = set()
 
@@ -96,6 +108,28 @@ class Source:
         """Return the offsets that Kafka holds: the oldest, and the one after the newest."""
         low, high = self._consumer.get_watermark_offsets(self._at(partition), timeout=WATERMARK_S)
         return low, high
+
+    def topic_id(self, *, fresh: bool = False) -> str:
+        """Return the id of the topic of this name: another one once it was made again.
+
+        Kafka's answer is a few seconds old at most, unless a fresh one is asked for; it is renewed without
+        waiting for it. Raises KafkaException when there is no answer.
+        """
+        if self._asked is not None and self._asked.done() and self._asked.exception() is None:
+            self._topic_id, self._heard_at = str(self._asked.result().topic_id), self._asked_at
+        age = time.monotonic() - self._heard_at
+        if fresh or age > TOPIC_ID_EXPIRES_S:
+            self._topic_id = str(self._ask_topic().result().topic_id)
+            self._heard_at = self._asked_at
+        elif age > TOPIC_ID_RENEWED_S and (self._asked is None or self._asked.done()):
+            self._ask_topic()
+        return self._topic_id
+
+    def _ask_topic(self) -> Future[TopicDescription]:
+        self._asked_at = time.monotonic()
+        name = self._topic.name
+        self._asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=WATERMARK_S)[name]
+        return self._asked
 
     def lag(self, stored: dict[int, int]) -> int:
         """Return how many messages of the assigned partitions lie after what is stored, as far as known."""

@@ -147,6 +147,7 @@ class Worker:
             for partition in sorted(self._unopened):
                 self._open(partition)
             messages, events = self._source.consume(self._options.batch)
+            self._see_same_topic(self._source.topic_id())
             # What came before the end of a partition is calculated before the end is.
             if messages:
                 self._submit(self._calculator.calculate(messages, self._db.writer.in_flight()))
@@ -163,6 +164,14 @@ class Worker:
             self._source.commit(self.totals.next_offsets)
         if self._calculator.remembered() > MOST_REMEMBERED and self._db.writer.drain(FINISH_S):
             self._calculator.forget_pairs()
+
+    def _see_same_topic(self, topic_id: str) -> None:
+        """Raise where the topic was made again while it was read: Kafka goes on as if it were the old one."""
+        if topic_id != self._reader.topic_id:
+            raise data_loss.DataLossError(
+                f"the topic {self._reader.topic} was made again while group {self._reader.group} read it: "
+                "start `cryptometrics process` again to see what is lost, and what can be done"
+            )
 
     def _hear(self, event: Message) -> None:
         """Act on an event that comes in place of a message."""
@@ -209,6 +218,7 @@ class Worker:
 
     def _on_assign(self, partitions: set[int]) -> None:
         self._unopened |= partitions
+        self._growth = None  # the topic may have grown once more
         self._log.info("partitions_assigned", partitions=sorted(partitions))
 
     def _on_revoke(self, partitions: set[int]) -> None:
@@ -233,6 +243,7 @@ class Worker:
     def _open(self, partition: int) -> None:
         """Claim a partition and begin to read it where the database says, unless that has to wait."""
         connection, backend = self._db.connection, self._db.backend
+        self._see_same_topic(self._source.topic_id(fresh=True))
         stored = offsets.stored(connection, self._reader, partition)
         oldest, end = self._source.held(partition)
         if stored is None and not self._grown_from_stored():
@@ -273,6 +284,8 @@ class Worker:
             raise meaning from None
         if isinstance(error, KafkaException) and error.args[0].code() not in _GONE | _FINAL:
             return str(error.args[0].str())
+        if isinstance(error, KafkaException):
+            raise CryptometricsError(f"Kafka refuses to go on: {error.args[0].str()}") from None
         raise error
 
     def _start_over(self) -> None:
@@ -375,7 +388,8 @@ class Worker:
         except psycopg.OperationalError as error:
             self._doubt = self._judge(error)
             return False
-        return all(stored.get(partition, 0) >= goal for partition, goal in self._goals.items())
+        # A partition that nobody has opened may hide a loss, even where it is empty.
+        return all(stored.get(partition, -1) >= goal for partition, goal in self._goals.items())
 
 
 class _Due:

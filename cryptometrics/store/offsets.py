@@ -106,7 +106,8 @@ SELECT topic FROM consumer_offsets WHERE consumer_group = %s AND split_part(topi
 """
 
 _NEXT_OFFSETS = """
-SELECT kafka_partition, next_offset FROM consumer_offsets WHERE consumer_group = %s AND topic = %s
+SELECT kafka_partition, next_offset FROM consumer_offsets
+WHERE consumer_group = %s AND topic = %s AND topic_id = %s
 """
 
 
@@ -133,8 +134,12 @@ def stored(connection: psycopg.Connection, reader: Reader, partition: int) -> St
 
 
 def next_offsets(connection: psycopg.Connection, reader: Reader) -> dict[int, int]:
-    """Return the next offset of each partition that the group has claimed so far."""
-    return dict(connection.execute(_NEXT_OFFSETS, [reader.group, reader.topic]).fetchall())
+    """Return the next offset of each partition that the group has claimed so far.
+
+    Of this topic only: offsets of one that was made anew under its name say nothing about it.
+    """
+    values = [reader.group, reader.topic, reader.topic_id]
+    return dict(connection.execute(_NEXT_OFFSETS, values).fetchall())
 
 
 def register(connection: psycopg.Connection, reader: Reader, oldest: dict[int, int]) -> None:

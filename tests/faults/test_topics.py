@@ -97,7 +97,10 @@ def test_the_topic_was_made_again(arena: Arena, admin: AdminClient, longer: bool
 def test_the_topic_is_made_again_under_a_running_worker(
     arena: Arena, admin: AdminClient, asleep: bool
 ) -> None:
-    """The new topic gets longer than the old one was, so that the offset to go on from is there."""
+    """The new topic gets longer than the old one was, so that the offset to go on from is there.
+
+    Awake, it may take up to a second to notice; asleep, it has to ask before it goes on.
+    """
     arena.load.send(3_000)
     worker = arena.worker()
     arena.wait_for("caught up", arena.caught_up)
