@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 
 from cryptometrics import broker
 from cryptometrics.errors import UserError
@@ -50,6 +50,8 @@ class Bench:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # A group of its own: a member that left another test's group is waited for by Kafka.
+        self.group = settings.kafka_topic
         self._producer = Producer(broker.client_conf(settings, partitioner="murmur2_random"))
 
     def send(self, *values: bytes | dict[str, Any], **options: Any) -> None:
@@ -61,12 +63,12 @@ class Bench:
             self._producer.produce(self.settings.kafka_topic, content, **options)
         assert self._producer.flush(LIMIT_S) == 0
 
-    def process(self, group: str = "g", session: str | None = None, batch: int = 10_000) -> Totals:
+    def process(self, group: str | None = None, session: str | None = None, batch: int = 10_000) -> Totals:
         """Process all that is there."""
         limit = time.monotonic() + 2 * LIMIT_S
         totals = run(
             self.settings,
-            Options(group, session, batch, until_caught_up=True),
+            Options(group or self.group, session, batch, until_caught_up=True),
             stop=lambda: time.monotonic() > limit,
         )
         assert time.monotonic() < limit, "did not catch up"
@@ -76,44 +78,45 @@ class Bench:
         with psycopg.connect(self.settings.postgres()) as connection:
             return connection.execute(query.encode(), values).fetchall()
 
-    def metrics(self, columns: str, group: str = "g") -> list[tuple[Any, ...]]:
+    def metrics(self, columns: str, group: str | None = None) -> list[tuple[Any, ...]]:
         """Return rows in the order of the topic."""
         return self.rows(
             f"SELECT {columns} FROM crypto_metrics WHERE consumer_group = %s "
             "ORDER BY kafka_partition, kafka_offset",
-            group,
+            group or self.group,
         )
 
     def topic(self) -> tuple[list[Read], dict[int, tuple[int, int]]]:
         """Return what can be read of the topic in the order of its partitions, and the ends of each."""
-        conf = {"group.id": "reader of the test", "isolation.level": "read_committed"}
-        consumer = Consumer(
-            broker.client_conf(
-                self.settings, **conf, **{"auto.offset.reset": "error", "enable.partition.eof": True}
-            )
-        )
+        conf: dict[str, Any] = {"group.id": "reader of the test", "isolation.level": "read_committed"}
+        conf |= {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
+        consumer = Consumer(broker.client_conf(self.settings, **conf))
+        count = broker.describe_topic(self.settings).partitions
+        partitions = [TopicPartition(self.settings.kafka_topic, number) for number in range(count)]
+        ends = {p.partition: consumer.get_watermark_offsets(p, timeout=LIMIT_S) for p in partitions}
+        for partition in partitions:
+            partition.offset = ends[partition.partition][0]
+        consumer.assign(partitions)
         found: list[Read] = []
-        ends: dict[int, tuple[int, int]] = {}
-        for number in range(broker.describe_topic(self.settings).partitions):
-            partition = TopicPartition(self.settings.kafka_topic, number)
-            ends[number] = consumer.get_watermark_offsets(partition, timeout=LIMIT_S)
-            partition.offset = ends[number][0]
-            consumer.assign([partition])
-            while True:
-                message = consumer.poll(LIMIT_S)
-                assert message is not None
-                if message.error() is not None:
-                    break  # the end of the partition
-                offset = message.offset()
-                assert offset is not None
+        ended: set[int] = set()
+        while len(ended) < count:
+            message = consumer.poll(LIMIT_S)
+            assert message is not None
+            number, offset = message.partition(), message.offset()
+            assert number is not None
+            assert offset is not None
+            if message.error() is not None:
+                ended.add(number)
+            else:
                 found.append(Read(number, offset, message.key(), message.value()))
         consumer.close()
-        return found, ends
+        return sorted(found, key=lambda record: record[:2]), ends
 
     def check(
-        self, group: str = "g", session: str | None = None, refused: Sequence[int] = ()
+        self, group: str | None = None, session: str | None = None, refused: Sequence[int] = ()
     ) -> Counter[str]:
         """Compare everything stored with a recomputation of the topic; return how many had which fate."""
+        group = group or self.group
         records, ends = self.topic()
         expected = recomputed(records, session, refused)
         kept = self.metrics(
@@ -274,16 +277,15 @@ def bench(settings: Settings) -> Bench:
 
 def test_simulated_ticks_with_bad_ones_are_all_accounted_for(cli: Cli, bench: Bench) -> None:
     cli("simulate", "--rate", "0", "--count", "4000", "--seed", "1", "--bad", "0.05", "--step", "1m")
-    done = cli("process", "--group", "g", "--until-caught-up")
+    done = cli("process", "--group", bench.group, "--until-caught-up")
     fates = bench.check()
     assert fates.total() == 4000
     assert 150 < fates["rejected"] < 250
-    assert done.stdout == (
-        f"group g: {fates['metrics']:,} stored, {fates['rejected']:,} rejected, 0 duplicates, 0 late\n"
-    )
+    said = f"{fates['metrics']:,} stored, {fates['rejected']:,} rejected, 0 duplicates, 0 late"
+    assert done.stdout == f"group {bench.group}: {said}\n"
     # Again: everything is stored, nothing is written.
-    again = cli("process", "--group", "g", "--until-caught-up")
-    assert again.stdout == "group g: 0 stored, 0 rejected, 0 duplicates, 0 late\n"
+    again = cli("process", "--group", bench.group, "--until-caught-up")
+    assert again.stdout == f"group {bench.group}: 0 stored, 0 rejected, 0 duplicates, 0 late\n"
     assert bench.check() == fates
 
 
@@ -303,7 +305,9 @@ def test_a_query_written_for_the_original_table_works_unchanged(bench: Bench) ->
 
 def test_the_size_of_batches_changes_nothing(bench: Bench) -> None:
     pairs = [f"P{n}-USD" for n in range(4)]
-    bench.send(*(tick(str(50 + n % 7), str(60 - n % 5), n % 10, n * 7 % 20, pairs[n % 4]) for n in range(300)))
+    bench.send(
+        *(tick(str(50 + n % 7), str(60 - n % 5), n % 10, n * 7 % 20, pairs[n % 4]) for n in range(300))
+    )
     for group, batch in (("one", 1), ("seven", 7), ("all", 10_000)):
         bench.process(group, batch=batch)
         assert bench.check(group)["duplicates"] > 0
@@ -380,23 +384,23 @@ def test_the_highest_trade_id_there_can_be_is_one_like_any_other(bench: Bench) -
 
 def test_groups_are_independent_and_say_which_row_is_whose(bench: Bench) -> None:
     bench.send(tick("1", "2", 0, 1), tick("2", "3", 1, 2))
-    bench.process("one")
+    bench.process("first")
     bench.send(tick("3", "4", 2, 3), tick("3", "4", 2, 3), b"bad")
-    bench.process("two", session="drill")
-    assert bench.check("two", "drill") == Counter(metrics=3, duplicates=1, rejected=1)
-    assert len(bench.metrics("id", "one")) == 2
-    bench.process("one")
-    assert bench.check("one") == Counter(metrics=3, duplicates=1, rejected=1)
-    ids = [row[0] for group in ("one", "two") for row in bench.metrics("id", group)]
+    bench.process("second", session="drill")
+    assert bench.check("second", "drill") == Counter(metrics=3, duplicates=1, rejected=1)
+    assert len(bench.metrics("id", "first")) == 2
+    bench.process("first")
+    assert bench.check("first") == Counter(metrics=3, duplicates=1, rejected=1)
+    ids = [row[0] for group in ("first", "second") for row in bench.metrics("id", group)]
     assert len(set(ids)) == 6
 
 
 def test_a_group_reads_one_topic(bench: Bench) -> None:
-    bench.process()
+    bench.process("g")
     other = bench.settings.model_copy(update={"kafka_topic": bench.settings.kafka_topic + "-other"})
     broker.make_topic(other, 1)
     with pytest.raises(UserError, match=f"group g has read the topic {bench.settings.kafka_topic}, not"):
-        Bench(other).process()
+        Bench(other).process("g")
 
 
 def test_a_named_session_goes_on_across_days_and_restarts(cli: Cli, bench: Bench) -> None:
@@ -469,28 +473,27 @@ def test_an_open_transaction_is_not_waited_for(bench: Bench) -> None:
     assert bench.check() == Counter(metrics=2, holes=1)
 
 
-def test_what_compaction_took_is_a_hole(settings: Settings) -> None:
-    """Records deleted by compaction leave offsets that no message has."""
-    admin = AdminClient(broker.client_conf(settings))
-    config = {
-        "cleanup.policy": "compact",
-        "min.cleanable.dirty.ratio": "0.001",
-        "segment.ms": "100",
-        "min.compaction.lag.ms": "0",
-        "delete.retention.ms": "0",
-    }
-    topic = NewTopic(settings.kafka_topic, num_partitions=1, replication_factor=1, config=config)
-    admin.create_topics([topic])[settings.kafka_topic].result(LIMIT_S)
+def test_a_topic_that_got_more_partitions_keeps_its_extremes(settings: Settings) -> None:
+    """A pair that moves to a new partition goes on from where its old one ends."""
+    broker.make_topic(settings, 1)
     bench = Bench(settings)
-    bench.send(*(tick("1", "2", n, n) for n in range(5)))
-    bench.process("before")
-    assert bench.check("before") == Counter(metrics=5)
+    pairs = [f"P{n}-USD" for n in range(8)]
+    bench.send(*(tick("5", "9", n, n, pair) for n, pair in enumerate(pairs)))
+    bench.process()
+    bench.send(*(tick("8", "8.5", 20 + n, 20 + n, pair) for n, pair in enumerate(pairs)))
+    admin = AdminClient(broker.client_conf(settings))
+    admin.create_partitions([NewPartitions(settings.kafka_topic, 4)])[settings.kafka_topic].result(LIMIT_S)
+    grown = Bench(settings)
+    grown.send(*(tick("6", "9.9", 40 + n, 40 + n, pair) for n, pair in enumerate(pairs)))
+    grown.process()
+    assert grown.check() == Counter(metrics=24)
+    assert len(grown.rows("SELECT DISTINCT kafka_partition FROM crypto_metrics")) > 1
 
 
 def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:
     bench.send(*(tick("1", "2", n, n, f"P{n % 5}-USD") for n in range(50)))
     bench.process()
-    consumer = Consumer(broker.client_conf(bench.settings, **{"group.id": "g"}))
+    consumer = Consumer(broker.client_conf(bench.settings, **{"group.id": bench.group}))
     partitions = [TopicPartition(bench.settings.kafka_topic, number) for number in range(3)]
     committed = {p.partition: p.offset for p in consumer.committed(partitions, timeout=LIMIT_S)}
     consumer.close()
@@ -612,13 +615,15 @@ def test_a_whole_batch_may_be_refused(bench: Bench) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_what_is_in_hand(cli: Cli, bench: Bench, number: signal.Signals) -> None:
     cli("simulate", "--rate", "0", "--count", "3000", "--bad", "0.1")
-    process = cli.start("process", "--group", "g", "--batch", "100")
+    process = cli.start("process", "--group", bench.group, "--batch", "100")
     bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count > 0)
     process.send_signal(number)
     output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
-    found = re.fullmatch(r"group g: ([0-9,]+) stored, ([0-9,]+) rejected, 0 duplicates, 0 late\n", output)
+    found = re.fullmatch(
+        r"group {bench.group}: ([0-9,]+) stored, ([0-9,]+) rejected, 0 duplicates, 0 late\n", output
+    )
     assert found
     said = [int(text.replace(",", "")) for text in found.groups()]
     assert said == [
@@ -634,9 +639,9 @@ def test_a_second_process_of_a_group_takes_its_share(cli: Cli, bench: Bench) -> 
     pairs = [f"P{n}-USD" for n in range(20)]
     ticks = [tick(str(5 + n % 3), str(9 - n % 2), n, n, pairs[n % 20]) for n in range(1000)]
     bench.send(*ticks[:500])
-    first = cli.start("process", "--group", "g")
+    first = cli.start("process", "--group", bench.group)
     bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count == 500)
-    second = cli.start("process", "--group", "g")
+    second = cli.start("process", "--group", bench.group)
     owners = "SELECT count(DISTINCT owner) FROM consumer_offsets WHERE epoch > 0"
     bench.wait_for(owners, lambda count: count == 2)
     bench.send(*ticks[500:])
@@ -657,7 +662,9 @@ def test_a_second_process_of_a_group_takes_its_share(cli: Cli, bench: Bench) -> 
 @pytest.mark.slow
 def test_several_of_a_group_all_end_when_it_has_caught_up(cli: Cli, bench: Bench) -> None:
     cli("simulate", "--rate", "0", "--count", "4000", "--bad", "0.05")
-    processes = [cli.start("process", "--until-caught-up", "--group", "g", "--batch", "50") for _ in range(3)]
+    processes = [
+        cli.start("process", "--until-caught-up", "--group", bench.group, "--batch", "50") for _ in range(3)
+    ]
     for process in processes:
         _, errors = process.communicate(timeout=2 * LIMIT_S)
         assert process.returncode == 0, errors
