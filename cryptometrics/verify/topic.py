@@ -7,22 +7,20 @@ says is compared, its fate and its quote: what follows from the quotes, `rows` h
 from __future__ import annotations
 
 import hashlib
-import time
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
-
 from cryptometrics import broker
-from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
+from cryptometrics.errors import UserError
 from cryptometrics.ticks import Reason, RejectedError, decode
 from cryptometrics.verify.books import ROWS
 from cryptometrics.verify.findings import Kind
+from cryptometrics.verify.messages import Messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     import psycopg
     from confluent_kafka import Message
@@ -33,13 +31,11 @@ if TYPE_CHECKING:
     from cryptometrics.verify.findings import Findings, Place
 
 AT_ONCE = 10_000
-"""Rows and messages fetched at once."""
+"""Rows fetched at once."""
 DUPLICATES_AT_ONCE = 50_000
 """Duplicates looked up together: one reading of the table finds the rows that all of them repeat."""
 CLOCKS = timedelta(minutes=10)
 """How far apart the worker's clock when it judged a tick's time, and `recorded_at`, may be."""
-WATERMARK_S = 10.0
-"""Seconds in which Kafka has to say what a partition holds."""
 
 _QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id")
 
@@ -106,7 +102,7 @@ class TopicCheck:
     def run(self) -> None:
         """Compare everything; raise ServiceUnavailableError where Kafka stops answering."""
         by_place = {book.place: book for book in self._books.books}
-        consumer = Consumer(_conf(self._settings))
+        messages = Messages(self._settings)
         ids: dict[str, str | None] = {}
         try:
             with self._connection.cursor(name="stored_fates") as cursor:
@@ -117,63 +113,36 @@ class TopicCheck:
                     if book is None:
                         continue  # rows without books: said by those
                     if book.topic not in ids:
-                        ids[book.topic] = self._topic_id(book.topic)
-                    self._check(consumer, book, stored, ids[book.topic])
+                        ids[book.topic] = self._topic_id(book)
+                    self._check(messages, book, stored, ids[book.topic])
         finally:
-            consumer.close()
+            messages.close()
 
-    def _topic_id(self, topic: str) -> str | None:
-        """Return the id of the topic as it is now, None where there is none."""
+    def _topic_id(self, book: Book) -> str | None:
+        """Return the id of the topic as it is now, None where there is none or its books are closed."""
+        if book.ends is not None:
+            return None
         try:
-            return broker.describe_topic(self._settings.model_copy(update={"kafka_topic": topic})).id
+            return broker.describe_topic(self._settings.model_copy(update={"kafka_topic": book.topic})).id
         except UserError:
             return None
 
-    def _check(self, consumer: Consumer, book: Book, stored: Iterable[Stored], topic_id: str | None) -> None:
+    def _check(self, messages: Messages, book: Book, stored: Iterable[Stored], topic_id: str | None) -> None:
         begin, end = book.first_offset, book.next_offset
         if topic_id == book.topic_id:
-            low, high = consumer.get_watermark_offsets(
-                TopicPartition(book.topic, book.partition), timeout=WATERMARK_S
-            )
+            low, high = messages.held(book.place)
             begin, end = max(begin, low), min(end, high)
         else:
             begin = end
         unchecked = book.offsets - max(end - begin, 0)
         if unchecked:
-            why = "Kafka no longer holds them" if topic_id == book.topic_id else "the topic was made again"
+            why = "Kafka no longer holds them" if topic_id == book.topic_id else "that topic is gone"
             self.notes.append(f"{book.place}: not checked against the topic: {unchecked} offsets ({why})")
             self.unchecked += unchecked
         if begin < end:
-            messages = self._messages(consumer, book, begin, end)
-            self._merge(book, stored, messages, begin, end)
+            self._merge(book, stored, messages.read(book.place, begin, end), begin, end)
             self._look_up_duplicates(book)
         self._done += unchecked
-
-    def _messages(
-        self, consumer: Consumer, book: Book, begin: int, end: int
-    ) -> Iterator[tuple[int, Message]]:
-        """Yield the messages of a partition with their offsets, from `begin` to before `end`."""
-        consumer.assign([TopicPartition(book.topic, book.partition, begin)])
-        heard = time.monotonic()
-        while True:
-            received = consumer.consume(AT_ONCE, 0.5)
-            if received:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > self._settings.wait:
-                raise ServiceUnavailableError(
-                    f"Kafka sent nothing of {book.place} for {self._settings.wait:g} s: "
-                    "see `cryptometrics status`, and run this again"
-                )
-            for message in received:
-                error, offset = message.error(), message.offset()
-                if error is None:
-                    if offset is None or offset >= end:
-                        return
-                    yield offset, message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return
-                elif not error.retriable():
-                    raise CryptometricsError(f"Kafka does not let {book.place} be read: {error.str()}")
 
     def _merge(
         self,
@@ -203,29 +172,29 @@ class TopicCheck:
 
     def _pass(self, book: Book, record: Stored, matched: int, begin: int, end: int) -> None:
         """Note what had no message though its fate says that there was one."""
-        if record[_FATE] in {"hole", "lost"}:
+        if matched > record[_LAST] - record[_FIRST] or record[_FATE] in {"hole", "lost"}:
             return
         first, last = max(record[_FIRST], begin), min(record[_LAST], end - 1)
         self._findings.offsets(Kind.NOT_ON_TOPIC, book.place, first, last - matched)
 
     def _compare(self, book: Book, record: Stored, message: Message, offset: int) -> None:
-        fate, place = record[_FATE], book.place
+        fate = record[_FATE]
         if fate == "rejected":
-            self._compare_rejected(record, message, place, offset)
+            self._compare_rejected(record, message, book.place, offset)
         elif fate == "hole":
-            self._findings.offsets(Kind.NO_HOLE, place, offset)
+            self._findings.offsets(Kind.NO_HOLE, book.place, offset)
         elif fate != "lost":
             try:
                 tick = decode(message.key(), message.value(), record[_RECORDED_AT] + CLOCKS)
             except RejectedError as error:
-                self._findings.offsets(Kind.NOT_VALID, place, offset, column=error.reason)
+                self._findings.offsets(Kind.NOT_VALID, book.place, offset, column=error.reason)
                 return
             if fate == "metrics":
                 quote = (tick.pair, tick.kind, tick.bid, tick.ask, tick.time, tick.trade_id)
                 if quote != record[_QUOTE_AT:_REJECTED_AT]:
                     for column, now, then in zip(_QUOTE, quote, record[_QUOTE_AT:], strict=False):
                         if now != then:
-                            self._findings.offsets(Kind.DIFFERS, place, offset, column=column)
+                            self._findings.offsets(Kind.DIFFERS, book.place, offset, column=column)
             else:
                 self._note_duplicate(book, tick, offset)
 
@@ -273,20 +242,6 @@ class TopicCheck:
         for (offset,) in self._connection.execute(_NOT_REPEATING, values):
             self._findings.offsets(Kind.NO_DUPLICATE, book.place, offset)
         self._duplicates.clear()
-
-
-def _conf(settings: Settings) -> dict[str, Any]:
-    """Return the settings of a consumer that joins no group and commits nothing: it is told where to read."""
-    tuning = {"queued.min.messages": 100_000, "queued.max.messages.kbytes": 32 * 1024}
-    promised = {
-        "group.id": "cryptometrics-verify",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
-        "enable.partition.eof": True,
-    }
-    return tuning | broker.client_conf(settings, **promised)
 
 
 def _hash(raw: bytes | None) -> bytes | None:

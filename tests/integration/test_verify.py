@@ -401,8 +401,9 @@ def test_rows_of_a_topic_that_was_made_again_are_told_apart(source: Source) -> N
               AND m.kind = 'quote'
             """
         )
-    (report,) = reports(settings, group="g")
+    (report,) = reports(settings, group="g", topic=True)
     assert report.findings == []
+    assert report.unchecked == report.offsets
     assert len({book.topic for book in report.books}) == 2
 
 

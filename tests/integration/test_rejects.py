@@ -1,0 +1,269 @@
+"""`cryptometrics rejects`: what was rejected, shown, exported, and put back without losing any of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import psycopg
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from cryptometrics import broker
+from cryptometrics.feeds.publish import publish
+from cryptometrics.pipeline.run import run
+from cryptometrics.pipeline.worker import Options
+from cryptometrics.requeue import requeue
+from cryptometrics.store import rejects
+from cryptometrics.store.connection import connect
+
+if TYPE_CHECKING:
+    from cryptometrics.config import Settings
+    from cryptometrics.feeds.publish import Message
+    from tests.conftest import Cli
+
+LIMIT_S = 30.0
+
+ESCAPES = b'{"type": "\x1b]0;owned\x07"}'
+BINARY = b"\xff\xfe\x00 binary"
+MESSAGES: list[Message] = [(b"BTC-USD", ESCAPES), (b"\xff", BINARY), (None, None), (b"BTC-USD", b"[]")]
+REASONS = ["not_json", "not_json", "no_value", "not_object"]
+
+
+@pytest.fixture
+def rejected(settings: Settings) -> list[int]:
+    """Return the ids of the four messages above, rejected by group g."""
+    broker.make_topic(settings, 1)
+    publish(broker.make_producer(settings), settings.kafka_topic, [MESSAGES])
+    process(settings)
+    with connect(settings) as connection:
+        rows = connection.execute("SELECT id, reason FROM rejected_ticks ORDER BY kafka_offset").fetchall()
+    assert [reason for _, reason in rows] == REASONS
+    return [number for number, _ in rows]
+
+
+def process(settings: Settings, group: str = "g") -> None:
+    limit = time.monotonic() + LIMIT_S
+    run(settings, Options(group, until_caught_up=True), stop=lambda: time.monotonic() > limit)
+
+
+def topic(settings: Settings) -> list[Message]:
+    """Return what is on the topic beyond the four."""
+    conf = {"group.id": "reader of the test", "auto.offset.reset": "error", "enable.partition.eof": True}
+    consumer = Consumer(broker.client_conf(settings, **conf))
+    consumer.assign([TopicPartition(settings.kafka_topic, 0, len(MESSAGES))])
+    found: list[Message] = []
+    while True:
+        message = consumer.poll(LIMIT_S)
+        assert message is not None
+        if message.error() is not None:
+            consumer.close()
+            return found
+        found.append((message.key(), message.value()))
+
+
+def marks(settings: Settings) -> list[tuple[bool, bool]]:
+    """Return of each message whether it is on its way, and whether it went back."""
+    with connect(settings) as connection:
+        return connection.execute(
+            "SELECT requeue_started_at IS NOT NULL, requeued_at IS NOT NULL FROM rejected_ticks ORDER BY id"
+        ).fetchall()
+
+
+def test_list(cli: Cli, rejected: list[int]) -> None:
+    lines = cli("rejects", "list").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["not_json", "2"],
+        ["no_value", "1"],
+        ["not_object", "1"],
+    ]
+    assert [int(line.split()[0]) for line in lines[6:]] == rejected[::-1]
+
+    answer = json.loads(cli("rejects", "list", "--json", "--reason", "not_json", "--limit", "1").stdout)
+    assert [(r["reason"], r["count"], r["requeued"]) for r in answer["reasons"]] == [("not_json", 2, 0)]
+    assert [message["id"] for message in answer["newest"]] == [rejected[1]]
+    assert cli("rejects", "list", "--group", "other").stdout == "nothing is rejected\n"
+
+
+def test_show_reaches_no_terminal(cli: Cli, rejected: list[int]) -> None:
+    text, binary, nothing = (cli("rejects", "show", str(number)).stdout for number in rejected[:3])
+    assert r'{"type": "\x1b]0;owned\x07"}' in text
+    assert "ff fe 00 20 62 69 6e 61  72 79" in binary
+    assert "|... binary|" in binary
+    assert "value        (none)" in nothing
+    assert "offset       2" in nothing
+    assert all(line.isprintable() for line in (text + binary + nothing).splitlines())
+    assert "there is no rejected message 999" in cli("rejects", "show", "999", code=2).stderr
+
+
+def test_export_is_whole(cli: Cli, rejected: list[int]) -> None:
+    lines = [json.loads(line) for line in cli("rejects", "export").stdout.splitlines()]
+    assert [line["id"] for line in lines] == rejected
+    assert [line["offset"] for line in lines] == [0, 1, 2, 3]
+    assert lines[0]["value"].encode() == ESCAPES
+    assert base64.b64decode(lines[1]["value_base64"]) == BINARY
+    assert (lines[2]["key"], lines[2]["value"]) == (None, None)
+    (line,) = cli("rejects", "export", "--reason", "not_object").stdout.splitlines()
+    assert json.loads(line)["value"] == "[]"
+    (line,) = cli("rejects", "export", str(rejected[2])).stdout.splitlines()
+    assert json.loads(line)["reason"] == "no_value"
+
+
+@pytest.mark.slow
+def test_export_streams(cli: Cli, settings: Settings) -> None:
+    with psycopg.connect(settings.postgres()) as connection:
+        connection.execute(
+            "INSERT INTO rejected_ticks (consumer_group, topic, kafka_partition, kafka_offset, reason,"
+            " detail, value) SELECT 'g', 't', 0, n, 'not_json', '', convert_to(repeat('x', 2000), 'UTF8')"
+            " FROM generate_series(1, 100000) AS n"
+        )
+    process = cli.start("rejects", "export")
+    assert process.stdout is not None
+    process.stdout.readline()  # it has begun; what follows is 200 MB
+    lines, peak = 1, 0
+    for _ in process.stdout:
+        lines += 1
+        if lines % 10_000 == 0 and process.poll() is None:
+            peak = max(peak, psutil.Process(process.pid).memory_info().rss)
+    assert lines == 100_000
+    assert process.wait(LIMIT_S) == 0
+    assert 0 < peak < 150e6
+
+
+def test_requeued_messages_are_on_the_topic_as_they_were(
+    cli: Cli, settings: Settings, rejected: list[int]
+) -> None:
+    assert cli("rejects", "requeue", str(rejected[1]), str(rejected[2])).stdout == "requeued 2\n"
+    assert topic(settings) == [(b"\xff", BINARY), (None, None)]
+    assert marks(settings) == [(False, False), (False, True), (False, True), (False, False)]
+
+    refused = cli("rejects", "requeue", str(rejected[0]), str(rejected[1]), code=2).stderr
+    assert refused == f"error: requeued before: {rejected[1]}; --again sends them once more\n"
+    assert len(topic(settings)) == 2
+
+    done = cli("rejects", "requeue", "--all")
+    assert done.stdout == "requeued 2\n"
+    assert "passed over: 2 requeued before" in done.stderr
+    assert cli("rejects", "requeue", "--reason", "no_value", "--again").stdout == "requeued 1\n"
+    assert topic(settings)[2:] == [MESSAGES[0], MESSAGES[3], MESSAGES[2]]
+
+    # They are rejected once more, each with a fate of its own.
+    process(settings)
+    assert "verified: 9 offsets" in cli("verify", "--topic").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["999"], "there is no rejected message 999"),
+        (["0"], "0 is not in the range"),
+        (["1", "--all"], "IDs choose by themselves"),
+        (["--group", "g"], "--group narrows --reason or --all"),
+        (["--reason", "ugly"], "'ugly' is not one of"),
+    ],
+)
+def test_mistakes_are_one_line(cli: Cli, options: list[str], message: str) -> None:
+    done = cli("rejects", "requeue", *options, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_same_message_of_two_groups_goes_back_once(
+    cli: Cli, settings: Settings, rejected: list[int]
+) -> None:
+    process(settings, "h")
+    assert "choose one with --group, of g, h" in cli("rejects", "requeue", "--all", code=2).stderr
+    assert topic(settings) == []
+    assert cli("rejects", "requeue", "--all", "--group", "h").stdout == "requeued 4\n"
+    assert len(topic(settings)) == 4
+
+
+def begin(connection: psycopg.Connection, ids: list[int]) -> list[rejects.Rejected]:
+    return rejects.begin(
+        connection, rejects.Chosen(ids=ids), after=0, last=max(ids), again=False, limit=len(ids)
+    )
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_what_a_crash_left_on_its_way_is_finished(
+    cli: Cli, settings: Settings, rejected: list[int], published: bool
+) -> None:
+    """The steps by hand, without the last one: before or after the message is on the topic."""
+    with connect(settings) as connection:
+        (left,) = begin(connection, rejected[:1])
+    if published:
+        publish(broker.make_producer(settings), settings.kafka_topic, [[(left.key, left.value)]])
+    assert marks(settings)[0] == (True, False)
+
+    done = cli("rejects", "requeue")
+    assert done.stdout.startswith("finished what an earlier call had begun: 1 ")
+    assert marks(settings)[0] == (False, True)
+    assert topic(settings) == [MESSAGES[0]] * (2 if published else 1)
+    assert "nothing was left unfinished" in cli("rejects", "requeue").stdout
+
+    process(settings)
+    assert f"verified: {6 if published else 5} offsets" in cli("verify", "--topic").stdout
+
+
+KILLED = """
+import os, signal, sys
+from cryptometrics import broker, config, requeue
+from cryptometrics.store import rejects
+from cryptometrics.store.connection import connect
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+rejects.finish = die  # all is acknowledged, nothing is marked as arrived
+settings = config.load()
+requeue.requeue(connect(settings), broker.make_producer(settings), rejects.Chosen())
+"""
+
+
+def test_kill_9_between_the_acknowledgement_and_the_mark(
+    cli: Cli, settings: Settings, rejected: list[int], tmp_path: Any
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], cwd=tmp_path, env=cli.environment, timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert len(topic(settings)) == 4
+    assert marks(settings) == [(True, False)] * 4
+    assert "had begun: 4 " in cli("rejects", "requeue", "--all").stdout
+    assert len(topic(settings)) == 8
+    assert marks(settings) == [(False, True)] * 4
+
+
+def test_one_call_at_a_time(cli: Cli, settings: Settings, rejected: list[int]) -> None:
+    with connect(settings) as connection:
+        assert rejects.lock(connection)
+        assert "is at work" in cli("rejects", "requeue", "--all", code=2).stderr
+    assert cli("rejects", "requeue", "--all").stdout == "requeued 4\n"
+
+
+def test_without_kafka_the_marks_stay(settings: Settings, rejected: list[int]) -> None:
+    away = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
+    with connect(settings) as connection:
+        result = requeue(connection, broker.make_producer(away), rejects.Chosen(), patience=1)
+        assert (result.sent, result.undecided) == (0, 4)
+    assert marks(settings) == [(True, False)] * 4
+    with connect(settings) as connection:
+        assert requeue(connection, broker.make_producer(settings), None).finished == 4
+    assert len(topic(settings)) == 4
+
+
+def test_what_kafka_refuses_does_not_hold_up_the_rest(
+    settings: Settings, rejected: list[int], cli: Cli
+) -> None:
+    with connect(settings) as connection:
+        connection.execute("UPDATE rejected_ticks SET value = %s WHERE id = %s", [b"x" * 2**21, rejected[0]])
+    done = cli("rejects", "requeue", "--all", code=1)
+    assert done.stdout == "requeued 3\n"
+    assert f"Kafka does not take 1 of them, message {rejected[0]} for one" in done.stderr
+    assert marks(settings) == [(False, False)] + [(False, True)] * 3
