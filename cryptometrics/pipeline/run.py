@@ -44,5 +44,8 @@ def run(
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     cluster = str(settings.kafka()["bootstrap.servers"])
-    with instance_id(options.group, cluster, settings.kafka_topic) as name, explaining():
+    topic = broker.describe_topic(settings)
+    # Kafka gives a member that comes back what it had, whatever the topic has become: so that is another one.
+    read = f"{topic.name} {topic.id} {topic.partitions}"
+    with instance_id(options.group, cluster, read) as name, explaining():
         return Worker(settings, options, name, stop, progress).run()

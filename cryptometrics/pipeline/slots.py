@@ -26,17 +26,17 @@ MOST = 1000
 
 
 @contextlib.contextmanager
-def instance_id(group: str, cluster: str, topic: str) -> Iterator[str]:
+def instance_id(group: str, cluster: str, read: str) -> Iterator[str]:
     """Hold the first free slot and give its name; the lock ends with the process, however that ends.
 
-    group, cluster, topic: the consumer group, where its broker is, and what is read: slots are counted apart
-    for each. The topic is part of the name, too: whoever took the place of a member that read another topic
-    would be given that one's partitions.
+    group, cluster, read: the consumer group, where its broker is, and what is read: slots are counted apart
+    for each. What is read is part of the name, too: whoever took the place of a member that read another
+    topic, or fewer partitions of it, would be given that one's.
     """
     user = os.getuid()
     folder = Path(tempfile.gettempdir()) / f"cryptometrics-slots-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    key = hashlib.sha256(f"{group}\n{cluster}\n{topic}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{group}\n{cluster}\n{read}".encode()).hexdigest()[:16]
     for slot in range(MOST):
         lock = FileLock(folder / f"{key}-{slot}.lock")
         try:

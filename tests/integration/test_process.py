@@ -622,7 +622,7 @@ def test_a_signal_finishes_what_is_in_hand(cli: Cli, bench: Bench, number: signa
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     found = re.fullmatch(
-        r"group {bench.group}: ([0-9,]+) stored, ([0-9,]+) rejected, 0 duplicates, 0 late\n", output
+        rf"group {bench.group}: ([0-9,]+) stored, ([0-9,]+) rejected, 0 duplicates, 0 late\n", output
     )
     assert found
     said = [int(text.replace(",", "")) for text in found.groups()]
