@@ -1,0 +1,225 @@
+"""Who may write: claims raise the epoch, late writers are fenced, and a sleeping one cannot hold all up."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from cryptometrics.errors import UserError
+from cryptometrics.store import offsets
+from cryptometrics.store.batch import Batch, FencedError, Part, Skipped, write
+from cryptometrics.store.offsets import Claim, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cryptometrics.config import Settings
+
+READER = Reader("g", "t", "id-1")
+
+
+@pytest.fixture
+def connect(settings: Settings) -> Iterator[Callable[[], psycopg.Connection]]:
+    opened: list[psycopg.Connection] = []
+
+    def another() -> psycopg.Connection:
+        opened.append(psycopg.connect(settings.postgres(), autocommit=True))
+        return opened[-1]
+
+    yield another
+    for connection in opened:
+        connection.close()
+
+
+def claim(
+    connection: psycopg.Connection, partition: int = 0, reader: Reader = READER, oldest: int = 5
+) -> Claim:
+    return offsets.claim(connection, reader, partition, oldest, "test", offsets.backend_of(connection))
+
+
+def batch(*claims: Claim, count: int = 3) -> Batch:
+    """Return a batch that moves each claim on by `count` rows, rejected ones and holes."""
+    made = Batch()
+    for one in claims:
+        end = one.next_offset + count
+        made.parts[one.partition] = Part(one.epoch, one.next_offset, end, holes=count)
+        made.skipped.append(Skipped(one.partition, one.next_offset, end - 1, "hole"))
+    return made
+
+
+def next_offsets(connection: psycopg.Connection) -> dict[int, int]:
+    return offsets.next_offsets(connection, READER)
+
+
+def count(connection: psycopg.Connection, table: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_group_that_begins_begins_at_the_oldest(connect: Callable[[], psycopg.Connection]) -> None:
+    connection = connect()
+    assert offsets.stored(connection, READER, 0) is None
+    assert claim(connection) == Claim(0, 1, 5)
+    stored = offsets.stored(connection, READER, 0)
+    assert stored is not None
+    assert (stored.topic_id, stored.next_offset) == ("id-1", 5)
+    # From then on what is stored counts, not what is oldest.
+    assert claim(connection, oldest=99) == Claim(0, 2, 5)
+
+
+def test_a_batch_moves_the_offset_and_the_books(connect: Callable[[], psycopg.Connection]) -> None:
+    connection = connect()
+    mine = claim(connection)
+    moved = Batch({0: Part(mine.epoch, 5, 26, metrics=1, rejected=2, gaps=3, duplicates=4, holes=11)})
+    for n in range(2):
+        moved.parts[0].expected, moved.parts[0].next_offset = 5 + 21 * n, 26 + 21 * n
+        write(connection, READER, moved)
+    books = (
+        "SELECT first_offset, next_offset, metrics, rejected, gaps, duplicates, holes FROM consumer_offsets"
+    )
+    assert connection.execute(books).fetchall() == [(5, 47, 2, 4, 6, 8, 22)]
+    assert claim(connection) == Claim(0, 2, 47)
+
+
+def test_whoever_was_overtaken_writes_nothing(connect: Callable[[], psycopg.Connection]) -> None:
+    late, new = connect(), connect()
+    old = claim(late)
+    newer = claim(new)
+    assert newer.epoch == old.epoch + 1
+    with pytest.raises(FencedError):
+        write(late, READER, batch(old))
+    assert count(new, "skipped_offsets") == 0
+    write(new, READER, batch(newer))
+    assert next_offsets(new) == {0: 8}
+
+
+def test_the_same_batch_cannot_be_written_twice(connect: Callable[[], psycopg.Connection]) -> None:
+    connection = connect()
+    once = batch(claim(connection))
+    write(connection, READER, once)
+    with pytest.raises(FencedError):
+        write(connection, READER, once)
+    assert count(connection, "skipped_offsets") == 1
+
+
+def test_one_fenced_partition_stops_the_whole_batch(connect: Callable[[], psycopg.Connection]) -> None:
+    late, new = connect(), connect()
+    claims = [claim(late, n) for n in range(4)]
+    claim(new, 2)
+    with pytest.raises(FencedError, match=r"^1 of 4 partitions"):
+        write(late, READER, batch(*claims))
+    assert set(next_offsets(new).values()) == {5}
+    assert count(new, "skipped_offsets") == 0
+    write(late, READER, batch(*(c for c in claims if c.partition != 2)))
+    assert next_offsets(new) == {0: 8, 1: 8, 2: 5, 3: 8}
+
+
+def test_a_claim_that_was_lost_cannot_be_renewed(connect: Callable[[], psycopg.Connection]) -> None:
+    first, again, other = connect(), connect(), connect()
+    mine = claim(first)
+    backend = offsets.backend_of(again)
+    assert offsets.renew(again, READER, 0, mine.epoch, backend) == mine
+    row = again.execute("SELECT backend_pid, backend_start FROM consumer_offsets").fetchone()
+    assert row == (backend.pid, backend.started)
+    # A COMMIT whose answer was lost: the offset that is stored tells.
+    write(again, READER, batch(mine))
+    assert offsets.renew(again, READER, 0, mine.epoch, backend) == Claim(0, mine.epoch, 8)
+    claim(other)
+    assert offsets.renew(again, READER, 0, mine.epoch, backend) is None
+    assert offsets.renew(again, READER, 1, 1, backend) is None
+
+
+def test_of_many_that_claim_at_once_one_is_last_and_only_it_may_write(
+    connect: Callable[[], psycopg.Connection],
+) -> None:
+    connections = [connect() for _ in range(6)]
+    claims: list[tuple[Claim, psycopg.Connection]] = []
+    barrier = threading.Barrier(len(connections))
+
+    def one(connection: psycopg.Connection) -> None:
+        barrier.wait(30)
+        claims.append((claim(connection), connection))
+
+    threads = [threading.Thread(target=one, args=[connection]) for connection in connections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(c.epoch for c, _ in claims) == [1, 2, 3, 4, 5, 6]
+    for mine, connection in claims:
+        if mine.epoch == 6:
+            write(connection, READER, batch(mine))
+        else:
+            with pytest.raises(FencedError):
+                write(connection, READER, batch(mine))
+    assert next_offsets(connections[0]) == {0: 8}
+
+
+def test_a_claim_waits_for_a_batch_that_is_nearly_done(connect: Callable[[], psycopg.Connection]) -> None:
+    """The owner holds the row and commits within the limit: the claimant goes on after what it wrote."""
+    owner, claimant, watcher = connect(), connect(), connect()
+    mine = claim(owner)
+    result: list[Claim] = []
+    with owner.transaction():
+        owner.execute("UPDATE consumer_offsets SET next_offset = 77 WHERE epoch = %s", [mine.epoch])
+        thread = threading.Thread(target=lambda: result.append(claim(claimant)))
+        thread.start()
+        while not watcher.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            assert thread.is_alive()
+    thread.join(30)
+    assert result == [Claim(0, mine.epoch + 1, 77)]
+    assert not owner.closed
+
+
+def test_a_session_that_sleeps_on_the_lock_is_ended(connect: Callable[[], psycopg.Connection]) -> None:
+    sleeping, claimant = connect(), connect()
+    mine = claim(sleeping)
+    sleeping.autocommit = False
+    sleeping.execute("SELECT FROM consumer_offsets FOR UPDATE")
+    assert claim(claimant) == Claim(0, mine.epoch + 1, mine.next_offset)
+    with pytest.raises(psycopg.OperationalError):
+        sleeping.execute("SELECT 1")
+
+
+def test_another_process_that_got_the_same_id_is_not_ended(connect: Callable[[], psycopg.Connection]) -> None:
+    holder, claimant = connect(), connect()
+    mine = claim(holder)
+    holder.execute("UPDATE consumer_offsets SET backend_start = %s", [datetime(2020, 1, 1, tzinfo=UTC)])
+    with holder.transaction():
+        holder.execute("SELECT FROM consumer_offsets FOR UPDATE")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            claim(claimant)
+    assert claim(claimant).epoch == mine.epoch + 1
+
+
+def test_groups_and_topics_have_their_own_books(connect: Callable[[], psycopg.Connection]) -> None:
+    connection = connect()
+    other = Reader("other", "t", "id-1")
+    mine, theirs = claim(connection), claim(connection, reader=other)
+    assert (mine.epoch, theirs.epoch) == (1, 1)
+    write(connection, READER, batch(mine))
+    assert next_offsets(connection) == {0: 8}
+    assert offsets.next_offsets(connection, Reader("other", "t", "id-1")) == {0: 5}
+    assert offsets.next_offsets(connection, Reader("g", "t", "made anew")) == {}
+    offsets.refuse_other_topic(connection, READER)
+    with pytest.raises(UserError, match="group g has read the topic t, not elsewhere: give another --group"):
+        offsets.refuse_other_topic(connection, Reader("g", "elsewhere", "id-2"))
+
+
+def test_partitions_are_registered_once_when_the_group_begins(
+    connect: Callable[[], psycopg.Connection],
+) -> None:
+    connection = connect()
+    offsets.register(connection, READER, {0: 3, 1: 0})
+    assert next_offsets(connection) == {0: 3, 1: 0}
+    assert claim(connection, 0) == Claim(0, 1, 3)
+    # A partition that the topic got later is not: it has to wait for the old ones.
+    offsets.register(connection, READER, {0: 9, 1: 9, 2: 0})
+    assert next_offsets(connection) == {0: 3, 1: 0}
+    offsets.register(connection, Reader("other", "t", "id-1"), {0: 1})
+    assert offsets.next_offsets(connection, Reader("other", "t", "id-1")) == {0: 1}
