@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Cli
+    from tests.conftest import Cli
 
 TOPIC = "kept"
 WAIT = 20.0

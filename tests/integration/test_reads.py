@@ -18,9 +18,8 @@ from cryptometrics.store.series import EXPRESSIONS, load_series
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Store
-
     from cryptometrics.config import Settings
+    from tests.integration.conftest import Store
 
 EARLY = [("2024-01-05 10:00", "100.10", "100.30")]
 LATE = [("2024-01-05 12:00", "100.10", "100.30")]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Store
-
     from tests.conftest import Cli
+    from tests.integration.conftest import Store
 
 BTC = [
     ("2024-01-05 10:00:00", "67210.00", "67210.02"),
