@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -32,7 +33,7 @@ def connect(
     Raises ServiceUnavailableError when it does not answer in time, UserError when it refuses for good:
     wrong password, unknown database, no such host setting.
     """
-    uri = settings.postgres()
+    uri = _valid(settings.postgres())
     limit = settings.wait if timeout is None else timeout
 
     def attempt() -> psycopg.Connection:
@@ -42,8 +43,6 @@ def connect(
             if _is_final(error):
                 raise UserError(f"PostgreSQL at {place(uri)} refuses: {one_line(error)}") from None
             raise
-        except psycopg.ProgrammingError as error:
-            raise UserError(f"the PostgreSQL connection settings are not valid: {one_line(error)}") from None
 
     try:
         return retrying(psycopg.OperationalError, timeout=limit, notice=notice)(attempt)
@@ -72,6 +71,24 @@ def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
     }
     options["options"] = f"{options.get('options', '')} -c timezone=UTC".strip()
     return psycopg.connect(**options, autocommit=autocommit)
+
+
+def _valid(uri: str) -> str:
+    """Return the connection string as it is, or raise UserError, which repeats nothing of it.
+
+    libpq quotes what it does not understand, and a password that is not percent-encoded ends up in any part.
+    """
+    try:
+        parts = conninfo.conninfo_to_dict(uri)
+    except psycopg.ProgrammingError:
+        parts = {"port": "unreadable"}
+    torn = any("@" in str(parts.get(name, ""))[1:] for name in ("host", "dbname"))
+    if torn or not re.fullmatch(r"[0-9,]*", str(parts.get("port", ""))):
+        raise UserError(
+            "DATABASE_URL is not valid: it has the form postgresql://user:password@host:5432/database, "
+            "where signs such as @ : / % in the password are percent-encoded (@ is %40)"
+        )
+    return uri
 
 
 def place(uri: str) -> str:

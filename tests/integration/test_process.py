@@ -275,6 +275,7 @@ def bench(settings: Settings) -> Bench:
 # The whole way
 
 
+@pytest.mark.slow
 def test_simulated_ticks_with_bad_ones_are_all_accounted_for(cli: Cli, bench: Bench) -> None:
     cli("simulate", "--rate", "0", "--count", "4000", "--seed", "1", "--bad", "0.05", "--step", "1m")
     done = cli("process", "--group", bench.group, "--until-caught-up")
@@ -339,6 +340,7 @@ def test_a_group_that_begins_late_begins_at_the_oldest_record_there_is(bench: Be
 # Sessions, duplicates, late ticks
 
 
+@pytest.mark.slow
 def test_restarts_change_nothing(bench: Bench) -> None:
     stream = [
         *(tick(bid, "10", n, n) for n, bid in enumerate(["5", "7", "6"])),
@@ -424,6 +426,7 @@ def test_names_with_anything_in_them_reach_the_table_as_they_are(bench: Bench) -
 # Kafka's own ways
 
 
+@pytest.mark.slow
 def test_transactions_leave_holes_that_are_counted(bench: Bench) -> None:
     writer = Producer(broker.client_conf(bench.settings, **{"transactional.id": bench.settings.kafka_topic}))
     writer.init_transactions(LIMIT_S)
@@ -473,6 +476,7 @@ def test_an_open_transaction_is_not_waited_for(bench: Bench) -> None:
     assert bench.check() == Counter(metrics=2, holes=1)
 
 
+@pytest.mark.slow
 def test_a_topic_that_got_more_partitions_keeps_its_extremes(settings: Settings) -> None:
     """A pair that moves to a new partition goes on from where its old one ends."""
     broker.make_topic(settings, 1)
@@ -577,6 +581,7 @@ def refuse(bench: Bench, trade_ids: Sequence[int]) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [10_000, 3])
 def test_what_postgresql_refuses_is_found_and_the_others_are_stored(bench: Bench, batch: int) -> None:
     """The refused ones would have been the extremes, so whatever follows shows whether they counted."""
@@ -601,6 +606,7 @@ def test_what_postgresql_refuses_is_found_and_the_others_are_stored(bench: Bench
     assert bench.check(refused=refused) == Counter(metrics=36, rejected=6)
 
 
+@pytest.mark.slow
 def test_a_whole_batch_may_be_refused(bench: Bench) -> None:
     refuse(bench, range(8))
     bench.send(*(tick("1", "2", n, n) for n in range(8)))

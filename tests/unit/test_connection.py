@@ -1,0 +1,38 @@
+"""Connection strings that are none: said without repeating what may be a password."""
+
+from __future__ import annotations
+
+import pytest
+
+from cryptometrics.config import Settings
+from cryptometrics.errors import UserError
+from cryptometrics.store.connection import connect, place
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{SECRET}%zz@127.0.0.1/d",
+        f"postgres//u:{SECRET}@127.0.0.1/d",
+        f"postgresql://u:{SECRET}@127.0.0.1:port/d",
+        f"postgresql://u:{SECRET}@[127.0.0.1/d",
+        f"postgresql://u:{SECRET}@127.0.0.1/d?{SECRET}=1",
+        f"postgresql://u:x@{SECRET}@127.0.0.1/d",
+        f"postgresql://u:{SECRET}/x@127.0.0.1/d",
+        f"postgresql://u:12/{SECRET}@127.0.0.1/d",
+        f"host=127.0.0.1 password='{SECRET}",
+        f"host=127.0.0.1 password=x {SECRET}",
+        "nonsense",
+    ],
+)
+def test_a_url_that_is_none_is_not_repeated(url: str) -> None:
+    with pytest.raises(UserError, match=r"^DATABASE_URL is not valid: ") as caught:
+        connect(Settings.model_validate({"database_url": url}))
+    assert SECRET not in str(caught.value)
+
+
+def test_the_place_of_a_server_is_shown_without_secrets() -> None:
+    assert place(f"postgresql://u:{SECRET}@h:1/d?passfile=x") == "h:1/d"
+    assert place(f"host=h user=u password={SECRET}") == "h:5432/u"
