@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.faults.ledger import Expected, Quote
 
 SEED = 4
-LIMIT_S = 90.0
+LIMIT_S = 60.0
 """Seconds that a recovery may take in a test on a busy machine; what it did take stands in the table."""
 LOOK_S = 0.01
 

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
 
-PAIRS = tuple(f"{base}-USD" for base in ("BTC", "ETH", "SOL", "XRP", "ADA", "DOGE", "LTC", "DOT", "UNI"))
+# Enough of them for every partition to have some.
+PAIRS = tuple(
+    f"{base}-USD" for base in ("BTC", "ETH", "SOL", "XRP", "ADA", "DOGE", "LTC", "DOT", "UNI", "ATOM")
+)
 FLUSH_S = 120.0
 """Seconds in which Kafka has to acknowledge everything, restarts of the broker included."""
 

@@ -82,7 +82,7 @@ def test_a_broken_connection_of_an_idle_worker_does_not_keep_it_from_ending(aren
         other.execute("SELECT * FROM consumer_offsets FOR UPDATE")  # so that the others are not done too soon
         arena.load.send(2_000)
         idle = arena.worker("--until-caught-up")
-        arena.wait_for("connected", lambda: len(arena.ask(sessions, database)) == len(theirs) + 2)
+        arena.wait_for_event(idle, "partitions_assigned")  # none of them
         arena.ask(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s "
             "AND application_name = 'cryptometrics' AND pid <> ALL(%s)",

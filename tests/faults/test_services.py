@@ -151,8 +151,7 @@ def test_the_database_is_read_only_for_a_while(arena: Arena, admin: psycopg.Conn
     for _ in range(times):
         admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
         cut_workers(admin)
-        arena.wait_for_event(worker, "starting_over", len(worker.events("starting_over")))
-        arena.wait_for_event(worker, "service_unavailable", len(worker.events("service_unavailable")) + 2)
+        arena.wait_for_event(worker, "starting_over", len(worker.events("starting_over")) + 3)
         admin.execute("SET default_transaction_read_only = off")
         admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))
         arena.recovers()
