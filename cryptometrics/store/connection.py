@@ -100,6 +100,8 @@ def place(uri: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """Return what the driver says without its preface, hints and further attempts."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
     lines = str(error).strip().splitlines() or [type(error).__name__]
     said = [line for line in lines if " failed: " in line] or lines
     return said[-1].rpartition(" failed: ")[2].strip()
