@@ -89,7 +89,9 @@ class Tick(msgspec.Struct, gc=False):
     bid_text: str
     ask_text: str
     time_text: str
-    """UTC, cut to microseconds; its first ten characters are the day."""
+    """UTC, cut to microseconds."""
+    day: str
+    """The day of `time` in UTC, as 2026-01-31."""
 
 
 class _Wire(msgspec.Struct, gc=False):
@@ -134,7 +136,7 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
     trade_id = wire.trade_id
     if trade_id is not None and not 0 <= trade_id < MOST_TRADES:
         raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 2")
-    return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask, time_text)
+    return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask, time_text, time_text[:10])
 
 
 # Keys and prices come again and again, so to remember them is faster than to look at them anew.

@@ -41,11 +41,16 @@ class Record(Protocol):
 class Pair:
     """What is known of a pair: its newest quote, its trades, its sessions in use."""
 
+    name: str
     stored: PairState | None
     """As of the newest batch calculated; None before the first."""
     trade_ids: TradeIds
     sessions: dict[str, Session | None] = field(default_factory=dict)
     """None: the session has no tick yet."""
+    day: str = ""
+    """Of the newest tick; while it does not change, neither does the session."""
+    session_name: str = ""
+    session: Session | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -160,6 +165,7 @@ class Calculator:
         current = -1
         owned: Owned | None = None
         part: Part | None = None
+        add, read = found.append, decode
         for message in messages:
             partition, offset = message.partition(), message.offset()
             if partition != current:  # they come in runs
@@ -175,11 +181,12 @@ class Calculator:
                 _reject(batch, message, RejectedError(Reason.REFUSED, why))
                 continue
             try:
-                found.append((owned, offset, decode(message.key(), message.value(), now)))
+                tick = read(message.key(), message.value(), now)
             except RejectedError as error:
                 _reject(batch, message, error)
-            else:
-                part.metrics += 1
+                continue
+            part.metrics += 1
+            add((owned, offset, tick))
         return found
 
     def _skip_holes(self, owned: Owned, until: int, batch: Batch) -> None:
@@ -191,13 +198,15 @@ class Calculator:
     def _recall(self, found: list[_Found]) -> None:
         """Read what is not in memory: pairs, sessions, and whether a day has its partition."""
         wanted: dict[tuple[str, str], Owned] = {}
-        named, days = self._session, self._days
         for owned, _, tick in found:
-            day = tick.time_text[:10]
+            day = tick.day
             pair = owned.pairs.get(tick.pair)
-            if pair is None or (named or day) not in pair.sessions:
-                wanted[tick.pair, named or day] = owned
-            if day not in days:
+            if pair is not None and pair.day == day:
+                continue
+            name = self._session or day
+            if pair is None or name not in pair.sessions:
+                wanted[tick.pair, name] = owned
+            if day not in self._days:
                 self._add_day(day)
         if not wanted:
             return
@@ -210,7 +219,7 @@ class Calculator:
             if pair is None:
                 stored = pairs.get(name)
                 trades = TradeIds(stored.trade_ids, stored.trade_ids_floor) if stored else TradeIds()
-                pair = owned.pairs[name] = Pair(stored, trades)
+                pair = owned.pairs[name] = Pair(name, stored, trades)
             pair.sessions[session] = sessions.get((name, session))
 
     def summarize(self) -> None:
@@ -269,36 +278,37 @@ class Calculator:
         self, found: list[_Found], duplicates: set[tuple[int, int]], late: set[tuple[int, int]], batch: Batch
     ) -> list[Tick]:
         """Compute the rows in the order of the topic and bring the sessions forward; return their ticks."""
-        named, group = self._session, _escaped(self._group)
-        shown = _escaped(named) if named else None
+        group, escaped = _escaped(self._group), _escaped(self._session or "")
         ticks: list[Tick] = []
-        touched: dict[int, tuple[str, str, Pair, Session]] = {}
-        rows = batch.rows
+        touched: dict[int, tuple[Pair, str, Session]] = {}
+        add_row, add_tick = batch.rows.append, ticks.append
         for owned, offset, tick in found:
             partition = owned.partition
             if duplicates and (partition, offset) in duplicates:
                 _skip_duplicate(batch, partition, offset)
                 continue
             pair = owned.pairs[tick.pair]
-            name = named or tick.time_text[:10]
-            session = pair.sessions[name]
+            if pair.day != tick.day:
+                pair.day, pair.session_name = tick.day, self._session or tick.day
+                pair.session = pair.sessions[pair.session_name]
+            session = pair.session
             if session is None:
-                session = pair.sessions[name] = opened(tick)
+                session = pair.session = pair.sessions[pair.session_name] = opened(tick)
             measured = measure(tick, session)
             if late and (partition, offset) in late:
                 session.late += 1
             if id(session) not in touched:
-                touched[id(session)] = tick.pair, name, pair, session
+                touched[id(session)] = pair, pair.session_name, session
             trade_id = "\\N" if tick.trade_id is None else tick.trade_id
-            rows.append(
+            add_row(
                 f"{tick.pair}\t{tick.bid_text}\t{tick.ask_text}\t{measured.mid_price!s}\t{measured.spread!s}"
                 f"\t{session.highest_bid_text}\t{session.lowest_ask_text}\t{session.max_spread_text}"
-                f"\t{tick.time_text}\t{group}\t{shown or name}\t{tick.kind}\t{trade_id}"
+                f"\t{tick.time_text}\t{group}\t{escaped or tick.day}\t{tick.kind}\t{trade_id}"
                 f"\t{partition}\t{offset}\n"
             )
-            ticks.append(tick)
+            add_tick(tick)
         # Copies: the sessions go on with the next batch while this one is still being written.
-        batch.sessions = {(pair, name): copy(session) for pair, name, _, session in touched.values()}
+        batch.sessions = {(pair.name, name): copy(session) for pair, name, session in touched.values()}
         batch.pairs = _pair_states(touched.values())
         self._days_with_news |= {session.last_at.date().isoformat() for *_, session in touched.values()}
         return ticks
@@ -311,16 +321,17 @@ def _part_of(owned: Owned, batch: Batch) -> Part:
     return part
 
 
-def _pair_states(touched: Iterable[tuple[str, str, Pair, Session]]) -> list[PairState]:
+def _pair_states(touched: Iterable[tuple[Pair, str, Session]]) -> list[PairState]:
     """Return the state of each pair touched; its quote is the newest by event time, across its sessions."""
     states: dict[str, PairState] = {}
-    for name, _, pair, session in touched:
+    for pair, _, session in touched:
         bid, ask, time = session.last_bid, session.last_ask, session.last_at
         if pair.stored is not None and pair.stored.time > time:
             bid, ask, time = pair.stored.bid, pair.stored.ask, pair.stored.time
         trades = pair.trade_ids
         highest = trades.highest if trades.highest >= 0 else None
-        pair.stored = states[name] = PairState(name, bid, ask, time, str(trades), trades.floor, highest)
+        pair.stored = PairState(pair.name, bid, ask, time, str(trades), trades.floor, highest)
+        states[pair.name] = pair.stored
     return list(states.values())
 
 

@@ -23,7 +23,8 @@ prices = st.builds(
 
 def tick(bid: str, ask: str, seconds: int = 0) -> Tick:
     time = NOON + timedelta(seconds=seconds)
-    return Tick("ETH-USD", "ticker", Decimal(bid), Decimal(ask), time, None, bid, ask, time.isoformat())
+    text = time.isoformat()
+    return Tick("ETH-USD", "ticker", Decimal(bid), Decimal(ask), time, None, bid, ask, text, text[:10])
 
 
 @st.composite
