@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast lint format docs lock clean
+.PHONY: help demo test test-fast faults lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,6 +24,10 @@ test: .venv/installed ## all tests, on a real Kafka and PostgreSQL of their own
 
 test-fast: .venv/installed ## the tests that take under a minute
 	$(BIN)/python -m pytest -m 'not slow'
+
+# FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
+faults: .venv/installed ## every fault in full, some two hours; ends with the table of docs/guarantees.md
+	FAULTS=full $(BIN)/python -m pytest tests/faults
 
 lint: .venv/installed ## format check, lint, types
 	$(BIN)/ruff format --check .
