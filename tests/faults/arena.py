@@ -208,20 +208,25 @@ class Arena:
         return self._books.execute(query, values).fetchall()
 
     def next_offsets(self) -> dict[int, int]:
-        """Return what is stored of each partition; nothing where the database does not answer."""
+        """Return what is stored of each partition; waits for a database that has just come back."""
+        found: list[dict[int, int]] = []
+        self.wait_for("an answer of the database", lambda: self._look(found))
+        return found[0]
+
+    def _look(self, found: list[dict[int, int]]) -> bool:
         try:
-            return dict(
-                self.ask(
-                    "SELECT kafka_partition, next_offset FROM consumer_offsets "
-                    "WHERE consumer_group = %s AND topic = %s",
-                    self.group,
-                    self.settings.kafka_topic,
-                )
+            rows = self.ask(
+                "SELECT kafka_partition, next_offset FROM consumer_offsets "
+                "WHERE consumer_group = %s AND topic = %s",
+                self.group,
+                self.settings.kafka_topic,
             )
         except psycopg.OperationalError:
             if self._books is not None:
                 self._books.close()
-            return {}
+            return False
+        found.append(dict(rows))
+        return True
 
     def stored(self) -> int:
         """Return how many offsets are stored."""
