@@ -18,6 +18,10 @@ _SSL, _GSS = 80877103, 80877104
 """What a connection may ask before it begins; the answer is one byte."""
 
 
+ORPHAN_S = 120.0
+"""How long a server may hold on to a worker that has gone without its hearing of it."""
+
+
 class Moment(enum.Enum):
     """What a worker is about to tell the server."""
 
@@ -33,6 +37,8 @@ class Act(enum.Enum):
     PASS = "pass"
     CUT = "cut"
     """Give half of it to the server, then cut both connections."""
+    ORPHAN = "orphan"
+    """Give half of it to the server and cut the worker off; the server never hears that it has gone."""
     SWALLOW = "swallow"
     """Give it to the server, wait for the answer, and cut instead of passing that on."""
     STALL = "stall"
@@ -129,6 +135,8 @@ class _Connection:
         self._relay, self._client, self._server, self._number = relay, client, server, number
         self._muted = threading.Event()
         self._begun = False
+        self._gone = threading.Event()
+        """Set when the server has ended the connection."""
 
     def run(self) -> None:
         back = threading.Thread(target=self._answers, daemon=True)
@@ -150,6 +158,7 @@ class _Connection:
                 if self._muted.is_set():
                     break
                 self._client.sendall(data)
+        self._gone.set()
         self._cut()
 
     def _read(self, count: int) -> bytes:
@@ -173,8 +182,11 @@ class _Connection:
             self._relay._wait_while_frozen()
             word = Word(_moment(head[:1], body), self._number)
             act, whole = self._relay.script(word), head + body
-            if act in {Act.CUT, Act.STALL}:
+            if act in {Act.CUT, Act.STALL, Act.ORPHAN}:
                 self._server.sendall(whole[: max(len(whole) // 2, 5)])
+                if act is Act.ORPHAN:
+                    self._client.shutdown(socket.SHUT_RDWR)
+                    self._gone.wait(ORPHAN_S)
                 if act is Act.STALL:
                     while self._client.recv(65536):  # until one of the two goes away
                         pass

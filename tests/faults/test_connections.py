@@ -49,6 +49,30 @@ def test_a_connection_is_cut_in_mid_copy(arena: Arena, how: str) -> None:
         arena.finish(name, times)
 
 
+def test_the_server_does_not_hear_that_a_connection_broke_in_mid_copy(arena: Arena) -> None:
+    """A firewall that forgets a connection does this: the server keeps the lock, for nobody."""
+    times = arena.times(1, 10)
+    arena.load.start(RATE)
+    with Relay(arena.settings.postgres()) as relay:
+        worker = arena.worker(through=relay.uri)
+        arena.wait_for_progress()
+        for _ in range(times):
+            broken = threading.Event()
+            seen = len(worker.events("starting_over"))
+
+            def script(word: Word, broken: threading.Event = broken) -> Act:
+                if word.moment is not Moment.COPY or broken.is_set():
+                    return Act.PASS
+                broken.set()
+                return Act.ORPHAN
+
+            relay.script = script
+            arena.wait_for("a COPY was orphaned", broken.is_set)
+            arena.wait_for_event(worker, "starting_over", seen)
+            arena.recovers()
+        arena.finish("connection broken in mid-COPY, server not told", times)
+
+
 def test_the_network_swallows_everything_while_the_group_rebalances(arena: Arena) -> None:
     """Nothing answers and nothing breaks: the worst of networks. Another worker has to be able to go on."""
     arena.load.start(RATE)
