@@ -96,7 +96,7 @@ def test_all_stages_at_the_same_time(cli: Cli, settings: Settings) -> None:
         drawn = "SELECT count(*) FROM crypto_metrics WHERE pair = 'BTC-USD'"
         while connection.execute(drawn).fetchone() < (50,):  # type: ignore[operator]
             assert time.monotonic() < limit, "nothing is stored"
-            assert processing.poll() is None
+            assert processing.poll() is None, processing.communicate()[1]
             time.sleep(0.05)
     cli("plot", "--pair", "BTC-USD", "--out", "while.png")
     assert (cli.cwd / "while.png").read_bytes().startswith(PNG)
