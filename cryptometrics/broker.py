@@ -116,7 +116,7 @@ def make_producer(settings: Settings) -> Producer:
     """Return a producer that delivers each message once and in order, or reports that it could not."""
     tuning: dict[str, Any] = {
         "compression.type": "lz4",
-        "linger.ms": 5,
+        "linger.ms": 2,
         # What waits for the broker is bounded: the publisher waits then, too.
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 64 * 1024,

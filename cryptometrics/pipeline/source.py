@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IDLE_S = 0.25
 """How long an idle reader waits for a first message before it looks around."""
-LINGER_S = 0.005
+LINGER_S = 0.003
 """How long a batch that is not full waits for more messages."""
 WATERMARK_S = 10.0
 """How long Kafka may take to say what a partition holds."""
