@@ -129,9 +129,13 @@ def test_the_answer_to_commit_is_lost(arena: Arena) -> None:
         for _ in range(times):
             swallowed = threading.Event()
             noticed = len(worker.events("starting_over"))
+            copied: set[int] = set()
 
-            def script(word: Word, swallowed: threading.Event = swallowed) -> Act:
-                if word.moment is not Moment.COMMIT or swallowed.is_set():
+            def script(word: Word, swallowed: threading.Event = swallowed, copied: set[int] = copied) -> Act:
+                if word.moment is Moment.COPIED:
+                    copied.add(word.connection)
+                # A batch's COMMIT, not that of a claim.
+                if word.moment is not Moment.COMMIT or word.connection not in copied or swallowed.is_set():
                     return Act.PASS
                 swallowed.set()
                 return Act.SWALLOW
