@@ -84,9 +84,13 @@ def process(
     Example:
       cryptometrics process --group g1
     """
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.pipeline.run import wait_for_services  # noqa: PLC0415
     from cryptometrics.pipeline.worker import Options  # noqa: PLC0415
 
+    wait_for_services(config.load(), waiting)  # while nothing is in hand, Ctrl-C ends it at once
     options = Options(group, session, batch, until_caught_up, skip_lost=on_data_loss == "skip")
     with stopping() as stop:
         if reporting:
@@ -145,11 +149,9 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
 
 def _supervise(options: Options, workers: int, stop: Callable[[], bool]) -> None:
     """Have several workers, each a process, and show them as one."""
-    from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
     from cryptometrics.pipeline.supervisor import Supervisor  # noqa: PLC0415
 
-    config.load()  # a mistake there is said once
     command = [sys.executable, "-m", "cryptometrics", "process", "--reporting"]
     command += ["--group", options.group, "--batch", str(options.batch)]
     command += ["--session", options.session] if options.session else []
@@ -171,10 +173,9 @@ def _supervise(options: Options, workers: int, stop: Callable[[], bool]) -> None
 
 def _run(options: Options, stop: Callable[[], bool], progress: Callable[[Worker], None]) -> Totals:
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.pipeline.run import run  # noqa: PLC0415
 
-    return run(config.load(), options, stop=stop, progress=progress, notice_of=waiting)
+    return run(config.load(), options, stop=stop, progress=progress)
 
 
 class Line:

@@ -22,23 +22,27 @@ if TYPE_CHECKING:
     Notice = Callable[[BaseException, float], None]
 
 
+def wait_for_services(settings: Settings, notice_of: Callable[[str], Notice]) -> None:
+    """Return when Kafka and PostgreSQL answer; each is waited for `settings.wait` seconds at most.
+
+    notice_of: gives, for a service's name, who is told that it is being waited for.
+    Raises ServiceUnavailableError when one does not answer in time, UserError when it refuses.
+    """
+    broker.wait_for_kafka(settings, notice_of("Kafka"))
+    connect(settings, notice=notice_of("PostgreSQL")).close()
+
+
 def run(
     settings: Settings,
     options: Options,
     *,
     stop: Callable[[], bool],
     progress: Callable[[Worker], None] | None = None,
-    notice_of: Callable[[str], Notice] | None = None,
 ) -> Totals:
     """Run one worker until `stop` says so or, if asked for, until it has caught up; return what it did.
 
-    notice_of: gives, for a service's name, who is told that it is being waited for.
-    Raises ServiceUnavailableError when a service does not answer in time at the start; one that goes away
-    later is waited for without end.
+    The services must be there at the start; one that goes away later is waited for without end.
     """
-    broker.wait_for_kafka(settings, notice_of("Kafka") if notice_of else None)
-    with connect(settings, notice=notice_of("PostgreSQL") if notice_of else None), explaining():
-        pass
     # A batch is thousands of objects without a cycle: to look for one would cost a seventh of the time.
     gc.collect()
     gc.freeze()
