@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from cryptometrics import broker, log
@@ -31,13 +38,20 @@ TOPIC_ID_RENEWED_S = 1.0
 TOPIC_ID_EXPIRES_S = 3.0
 """How old its answer may be when something is read: whoever slept longer has to hear it first."""
 
+# After these a consumer is of no use any more. Its fatal() does not tell: in an event it is always False.
+_FATAL = {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
+
 
 class Source:
     """Reads where it is told to. Kafka's own offsets are written for lag tools and never read."""
 
     def __init__(self, settings: Settings, topic: broker.Topic, group: str, instance_id: str) -> None:
         self._topic = topic
-        self._consumer = Consumer(broker.consumer_conf(settings, group, instance_id))
+        self._conf = broker.consumer_conf(settings, group, instance_id)
+        self._consumer = Consumer(self._conf)
+        self._subscribe: Callable[[], None] = lambda: None
+        self.fenced = False
+        """Whether Kafka has given this member's place to another, for good."""
         self._admin = AdminClient(broker.client_conf(settings))
         self._topic_id = topic.id
         self._asked: Future[TopicDescription] | None = None
@@ -72,9 +86,18 @@ class Source:
 
             return callback
 
-        self._consumer.subscribe(
+        self._subscribe = lambda: self._consumer.subscribe(
             [self._topic.name], on_assign=assign, on_revoke=leave(on_revoke), on_lost=leave(on_lost)
         )
+        self._subscribe()
+
+    def rejoin(self) -> None:
+        """Become a member anew, after having been fenced."""
+        self._consumer.close()
+        self.assigned.clear()
+        self._consumer = Consumer(self._conf)
+        self.fenced = False
+        self._subscribe()
 
     def consume(self, most: int) -> tuple[list[Record], list[Message]]:
         """Return the messages there are, and the events: at once when there is much, after a moment else."""
@@ -83,12 +106,22 @@ class Source:
             received += self._consumer.consume(most - 1, LINGER_S)
         messages = [message for message in received if message.error() is None]
         events = [] if len(messages) == len(received) else [m for m in received if m.error() is not None]
+        for event in events:
+            self._see_fence(event)
         return cast("list[Record]", messages), events
 
     def keep_place(self, seconds: float) -> bool:
         """Answer rebalances while all partitions are paused; return whether a message came all the same."""
         message = self._consumer.poll(seconds)
-        return message is not None and message.error() is None
+        if message is None:
+            return False
+        self._see_fence(message)
+        return message.error() is None
+
+    def _see_fence(self, message: Message) -> None:
+        error = message.error()
+        if error is not None and error.code() in _FATAL:
+            self.fenced = True
 
     def go_to(self, partition: int, offset: int) -> None:
         """Read a partition from this offset on; what was fetched from elsewhere is forgotten."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 1.0
 """How long a full writer is waited for before the partitions are paused."""
-REVOKE_S = 10.0
+REVOKE_S = 5.0
 """How long a revocation waits for what is in hand; the group waits meanwhile."""
 FINISH_S = 30.0
 """How long the end waits for the last batches."""
@@ -42,6 +42,8 @@ COMMIT_EVERY_S = 1.0
 """How often Kafka is told, for lag tools only, what is stored."""
 SUMMARIZE_EVERY_S = 15.0
 """How often the index of the table learns of new blocks: until then every search reads them."""
+REJOIN_S = 20.0
+"""A worker that is fenced again so soon after it joined anew has a double."""
 CAUGHT_UP_EVERY_S = 0.2
 """How often it is asked whether everything is stored."""
 
@@ -92,6 +94,7 @@ class Worker:
         self._batches_seen = 0
         self._goals: dict[int, int] | None = None
         self._growth: dict[int, int] | None = None
+        self._rejoined_at: float | None = None
         self._commit_due = _Due(COMMIT_EVERY_S)
         self._summary_due = _Due(SUMMARIZE_EVERY_S)
         self._goal_check_due = _Due(CAUGHT_UP_EVERY_S)
@@ -140,7 +143,7 @@ class Worker:
 
     def _step(self) -> None:
         self._show()
-        if self._doubt or self._db.writer.failure is not None:
+        if self._doubt or self._source.fenced or self._db.writer.failure is not None:
             self._start_over()
             return
         try:
@@ -184,7 +187,7 @@ class Worker:
                 self._submit(work)
         elif error.code() in _GONE:
             raise CryptometricsError(f"the topic {self._reader.topic} is gone: {error.str()}")
-        elif error.fatal() or error.code() in _FINAL:
+        elif error.code() in _FINAL:
             raise CryptometricsError(f"Kafka refuses to go on: {error.str()}")
         else:
             self._log.warning("kafka_event", error=error.str())
@@ -276,6 +279,22 @@ class Worker:
 
     # Starting over
 
+    def _rejoin(self) -> None:
+        """Join the group anew where Kafka has given this worker's place away.
+
+        A broker that was killed may do so, when it knows an older generation of the group than its members.
+        """
+        now = time.monotonic()
+        if self._rejoined_at is not None and now - self._rejoined_at < REJOIN_S:
+            raise CryptometricsError(
+                f"another worker takes this one's place in group {self._reader.group} again and again: "
+                "does another machine have the same host name?"
+            )
+        self._rejoined_at = now
+        self._log.warning("fenced_by_kafka", hint="joins the group anew")
+        self._source.rejoin()
+        self._doubt = self._doubt or "Kafka has given this worker's place in the group away"
+
     def _judge(self, error: Exception) -> str:
         """Return why to read again from the database, or raise what no repetition can mend."""
         if isinstance(error, store.FencedError) or is_transient(error) or is_refusal(error):
@@ -290,6 +309,8 @@ class Worker:
 
     def _start_over(self) -> None:
         """Forget, reconnect, ask the database where each partition stands, and read on from there."""
+        if self._source.fenced:
+            self._rejoin()
         writer = self._database.writer if self._database is not None else None
         failure = writer.failure if writer is not None else None
         failed = writer.failed_work if writer is not None else None

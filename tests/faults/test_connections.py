@@ -73,24 +73,28 @@ def test_the_server_does_not_hear_that_a_connection_broke_in_mid_copy(arena: Are
         arena.finish("connection broken in mid-COPY, server not told", times)
 
 
-def test_the_network_swallows_everything_while_the_group_rebalances(arena: Arena) -> None:
-    """Nothing answers and nothing breaks: the worst of networks. Another worker has to be able to go on."""
+def test_a_connection_stalls_while_the_group_rebalances(arena: Arena) -> None:
+    """The writing session neither works nor breaks: its worker has to let go, another one has to go on."""
     arena.load.start(RATE)
     with Relay(arena.settings.postgres()) as relay:
         worker = arena.worker(through=relay.uri)
         arena.wait_for_progress(RATE)
-        relay.frozen.set()
-        heir = arena.worker()  # a way of its own to the database
-        arena.wait_for_event(heir, "partitions_assigned")
-        arena.wait_for_progress()
-        relay.frozen.clear()
+        stalled = threading.Event()
+
+        def script(word: Word) -> Act:
+            if word.moment is not Moment.COPY or stalled.is_set():
+                return Act.PASS
+            stalled.set()
+            return Act.STALL
+
+        relay.script = script
+        arena.wait_for("stalled in COPY", stalled.is_set)
+        heir = arena.worker()
         arena.all_partitions_move()
-        arena.wait_for_progress(RATE)
         assert heir.stop() == 0
         arena.all_partitions_move()
-        arena.check_workers()
         assert not worker.ended()
-        arena.finish("network without an answer, in a rebalance", 1)
+        arena.finish("a connection stalls in a rebalance", 1, note="until each partition moves again")
 
 
 def test_a_broken_connection_of_an_idle_worker_does_not_keep_it_from_ending(arena: Arena) -> None:

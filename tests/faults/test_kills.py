@@ -6,6 +6,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from confluent_kafka import Consumer
+
+from cryptometrics import broker
 from tests.faults.relay import Act, Moment, Relay, Word
 
 if TYPE_CHECKING:
@@ -168,3 +171,24 @@ def test_workers_join_and_leave_every_second(arena: Arena) -> None:
     arena.finish(
         "workers join, leave and are killed, one a second", times, note="until each partition moves again"
     )
+
+
+def test_kafka_gives_a_workers_place_away(arena: Arena) -> None:
+    """As a broker does at times that was killed: to the member it is fatal, the worker joins anew."""
+    arena.load.start(RATE)
+    worker = arena.worker()
+    arena.wait_for_progress()
+    name = str(arena.ask("SELECT owner FROM consumer_offsets LIMIT 1")[0][0]).split()[0]
+    double = Consumer(broker.consumer_conf(arena.settings, arena.group, name))
+    seen: list[bool] = []
+    double.subscribe([arena.settings.kafka_topic], on_assign=lambda *_: seen.append(True))
+
+    def joined() -> bool:
+        double.poll(0.1)
+        return bool(seen)
+
+    arena.wait_for("a double in the worker's place", joined)
+    double.close()
+    arena.wait_for_event(worker, "fenced_by_kafka")
+    arena.all_partitions_move()
+    arena.finish("a worker's place in the group given away", 1, note="until each partition moves again")
