@@ -21,7 +21,7 @@ MOST_MEMORY = 400 * 1024 * 1024
 def test_poison_among_good_ticks(arena: Arena) -> None:
     """Rubbish of sixteen kinds, up to a megabyte each; the worker is killed in the middle of it."""
     good = arena.times(10_000, 200_000)
-    arena.begin(Market(SEED, bad=1 / 11, spoil=poison))
+    arena.begin(Market(SEED, bad=0.095, spoil=poison))
     arena.load.send(good // 2)
     worker = arena.worker()
     arena.wait_for_progress()
