@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
@@ -19,13 +20,12 @@ from cryptometrics.pipeline import GAVE_UP
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryptometrics.pipeline.supervisor import Report, Supervisor
+    from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Options, Worker
-    from cryptometrics.pipeline.writer import Totals
+    from cryptometrics.pipeline.writer import Fates, Totals
 
 REPORT_EVERY_S = 0.25
 """How often a worker reports to its supervisor."""
-REPORTED = ("metrics", "rejected", "gaps", "duplicates", "holes", "late")
 
 
 def _name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -118,6 +118,8 @@ def _work(options: Options, stop: Callable[[], bool]) -> None:
 
 def _report(options: Options, stop: Callable[[], bool]) -> None:
     """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
+    from cryptometrics.pipeline.writer import Fates  # noqa: PLC0415
+
     orphaned = threading.Event()
 
     def watch() -> None:
@@ -130,7 +132,9 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
 
     def tell(totals: Totals, lag: int) -> None:
         with contextlib.suppress(BrokenPipeError):
-            click.echo(json.dumps({name: getattr(totals, name) for name in REPORTED} | {"lag": lag}))
+            click.echo(
+                json.dumps({each.name: getattr(totals, each.name) for each in fields(Fates)} | {"lag": lag})
+            )
 
     def now_and_then(worker: Worker) -> None:
         nonlocal next_report
@@ -184,7 +188,7 @@ class Line:
     def __init__(self) -> None:
         self._at, self._offsets = time.monotonic(), 0
 
-    def __call__(self, totals: Totals | Report, lag: int) -> str:
+    def __call__(self, totals: Fates, lag: int) -> str:
         """Return the line as of now."""
         now = time.monotonic()
         rate = max(totals.offsets - self._offsets, 0) / max(now - self._at, 1e-9)
@@ -192,7 +196,7 @@ class Line:
         return f"{rate:,.0f} ticks/s, lag {lag:,}, {summary(totals)}"
 
 
-def summary(totals: Totals | Report) -> str:
+def summary(totals: Fates) -> str:
     """Return what was done, in words."""
     return (
         f"{totals.metrics:,} stored, {totals.rejected:,} rejected, "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
+from cryptometrics.pipeline.writer import Fates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,21 +29,10 @@ NO_USE = {2, 3, GAVE_UP}
 
 
 @dataclass
-class Report:
+class Report(Fates):
     """What a worker, or all of them, say of themselves."""
 
-    metrics: int = 0
-    rejected: int = 0
-    gaps: int = 0
-    duplicates: int = 0
-    holes: int = 0
-    late: int = 0
     lag: int = 0
-
-    @property
-    def offsets(self) -> int:
-        """How many offsets have got their fate."""
-        return self.metrics + self.rejected + self.gaps + self.duplicates + self.holes
 
     def add(self, other: Report) -> None:
         """Count another one in."""

@@ -22,8 +22,8 @@ IN_FLIGHT = 2
 
 
 @dataclass
-class Totals:
-    """What was committed since the start."""
+class Fates:
+    """How many offsets had which fate, and how many of the metrics came late."""
 
     metrics: int = 0
     rejected: int = 0
@@ -31,14 +31,20 @@ class Totals:
     duplicates: int = 0
     holes: int = 0
     late: int = 0
-    batches: int = 0
-    next_offsets: dict[int, int] = field(default_factory=dict)
-    newest: datetime | None = None
 
     @property
     def offsets(self) -> int:
         """How many offsets have got their fate."""
         return self.metrics + self.rejected + self.gaps + self.duplicates + self.holes
+
+
+@dataclass
+class Totals(Fates):
+    """What was committed since the start."""
+
+    batches: int = 0
+    next_offsets: dict[int, int] = field(default_factory=dict)
+    newest: datetime | None = None
 
     def add(self, work: Work) -> None:
         """Count one committed batch."""

@@ -1,0 +1,100 @@
+"""Several workers under a supervisor: they share the work, are replaced when they die, and end together."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+LIMIT_S = 60.0
+TICKS = 30_000
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}"
+        time.sleep(0.05)
+
+
+def owners(settings: Settings) -> set[str]:
+    with psycopg.connect(settings.postgres()) as connection:
+        return {row[0] for row in connection.execute("SELECT owner FROM consumer_offsets WHERE epoch > 0")}
+
+
+def stored(settings: Settings) -> tuple[int, int]:
+    """Return how many offsets are accounted for, and how many rows there are."""
+    with psycopg.connect(settings.postgres()) as connection:
+        row = connection.execute(
+            "SELECT coalesce(sum(next_offset - first_offset), 0), (SELECT count(*) FROM crypto_metrics) "
+            "FROM consumer_offsets"
+        ).fetchone()
+    assert row is not None
+    return int(row[0]), row[1]
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    return [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.slow
+def test_workers_share_the_work_and_end_when_it_is_done(settings: Settings, cli: Cli) -> None:
+    cli("init-db")
+    cli("simulate", "--rate", "0", "--count", str(TICKS), "--seed", "1")
+    done = cli("process", "--workers", "2", "--until-caught-up")
+    assert re.search(rf"group cryptometrics: {TICKS:,} stored, 0 rejected", done.stdout)
+    assert stored(settings) == (TICKS, TICKS)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_replaced_and_sigterm_ends_all(settings: Settings, cli: Cli) -> None:
+    cli("init-db")
+    running = cli.start("process", "--workers", "2")
+    supervisor = psutil.Process(running.pid)
+    until(lambda: len(owners(settings)) == 2, "both own partitions")
+    victim = children(supervisor)[0]
+    victim.kill()
+    until(
+        lambda: len(children(supervisor)) == 2 and victim.pid not in {c.pid for c in children(supervisor)},
+        "another one takes its place",
+    )
+    cli("simulate", "--rate", "0", "--count", str(TICKS), "--seed", "1")
+    until(lambda: stored(settings) == (TICKS, TICKS), "all is stored, once")
+    workers = children(supervisor)
+    running.send_signal(signal.SIGTERM)
+    output, _ = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0
+    assert "workers that died and were restarted: 1" in output
+    assert not [worker for worker in workers if worker.is_running()]
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_supervisor_is_killed(settings: Settings, cli: Cli) -> None:
+    cli("init-db")
+    running = cli.start("process", "--workers", "2")
+    until(lambda: len(owners(settings)) == 2, "both own partitions")
+    workers = children(psutil.Process(running.pid))
+    os.kill(running.pid, signal.SIGKILL)
+    assert len(workers) == 2
+    gone, alive = psutil.wait_procs(workers, timeout=LIMIT_S)
+    assert not alive
+    assert len(gone) == 2
+
+
+def test_a_mistake_ends_all_with_one_line_each(settings: Settings, cli: Cli) -> None:
+    done = cli("process", "--workers", "2", code=2)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert any("cryptometrics init-db" in line for line in lines)
+    assert "Traceback" not in done.stderr
