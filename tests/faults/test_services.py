@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -186,11 +187,12 @@ def test_the_disk_is_full_for_a_while(arena: Arena, admin: psycopg.Connection, t
         arena.recovers()
         arena.finish("disk full for a while", 1)
     finally:
-        for worker in arena.workers:
-            worker.kill()
-        admin.execute(sql.SQL("ALTER TABLE {} SET TABLESPACE pg_default").format(today))
-        admin.execute(sql.SQL("DROP TABLESPACE {}").format(space))
-        subprocess.run(["umount", place], check=True)
+        with contextlib.ExitStack() as last:
+            last.callback(subprocess.run, ["umount", "--lazy", place], check=True)
+            for worker in arena.workers:
+                worker.kill()
+            admin.execute(sql.SQL("ALTER TABLE {} SET TABLESPACE pg_default").format(today))
+            admin.execute(sql.SQL("DROP TABLESPACE {}").format(space))
 
 
 def _owner(path: Path) -> tuple[int, int]:
