@@ -188,7 +188,7 @@ def test_the_disk_is_full_for_a_while(arena: Arena, admin: psycopg.Connection, t
         arena.finish("disk full for a while", 1)
     finally:
         with contextlib.ExitStack() as last:
-            last.callback(subprocess.run, ["umount", "--lazy", place], check=True)
+            last.callback(lambda: subprocess.run(["umount", "--lazy", place], check=True))
             for worker in arena.workers:
                 worker.kill()
             admin.execute(sql.SQL("ALTER TABLE {} SET TABLESPACE pg_default").format(today))
