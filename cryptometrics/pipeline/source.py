@@ -15,10 +15,11 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from cryptometrics import broker, log
+from cryptometrics import broker, log, retry
+from cryptometrics.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
     from confluent_kafka import Message
@@ -163,6 +164,22 @@ class Source:
         name = self._topic.name
         self._asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=WATERMARK_S)[name]
         return self._asked
+
+    def held_by(
+        self, partitions: Iterable[int], *, wait: float, stop: Callable[[], bool]
+    ) -> dict[int, tuple[int, int]]:
+        """Return the same of all of these, waiting `wait` seconds: a new topic may have no leaders yet.
+
+        Raises ServiceUnavailableError when Kafka does not say it in time.
+        """
+        retrier = retry.retrying(KafkaException, timeout=wait, stop=stop)
+        try:
+            return {partition: retrier(self.held, partition) for partition in partitions}
+        except KafkaException as error:
+            raise ServiceUnavailableError(
+                f"Kafka does not say what the topic {self._topic.name} holds "
+                f"({error.args[0].str()}): try again"
+            ) from None
 
     def lag(self, stored: dict[int, int]) -> int:
         """Return how many messages of the assigned partitions lie after what is stored, as far as known."""

@@ -24,8 +24,9 @@ HEALTHY_S = 30.0
 """A worker that lived so long has made up for earlier deaths."""
 END_S = 60.0
 """How long workers may take to finish what they have in hand; then they are killed, which loses nothing."""
-NO_USE = {2, 3, GAVE_UP}
-"""Exit codes after which starting again cannot help: a user's mistake, a service that is not there."""
+NO_USE = {2, GAVE_UP}
+"""Exit codes after which starting again cannot help. That a service is away is none of them: it was there
+when we began, and is waited for without end."""
 
 
 @dataclass

@@ -15,9 +15,10 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics import broker, log, retry
-from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
+from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.database import Database
+from cryptometrics.pipeline.due import Due
 from cryptometrics.pipeline.source import Source
 from cryptometrics.pipeline.writer import Totals
 from cryptometrics.store import batch as store
@@ -95,9 +96,9 @@ class Worker:
         self._goals: dict[int, int] | None = None
         self._growth: dict[int, int] | None = None
         self._rejoined_at: float | None = None
-        self._commit_due = _Due(COMMIT_EVERY_S)
-        self._summary_due = _Due(SUMMARIZE_EVERY_S)
-        self._goal_check_due = _Due(CAUGHT_UP_EVERY_S)
+        self._commit_due = Due(COMMIT_EVERY_S)
+        self._summary_due = Due(SUMMARIZE_EVERY_S)
+        self._goal_check_due = Due(CAUGHT_UP_EVERY_S)
 
     def lag(self) -> int:
         """Return how many messages of the assigned partitions are not yet stored, as far as is known."""
@@ -120,24 +121,11 @@ class Worker:
     def _start(self) -> None:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._reader)
-        held = self._all_held()
+        held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._reader, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
             self._goals = {partition: end for partition, (_, end) in held.items()}
         self._source.join(self._on_assign, self._on_revoke, self._on_lost)
-
-    def _all_held(self) -> dict[int, tuple[int, int]]:
-        """Return what Kafka holds of every partition; a topic made a moment ago may have no leaders yet."""
-        retrier = retry.retrying(
-            KafkaException, timeout=self._settings.wait, notice=self._notice, stop=self._stop
-        )
-        try:
-            return {partition: retrier(self._source.held, partition) for partition in self._partitions}
-        except KafkaException as error:
-            raise ServiceUnavailableError(
-                f"Kafka does not say what the topic {self._reader.topic} holds "
-                f"({error.args[0].str()}): try again"
-            ) from None
 
     # One step
 
@@ -411,18 +399,3 @@ class Worker:
             return False
         # A partition that nobody has opened may hide a loss, even where it is empty.
         return all(stored.get(partition, -1) >= goal for partition, goal in self._goals.items())
-
-
-class _Due:
-    """Says once every so many seconds that something is due."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = time.monotonic() + seconds
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + self._seconds
-        return True
