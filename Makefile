@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast faults lint format docs lock clean
+.PHONY: help demo test test-fast faults bench-growth lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +28,10 @@ test-fast: .venv/installed ## the tests that take under a minute
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
 faults: .venv/installed ## every fault in full, some two hours; ends with the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest tests/faults
+
+# ROWS: how many the table has; five million take some minutes.
+bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up
+	$(BIN)/python -m cryptometrics.bench.growth --rows $(or $(ROWS),5000000)
 
 lint: .venv/installed ## format check, lint, types
 	$(BIN)/ruff format --check .

@@ -28,6 +28,7 @@ COMMANDS = {
     "plot": "plot:plot",
     "rejects": "rejects:rejects",
     "verify": "verify:verify",
+    "prune": "prune:prune",
     "bench": "bench:bench",
 }
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from cryptometrics.metrics import Session, measure, opened
-from cryptometrics.store.batch import Batch, PairState, Part, Rejected, Skipped
+from cryptometrics.store.batch import Batch, DayRows, PairState, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError, decode
 from cryptometrics.trade_ids import TradeIds
 
@@ -281,12 +282,18 @@ class Calculator:
         group, escaped = _escaped(self._group), _escaped(self._session or "")
         ticks: list[Tick] = []
         touched: dict[int, tuple[Pair, str, Session]] = {}
-        add_row, add_tick = batch.rows.append, ticks.append
+        offsets: list[int] = []
+        runs: list[tuple[int, int]] = []
+        day, run_of = "", -1
+        add_row, add_tick, add_offset = batch.rows.append, ticks.append, offsets.append
         for owned, offset, tick in found:
             partition = owned.partition
             if duplicates and (partition, offset) in duplicates:
                 _skip_duplicate(batch, partition, offset)
                 continue
+            if tick.day != day or partition != run_of:
+                day, run_of = tick.day, partition
+                runs.append((len(ticks), partition))
             pair = owned.pairs[tick.pair]
             if pair.day != tick.day:
                 pair.day, pair.session_name = tick.day, self._session or tick.day
@@ -307,6 +314,8 @@ class Calculator:
                 f"\t{partition}\t{offset}\n"
             )
             add_tick(tick)
+            add_offset(offset)
+        batch.days = _day_rows(runs, ticks, offsets)
         # Copies: the sessions go on with the next batch while this one is still being written.
         batch.sessions = {(pair.name, name): copy(session) for pair, name, session in touched.values()}
         batch.pairs = _pair_states(touched.values())
@@ -333,6 +342,20 @@ def _pair_states(touched: Iterable[tuple[Pair, str, Session]]) -> list[PairState
         pair.stored = PairState(pair.name, bid, ask, time, str(trades), trades.floor, highest)
         states[pair.name] = pair.stored
     return list(states.values())
+
+
+def _day_rows(runs: list[tuple[int, int]], ticks: list[Tick], offsets: list[int]) -> list[DayRows]:
+    """Count the rows of each partition and day.
+
+    runs: where ticks of one partition and day in a row begin, and the partition.
+    """
+    counted: dict[tuple[int, str], DayRows] = {}
+    for (begin, partition), (end, _) in pairwise([*runs, (len(ticks), -1)]):
+        place = partition, ticks[begin].day
+        known = counted.setdefault(place, DayRows(*place, offsets[begin], offsets[begin], 0))
+        known.last_offset = offsets[end - 1]
+        known.rows += end - begin
+    return list(counted.values())
 
 
 def _skip_duplicate(batch: Batch, partition: int, offset: int) -> None:

@@ -71,12 +71,25 @@ class PairState:
 
 
 @dataclass(slots=True)
+class DayRows:
+    """How many rows of the batch one partition and day have, and between which offsets."""
+
+    partition: int
+    day: str
+    first_offset: int
+    last_offset: int
+    rows: int
+
+
+@dataclass(slots=True)
 class Batch:
     """Everything that one transaction writes."""
 
     parts: dict[int, Part] = field(default_factory=dict)
     rows: list[str] = field(default_factory=list)
     """Lines of COPY's text format, columns as in COPY_COLUMNS."""
+    days: list[DayRows] = field(default_factory=list)
+    """What `rows` hold, counted; one of each partition and day."""
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
     """(pair, session) → the session as of the end of the batch."""
     pairs: list[PairState] = field(default_factory=list)
@@ -112,6 +125,16 @@ COPY_COLUMNS = (
     "session, kind, trade_id, kafka_partition, kafka_offset"
 )
 _COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN"
+
+# What will be left of a day when it is dropped; to count it then would mean to read it.
+_DAYS = """
+INSERT INTO metric_days AS d
+    (consumer_group, topic, kafka_partition, day, first_offset, last_offset, rows)
+SELECT %s, %s, * FROM unnest(%s::int[], %s::date[], %s::bigint[], %s::bigint[], %s::bigint[])
+ON CONFLICT (consumer_group, topic, kafka_partition, day) DO UPDATE SET
+    first_offset = least(d.first_offset, excluded.first_offset),
+    last_offset = greatest(d.last_offset, excluded.last_offset), rows = d.rows + excluded.rows
+"""
 
 _SESSIONS = """
 INSERT INTO session_extremes
@@ -160,6 +183,9 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         if batch.rows:
             with cursor.copy(_COPY) as copy:
                 copy.write("".join(batch.rows))
+        if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
+            days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
+            cursor.execute(_DAYS, [reader.group, reader.topic, *_columns(days)])
         if batch.sessions:
             cursor.execute(_SESSIONS, [reader.group, *_columns(_session_rows(batch.sessions))])
         if batch.pairs:

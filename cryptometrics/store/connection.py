@@ -136,7 +136,7 @@ def explaining() -> Iterator[None]:
 
 def is_transient(error: BaseException | None) -> bool:
     """Whether the same may succeed later: the server went away, is full, read-only, busy, or cut us off."""
-    if isinstance(error, psycopg.InterfaceError):
+    if isinstance(error, psycopg.InterfaceError) or _lacks_partition(error):
         return True
     if not isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
         return False
@@ -146,7 +146,17 @@ def is_transient(error: BaseException | None) -> bool:
 
 def is_refusal(error: BaseException | None) -> bool:
     """Whether PostgreSQL does not take a value (SQLSTATE class 22 or 23): repeating it cannot help."""
-    return isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in {"22", "23"}
+    if not isinstance(error, psycopg.Error) or _lacks_partition(error):
+        return False
+    return (error.sqlstate or "")[:2] in {"22", "23"}
+
+
+def _lacks_partition(error: BaseException | None) -> bool:
+    """Whether a row found no partition: its day was pruned a moment ago, and can be made again.
+
+    PostgreSQL calls it a violated check, as of a value that is wrong, but one that has no name.
+    """
+    return isinstance(error, errors.CheckViolation) and not error.diag.constraint_name
 
 
 def _is_final(error: psycopg.OperationalError) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg.rows import class_row
 
 from cryptometrics.verify.findings import Kind, Place
+from cryptometrics.verify.pruned import COUNTED_DAYS, PrunedDay, Room, check_rooms, read_pruned, rooms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,6 +66,21 @@ _COUNTED = f"""
 SELECT topic, kafka_partition, fate, sum(last_offset - first_offset + 1)::bigint
 FROM ({_FATES}) AS fates
 GROUP BY topic, kafka_partition, fate
+"""  # noqa: S608  (constants)
+
+_UNEQUAL_DAYS = f"""
+SELECT topic, kafka_partition, day,
+       ROW (counted.rows, counted.first_offset, counted.last_offset)::text,
+       ROW (found.rows, found.first_offset, found.last_offset)::text
+FROM ({COUNTED_DAYS}) AS counted
+FULL JOIN (
+    SELECT topic, kafka_partition, (timestamp AT TIME ZONE 'UTC')::date AS day, count(*) AS rows,
+           min(kafka_offset) AS first_offset, max(kafka_offset) AS last_offset
+    FROM ({ROWS}) AS metrics GROUP BY 1, 2, 3
+) AS found USING (topic, kafka_partition, day)
+WHERE (counted.rows, counted.first_offset, counted.last_offset)
+      IS DISTINCT FROM (found.rows, found.first_offset, found.last_offset)
+ORDER BY topic, kafka_partition, day
 """  # noqa: S608  (constants)
 
 # One pass in the order of the offsets. What comes back is where two neighbours do not touch, what lies
@@ -128,6 +145,7 @@ class Books:
 
     group: str
     books: list[Book]
+    pruned: list[PrunedDay] = field(default_factory=list)
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -139,6 +157,7 @@ class Books:
             "eras": [book.era for book in self.books],
             "begins": [book.begins for book in self.books],
             "ends": [book.ends for book in self.books],
+            "pruned": f"{{{','.join(f'[{day}, {day}]' for day in sorted({p.day for p in self.pruned}))}}}",
         }
 
 
@@ -156,38 +175,64 @@ class Placed(NamedTuple):
 def read_books(connection: psycopg.Connection, group: str) -> Books:
     """Return the books of a group, the oldest topic first."""
     with connection.cursor(row_factory=class_row(Book)) as cursor:
-        return Books(group, cursor.execute(_BOOKS, {"group": group}).fetchall())
+        books = cursor.execute(_BOOKS, {"group": group}).fetchall()
+    return Books(group, books, read_pruned(connection, group))
 
 
 def check_counts(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Compare each count with its table, and their sum with the offsets that were read."""
+    """Compare each count with its table and with what was pruned, their sum with the offsets read."""
     rows = connection.execute(_COUNTED, books.parameters)
-    counted = {(topic, partition, fate): count for topic, partition, fate, count in rows}
+    counted = Counter({(topic, partition, fate): count for topic, partition, fate, count in rows})
+    for day in books.pruned:
+        counted[day.topic, day.partition, "metrics"] += day.rows
     for book in books.books:
         total = sum(getattr(book, fate) for fate in FATES)
         if total != book.offsets:
             text = f"{total} fates, {book.offsets} offsets from {book.first_offset} to {book.next_offset}"
             findings.words(Kind.SUM, text, book.place)
         for fate in FATES:
-            stored, found = getattr(book, fate), counted.get((*book.place, fate), 0)
+            stored, found = getattr(book, fate), counted[book.topic, book.partition, fate]
             if stored != found:
                 findings.words(Kind.COUNT, f"counted {stored}, found {found}", book.place, fate)
 
 
+def check_days(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
+    """Compare the counts that will be left of each day with its rows, as long as they are there."""
+    for topic, partition, day, counted, found in connection.execute(_UNEQUAL_DAYS, books.parameters):
+        text = f"{day}: {counted} rows, first and last offset are counted, {found} found"
+        findings.words(Kind.DAY, text, Place(topic, partition))
+
+
 def check_offsets(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Find every offset that has no fate, more than one, or one though it was never read."""
+    """Find every offset that has no fate, more than one, or one though it was never read.
+
+    Where rows were pruned, as many as these have none.
+    """
     ranges = {book.place: (book.first_offset, book.next_offset) for book in books.books}
+    pruned = rooms(books.pruned)
     with connection.cursor() as cursor:
         # A stream, not a named cursor: PostgreSQL plans no parallel query for those.
         uneven = cursor.stream(_UNEVEN, books.parameters)
-        walk((Placed(Place(*row[:2]), *row[2:]) for row in uneven), ranges, findings)
+        walk((Placed(Place(*row[:2]), *row[2:]) for row in uneven), ranges, pruned, findings)
+    check_rooms(pruned, findings)
 
 
-def walk(uneven: Iterable[Placed], ranges: Mapping[Place, tuple[int, int]], findings: Findings) -> None:
+def walk(
+    uneven: Iterable[Placed],
+    ranges: Mapping[Place, tuple[int, int]],
+    pruned: Mapping[Place, Room],
+    findings: Findings,
+) -> None:
     """Say what is wrong where fates do not touch; of each partition at least its first and last are given.
 
     ranges: partition → (the first offset that was read, the one after the last).
+    pruned: where offsets without a fate are only counted.
     """
+
+    def missing(place: Place, first: int, last: int) -> None:
+        for begin, end in pruned[place].take(first, last) if place in pruned else [(first, last)]:
+            findings.offsets(Kind.MISSING, place, begin, end)
+
     empty = dict(ranges)
     for place, first, last, before, is_last in uneven:
         empty.pop(place, None)
@@ -197,11 +242,11 @@ def walk(uneven: Iterable[Placed], ranges: Mapping[Place, tuple[int, int]], find
         # All below `done` is judged already; what this fate covers of it has another fate as well.
         done = begin if before is None else max(before + 1, begin)
         findings.offsets(Kind.TWICE, place, max(first, begin), min(last, done - 1, end - 1))
-        findings.offsets(Kind.MISSING, place, done, min(first, end) - 1)
+        missing(place, done, min(first, end) - 1)
         if is_last:
-            findings.offsets(Kind.MISSING, place, max(last + 1, done), end - 1)
+            missing(place, max(last + 1, done), end - 1)
     for place, (begin, end) in empty.items():
-        findings.offsets(Kind.MISSING, place, begin, end - 1)
+        missing(place, begin, end - 1)
 
 
 def notes_of_losses(connection: psycopg.Connection, group: str) -> list[str]:

@@ -18,6 +18,8 @@ class Kind(enum.StrEnum):
     MISSING = "missing"
     TWICE = "twice"
     OUTSIDE = "outside"
+    PRUNED = "pruned"
+    DAY = "day"
     ROW = "row"
     UNKNOWN_TO_STATE = "unknown_to_state"
     REPEATED = "repeated"
@@ -37,6 +39,8 @@ MEANING = {
     Kind.MISSING: "offsets without a fate",
     Kind.TWICE: "offsets with more than one fate",
     Kind.OUTSIDE: "offsets with a fate that were not read by the books",
+    Kind.PRUNED: "pruned rows that are not as many as the offsets that lack a fate where they were",
+    Kind.DAY: "days of which metric_days says other than crypto_metrics holds",
     Kind.ROW: "rows whose value is not what follows from the quotes",
     Kind.UNKNOWN_TO_STATE: "rows that the state of their session or pair does not know",
     Kind.REPEATED: "rows of a pair, trade_id and time that another row has",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.verify.books import ROWS
 from cryptometrics.verify.findings import Kind, Place
+from cryptometrics.verify.pruned import INCOMPLETE
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
     from cryptometrics.verify.books import Books
     from cryptometrics.verify.findings import Findings
 
-# The whole of a group in one pass. Texts sort by their bytes, which is faster and as good for grouping.
+_COMPLETE = f"(pair, session) NOT IN ({INCOMPLETE})"
+
+# The whole of a group in one pass. Texts sort by their bytes, which is faster and as good for grouping. Where
+# rows of a session were pruned, an extreme may lie further out than what is left says, but never less far.
 _ROWS = f"""
 SELECT topic, kafka_partition, kafka_offset, array_remove(ARRAY[
     CASE WHEN mid_price <> (bid + ask) * 0.5 THEN 'mid_price' END,
     CASE WHEN spread <> ask - bid THEN 'spread' END,
-    CASE WHEN highest_bid <> true_highest_bid THEN 'highest_bid' END,
-    CASE WHEN lowest_ask <> true_lowest_ask THEN 'lowest_ask' END,
-    CASE WHEN max_spread <> true_max_spread THEN 'max_spread' END
+    CASE WHEN highest_bid < true_highest_bid
+           OR highest_bid > true_highest_bid AND {_COMPLETE} THEN 'highest_bid' END,
+    CASE WHEN lowest_ask > true_lowest_ask
+           OR lowest_ask < true_lowest_ask AND {_COMPLETE} THEN 'lowest_ask' END,
+    CASE WHEN max_spread < true_max_spread
+           OR max_spread > true_max_spread AND {_COMPLETE} THEN 'max_spread' END
 ], NULL)
 FROM (
-    SELECT topic, kafka_partition, kafka_offset, bid, ask, mid_price, spread,
+    SELECT topic, kafka_partition, kafka_offset, pair, session, bid, ask, mid_price, spread,
            highest_bid, lowest_ask, max_spread,
            max(bid) OVER so_far AS true_highest_bid, min(ask) OVER so_far AS true_lowest_ask,
            max(ask - bid) OVER so_far AS true_max_spread
@@ -75,7 +82,7 @@ SELECT s.pair, s.session,
            FILTER (WHERE ask - bid = s.max_spread))[4],
        extract(epoch FROM min(timestamp)), extract(epoch FROM max(timestamp))
 FROM session_extremes s LEFT JOIN ({ROWS}) AS m USING (consumer_group, pair, session)
-WHERE consumer_group = %(group)s
+WHERE consumer_group = %(group)s AND {_COMPLETE}
 GROUP BY s.consumer_group, s.pair, s.session
 ORDER BY s.pair, s.session
 """  # noqa: S608  (constants)
@@ -84,6 +91,7 @@ _SESSION_COLUMNS = (
     *("highest_bid_at", "lowest_ask_at", "max_spread_at", "first_at", "last_at"),
 )
 
+# A late tick may have come after one that was pruned, of any earlier session: then the rows say too little.
 _LATE = f"""
 SELECT pair, session, s.late, coalesce(m.late, 0)
 FROM session_extremes s LEFT JOIN (
@@ -96,13 +104,16 @@ FROM session_extremes s LEFT JOIN (
     ) AS trades
     GROUP BY pair, session
 ) AS m USING (pair, session)
-WHERE consumer_group = %(group)s AND s.late <> coalesce(m.late, 0)
+WHERE consumer_group = %(group)s
+  AND (s.late < coalesce(m.late, 0)
+       OR s.late > coalesce(m.late, 0) AND pair NOT IN (SELECT pair FROM ({INCOMPLETE}) AS i))
 ORDER BY pair, session
 """  # noqa: S608  (constants)
 
 # The newest quote of a pair is that of one of its sessions, which are proved from the rows.
-_PAIRS = """
+_PAIRS = f"""
 SELECT pair, p.timestamp, max(s.last_at), p.trade_id, upper(p.trade_ids) - 1, m.highest,
+       pair IN (SELECT pair FROM ({INCOMPLETE}) AS i),
        coalesce(bool_or((p.timestamp, p.bid, p.ask) = (s.last_at, s.last_bid, s.last_ask)), false)
 FROM pair_state p
 LEFT JOIN session_extremes s USING (consumer_group, pair)
@@ -111,7 +122,8 @@ LEFT JOIN (SELECT pair, max(trade_id) AS highest FROM crypto_metrics
 WHERE consumer_group = %(group)s
 GROUP BY consumer_group, pair, m.highest
 ORDER BY pair
-"""
+"""  # noqa: S608  (constants)
+_TICKS = "SELECT sum(ticks)::bigint FROM session_extremes WHERE consumer_group = %(group)s"
 
 _SCATTERED = f"""
 SELECT pair, array_agg(kafka_partition ORDER BY kafka_partition)
@@ -142,7 +154,10 @@ def check_trades(connection: psycopg.Connection, books: Books, findings: Finding
 
 
 def check_sessions(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Recompute everything that `session_extremes` says from the rows."""
+    """Recompute everything that `session_extremes` says from the rows.
+
+    Of sessions with rows in pruned days only their ticks are counted, all sessions together.
+    """
     width = len(_SESSION_COLUMNS)
     for pair, session, *values in connection.execute(_SESSIONS, books.parameters):
         for column, stored, found in zip(_SESSION_COLUMNS, values[:width], values[width:], strict=True):
@@ -153,15 +168,23 @@ def check_sessions(connection: psycopg.Connection, books: Books, findings: Findi
     for pair, session, stored, found in connection.execute(_LATE, books.parameters):
         text = f"{pair} in session {session}: {stored}, the rows say {found}"
         findings.words(Kind.SESSION, text, column="late")
+    if books.pruned:
+        (ticks,) = connection.execute(_TICKS, books.parameters).fetchone() or (None,)
+        stored = sum(book.metrics for book in books.books)
+        if ticks != stored:
+            text = f"all sessions together: {ticks}, the books say {stored}"
+            findings.words(Kind.SESSION, text, column="ticks")
 
 
 def check_pairs(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
     """Compare what `pair_state` says with the sessions and the rows."""
     rows = connection.execute(_PAIRS, books.parameters)
-    for pair, stored_at, newest_at, trade_id, end_of_ids, highest, is_last_quote in rows:
+    for pair, stored_at, newest_at, trade_id, end_of_ids, highest, is_pruned, is_last_quote in rows:
         if not is_last_quote or stored_at != newest_at:
             text = f"{pair}: the quote of {stored_at} is not the newest of its sessions, of {newest_at}"
             findings.words(Kind.PAIR, text, column="bid, ask, timestamp")
+        if is_pruned and (highest is None or highest < trade_id):
+            highest = trade_id  # noqa: PLW2901  (the row that had it may be gone)
         if not trade_id == end_of_ids == highest:
             text = f"{pair}: {trade_id}, trade_ids ends with {end_of_ids}, the rows with {highest}"
             findings.words(Kind.PAIR, text, column="trade_id")

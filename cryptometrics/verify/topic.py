@@ -59,7 +59,8 @@ ORDER BY topic, kafka_partition, kafka_offset
 _TOPIC, _PARTITION, _FIRST, _LAST, _FATE, _RECORDED_AT, _QUOTE_AT = range(7)
 _REJECTED_AT = _QUOTE_AT + len(_QUOTE)
 
-# The row that is repeated must stand before, in the order of the topics of that name, else of the partition.
+# The row that is repeated must stand before, in the order of the topics of that name, else of the partition;
+# unless its day was pruned.
 _NOT_REPEATING = f"""
 SELECT d.kafka_offset
 FROM unnest(%(d_pairs)s::text[], %(d_trade_ids)s::bigint[], %(d_times)s::timestamptz[],
@@ -69,7 +70,7 @@ LEFT JOIN (SELECT * FROM ({ROWS}) AS metrics
   ON (m.pair, m.trade_id, m.timestamp) = (d.pair, d.trade_id, d.timestamp)
  AND (m.era < %(era)s
       OR m.era = %(era)s AND (m.kafka_partition <> %(partition)s OR m.kafka_offset < d.kafka_offset))
-WHERE m.pair IS NULL
+WHERE m.pair IS NULL AND NOT %(pruned)s::datemultirange @> (d.timestamp AT TIME ZONE 'UTC')::date
 ORDER BY d.kafka_offset
 """  # noqa: S608  (constants)
 

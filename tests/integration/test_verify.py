@@ -243,6 +243,10 @@ def test_a_quote_that_is_not_the_messages_is_found(damaged: Any, change: str, co
         ),
         ("UPDATE skipped_offsets SET reason = 'hole' WHERE reason = 'duplicate'", {Kind.COUNT}),
         ("DELETE FROM skipped_offsets WHERE reason = 'hole'", {Kind.MISSING, Kind.COUNT}),
+        *(
+            (f"UPDATE metric_days SET {column} = {column} + 7", {Kind.DAY})
+            for column in ("rows", "first_offset", "last_offset", "day")
+        ),
         ("DELETE FROM rejected_ticks WHERE reason = 'bad_time'", {Kind.MISSING, Kind.COUNT}),
         (
             "UPDATE rejected_ticks SET kafka_offset = kafka_offset + 100000 WHERE reason = 'bad_pair'",
@@ -368,8 +372,10 @@ def test_rows_of_a_topic_that_was_made_again_are_told_apart(source: Source) -> N
     settings = source.copy()
     with connect(settings) as connection:
         connection.execute("DELETE FROM consumer_offsets WHERE consumer_group <> 'g'")
-        connection.execute("UPDATE rejected_ticks SET topic = topic || '@old' WHERE consumer_group = 'g'")
-        connection.execute("UPDATE skipped_offsets SET topic = topic || '@old' WHERE consumer_group = 'g'")
+        for table in ("rejected_ticks", "skipped_offsets", "metric_days"):
+            connection.execute(
+                f"UPDATE {table} SET topic = topic || '@old' WHERE consumer_group = 'g'".encode()
+            )
         connection.execute(
             "UPDATE consumer_offsets SET topic = topic || '@old', ended_at = clock_timestamp()"
         )
@@ -392,6 +398,13 @@ def test_rows_of_a_topic_that_was_made_again_are_told_apart(source: Source) -> N
                 session, 'quote', kafka_partition, 0, clock_timestamp()
             FROM session_extremes s JOIN crypto_metrics m USING (consumer_group, pair, session)
             WHERE consumer_group = 'g' ORDER BY kafka_partition, last_at DESC
+            """
+        )
+        connection.execute(
+            """
+            INSERT INTO metric_days
+            SELECT consumer_group, (SELECT min(topic) FROM consumer_offsets), kafka_partition,
+                   timestamp::date, 1, 0, 0 FROM crypto_metrics WHERE kind = 'quote'
             """
         )
         connection.execute(

@@ -115,6 +115,12 @@ class Memory(State):
         for place, fate in fated:
             assert place not in self.fates, (place, fate, self.fates[place])
             self.fates[place] = fate
+        by_day: dict[tuple[int, str], list[int]] = {}
+        for row in rows:
+            by_day.setdefault((row["partition"], row["time"].date().isoformat()), []).append(row["offset"])
+        counted = {(d.partition, d.day): (d.rows, d.first_offset, d.last_offset) for d in batch.days}
+        assert counted == {place: (len(at), min(at), max(at)) for place, at in by_day.items()}
+        assert len(counted) == len(batch.days)
         self.rows += rows
         self.known_sessions |= {key: _copied(session) for key, session in batch.sessions.items()}
         self.known_pairs |= {state.pair: state for state in batch.pairs}

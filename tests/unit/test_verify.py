@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from itertools import pairwise
 
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cryptometrics.verify.books import Placed, walk
 from cryptometrics.verify.findings import EXAMPLES, Findings, Kind, Place
+from cryptometrics.verify.pruned import PrunedDay, check_rooms, rooms
 
 PLACE = Place("t", 0)
 
@@ -35,7 +37,7 @@ def uneven(place: Place, ranges: list[tuple[int, int]], begin: int, end: int) ->
 def test_every_offset_is_judged_right(ranges: list[tuple[int, int]], begin: int, length: int) -> None:
     end = begin + length
     findings = Findings("g")
-    walk(uneven(PLACE, ranges, begin, end), {PLACE: (begin, end)}, findings)
+    walk(uneven(PLACE, ranges, begin, end), {PLACE: (begin, end)}, {}, findings)
     times = Counter(offset for first, last in ranges for offset in range(first, last + 1))
     within = range(begin, end)
     expected = {
@@ -53,7 +55,7 @@ def test_every_offset_is_judged_right(ranges: list[tuple[int, int]], begin: int,
 def test_without_any_fate_all_is_missing_and_without_books_all_is_outside() -> None:
     other = Place("t", 1)
     findings = Findings("g")
-    walk(uneven(other, [(3, 5)], 3, 3), {PLACE: (10, 13)}, findings)
+    walk(uneven(other, [(3, 5)], 3, 3), {PLACE: (10, 13)}, {}, findings)
     assert [(f.kind, f.place, f.first) for f in findings.all()] == [
         (Kind.OUTSIDE, other, [3, 4, 5]),
         (Kind.MISSING, PLACE, [10, 11, 12]),
@@ -71,3 +73,25 @@ def test_findings_keep_the_first_and_count_all() -> None:
     assert len(finding.first) == EXAMPLES
     assert finding.first[:2] == [7, 100]
     assert all(isinstance(a, int) and isinstance(b, int) and a < b for a, b in pairwise(finding.first))
+
+
+@given(fates, st.integers(0, 10), st.integers(0, 40), fates, st.integers(0, 40))
+def test_where_rows_were_pruned_as_many_offsets_are_missing(
+    ranges: list[tuple[int, int]], begin: int, length: int, pruned: list[tuple[int, int]], rows: int
+) -> None:
+    end = begin + length
+    days = [
+        PrunedDay(topic="t", partition=0, day=date.min, rows=0, first=first, last=last)
+        for first, last in sorted(pruned)
+    ]
+    days.append(PrunedDay(topic="t", partition=0, day=date.min, rows=rows, first=99, last=99))
+    found = rooms(days)
+    findings = Findings("g")
+    walk(uneven(PLACE, ranges, begin, end), {PLACE: (begin, end)}, found, findings)
+    check_rooms(found, findings)
+    covered = {offset for first, last in ranges for offset in range(first, last + 1)}
+    missing = set(range(begin, end)) - covered
+    inside = {offset for first, last in pruned for offset in range(first, last + 1)}
+    counts = {finding.kind: finding.count for finding in findings.all()}
+    assert counts.get(Kind.MISSING, 0) == len(missing - inside)
+    assert (Kind.PRUNED in counts) == (len(missing & inside) != rows)
