@@ -19,11 +19,12 @@ help: ## list the targets
 demo: .venv/installed ## a real Kafka and PostgreSQL, a few seconds of market, metrics and charts
 	$(BIN)/cryptometrics demo
 
+# Two at a time, each with services of its own: most of a test's time is waiting for Kafka's groups.
 test: .venv/installed ## all tests, on a real Kafka and PostgreSQL of their own
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-fast: .venv/installed ## the tests that take under a minute
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow'
 
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
 faults: .venv/installed ## every fault in full, some two hours; ends with the table of docs/guarantees.md
