@@ -82,8 +82,8 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Tota
     from cryptometrics.cli.process import Line  # noqa: PLC0415
     from cryptometrics.feeds.publish import publish  # noqa: PLC0415
     from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation  # noqa: PLC0415
+    from cryptometrics.pipeline.options import Options  # noqa: PLC0415
     from cryptometrics.pipeline.run import run  # noqa: PLC0415
-    from cryptometrics.pipeline.worker import Options  # noqa: PLC0415
     from cryptometrics.store.connection import connect  # noqa: PLC0415
     from cryptometrics.store.migrate import migrate  # noqa: PLC0415
 

@@ -20,8 +20,9 @@ from cryptometrics.pipeline import GAVE_UP
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptometrics.pipeline.options import Options
     from cryptometrics.pipeline.supervisor import Supervisor
-    from cryptometrics.pipeline.worker import Options, Worker
+    from cryptometrics.pipeline.worker import Worker
     from cryptometrics.pipeline.writer import Fates, Totals
 
 REPORT_EVERY_S = 0.25
@@ -87,8 +88,8 @@ def process(
     from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.pipeline.options import Options  # noqa: PLC0415
     from cryptometrics.pipeline.run import wait_for_services  # noqa: PLC0415
-    from cryptometrics.pipeline.worker import Options  # noqa: PLC0415
 
     wait_for_services(config.load(), waiting)  # while nothing is in hand, Ctrl-C ends it at once
     options = Options(group, session, batch, until_caught_up, skip_lost=on_data_loss == "skip")

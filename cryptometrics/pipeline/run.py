@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics import broker
 from cryptometrics.pipeline.slots import instance_id
-from cryptometrics.pipeline.worker import Options, Worker
+from cryptometrics.pipeline.worker import Worker
 from cryptometrics.store.connection import connect, explaining
 
 GC_THRESHOLD = 500_000
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptometrics.config import Settings
+    from cryptometrics.pipeline.options import Options
     from cryptometrics.pipeline.writer import Totals
 
     Notice = Callable[[BaseException, float], None]

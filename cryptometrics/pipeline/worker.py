@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.calculate import Record, Work
+    from cryptometrics.pipeline.options import Options
 
 PATIENCE_S = 1.0
 """How long a full writer is waited for before the partitions are paused."""
@@ -50,17 +50,6 @@ CAUGHT_UP_EVERY_S = 0.2
 
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
 _FINAL = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTO_OFFSET_RESET}
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a worker is asked to do."""
-
-    group: str
-    session: str | None = None
-    batch: int = 5_000
-    until_caught_up: bool = False
-    skip_lost: bool = False
 
 
 class Worker:
@@ -358,8 +347,7 @@ class Worker:
             failure = self._db.writer.failure
             if failure is None or not is_refusal(failure):
                 return  # something else has gone wrong: the loop starts over from what is stored
-            self._forget()
-            self._reopen()
+            self._rewind()
             if len(part) > 1:
                 middle = len(part) // 2
                 todo += [(part[middle:], {}), (part[:middle], {})]
@@ -370,6 +358,18 @@ class Worker:
         # The consumer goes on after what was just written from memory.
         for partition, offset in self._calculator.positions().items():
             self._source.go_to(partition, offset)
+
+    def _rewind(self) -> None:
+        """Calculate again from what is stored: a refusal has undone its transaction and nothing else."""
+        self._calculator.drop_all()
+        for partition in sorted(self._epochs.keys() - self._unopened):
+            claim = offsets.renew(
+                self._db.connection, self._reader, partition, self._epochs[partition], self._db.backend
+            )
+            if claim is None:
+                raise store.FencedError(f"partition {partition} has another owner")
+            self._calculator.own(claim)
+        self._db.writer.resume()
 
     # Around the loop
 

@@ -96,6 +96,12 @@ class Writer:
         with self._changed:
             return list(self._pending)
 
+    def resume(self) -> None:
+        """Forget what failed and what came after it, and write again."""
+        with self._changed:
+            self._pending.clear()
+            self.failure = self.failed_work = None
+
     def retire(self, timeout: float) -> None:
         """Begin nothing more; wait `timeout` seconds for the thread to end, which then closes its connection.
 

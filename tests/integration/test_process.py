@@ -19,8 +19,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: 
 
 from cryptometrics import broker
 from cryptometrics.errors import UserError
+from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
-from cryptometrics.pipeline.worker import Options
 from cryptometrics.trade_ids import MOST_RANGES
 
 if TYPE_CHECKING:

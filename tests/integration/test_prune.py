@@ -14,8 +14,8 @@ from confluent_kafka import Producer
 
 from cryptometrics import broker
 from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
-from cryptometrics.pipeline.worker import Options
 from cryptometrics.store import prune as store
 from cryptometrics.store.batch import Batch, DayRows, Part, write
 from cryptometrics.store.connection import connect

@@ -17,8 +17,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from cryptometrics import broker
 from cryptometrics.feeds.publish import publish
+from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
-from cryptometrics.pipeline.worker import Options
 from cryptometrics.requeue import requeue
 from cryptometrics.store import rejects
 from cryptometrics.store.connection import connect

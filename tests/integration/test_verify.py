@@ -15,8 +15,8 @@ from psycopg import conninfo, sql
 
 from cryptometrics import broker, config
 from cryptometrics.feeds.simulate.bad import KINDS, spoiled
+from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
-from cryptometrics.pipeline.worker import Options
 from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
 from cryptometrics.verify.findings import Kind

@@ -1,0 +1,16 @@
+"""What a worker is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a worker is asked to do."""
+
+    group: str
+    session: str | None = None
+    batch: int = 5_000
+    until_caught_up: bool = False
+    skip_lost: bool = False
