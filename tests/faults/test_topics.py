@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from cryptometrics import broker
+from cryptometrics.pipeline.source import TOPIC_ID_EXPIRES_S
 from tests.faults.ledger import Ledger, Load, Market
 
 if TYPE_CHECKING:
@@ -99,17 +101,21 @@ def test_the_topic_is_made_again_under_a_running_worker(
 ) -> None:
     """The new topic gets longer than the old one was, so that the offset to go on from is there.
 
-    Awake, it may take up to a second to notice; asleep, it has to ask before it goes on.
+    Awake, or after a nap, it may take up to a few seconds to notice; after a longer sleep it has to ask
+    before it goes on.
     """
     arena.load.send(3_000)
     worker = arena.worker()
     arena.wait_for("caught up", arena.caught_up)
     before = arena.next_offsets()
+    frozen_at = time.monotonic()
     if asleep:
         worker.freeze()
     arena.remake_topic()
     arena.begin(Market(SEED), Ledger())
     arena.load.send(8_000)
+    if asleep:
+        arena.wait_for("a long sleep", lambda: time.monotonic() - frozen_at > TOPIC_ID_EXPIRES_S)
     worker.thaw()
     worker.doomed = True
     arena.wait_for("the worker gives up", worker.ended)
