@@ -138,6 +138,8 @@ def consumer_conf(settings: Settings, group: str, instance_id: str) -> dict[str,
         "queued.max.messages.kbytes": 16 * 1024,
         "fetch.max.bytes": 8 * 1024 * 1024,
         "fetch.wait.max.ms": 100,
+        # When that much is waiting, look again soon: after a second, the default, it has long been used up.
+        "fetch.queue.backoff.ms": 5,
         # A topic that got more partitions is seen within seconds.
         "topic.metadata.refresh.interval.ms": 10_000,
     }
