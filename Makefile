@@ -27,7 +27,7 @@ test-fast: .venv/installed ## the tests that take under a minute
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow'
 
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
-faults: .venv/installed ## every fault in full, some two hours; ends with the table of docs/guarantees.md
+faults: .venv/installed ## every fault in full, about an hour; ends with the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest tests/faults
 
 # ROWS: how many the table has; five million take some minutes.
