@@ -23,8 +23,9 @@ demo: .venv/installed ## a real Kafka and PostgreSQL, a few seconds of market, m
 test: .venv/installed ## all tests, on a real Kafka and PostgreSQL of their own
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-test-fast: .venv/installed ## the tests that take under a minute
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow'
+test-fast: .venv/installed ## what takes under a minute: the pure parts, state and ownership
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow' tests/unit \
+		tests/integration/test_state.py tests/integration/test_offsets.py
 
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
 faults: .venv/installed ## every fault in full, about an hour; ends with the table of docs/guarantees.md
