@@ -187,8 +187,8 @@ class Worker:
                 return
         self._source.resume()
 
-    def _in_doubt(self) -> bool:
-        return self._doubt is not None  # a callback from within the loop may have set it
+    def _in_doubt(self) -> bool:  # a callback from within the loop may have changed it
+        return self._doubt is not None
 
     def _show(self) -> None:
         if self._progress is not None:
