@@ -50,7 +50,7 @@ docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagra
 	$(BIN)/python docs/sample_chart.py
 
 lock: .venv/installed ## renew requirements.lock within the bounds of pyproject.toml
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --generate-hashes --allow-unsafe --strip-extras \
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --extra beam --generate-hashes --allow-unsafe --strip-extras \
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
 clean: ## remove what was made here

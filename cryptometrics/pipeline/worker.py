@@ -19,6 +19,7 @@ from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.due import Due
 from cryptometrics.pipeline.source import Source
+from cryptometrics.pipeline.standstill import Standstill
 from cryptometrics.pipeline.writer import Totals
 from cryptometrics.store import batch as store
 from cryptometrics.store import data_loss, offsets
@@ -88,6 +89,7 @@ class Worker:
         self._commit_due = Due(COMMIT_EVERY_S)
         self._summary_due = Due(SUMMARIZE_EVERY_S)
         self._goal_check_due = Due(CAUGHT_UP_EVERY_S)
+        self._standstill = Standstill(self._source.held)
 
     def lag(self) -> int:
         """Return how many messages of the assigned partitions are not yet stored, as far as is known."""
@@ -133,8 +135,7 @@ class Worker:
                 self._submit(self._calculator.calculate(messages, self._db.writer.in_flight()))
             for event in events:
                 self._hear(event)
-            if self._summary_due():
-                self._calculator.summarize()
+            self._look_around()
         except (psycopg.Error, KafkaException, store.FencedError) as error:
             self._doubt = self._judge(error)
             return
@@ -144,6 +145,13 @@ class Worker:
             self._source.commit(self.totals.next_offsets)
         if self._calculator.remembered() > MOST_REMEMBERED and self._db.writer.drain(FINISH_S):
             self._calculator.forget_pairs()
+
+    def _look_around(self) -> None:
+        """Do what is due now and then, whether or not ticks came."""
+        if self._summary_due():
+            self._calculator.summarize()
+        if (stuck := self._standstill.found(self._calculator.positions())) is not None:
+            self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
 
     def _see_same_topic(self, topic_id: str) -> None:
         """Raise where the topic was made again while it was read: Kafka goes on as if it were the old one."""

@@ -21,6 +21,7 @@ from cryptometrics import broker
 from cryptometrics.errors import UserError
 from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
+from cryptometrics.pipeline.worker import Worker
 from cryptometrics.trade_ids import MOST_RANGES
 
 if TYPE_CHECKING:
@@ -492,6 +493,22 @@ def test_a_topic_that_got_more_partitions_keeps_its_extremes(settings: Settings)
     grown.process()
     assert grown.check() == Counter(metrics=24)
     assert len(grown.rows("SELECT DISTINCT kafka_partition FROM crypto_metrics")) > 1
+
+
+def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: Bench) -> None:
+    bench.send(*(tick("1", "2", trade_id=number) for number in range(300)))
+    paused: list[Worker] = []
+
+    def pause_once(worker: Worker) -> None:
+        if worker.totals.metrics and not paused:
+            paused.append(worker)
+            worker._source.pause()
+
+    limit = time.monotonic() + LIMIT_S
+    options = Options(bench.group, batch=10, until_caught_up=True)
+    totals = Worker(bench.settings, options, "w", lambda: time.monotonic() > limit, pause_once).run()
+    assert paused
+    assert totals.metrics == 300
 
 
 def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:
