@@ -14,7 +14,7 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics import broker, log, retry
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.due import Due
@@ -98,9 +98,9 @@ class Worker:
     def run(self) -> Totals:
         """Work until stopped, or until caught up; what is in hand is finished first."""
         try:
-            self._start()
-            while not self._stop() and not self._caught_up():
-                self._step()
+            if self._start():
+                while not self._stop() and not self._caught_up():
+                    self._step()
             if self._database is not None and not self._database.writer.drain(FINISH_S):
                 self._log.warning("not_finished", hint="what is not stored is read again by the next worker")
             self._source.commit(self.totals.next_offsets)
@@ -109,14 +109,33 @@ class Worker:
             self._disconnect()
         return self.totals
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Begin the group's books and join it; return whether that was done before we were asked to stop.
+
+        A service that goes away meanwhile is waited for as at the start of any command.
+        """
+        retrier = retry.retrying(
+            (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction),
+            timeout=self._settings.wait,
+            notice=self._notice,
+            stop=self._stop,
+        )
+        try:
+            retrier(self._begin)
+        except (psycopg.Error, ServiceUnavailableError):
+            if self._stop():
+                return False
+            raise
+        self._source.join(self._on_assign, self._on_revoke, self._on_lost)
+        return True
+
+    def _begin(self) -> None:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._reader)
         held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._reader, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
             self._goals = {partition: end for partition, (_, end) in held.items()}
-        self._source.join(self._on_assign, self._on_revoke, self._on_lost)
 
     # One step
 

@@ -426,5 +426,15 @@ class Arena:
         return done.stdout
 
 
+def cut_workers(admin: psycopg.Connection) -> int:
+    """End the workers' sessions; return how many there were."""
+    return len(
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'cryptometrics'"
+        ).fetchall()
+    )
+
+
 def _digest(value: bytes | None) -> bytes | None:
     return None if value is None else hashlib.sha256(value).digest()
