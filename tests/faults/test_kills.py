@@ -13,7 +13,8 @@ from tests.faults.relay import Act, Moment, Relay
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.arena import Arena, WorkerProcess
+    from tests.faults.arena import Arena
+    from tests.faults.worker import WorkerProcess
 
 RATE = 2_000
 """Ticks a second while workers are harmed: far from idle, and far from what would hide a restart."""
