@@ -11,7 +11,7 @@ from cryptometrics.store.connection import explained, is_refusal, is_transient, 
 
 GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
 """Kafka's errors of a topic, or a partition of it, that is not there any more."""
-FINAL = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTO_OFFSET_RESET}
+FINAL = {KafkaError.TOPIC_AUTHORIZATION_FAILED}
 """Kafka's errors that stay however often one tries."""
 
 

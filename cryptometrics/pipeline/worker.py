@@ -189,6 +189,9 @@ class Worker:
             work = self._calculator.ended(partition, offset)
             if work is not None:
                 self._submit(work)
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            # Kafka does not hold what comes next: to open the partition again tells how much is lost.
+            self._doubt = error.str()
         elif error.code() in GONE:
             raise CryptometricsError(f"the topic {self._reader.topic} is gone: {error.str()}")
         elif error.code() in FINAL:
@@ -253,16 +256,21 @@ class Worker:
         self._see_same_topic(self._source.topic_id(fresh=True))
         stored = offsets.stored(connection, self._reader, partition)
         oldest, end = self._source.held(partition)
-        if stored is None and not self._growth.is_over(offsets.next_offsets(connection, self._reader)):
-            return
-        loss = data_loss.found(stored, self._reader.topic_id, oldest, end) if stored else None
+        if stored is None:
+            if not self._growth.is_over(offsets.next_offsets(connection, self._reader)):
+                return
+            # The group was there before the partition, so all that ever was in it is to be read.
+            stored = offsets.Stored(self._reader.topic_id, 0)
+        loss = data_loss.found(stored, self._reader.topic_id, oldest, end)
         if loss is not None and not self._options.skip_lost:
             raise loss.error(self._reader, partition)
         claim = None
         if (epoch := self._epochs.get(partition)) is not None:
             claim = offsets.renew(connection, self._reader, partition, epoch, backend)
         if claim is None:
-            claim = offsets.claim(connection, self._reader, partition, oldest, self._owner, backend)
+            claim = offsets.claim(
+                connection, self._reader, partition, stored.next_offset, self._owner, backend
+            )
         if loss is not None:
             claim = data_loss.skip(connection, self._reader, claim, loss)
         self._epochs[partition] = claim.epoch
@@ -375,7 +383,7 @@ class Worker:
             return False
         try:
             stored = offsets.next_offsets(self._db.connection, self._reader)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             self._doubt = why_start_over(error)
             return False
         # A partition that nobody has opened may hide a loss, even where it is empty.
