@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from cryptometrics.metrics import Session, measure, opened
+from cryptometrics.pipeline import windows
 from cryptometrics.store.batch import Batch, DayRows, PairState, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError, decode
 from cryptometrics.trade_ids import TradeIds
@@ -316,6 +317,7 @@ class Calculator:
             add_tick(tick)
             add_offset(offset)
         batch.days = _day_rows(runs, ticks, offsets)
+        batch.windows = windows.of_batch(runs, ticks, offsets, late)
         # Copies: the sessions go on with the next batch while this one is still being written.
         batch.sessions = {(pair.name, name): copy(session) for pair, name, session in touched.values()}
         batch.pairs = _pair_states(touched.values())
