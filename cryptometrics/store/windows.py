@@ -6,12 +6,13 @@ Beam pipeline *overwrites*: it knows the whole window, so to write it again chan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.windows import MINUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime, timedelta
 
     import psycopg
@@ -113,6 +114,18 @@ UPDATE crypto_windows w SET complete = true FROM due
 WHERE w.ctid = due.place AND w.consumer_group = %(group)s AND NOT w.complete
 """
 
+class Difference(NamedTuple):
+    """A window that is stored otherwise than its ticks say."""
+
+    pair: str
+    start: datetime
+    stored: int
+    """Ticks, 0 where there is no such window."""
+    found: int
+    only_late: bool
+    """Whether it is nothing but how many of them came late."""
+
+
 COLUMNS = (
     "pair, window_start, window_end, ticks, open, high, low, close, highest_bid, lowest_ask, avg_spread, "
     "max_spread, avg_spread_bps, late, spread_sum, spread_bps_sum, open_at, open_partition, open_offset, "
@@ -120,13 +133,22 @@ COLUMNS = (
 )
 """Every column that follows from the ticks."""
 
-# The truth: what the windows of a group's stored ticks are, by one query and nothing else. Each tick counts for
-# all windows [start, start + size) that hold it; one begins every `slide`.
-RECOMPUTED = """
+_TICKS = "SELECT * FROM crypto_metrics WHERE consumer_group = %(group)s"
+_TOPIC_ORDER = "kafka_partition, kafka_offset"
+
+
+def recomputed(ticks: str = _TICKS, order: str = _TOPIC_ORDER) -> str:
+    """Return the query that is the truth: what the windows of stored ticks are, from the ticks alone.
+
+    ticks: the query of the ticks; order: the order of the topic in it. Parameters are `group`, `size`, and
+    `slide`: a window begins every so often, and a tick counts in all of [start, start + size) that hold it.
+    """
+    return f"""
 SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ticks, opened[4] AS open, high, low,
-    closed[4] AS close, highest_bid, lowest_ask, round((spread_sum + 0.000000000000000000) / ticks, 18) AS avg_spread,
-    max_spread, round((spread_bps_sum + 0.000000000000000000) / ticks, 8) AS avg_spread_bps, late, spread_sum,
-    spread_bps_sum, timestamptz 'epoch' + opened[1]::bigint * interval '1 microsecond' AS open_at,
+    closed[4] AS close, highest_bid, lowest_ask,
+    round((spread_sum + 0.000000000000000000) / ticks, 18) AS avg_spread, max_spread,
+    round((spread_bps_sum + 0.000000000000000000) / ticks, 8) AS avg_spread_bps, late, spread_sum, spread_bps_sum,
+    timestamptz 'epoch' + opened[1]::bigint * interval '1 microsecond' AS open_at,
     opened[2]::int AS open_partition, opened[3]::bigint AS open_offset,
     timestamptz 'epoch' + closed[1]::bigint * interval '1 microsecond' AS close_at,
     closed[2]::int AS close_partition, closed[3]::bigint AS close_offset
@@ -139,23 +161,17 @@ FROM (
         sum(crypto_spread_bps(bid, ask)) AS spread_bps_sum, count(*) FILTER (WHERE trade_id < highest) AS late
     FROM (
         SELECT *, date_bin(%(slide)s::interval, timestamp, 'epoch') AS newest,
-            max(trade_id) OVER (PARTITION BY pair ORDER BY kafka_partition, kafka_offset
+            max(trade_id) OVER (PARTITION BY pair ORDER BY {order}
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
-        FROM crypto_metrics WHERE consumer_group = %(group)s
+        FROM ({ticks}) AS stored
     ) AS ticks, generate_series(newest, newest - %(size)s::interval, -%(slide)s::interval) AS start
     WHERE start + %(size)s::interval > timestamp
     GROUP BY pair, start
 ) AS windows
-"""
-
-_DIFFERING = f"""
-SELECT pair, window_start, coalesce(stored.ticks, 0), coalesce(found.ticks, 0)
-FROM (SELECT {COLUMNS} FROM crypto_windows WHERE consumer_group = %(group)s AND name = %(name)s) AS stored
-FULL JOIN ({RECOMPUTED}) AS found USING (pair, window_start)
-WHERE stored IS DISTINCT FROM found
-ORDER BY pair, window_start
 """  # noqa: S608  (constants)
 
+
+RECOMPUTED = recomputed()
 
 def merge(
     cursor: psycopg.Cursor, group: str, windows: dict[tuple[str, datetime], Aggregate]
@@ -203,11 +219,29 @@ def complete_passed(
 
 
 def differing(
-    connection: psycopg.Connection, group: str, name: str, size: timedelta, slide: timedelta | None = None
-) -> list[tuple[str, datetime, int, int]]:
-    """Return pair, start, ticks stored and ticks recomputed of each window that is not what its ticks say."""
-    values = {"group": group, "name": name, "size": size, "slide": slide or size}
-    return connection.execute(_DIFFERING.encode(), values).fetchall()
+    connection: psycopg.Connection,
+    group: str,
+    name: str,
+    size: timedelta,
+    slide: timedelta | None = None,
+    *,
+    truth: str = RECOMPUTED,
+    parameters: Mapping[str, object] = MappingProxyType({}),
+) -> list[Difference]:
+    """Return each window that is not what its ticks say.
+
+    truth: the query that says it, and what parameters it has besides.
+    """
+    values = {**parameters, "group": group, "name": name, "size": size, "slide": slide or size}
+    query = f"""
+        SELECT pair, window_start, coalesce(stored.ticks, 0), coalesce(found.ticks, 0),
+               coalesce(to_jsonb(stored) - 'late' = to_jsonb(found) - 'late', false)
+        FROM (SELECT {COLUMNS} FROM crypto_windows WHERE consumer_group = %(group)s AND name = %(name)s) AS stored
+        FULL JOIN ({truth}) AS found USING (pair, window_start)
+        WHERE stored IS DISTINCT FROM found
+        ORDER BY pair, window_start
+    """  # noqa: S608  (constants)
+    return [Difference(*row) for row in connection.execute(query.encode(), values)]
 
 
 def _values(

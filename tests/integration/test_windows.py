@@ -152,6 +152,11 @@ def test_minutes_views_and_the_migration_say_what_the_ticks_say(
         ).fetchall()
         assert difference == []
 
+    # A wrong minute is found, and named.
+    cli("verify")
+    connection.execute("UPDATE crypto_windows SET ticks = ticks + 1, high = high + 1 WHERE pair = 'BTC-USD'")
+    assert "minutes whose value is not what their rows say" in cli("verify", code=1).stdout
+
     # What the migration makes of rows that were there before it.
     script = (windows.__file__ or "").replace("windows.py", "migrations/0005_windows.sql")
     with open(script, encoding="utf-8") as file:
