@@ -48,7 +48,7 @@ def of_batch(
 def _grouped(
     ticks: Iterable[Tick], offsets: Iterable[int]
 ) -> dict[tuple[str, str], tuple[list[Tick], list[int]]]:
-    """Return the ticks, and their offsets, of each pair and minute; the wire's text begins with the minute."""
+    """Return the ticks and offsets of each pair and minute, with which the wire's text begins."""
     groups: dict[tuple[str, str], tuple[list[Tick], list[int]]] = {}
     for tick, offset in zip(ticks, offsets, strict=True):
         key = tick.pair, tick.time_text[:_MINUTE_LENGTH]

@@ -1,4 +1,4 @@
-"""Windows in PostgreSQL: merged by the batches of `process`, written whole by `aggregate`, recomputed to verify.
+"""Windows in PostgreSQL: merged by `process`, written whole by `aggregate`, recomputed to verify.
 
 A batch *merges*: what it adds to a minute is added to what is there, once, in the transaction of its ticks. A
 Beam pipeline *overwrites*: it knows the whole window, so to write it again changes nothing.
@@ -29,8 +29,9 @@ IDLE_S = 60.0
 # Sorted, so that two who write the same windows never wait for each other in a circle.
 _INSERT = """
 INSERT INTO crypto_windows AS w
-    (consumer_group, name, pair, window_start, window_end, ticks, open, high, low, close, highest_bid, lowest_ask,
-     max_spread, late, spread_sum, spread_bps_sum, open_at, open_partition, open_offset,
+    (consumer_group, name, pair, window_start, window_end, ticks, open, high, low, close,
+     highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum,
+     open_at, open_partition, open_offset,
      close_at, close_partition, close_offset, complete)
 SELECT %(group)s, %(name)s, n.*, %(complete)s
 FROM unnest(%(pair)s::text[], %(start)s::timestamptz[], %(end)s::timestamptz[], %(ticks)s::bigint[],
@@ -94,8 +95,8 @@ WHERE (w.window_end, w.ticks, w.open, w.high, w.low, w.close, w.highest_bid, w.l
 """
 )
 
-# The newest window of a partition is open, so the open ones say how far its watermark is; no tick of the future
-# moves it past the present. A row that a batch has in hand is left for the next time: nothing is waited for.
+# The newest window of a partition is open, so the open ones say how far its watermark is; no tick of the
+# future moves it past the present. A row that a batch has in hand is left for the next time.
 _COMPLETE = """
 WITH open AS (
     SELECT ctid AS place, window_end,
@@ -113,6 +114,7 @@ WITH open AS (
 UPDATE crypto_windows w SET complete = true FROM due
 WHERE w.ctid = due.place AND w.consumer_group = %(group)s AND NOT w.complete
 """
+
 
 class Difference(NamedTuple):
     """A window that is stored otherwise than its ticks say."""
@@ -144,21 +146,25 @@ def recomputed(ticks: str = _TICKS, order: str = _TOPIC_ORDER) -> str:
     `slide`: a window begins every so often, and a tick counts in all of [start, start + size) that hold it.
     """
     return f"""
-SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ticks, opened[4] AS open, high, low,
-    closed[4] AS close, highest_bid, lowest_ask,
+SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ticks,
+    opened[4] AS open, high, low, closed[4] AS close, highest_bid, lowest_ask,
     round((spread_sum + 0.000000000000000000) / ticks, 18) AS avg_spread, max_spread,
-    round((spread_bps_sum + 0.000000000000000000) / ticks, 8) AS avg_spread_bps, late, spread_sum, spread_bps_sum,
+    round((spread_bps_sum + 0.000000000000000000) / ticks, 8) AS avg_spread_bps, late,
+    spread_sum, spread_bps_sum,
     timestamptz 'epoch' + opened[1]::bigint * interval '1 microsecond' AS open_at,
     opened[2]::int AS open_partition, opened[3]::bigint AS open_offset,
     timestamptz 'epoch' + closed[1]::bigint * interval '1 microsecond' AS close_at,
     closed[2]::int AS close_partition, closed[3]::bigint AS close_offset
 FROM (
     SELECT pair, start, count(*) AS ticks,
-        min(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price]) AS opened,
-        max(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price]) AS closed,
+        min(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price])
+            AS opened,
+        max(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price])
+            AS closed,
         max(mid_price) AS high, min(mid_price) AS low, max(bid) AS highest_bid, min(ask) AS lowest_ask,
         max(spread) AS max_spread, sum(spread) AS spread_sum,
-        sum(crypto_spread_bps(bid, ask)) AS spread_bps_sum, count(*) FILTER (WHERE trade_id < highest) AS late
+        sum(crypto_spread_bps(bid, ask)) AS spread_bps_sum,
+        count(*) FILTER (WHERE trade_id < highest) AS late
     FROM (
         SELECT *, date_bin(%(slide)s::interval, timestamp, 'epoch') AS newest,
             max(trade_id) OVER (PARTITION BY pair ORDER BY {order}
@@ -173,9 +179,8 @@ FROM (
 
 RECOMPUTED = recomputed()
 
-def merge(
-    cursor: psycopg.Cursor, group: str, windows: dict[tuple[str, datetime], Aggregate]
-) -> None:
+
+def merge(cursor: psycopg.Cursor, group: str, windows: dict[tuple[str, datetime], Aggregate]) -> None:
     """Add what a batch holds of each (pair, minute) to what is stored; within the batch's transaction."""
     rows = [(pair, start, start + MINUTE, part) for (pair, start), part in windows.items()]
     cursor.execute(_MERGE, _values(group, MINUTES, rows, complete=False))
@@ -236,7 +241,8 @@ def differing(
     query = f"""
         SELECT pair, window_start, coalesce(stored.ticks, 0), coalesce(found.ticks, 0),
                coalesce(to_jsonb(stored) - 'late' = to_jsonb(found) - 'late', false)
-        FROM (SELECT {COLUMNS} FROM crypto_windows WHERE consumer_group = %(group)s AND name = %(name)s) AS stored
+        FROM (SELECT {COLUMNS} FROM crypto_windows
+              WHERE consumer_group = %(group)s AND name = %(name)s) AS stored
         FULL JOIN ({truth}) AS found USING (pair, window_start)
         WHERE stored IS DISTINCT FROM found
         ORDER BY pair, window_start

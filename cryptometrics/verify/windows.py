@@ -22,7 +22,8 @@ _TRUTH = windows.recomputed(ROWS, "era, kafka_partition, kafka_offset")
 def check_windows(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
     """Compare each minute with what its ticks amount to, except in days of which ticks were pruned.
 
-    Where a day was pruned, which ticks of the others came late is left open: what they came after may be gone.
+    Where a day was pruned, it is left open which ticks of the others came late: what they came after may
+    be gone.
     """
     pruned = {day.day for day in books.pruned}
     for found in windows.differing(
@@ -32,5 +33,9 @@ def check_windows(connection: psycopg.Connection, books: Books, findings: Findin
             continue
         what = f"{found.stored} ticks, the rows say {found.found}"
         if found.stored == found.found:
-            what = "its values are not those of the rows" if not found.only_late else "late is not what the rows say"
+            what = (
+                "its values are not those of the rows"
+                if not found.only_late
+                else "late is not what the rows say"
+            )
         findings.words(Kind.WINDOW, f"{found.pair} at {found.start:%Y-%m-%d %H:%M}: {what}")
