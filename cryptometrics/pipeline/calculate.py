@@ -12,7 +12,7 @@ import numpy as np
 from cryptometrics import metrics
 from cryptometrics.columns.decode import NO_TRADE, Columns, decode, moment
 from cryptometrics.columns.measure import measure
-from cryptometrics.pipeline import repetitions
+from cryptometrics.pipeline import repetitions, windows
 from cryptometrics.pipeline.groups import group, runs
 from cryptometrics.pipeline.remembered import Owned, Pair
 from cryptometrics.store import rows
@@ -280,18 +280,21 @@ class Calculator:
         partition = each.owned.partition
         columns = draft.columns
         measured = measure(columns, at, session) if len(at) > FEW else None
+        offsets, late, minutes = draft.offsets[at], draft.is_late[at], draft.batch.windows
         if measured is None:
-            for place in at.tolist():
-                tick = columns.tick(place)
+            ticks = [columns.tick(place) for place in at.tolist()]
+            for place, tick, offset in zip(at.tolist(), ticks, offsets.tolist(), strict=True):
                 draft.rows[place] = rows.encode_one(
                     tick,
                     metrics.measure(tick, session),
                     session,
                     (*texts, tick.kind.encode()),
                     partition,
-                    int(draft.offsets[place]),
+                    offset,
                 )
+            windows.add_ticks(minutes, each.name, ticks, partition, offsets, late)
             return
+        windows.add_columns(minutes, each.name, measured, partition, offsets, columns.time[at], late)
         for kind, same in _by_form(draft, at):
             part = measured if same is None else measured.only(same)
             places = at if same is None else at[same]

@@ -25,7 +25,7 @@ from cryptometrics.pipeline.source import Source
 from cryptometrics.pipeline.standstill import Standstill
 from cryptometrics.pipeline.writer import Totals
 from cryptometrics.store import batch as store
-from cryptometrics.store import data_loss, offsets
+from cryptometrics.store import data_loss, offsets, windows
 from cryptometrics.store.connection import is_refusal, one_line
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ COMMIT_EVERY_S = 1.0
 """How often Kafka is told, for lag tools only, what is stored."""
 SUMMARIZE_EVERY_S = 15.0
 """How often the index of the table learns of new blocks: until then every search reads them."""
+WINDOWS_EVERY_S = 5.0
+"""How often minutes that the watermark has passed are marked as complete."""
 REJOIN_S = 20.0
 """A worker that is fenced again so soon after it joined anew has a double."""
 CAUGHT_UP_EVERY_S = 0.2
@@ -88,6 +90,7 @@ class Worker:
         self._rejoined_at: float | None = None
         self._commit_due = Due(COMMIT_EVERY_S)
         self._summary_due = Due(SUMMARIZE_EVERY_S)
+        self._windows_due = Due(WINDOWS_EVERY_S)
         self._goal_check_due = Due(CAUGHT_UP_EVERY_S)
         self._standstill = Standstill(self._source.held)
 
@@ -103,6 +106,8 @@ class Worker:
                     self._step()
             if self._database is not None and not self._database.writer.drain(FINISH_S):
                 self._log.warning("not_finished", hint="what is not stored is read again by the next worker")
+            elif self._database is not None:
+                self._complete_windows()
             self._source.commit(self.totals.next_offsets)
         finally:
             self._source.close()
@@ -169,8 +174,16 @@ class Worker:
         """Do what is due now and then, whether or not ticks came."""
         if self._summary_due():
             self._calculator.summarize()
+        if self._windows_due():
+            self._complete_windows()
         if (stuck := self._standstill.found(self._calculator.positions())) is not None:
             self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
+
+    def _complete_windows(self) -> None:
+        """Mark the minutes that the watermark has passed; also those of a pair that has fallen silent."""
+        positions = self._calculator.positions()
+        at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
+        windows.complete_passed(self._db.connection, self._reader.group, positions, at_end)
 
     def _see_same_topic(self, topic_id: str) -> None:
         """Raise where the topic was made again while it was read: Kafka goes on as if it were the old one."""
