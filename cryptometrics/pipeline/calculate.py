@@ -68,6 +68,8 @@ class _Draft:
     """Of each tick, as its offset."""
     offsets: Ints
     is_late: Flags
+    is_uniform: bool
+    """Whether all of them are tickers with a trade: nearly always."""
     rows: list[bytes | None]
     """None: a duplicate has no row."""
     touched: list[tuple[Pair, str, Session]] = field(default_factory=list)
@@ -143,6 +145,7 @@ class Calculator:
             partitions=partitions[columns.index],
             offsets=offsets[columns.index],
             is_late=np.zeros(len(columns), np.bool_),
+            is_uniform="quote" not in columns.kind and bool((columns.trade_id != NO_TRADE).all()),
             rows=[None] * len(columns),
         )
         groups = group(columns, draft.partitions, self._owned)
@@ -318,11 +321,11 @@ class Calculator:
 
 def _by_form(draft: _Draft, at: Places) -> list[tuple[bytes, Flags | None]]:
     """Return the kinds of these ticks, and which are of it, apart for those with and without a trade."""
+    if draft.is_uniform:
+        return [(b"ticker", None)]
     columns = draft.columns
     quote = np.array([columns.kind[place] == "quote" for place in at.tolist()])
     trade = columns.trade_id[at] != NO_TRADE
-    if not quote.any() and trade.all():  # nearly always
-        return [(b"ticker", None)]
     forms = [
         (kind, (quote == is_quote) & (trade == has_trade))
         for kind, is_quote in ((b"ticker", False), (b"quote", True))
