@@ -12,7 +12,9 @@ from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
+from cryptometrics import gaps
 from cryptometrics.metrics import Session, measure, opened
+from cryptometrics.pipeline.gaps import FoundGap, Known, settle
 from cryptometrics.store.batch import Batch, DayRows, PairState, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError, decode
 from cryptometrics.trade_ids import TradeIds
@@ -92,6 +94,8 @@ class Calculator:
         self._owned: dict[int, Owned] = {}
         self._days: set[str] = set()
         self._days_with_news: set[str] = set()
+        self._gaps: list[FoundGap] = []
+        """Of the batch in hand."""
         self.state: State | None = None
         """Where the past is read; set by whoever holds the connection."""
 
@@ -140,6 +144,8 @@ class Calculator:
         batch = Batch()
         found = self._decode(messages, batch, refused or {})
         self._recall(found)
+        if self._gaps:  # before the trades of this batch are known, of which some come after the gap
+            batch.gaps = settle(self._gaps, [tick for *_, tick in found], self._known, self.state)
         duplicates, late = self._repeated(found, in_flight)
         ticks = self._measure(found, duplicates, late, batch)
         for partition, part in batch.parts.items():
@@ -163,6 +169,7 @@ class Calculator:
         """Return the valid ticks; put the others, and offsets without a message, into the batch."""
         now = datetime.now(UTC)
         found: list[_Found] = []
+        self._gaps.clear()
         current = -1
         owned: Owned | None = None
         part: Part | None = None
@@ -184,11 +191,31 @@ class Calculator:
             try:
                 tick = read(message.key(), message.value(), now)
             except RejectedError as error:
-                _reject(batch, message, error)
+                self._take_other(message, error, now, len(found), batch)
                 continue
             part.metrics += 1
             add((owned, offset, tick))
         return found
+
+    def _take_other(
+        self, message: Record, error: RejectedError, now: datetime, before: int, batch: Batch
+    ) -> None:
+        """Take what is no tick: a gap of the feed, or nothing that is known."""
+        try:
+            gap = gaps.decode(message.key(), message.value(), now, error)
+        except RejectedError as reason:
+            _reject(batch, message, reason)
+        else:
+            batch.parts[message.partition()].gaps += 1
+            self._gaps.append(FoundGap(message.partition(), message.offset(), gap, before))
+
+    def _known(self, name: str) -> Known | None:
+        """Return what is in memory of a pair, None where it has to be looked up."""
+        for owned in self._owned.values():
+            pair = owned.pairs.get(name)
+            if pair is not None:
+                return Known(pair.trade_ids.highest, pair.stored.time if pair.stored else None)
+        return None
 
     def _skip_holes(self, owned: Owned, until: int, batch: Batch) -> None:
         first = owned.next_offset

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptometrics.store import gaps
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.metrics import Session
+    from cryptometrics.store.gaps import StoredGap
     from cryptometrics.store.offsets import Reader
 
 
@@ -95,6 +98,7 @@ class Batch:
     pairs: list[PairState] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    gaps: list[StoredGap] = field(default_factory=list)
 
 
 # The row first, so that it is locked before anything is written: of two owners one waits here and then
@@ -203,6 +207,8 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         if batch.skipped:
             skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
             cursor.execute(_SKIPPED, [reader.group, reader.topic, *_columns(skipped)])
+        if batch.gaps:
+            gaps.write(cursor, reader, batch.gaps)
 
 
 def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:
