@@ -160,11 +160,11 @@ def _check(wire: _Wire, time: datetime, begins: datetime | None) -> None:
 def _time(text: str, now: datetime) -> datetime:
     try:
         time = datetime.fromisoformat(text)
-        if time.tzinfo is None:
-            raise ValueError
-        time = time.astimezone(UTC)
+        has_zone, time = time.tzinfo is not None, time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise RejectedError(Reason.BAD_TIME, "a time of the gap is not RFC 3339 with a zone") from None
+        has_zone = False
+    if not has_zone:
+        raise RejectedError(Reason.BAD_TIME, "a time of the gap is not RFC 3339 with a zone")
     if not EARLIEST <= time <= now + FURTHEST_AHEAD:
         raise RejectedError(
             Reason.IMPLAUSIBLE_TIME, "a time of the gap is before 2009 or more than a day ahead"

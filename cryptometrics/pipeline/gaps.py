@@ -40,7 +40,10 @@ class Known(NamedTuple):
 
 
 def settle(
-    found: Iterable[FoundGap], ticks: Sequence[Tick], known: Callable[[str], Known | None], state: State | None
+    found: Iterable[FoundGap],
+    ticks: Sequence[Tick],
+    known: Callable[[str], Known | None],
+    state: State | None,
 ) -> list[StoredGap]:
     """Return the gaps as they are stored.
 

@@ -23,10 +23,6 @@ SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s
     %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[])
 """
 
-_GROUPS = """
-SELECT consumer_group FROM feed_gaps GROUP BY consumer_group ORDER BY max(recorded_at) DESC, consumer_group
-"""
-
 _GAPS = """
 SELECT pair, kind, begins_at, ends_at, first_trade_id, last_trade_id, trades_missed
 FROM feed_gaps
@@ -35,10 +31,10 @@ WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(
 ORDER BY ends_at, pair, kafka_partition, kafka_offset
 """
 
-# Time apart (gaps of one pair do not overlap, but a restart's may begin before the time asked for).
+# A gap may have begun before the time asked for; it counts from then on.
 _PAIRS = """
-SELECT pair, ticks, first_at, last_at, gaps, trades_missed, longest_gap_s, reconnects, unknown,
-       greatest(extract(epoch FROM last_at - greatest(first_at, %(since)s)) - away_s, 0)::float8 AS covered_s
+SELECT pair, coalesce(ticks, 0) AS ticks, first_at, last_at, gaps, trades_missed, longest_gap_s, reconnects,
+       unknown, coalesce(greatest(extract(epoch FROM last_at - first_at) - away_s, 0), 0)::float8 AS covered_s
 FROM (
     SELECT pair, count(*) FILTER (WHERE kind <> 'start') AS gaps,
            coalesce(sum(trades_missed), 0)::bigint AS trades_missed,
@@ -46,13 +42,13 @@ FROM (
            count(*) FILTER (WHERE kind IN ('down', 'silence', 'overflow')) AS reconnects,
            count(*) FILTER (WHERE trades_missed IS NULL) AS unknown,
            coalesce(sum(extract(epoch FROM ends_at - greatest(begins_at, %(since)s)))
-                    FILTER (WHERE kind <> 'missed'), 0)::float8 AS away_s
+                    FILTER (WHERE kind <> 'missed' AND begins_at IS NOT NULL), 0)::float8 AS away_s
     FROM feed_gaps
     WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
       AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
     GROUP BY pair
 ) AS gaps
-JOIN (
+LEFT JOIN (
     {ticks}
 ) AS ticks USING (pair)
 ORDER BY pair
@@ -101,8 +97,9 @@ class PairGaps:
 
     pair: str
     ticks: int
-    first_at: datetime
-    last_at: datetime
+    first_at: datetime | None
+    last_at: datetime | None
+    """Event times of the first and the newest tick."""
     covered_s: float
     """Seconds from the first tick to the last in which the pair was heard."""
     gaps: int
@@ -125,12 +122,6 @@ def write(cursor: psycopg.Cursor, reader: Reader, gaps: Iterable[StoredGap]) -> 
     )  # fmt: skip
     columns: list[list[object]] = [list(column) for column in zip(*rows, strict=True)]
     cursor.execute(_INSERT, [reader.group, reader.topic, *columns])
-
-
-def newest_group(connection: psycopg.Connection) -> str | None:
-    """Return the group with the newest gap record, None where there is none."""
-    row = connection.execute(_GROUPS).fetchone()
-    return row[0] if row else None
 
 
 def gaps(

@@ -34,7 +34,8 @@ _HAS_STARTS = "SELECT EXISTS (SELECT FROM feed_gaps WHERE consumer_group = %(gro
 # Where rows of the pair were pruned, what stood before a start is not known any more.
 _STARTS = f"""
 WITH placed AS (
-    SELECT topic, kafka_partition, kafka_offset, begins_at, first_trade_id, last_trade_id, trades_missed, kind,
+    SELECT topic, kafka_partition, kafka_offset, kind,
+           begins_at, first_trade_id, last_trade_id, trades_missed,
            max(trade_id) OVER before AS highest, max(timestamp) OVER before AS newest
     FROM (
         SELECT era, topic, kafka_partition, kafka_offset, pair, trade_id, timestamp, NULL AS kind,

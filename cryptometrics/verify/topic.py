@@ -189,7 +189,8 @@ class TopicCheck:
         if fate == "rejected":
             self._compare_rejected(record, message, book.place, offset)
         elif fate == "gaps":
-            compare_gap(self._findings, record[-1], message, book.place, offset, record[_RECORDED_AT] + CLOCKS)
+            now = record[_RECORDED_AT] + CLOCKS
+            compare_gap(self._findings, record[-1], message, book.place, offset, now)
         elif fate == "hole":
             self._findings.offsets(Kind.NO_HOLE, book.place, offset)
         elif fate != "lost":
