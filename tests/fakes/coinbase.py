@@ -21,7 +21,7 @@ from tests.fakes.market import Product, dumps
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 ALIASES = {"ticker_1000": "ticker_batch", "level2_50": "level2_batch"}
@@ -77,7 +77,7 @@ class FakeCoinbase:
         rate: float = 200.0,
         trades: int = 0,
         heartbeat_s: float = 0.2,
-        faults: Faults = Faults(),  # noqa: B008  (frozen)
+        faults: Faults = Faults(),
         script: Sequence[tuple[int, str]] = (),
         tls: ssl.SSLContext | None = None,
         recording: Path | None = None,
@@ -152,7 +152,9 @@ class FakeCoinbase:
         async with serve(self._handle, "localhost", self._port, ssl=self._tls, **options) as server:
             self._port = next(iter(server.sockets)).getsockname()[1]
             self._ready.set()
-            tasks = [asyncio.create_task(each()) for each in (self._market, self._heartbeats, self._books)]
+            tasks: list[asyncio.Task[Any]] = [
+                asyncio.create_task(each()) for each in (self._market, self._heartbeats, self._books)
+            ]
             stopping = asyncio.create_task(self._stop.wait())
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -285,10 +287,11 @@ class FakeCoinbase:
             await asyncio.sleep(0.005)
         started, names = self._loop.time(), list(self.products)
         while True:
-            due = min(int((self._loop.time() - started) * self._rate), self._trades)
+            due = int((self._loop.time() - started) * self._rate)
+            due = min(due, self._trades or due)
             while self.made < due:
                 self.made += 1
-                last_ones = self.made > self._trades - len(names)  # each product ends with a trade heard
+                last_ones = 0 < self._trades < self.made + len(names)  # each product ends with a trade heard
                 name = names[self.made % len(names)] if last_ones else self._random.choice(names)
                 self._trade(self.products[name], exact=last_ones)
                 while self._script and self.made >= self._script[0][0]:
@@ -342,40 +345,45 @@ class FakeCoinbase:
     # Faults
 
     async def _act(self, fault: str) -> None:
-        """Do what a script says: one of the methods below, or a frame as it stands."""
+        """Do what a script says to each client: `cut`, `frame {"type":"new"}` and so on."""
         kind, _, argument = fault.partition(" ")
         for client in list(self._clients):
-            match kind:
-                case "cut":  # what was sent has arrived; nothing says goodbye
-                    await self._settle(client)
-                    client.socket.transport.abort()
-                    self.cuts += 1
-                case "close":
-                    await self._settle(client)
-                    await client.socket.close(1001, argument)
-                    self.cuts += 1
-                case "silence":
-                    await self._settle(client)
-                case "half-open":
-                    await self._settle(client)
-                    client.socket.transport.pause_reading()  # type: ignore[attr-defined]
-                case "zero-ticker":
-                    self._put_raw(client, dumps(self.products[argument].zero_ticker()))
-                case "huge":
-                    self._put_raw(client, '{"type":"ticker","x":"' + "x" * 10_000_000 + '"}')
-                case "deep":
-                    self._put_raw(client, "[" * 100_000)
-                case "error":
-                    self._put_raw(client, dumps({"type": "error", "message": argument, "reason": ""}))
-                case "frame":
-                    self._put_raw(client, argument)
-                case _:
-                    raise ValueError(fault)
+            if kind in {"cut", "close", "silence", "half-open", "huge"}:
+                # What was sent has arrived; what would follow is not sent, so the ledger knows.
+                client.muted = True
+            if kind in {"cut", "close", "silence", "half-open", "huge", "flush"}:
+                await self._arrived(client)
+            await self._harm(client, kind, argument)
+        if kind in {"cut", "close", "huge"}:
+            self.cuts += 1
 
-    async def _settle(self, client: Client) -> None:
-        """Send nothing more, and wait until all that was sent has arrived."""
-        client.muted = True
+    async def _harm(self, client: Client, kind: str, argument: str) -> None:
+        match kind:
+            case "cut":  # nobody says goodbye
+                client.socket.transport.abort()
+            case "close":
+                await client.socket.close(1001, argument)
+            case "half-open":
+                client.socket.transport.pause_reading()
+            case "silence" | "flush":
+                pass
+            case _:
+                self._put_raw(client, self._bad_frame(kind, argument))
+
+    def _bad_frame(self, kind: str, argument: str) -> str:
+        frames: dict[str, Callable[[], str]] = {
+            "huge": lambda: '{"type":"ticker","x":"' + "x" * 10_000_000 + '"}',
+            "deep": lambda: "[" * 100_000,
+            "zero-ticker": lambda: dumps(self.products[argument].zero_ticker()),
+            "error": lambda: dumps({"type": "error", "message": argument, "reason": ""}),
+            "frame": lambda: argument,
+        }
+        return frames[kind]()
+
+    async def _arrived(self, client: Client) -> None:
+        """Wait until the client has read what was sent; the second answer comes after it has."""
         with contextlib.suppress(ConnectionClosed, TimeoutError):
             async with asyncio.timeout(10):
-                await client.out.join()
-                await (await client.socket.ping())
+                for _ in range(2):
+                    await client.out.join()
+                    await (await client.socket.ping())

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from random import Random
 
 DEPTH = 8
 """Levels of each side of an order book."""
@@ -81,8 +83,8 @@ class Product:
             "trade_id": self.trade_id, "last_size": size,
         }  # fmt: skip
         match = {
-            "type": "match", "trade_id": self.trade_id, "maker_order_id": "ac928c66", "taker_order_id": "132fb6ae",
-            "side": maker, "size": size, "price": price, "product_id": self.name, "sequence": sequence,
+            "type": "match", "trade_id": self.trade_id, "maker_order_id": "ac928c66",
+            "taker_order_id": "132fb6ae",            "side": maker, "size": size, "price": price, "product_id": self.name, "sequence": sequence,
             "time": time,
         }  # fmt: skip
         self.account.made[self.trade_id] = ticker
