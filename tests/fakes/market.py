@@ -84,8 +84,8 @@ class Product:
         }  # fmt: skip
         match = {
             "type": "match", "trade_id": self.trade_id, "maker_order_id": "ac928c66",
-            "taker_order_id": "132fb6ae",            "side": maker, "size": size, "price": price, "product_id": self.name, "sequence": sequence,
-            "time": time,
+            "taker_order_id": "132fb6ae", "side": maker, "size": size, "price": price,
+            "product_id": self.name, "sequence": sequence, "time": time,
         }  # fmt: skip
         self.account.made[self.trade_id] = ticker
         self.last = ticker, match

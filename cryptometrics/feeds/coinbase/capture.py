@@ -14,7 +14,7 @@ import os
 import re
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -34,6 +34,8 @@ ROTATE_BYTES = 256 * 1024 * 1024
 """A file that has become so large is followed by another one."""
 LEVEL = 3
 """Of the compression: higher ones cost much more time and save little."""
+CHUNK_BYTES = 256 * 1024
+"""Read, and unpacked, at once."""
 MAX_LINE_BYTES = 2 * MAX_FRAME_BYTES
 LATEST = 4_102_444_800.0
 """Seconds since the epoch that no receipt has: the year 2100."""
@@ -202,17 +204,44 @@ class Recording:
     def _lines_of(self, path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             self._now = file
-            stream: Any = file
-            if file.peek(2)[:2] == _GZIP:
-                stream = io.BufferedReader(gzip.GzipFile(fileobj=file), 1024 * 1024)
             try:
-                while line := stream.readline(MAX_LINE_BYTES):
-                    yield line
-            except (EOFError, zlib.error, gzip.BadGzipFile):
+                rest = b""
+                for text in _unpacked(file) if file.peek(2)[:2] == _GZIP else _plain(file):
+                    *lines, rest = (rest + text).split(b"\n")
+                    yield from lines
+                    if len(rest) > MAX_LINE_BYTES:
+                        rest = b""
+                if rest:
+                    yield rest
+            except (EOFError, zlib.error):
                 self.cut_off.append(path)
             finally:
                 self._before += file.tell()
                 self._now = None
+
+
+def _plain(file: IO[bytes]) -> Iterator[bytes]:
+    while text := file.read(CHUNK_BYTES):
+        yield text
+
+
+def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield all that a compressed file still tells; then raise EOFError where it is cut off.
+
+    The standard library's own reader tells nothing of the last stretch before a cut.
+    """
+    packed = zlib.decompressobj(wbits=31)
+    while data := file.read(CHUNK_BYTES):
+        while data:
+            yield packed.decompress(data, CHUNK_BYTES)
+            data = packed.unconsumed_tail
+            if packed.eof:  # the next block
+                data, packed = packed.unused_data, zlib.decompressobj(wbits=31)
+                fresh = not data
+            else:
+                fresh = False
+    if not fresh:
+        raise EOFError
 
 
 def _content(line: _Line) -> bytes | Lost:
