@@ -28,7 +28,7 @@ def _number(_context: click.Context, _option: click.Parameter, value: float) -> 
     metavar="FILE...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
 )
 @options.pairs
 @click.option(
