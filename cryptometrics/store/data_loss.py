@@ -34,7 +34,8 @@ class Loss:
             what = (
                 f"{where} is not the one that group {reader.group} has read "
                 f"up to offset {self.next_offset}: "
-                "the topic was made again, and what was unread of the old one is gone, an unknown number"
+                "the topic was made again (or its broker has lost the newest records), and what was unread "
+                "of the old one is gone, an unknown number"
             )
         else:
             what = (
