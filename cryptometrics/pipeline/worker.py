@@ -18,6 +18,7 @@ from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.due import Due
+from cryptometrics.pipeline.goals import Goals
 from cryptometrics.pipeline.growth import Growth
 from cryptometrics.pipeline.halving import Halving
 from cryptometrics.pipeline.judge import FINAL, GONE, why_start_over
@@ -49,8 +50,6 @@ SUMMARIZE_EVERY_S = 15.0
 """How often the index of the table learns of new blocks: until then every search reads them."""
 REJOIN_S = 20.0
 """A worker that is fenced again so soon after it joined anew has a double."""
-CAUGHT_UP_EVERY_S = 0.2
-"""How often it is asked whether everything is stored."""
 
 
 class Worker:
@@ -83,12 +82,11 @@ class Worker:
         self._doubt: str | None = None
         self._failures = 0
         self._batches_seen = 0
-        self._goals: dict[int, int] | None = None
+        self._goals: Goals | None = None
         self._growth = Growth(self._source.held)
         self._rejoined_at: float | None = None
         self._commit_due = Due(COMMIT_EVERY_S)
         self._summary_due = Due(SUMMARIZE_EVERY_S)
-        self._goal_check_due = Due(CAUGHT_UP_EVERY_S)
         self._standstill = Standstill(self._source.held)
 
     def lag(self) -> int:
@@ -132,10 +130,11 @@ class Worker:
     def _begin(self) -> None:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._reader)
+        stored = offsets.next_offsets(self._db.connection, self._reader)
         held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._reader, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
-            self._goals = {partition: end for partition, (_, end) in held.items()}
+            self._goals = Goals(held, stored)
 
     # One step
 
@@ -277,6 +276,8 @@ class Worker:
         self._calculator.own(claim)
         self._source.go_to(partition, claim.next_offset)
         self._unopened.discard(partition)
+        if self._goals is not None:
+            self._goals.opened(partition)
 
     # Starting over
 
@@ -378,13 +379,10 @@ class Worker:
             self._database = self._calculator.state = None
 
     def _caught_up(self) -> bool:
-        """Whether all that was in the topic at the start is stored, by whichever workers."""
-        if self._goals is None or self._doubt or not self._goal_check_due():
+        if self._goals is None or self._doubt or not self._goals.are_due():
             return False
         try:
-            stored = offsets.next_offsets(self._db.connection, self._reader)
+            return self._goals.are_reached(offsets.next_offsets(self._db.connection, self._reader))
         except psycopg.Error as error:
             self._doubt = why_start_over(error)
             return False
-        # A partition that nobody has opened may hide a loss, even where it is empty.
-        return all(stored.get(partition, -1) >= goal for partition, goal in self._goals.items())
