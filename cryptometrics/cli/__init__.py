@@ -87,7 +87,8 @@ def cryptometrics(log_format: str, verbose: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 2 a user's mistake, 3 a service that is down."""
-    signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
+        signal.signal(signal.SIGINT, interrupt)
     try:
         code = _run(arguments)
     except BaseException:
@@ -96,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("\nstopped", err=True)
         code = 130
     # What is left is to wait for threads of Kafka's client: whoever asks again need not.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
 
 
