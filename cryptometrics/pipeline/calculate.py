@@ -10,9 +10,11 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cryptometrics.metrics import Session, measure, opened
+from cryptometrics.pipeline.alerting import quote_of
+from cryptometrics.pipeline.record import created
 from cryptometrics.store.batch import Batch, DayRows, PairState, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError, decode
 from cryptometrics.trade_ids import TradeIds
@@ -20,22 +22,15 @@ from cryptometrics.trade_ids import TradeIds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cryptometrics.alerts.meters import Quote
+    from cryptometrics.pipeline.alerting import Alerting
+    from cryptometrics.pipeline.record import Record
     from cryptometrics.store.offsets import Claim
     from cryptometrics.store.state import State, TickKey
     from cryptometrics.ticks import Tick
 
 MOST_REMEMBERED = 50_000
 """Sessions kept in memory; when there are more, all are dropped, and read again when needed."""
-
-
-class Record(Protocol):
-    """What is used of a message of the topic; confluent_kafka's `Message` is one."""
-
-    def partition(self) -> int: ...  # noqa: D102
-    def offset(self) -> int: ...  # noqa: D102
-    def key(self) -> bytes | None: ...  # noqa: D102
-    def value(self) -> bytes | None: ...  # noqa: D102
-    def timestamp(self) -> tuple[int, int]: ...  # noqa: D102
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +89,8 @@ class Calculator:
         self._days_with_news: set[str] = set()
         self.state: State | None = None
         """Where the past is read; set by whoever holds the connection."""
+        self.alerting: Alerting | None = None
+        """Judges each batch where there are rules."""
 
     # What is owned
 
@@ -105,11 +102,15 @@ class Calculator:
         """Forget partitions; messages of theirs that still come are passed over."""
         for partition in partitions:
             self._owned.pop(partition, None)
+        if self.alerting is not None:
+            self.alerting.drop(partitions)
 
     def drop_all(self) -> None:
         """Forget everything, also which days have partitions: one may have been pruned."""
         self._owned.clear()
         self._days.clear()
+        if self.alerting is not None:
+            self.alerting.drop_all()
 
     def positions(self) -> dict[int, int]:
         """Return how far each partition that is owned has been calculated."""
@@ -141,7 +142,10 @@ class Calculator:
         found = self._decode(messages, batch, refused or {})
         self._recall(found)
         duplicates, late = self._repeated(found, in_flight)
-        ticks = self._measure(found, duplicates, late, batch)
+        quotes: list[Quote] | None = [] if self.alerting is not None else None
+        ticks = self._measure(found, duplicates, late, batch, quotes)
+        if self.alerting is not None and self.state is not None:
+            self.alerting.judge(self.state.connection, messages, quotes or [], batch)
         for partition, part in batch.parts.items():
             part.next_offset = self._owned[partition].next_offset
         newest = max((tick.time for tick in ticks), default=None)
@@ -276,7 +280,12 @@ class Calculator:
         return duplicates, late - duplicates
 
     def _measure(
-        self, found: list[_Found], duplicates: set[tuple[int, int]], late: set[tuple[int, int]], batch: Batch
+        self,
+        found: list[_Found],
+        duplicates: set[tuple[int, int]],
+        late: set[tuple[int, int]],
+        batch: Batch,
+        quotes: list[Quote] | None,
     ) -> list[Tick]:
         """Compute the rows in the order of the topic and bring the sessions forward; return their ticks."""
         group, escaped = _escaped(self._group), _escaped(self._session or "")
@@ -315,6 +324,8 @@ class Calculator:
             )
             add_tick(tick)
             add_offset(offset)
+            if quotes is not None:
+                quotes.append(quote_of(tick, measured, pair.session_name, session, partition, offset))
         batch.days = _day_rows(runs, ticks, offsets)
         # Copies: the sessions go on with the next batch while this one is still being written.
         batch.sessions = {(pair.name, name): copy(session) for pair, name, session in touched.values()}
@@ -377,19 +388,10 @@ def _reject(batch: Batch, message: Record, error: RejectedError) -> None:
         detail=error.detail,
         key=message.key(),
         value=message.value(),
-        kafka_timestamp=_created(message),
+        kafka_timestamp=created(message),
     )
     batch.parts[message.partition()].rejected += 1
     batch.rejected.append(rejected)
-
-
-def _created(message: Record) -> datetime | None:
-    """Return Kafka's own time of a message; None without one, or where the client put one no calendar has."""
-    _, milliseconds = message.timestamp()
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _escaped(text: str) -> str:

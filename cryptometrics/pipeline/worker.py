@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics import broker, log, retry
 from cryptometrics.errors import CryptometricsError
+from cryptometrics.pipeline.alerting import Alerting
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.due import Due
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.calculate import Record, Work
+    from cryptometrics.pipeline.calculate import Work
     from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.record import Record
 
 PATIENCE_S = 1.0
 """How long a full writer is waited for before the partitions are paused."""
@@ -75,6 +77,8 @@ class Worker:
         self._owner = f"{instance_id} pid {os.getpid()}"
         self._source = Source(settings, topic, options.group, instance_id)
         self._calculator = Calculator(options.group, options.session)
+        if options.rules:
+            self._calculator.alerting = Alerting(options.rules, options.group, notify=settings.has_webhook)
         self._database: Database | None = None
         self.totals = Totals()
         """What was committed so far."""

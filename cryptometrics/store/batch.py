@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptometrics.store import alerts
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.standing import Saved, Transition
     from cryptometrics.metrics import Session
     from cryptometrics.store.offsets import Reader
 
@@ -95,6 +98,11 @@ class Batch:
     pairs: list[PairState] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    alerts: list[Transition] = field(default_factory=list)
+    alert_states: dict[tuple[str, str], Saved] = field(default_factory=dict)
+    """(rule, pair) → how it stands as of the end of the batch."""
+    notify: bool = False
+    """Whether there is a webhook to tell alerts to."""
 
 
 # The row first, so that it is locked before anything is written: of two owners one waits here and then
@@ -158,7 +166,7 @@ FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::tex
     %s::bigint[]) AS p (pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
 ON CONFLICT (consumer_group, pair) DO UPDATE SET
     bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_ids = excluded.trade_ids,
-    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id
+    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id, recorded_at = now()
 """
 
 _REJECTED = """
@@ -203,6 +211,7 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         if batch.skipped:
             skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
             cursor.execute(_SKIPPED, [reader.group, reader.topic, *_columns(skipped)])
+        alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
 
 
 def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:

@@ -1,0 +1,216 @@
+"""What a rule measures on a tick, with what it has to remember for that. Pure.
+
+A value is in the unit of the rule's kind. What is remembered is small and of a fixed size, as it is stored
+with every batch that changes it: moves and shares are measured in twentieths of their time.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections import deque
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from cryptometrics.alerts.rules import Rule
+
+STEPS = 20
+"""Parts of the time that a move or a share is measured over; the last 20 count, the one begun included."""
+ZERO, HUNDRED, TEN_THOUSAND = Decimal(0), Decimal(100), Decimal(10_000)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Values are ratios: 28 digits of them are more than enough to compare with a level of 18.
+_ratio = decimal.Context(prec=28, traps=[decimal.InvalidOperation, decimal.DivisionByZero])
+
+
+class Quote(NamedTuple):
+    """A tick as the rules see it, after its session was brought forward by it; prices as in `metrics`."""
+
+    pair: str
+    time: datetime
+    bid: Decimal
+    ask: Decimal
+    mid: Decimal
+    spread: Decimal
+    session: str
+    highest_bid: Decimal
+    lowest_ask: Decimal
+    partition: int
+    offset: int
+
+
+class Meter(Protocol):
+    """Measures one rule on one pair."""
+
+    def measure(self, quote: Quote) -> Decimal:
+        """Return the value with this tick."""
+
+    def resolved(self, quote: Quote) -> None:
+        """Take note that an alert has ended with this tick."""
+
+    def turn_back(self, at: datetime) -> None:
+        """Forget what lies after `at`."""
+
+    def memory(self) -> Any:
+        """Return what it remembers as JSON has it, None where that is nothing."""
+
+    def restore(self, memory: Any) -> None:
+        """Go on from what an earlier one of the same rule remembered."""
+
+
+class Spread:
+    """The spread in basis points of the mid price: 10,000 · (ask − bid) / mid."""
+
+    def measure(self, quote: Quote) -> Decimal:
+        """Return the spread of the tick in bps."""
+        return _ratio.divide(_ratio.multiply(quote.spread, TEN_THOUSAND), quote.mid)
+
+    def resolved(self, quote: Quote) -> None:
+        """Nothing to note."""
+
+    def turn_back(self, at: datetime) -> None:
+        """Nothing to forget."""
+
+    def memory(self) -> None:
+        """Nothing to remember."""
+
+    def restore(self, memory: Any) -> None:
+        """Nothing to go on from."""
+
+
+class Move:
+    """How far the mid price is, in per cent, from its lowest or highest within the time: the larger one."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._width = rule.within / STEPS
+        self._parts: deque[tuple[int, Decimal, Decimal]] = deque()
+        """Number of the part since 1970, lowest and highest mid price in it."""
+        self._low = self._high = ZERO
+
+    def measure(self, quote: Quote) -> Decimal:
+        """Return the larger of rise and fall in per cent; never negative."""
+        mid, number = quote.mid, (quote.time - _EPOCH) // self._width
+        parts = self._parts
+        if not parts or number > parts[-1][0]:
+            parts.append((number, mid, mid))
+            while parts[0][0] <= number - STEPS:
+                parts.popleft()
+            self._low, self._high = min(p[1] for p in parts), max(p[2] for p in parts)
+        elif mid < (last := parts[-1])[1] or mid > last[2]:
+            parts[-1] = number, min(last[1], mid), max(last[2], mid)
+            self._low, self._high = min(self._low, mid), max(self._high, mid)
+        rise = _ratio.divide(_ratio.subtract(mid, self._low), self._low)
+        fall = _ratio.divide(_ratio.subtract(self._high, mid), self._high)
+        return _ratio.multiply(max(rise, fall), HUNDRED)
+
+    def resolved(self, quote: Quote) -> None:
+        """Nothing to note."""
+
+    def turn_back(self, at: datetime) -> None:
+        """Forget the parts after `at`."""
+        number = (at - _EPOCH) // self._width
+        self.restore([[n, str(low), str(high)] for n, low, high in self._parts if n < number] or None)
+
+    def memory(self) -> list[list[Any]] | None:
+        """Return the parts."""
+        return [[number, str(low), str(high)] for number, low, high in self._parts] or None
+
+    def restore(self, memory: Any) -> None:
+        """Take the parts as they were."""
+        self._parts = deque((number, Decimal(low), Decimal(high)) for number, low, high in memory or ())
+        if self._parts:
+            self._low, self._high = min(p[1] for p in self._parts), max(p[2] for p in self._parts)
+
+
+class Extreme:
+    """How far, in per cent, a bid is above a session's high, or an ask below its low.
+
+    The extreme compared with is the session's as of the first tick seen of it, and after each alert that of
+    the moment at which the alert ended. Were it the newest one, a rise in small steps would never show.
+    """
+
+    def __init__(self, *, high: bool) -> None:
+        self._high = high
+        self._session = ""
+        self._reference = ZERO
+
+    def measure(self, quote: Quote) -> Decimal:
+        """Return the distance beyond the reference in per cent, 0 where it is not beyond."""
+        if quote.session != self._session:
+            self._session = quote.session
+            self.resolved(quote)
+            return ZERO
+        above, below = (quote.bid, self._reference) if self._high else (self._reference, quote.ask)
+        beyond = _ratio.subtract(above, below)
+        if beyond <= 0:
+            return ZERO
+        return _ratio.multiply(_ratio.divide(beyond, self._reference), HUNDRED)
+
+    def resolved(self, quote: Quote) -> None:
+        """Compare with the extreme of this moment from now on."""
+        self._reference = quote.highest_bid if self._high else quote.lowest_ask
+
+    def turn_back(self, at: datetime) -> None:
+        """Nothing in it has a time."""
+
+    def memory(self) -> list[str] | None:
+        """Return the session and its reference."""
+        return [self._session, str(self._reference)] if self._session else None
+
+    def restore(self, memory: Any) -> None:
+        """Compare with what was compared with before."""
+        if memory:
+            self._session, self._reference = memory[0], Decimal(memory[1])
+
+
+class Share:
+    """Which share of the records within the time was rejected, in per cent."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._width = rule.within / STEPS
+        self._least = rule.ticks
+        self._parts: deque[list[int]] = deque()
+        """Number of the part since 1970, records in it, rejected ones among them."""
+        self._records = self._rejected = 0
+
+    def count(self, at: datetime, *, rejected: bool) -> Decimal:
+        """Return the share with one record more; 0 while there are too few."""
+        number, parts = (at - _EPOCH) // self._width, self._parts
+        if not parts or number > parts[-1][0]:
+            parts.append([number, 0, 0])
+            while parts[0][0] <= number - STEPS:
+                _, records, bad = parts.popleft()
+                self._records -= records
+                self._rejected -= bad
+        parts[-1][1] += 1
+        self._records += 1
+        if rejected:
+            parts[-1][2] += 1
+            self._rejected += 1
+        if not self._rejected or self._records < self._least:
+            return ZERO
+        return _ratio.divide(Decimal(100 * self._rejected), Decimal(self._records))
+
+    def turn_back(self, at: datetime) -> None:
+        """Forget the parts after `at`."""
+        number = (at - _EPOCH) // self._width
+        self.restore([part for part in self._parts if part[0] < number])
+
+    def memory(self) -> list[list[int]] | None:
+        """Return the parts."""
+        return [list(part) for part in self._parts] or None
+
+    def restore(self, memory: Any) -> None:
+        """Take the parts as they were."""
+        self._parts = deque(list(part) for part in memory or ())
+        self._records = sum(part[1] for part in self._parts)
+        self._rejected = sum(part[2] for part in self._parts)
+
+
+def meter_of(rule: Rule) -> Meter:
+    """Return a new meter for a rule about quotes."""
+    if rule.kind == "spread_bps":
+        return Spread()
+    if rule.kind == "mid_move_pct":
+        return Move(rule)
+    return Extreme(high=rule.kind == "session_high_pct")
