@@ -26,6 +26,7 @@ COMMANDS = {
     "process": "process:process",
     "session": "session:session",
     "plot": "plot:plot",
+    "alerts": "alerts:alerts",
     "rejects": "rejects:rejects",
     "verify": "verify:verify",
     "prune": "prune:prune",

@@ -34,7 +34,7 @@ SELECT %(group)s, id, 'firing' FROM fired WHERE %(notify)s
 """
 _RESOLVE = """
 WITH resolved AS (
-    UPDATE alerts SET resolved_at = %(at)s, resolved_value = %(value)s
+    UPDATE alerts SET resolved_at = %(at)s, resolved_value = %(value)s, resolved_message = %(message)s
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s AND resolved_at IS NULL
     RETURNING id
 )
@@ -60,7 +60,8 @@ _FIRING_RULES = "SELECT rule, pair FROM alerts WHERE consumer_group = %s AND res
 # Of a rule that is there no more nothing is known but that.
 _RETIRE = """
 WITH retired AS (
-    UPDATE alerts SET resolved_at = greatest(now(), fired_at)
+    UPDATE alerts SET resolved_at = greatest(now(), fired_at),
+        resolved_message = pair || ': there is no such rule for it any more'
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s AND resolved_at IS NULL
     RETURNING id
 ), forgotten AS (
@@ -72,7 +73,8 @@ SELECT %(group)s, id, 'resolved' FROM retired WHERE %(notify)s
 
 _LIST = """
 SELECT a.id, a.consumer_group, a.rule, a.kind, a.pair, a.severity, a.level, a.value, a.message, a.started_at,
-       a.fired_at, a.resolved_at, a.resolved_value, a.kafka_partition, a.kafka_offset, a.recorded_at,
+       a.fired_at, a.resolved_at, a.resolved_value, a.resolved_message, a.kafka_partition, a.kafka_offset,
+       a.recorded_at,
        count(n.id) AS notifications, count(n.delivered_at) AS delivered,
        (array_agg(n.last_error ORDER BY n.id) FILTER (WHERE n.delivered_at IS NULL))[1] AS last_error
 FROM alerts a LEFT JOIN alert_notifications n ON n.alert_id = a.id
@@ -101,6 +103,7 @@ class Alert:
     fired_at: datetime
     resolved_at: datetime | None
     resolved_value: Decimal | None
+    resolved_message: str | None
     kafka_partition: int | None
     kafka_offset: int | None
     recorded_at: datetime

@@ -14,6 +14,7 @@ CREATE TABLE alerts (
     fired_at        timestamptz NOT NULL,
     resolved_at     timestamptz,
     resolved_value  numeric,
+    resolved_message text,
     kafka_partition integer,
     kafka_offset    bigint,
     recorded_at     timestamptz NOT NULL DEFAULT now()
@@ -26,6 +27,7 @@ COMMENT ON COLUMN alerts.value IS 'The value with which it fired; for a stale fe
 COMMENT ON COLUMN alerts.started_at IS 'When the level was first exceeded without a break; fired_at is later by the rule''s "for".';
 COMMENT ON COLUMN alerts.fired_at IS 'Event time of the tick that made it fire (rejected ticks: Kafka''s time; a stale feed: the database''s clock).';
 COMMENT ON COLUMN alerts.resolved_at IS 'The same of the tick that ended it; NULL while it fires.';
+COMMENT ON COLUMN alerts.message IS 'What made it fire, in words; resolved_message: what ended it.';
 COMMENT ON COLUMN alerts.kafka_offset IS 'Where in the topic the tick stands that made it fire, with kafka_partition; NULL for a stale feed.';
 
 -- One alert of a rule and pair fires at a time, whoever writes.
