@@ -104,6 +104,7 @@ class Standing:
         self, at: datetime, value: Decimal | None, partition: int | None, offset: int | None
     ) -> Transition:
         """End the alert that fires."""
+        at = max(at, self.since or at)  # a tick from before the end of a gap ends its alert, too
         since, self.state, self.since, self.resolved_at = self.since or at, "inactive", None, at
         return Transition(self.rule, self.pair, False, at, since, _shown(value), partition, offset)
 
