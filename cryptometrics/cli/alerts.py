@@ -17,6 +17,7 @@ from cryptometrics.cli.times import parse_time
 
 if TYPE_CHECKING:
     from cryptometrics.store.alerts import Alert
+    from cryptometrics.store.outbox import Notification
 
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
@@ -149,7 +150,7 @@ def test() -> None:
     click.echo(f"{webhook.place} answered {answer.status} {answer.reason} in {took:.2f} s{said}")
 
 
-def _test_alert() -> Any:
+def _test_alert() -> Notification:
     from decimal import Decimal  # noqa: PLC0415
 
     from cryptometrics.store.outbox import Notification  # noqa: PLC0415

@@ -283,6 +283,12 @@ def test_a_time_in_the_future_does_not_silence_a_pair_for_long(cut: int) -> None
     assert told(run(events, {cut: True}, only("wide-at-once"))) == [("wide-at-once", True, MOST_BEHIND)]
 
 
+def test_what_was_pending_in_the_future_is_pending_from_now_on() -> None:
+    late = [(second, 99) for second in range(1, MOST_BEHIND + 9)]
+    events = spreads((0, 10), (80_000, 99), *late)
+    assert told(run(events, {}, only("wide"))) == [("wide", True, MOST_BEHIND + 5)]
+
+
 def quotes(*values: tuple[float, str, str]) -> list[Quote]:
     session = Session()
     return [session.quote("BTC-USD", *value) for value in values]
@@ -293,6 +299,12 @@ def test_a_move_is_measured_from_the_lowest_or_highest_within_the_time(end: floa
     price = str(Decimal(str(end)))
     events = quotes((0, "100", "100"), (10, "100", "100"), (18, price, price))
     assert told(run(events, {}, only("move"))) == ([("move", True, 18)] if fires else [])
+
+
+@pytest.mark.parametrize(("second", "fires"), [(19.5, True), (20, False)])
+def test_a_move_has_its_time_and_no_more(second: float, fires: bool) -> None:
+    events = quotes((0, "100", "100"), (second, "103", "103"))
+    assert bool(run(events, {}, only("move"))) is fires
 
 
 def test_a_move_that_takes_longer_does_not_fire() -> None:
