@@ -83,8 +83,8 @@ class Bench:
         """Return rule, pair, the seconds at which each was begun, fired and resolved, and its value."""
         return self.rows(
             "SELECT rule, pair, extract(epoch FROM started_at - %s)::int, "
-            "extract(epoch FROM fired_at - %s)::int, extract(epoch FROM resolved_at - %s)::int, value::float8 "
-            "FROM alerts ORDER BY id",
+            "extract(epoch FROM fired_at - %s)::int, extract(epoch FROM resolved_at - %s)::int, "
+            "value::float8 FROM alerts ORDER BY id",
             *[DAY] * 3,
         )
 

@@ -174,7 +174,7 @@ def test_each_reason_to_reject_is_explained() -> None:
 
 def test_each_kind_and_key_of_a_rule_is_explained_with_its_keys() -> None:
     text = (DOCS / "alerts.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `([a-z_]+)` \| .* \| (.*) \|$", text, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \|.*\| (.*) \|$", text, re.MULTILINE))
     for kind, shape in KINDS.items():
         assert set(re.findall(r"`([a-z_]+)`", rows[kind])) == set(shape.keys), kind
     assert {key for shape in KINDS.values() for key in shape.keys} <= rows.keys()
