@@ -59,6 +59,8 @@ class _Subject:
 
     def __init__(self, name: str, partition: int, rules: Iterable[Rule], past: Past) -> None:
         self.name, self.partition = name, partition
+        # Nobody else keeps a partition's newest time, so there it stays unset, and the clock is saved.
+        self._is_pair = name != subject_of(partition)
         self.newest = self.at = past.newest
         """The time of the newest tick, and the one that counts as now: the same, but after a turn back."""
         self.behind = 0
@@ -71,8 +73,7 @@ class _Subject:
         """Whether a tick of this time is one of the present, to which the clock is then set."""
         if self.at is None or time >= self.at:
             self.at, self.behind = time, 0
-            # Nobody else keeps a partition's newest time, so there it stays unset, and the clock is saved.
-            if self.name != subject_of(self.partition) and (self.newest is None or time > self.newest):
+            if self._is_pair and (self.newest is None or time > self.newest):
                 self.newest = time
             return True
         self.behind += 1

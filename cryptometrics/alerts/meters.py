@@ -85,23 +85,34 @@ class Move:
         self._width = rule.within / STEPS
         self._parts: deque[tuple[int, Decimal, Decimal]] = deque()
         """Number of the part since 1970, lowest and highest mid price in it."""
-        self._low = self._high = ZERO
+        self._low = self._high = self._middle = ZERO
+        self._until = _EPOCH
+        """When the newest part ends."""
 
     def measure(self, quote: Quote) -> Decimal:
         """Return the larger of rise and fall in per cent; never negative."""
-        mid, number = quote.mid, (quote.time - _EPOCH) // self._width
-        parts = self._parts
-        if not parts or number > parts[-1][0]:
+        mid, parts = quote.mid, self._parts
+        if quote.time >= self._until:
+            number = (quote.time - _EPOCH) // self._width
             parts.append((number, mid, mid))
             while parts[0][0] <= number - STEPS:
                 parts.popleft()
-            self._low, self._high = min(p[1] for p in parts), max(p[2] for p in parts)
+            self._see_parts()
         elif mid < (last := parts[-1])[1] or mid > last[2]:
-            parts[-1] = number, min(last[1], mid), max(last[2], mid)
-            self._low, self._high = min(self._low, mid), max(self._high, mid)
-        rise = _ratio.divide(_ratio.subtract(mid, self._low), self._low)
-        fall = _ratio.divide(_ratio.subtract(self._high, mid), self._high)
-        return _ratio.multiply(max(rise, fall), HUNDRED)
+            parts[-1] = last[0], min(last[1], mid), max(last[2], mid)
+            self._see_parts()
+        if mid > self._middle:
+            return _ratio.multiply(_ratio.divide(_ratio.subtract(mid, self._low), self._low), HUNDRED)
+        return _ratio.multiply(_ratio.divide(_ratio.subtract(self._high, mid), self._high), HUNDRED)
+
+    def _see_parts(self) -> None:
+        """Work out once what holds until a part changes."""
+        low, high = min(p[1] for p in self._parts), max(p[2] for p in self._parts)
+        self._low, self._high = low, high
+        # Where the rise from the lowest is as large as the fall from the highest: the harmonic mean.
+        product, total = _ratio.multiply(low, high), _ratio.add(low, high)
+        self._middle = _ratio.divide(_ratio.add(product, product), total)
+        self._until = _EPOCH + (self._parts[-1][0] + 1) * self._width
 
     def resolved(self, quote: Quote) -> None:
         """Nothing to note."""
@@ -118,8 +129,9 @@ class Move:
     def restore(self, memory: Any) -> None:
         """Take the parts as they were."""
         self._parts = deque((number, Decimal(low), Decimal(high)) for number, low, high in memory or ())
+        self._until = _EPOCH
         if self._parts:
-            self._low, self._high = min(p[1] for p in self._parts), max(p[2] for p in self._parts)
+            self._see_parts()
 
 
 class Extreme:
@@ -172,11 +184,15 @@ class Share:
         self._parts: deque[list[int]] = deque()
         """Number of the part since 1970, records in it, rejected ones among them."""
         self._records = self._rejected = 0
+        self._until = _EPOCH
+        """When the newest part ends."""
 
     def count(self, at: datetime, *, rejected: bool) -> Decimal:
         """Return the share with one record more; 0 while there are too few."""
-        number, parts = (at - _EPOCH) // self._width, self._parts
-        if not parts or number > parts[-1][0]:
+        parts = self._parts
+        if at >= self._until:
+            number = (at - _EPOCH) // self._width
+            self._until = _EPOCH + (number + 1) * self._width
             parts.append([number, 0, 0])
             while parts[0][0] <= number - STEPS:
                 _, records, bad = parts.popleft()
@@ -203,6 +219,7 @@ class Share:
     def restore(self, memory: Any) -> None:
         """Take the parts as they were."""
         self._parts = deque(list(part) for part in memory or ())
+        self._until = _EPOCH + (self._parts[-1][0] + 1) * self._width if self._parts else _EPOCH
         self._records = sum(part[1] for part in self._parts)
         self._rejected = sum(part[2] for part in self._parts)
 
