@@ -119,4 +119,4 @@ class Standing:
 
 
 def _shown(value: Decimal | None) -> Decimal | None:
-    return None if value is None else _short.plus(value)
+    return None if value is None else value.normalize(_short)

@@ -15,8 +15,8 @@ from cryptometrics.errors import CryptometricsError
 from cryptometrics.feeds.publish import publish
 from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation
 from cryptometrics.pipeline.calculate import Calculator
-from cryptometrics.store.batch import COPY_COLUMNS
 from cryptometrics.store.offsets import Claim
+from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 from cryptometrics.store.state import State
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS original (
 )
 """
 _INSERT = "INSERT INTO original VALUES (DEFAULT, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_COPY_OWN = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
+_COPY_OUT = f"COPY (SELECT {ORIGINAL_COLUMNS} FROM crypto_metrics ORDER BY kafka_offset) TO STDOUT"  # noqa: S608
 
 _STORED = """
 SELECT coalesce(sum(next_offset - first_offset), 0) FROM consumer_offsets WHERE consumer_group = %s
@@ -56,8 +58,8 @@ class Throughput:
             seed=1,
             count=ticks,
         )
-        self._rows = self._lines()
-        self._original_rows = ["\t".join(row.split("\t")[:9]) + "\n" for row in self._rows]
+        self._own = self._encoded()
+        self._original = self._texts()
         place.connection.execute(_ORIGINAL)
 
     def simulate(self) -> float:
@@ -72,11 +74,11 @@ class Throughput:
     def copy_original(self) -> float:
         """COPY the rows into the original table in one transaction: the limit."""
         self._place.connection.execute("TRUNCATE original")
-        return self._copy("original", ORIGINAL_COLUMNS, self._original_rows)
+        return self._copy(f"COPY original ({ORIGINAL_COLUMNS}) FROM STDIN", "".join(self._original).encode())
 
     def copy_own(self) -> float:
         """COPY the rows into a table like `crypto_metrics`, in one transaction."""
-        rate = self._copy("crypto_metrics", COPY_COLUMNS, self._rows)
+        rate = self._copy(_COPY_OWN, self._own)
         self._place.connection.execute("TRUNCATE crypto_metrics")
         return rate
 
@@ -128,7 +130,7 @@ class Throughput:
     def row_by_row(self, seconds: float) -> float:
         """One INSERT and one COMMIT a tick, as the original scripts work."""
         done, begun = 0, time.perf_counter()
-        for row in self._original_rows:
+        for row in self._original:
             self._place.connection.execute(_INSERT, row.rstrip("\n").split("\t"))
             done += 1
             if time.perf_counter() - begun > seconds:
@@ -139,27 +141,32 @@ class Throughput:
         row = self._place.connection.execute(_STORED, [group]).fetchone()
         return int(row[0]) if row else 0
 
-    def _copy(self, table: str, columns: str, rows: list[str]) -> float:
-        text = "".join(rows).encode()
+    def _copy(self, statement: str, data: bytes) -> float:
         begun = time.perf_counter()
-        with (
-            self._place.connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({columns}) FROM STDIN".encode()) as copy,
-        ):
-            copy.write(text)
-        return len(rows) / (time.perf_counter() - begun)
+        with self._place.connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write(data)
+        return self._ticks / (time.perf_counter() - begun)
 
-    def _lines(self) -> list[str]:
+    def _encoded(self) -> bytes:
         """Return the rows of the ticks, as `process` would copy them."""
         calculator = Calculator("bench", None)
         calculator.state = State(self._place.connection, "bench")
         calculator.own(Claim(0, 1, 0))
-        rows: list[str] = []
+        parts = [HEADER]
         offset = 0
         for block in self._messages.blocks():
             records = [_Record(offset + place, message) for place, message in enumerate(block)]
-            rows += calculator.calculate(records, []).batch.rows
+            parts += calculator.calculate(records, []).batch.rows
             offset += len(block)
+        return b"".join((*parts, TRAILER))
+
+    def _texts(self) -> list[str]:
+        """Return the rows of the original table, in COPY's text format, as PostgreSQL itself writes them."""
+        connection = self._place.connection
+        self._copy(_COPY_OWN, self._own)
+        with connection.cursor() as cursor, cursor.copy(_COPY_OUT.encode()) as copy:
+            rows = [bytes(row).decode() for row in copy]
+        connection.execute("TRUNCATE crypto_metrics")
         return rows
 
 

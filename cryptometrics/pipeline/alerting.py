@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from cryptometrics.alerts.evaluate import Evaluator, Record, subject_of
+from cryptometrics.alerts.evaluate import Evaluator, Gap, Record, subject_of
 from cryptometrics.alerts.meters import Quote
+from cryptometrics.columns.decode import moment
 from cryptometrics.pipeline.record import created
 from cryptometrics.store import alerts as store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import psycopg
 
     from cryptometrics.alerts.rules import Rule
+    from cryptometrics.columns import measure as columns
+    from cryptometrics.columns.texts import Ints
     from cryptometrics.metrics import Measured, Session
     from cryptometrics.pipeline import record
     from cryptometrics.store.batch import Batch
@@ -42,42 +46,36 @@ class Alerting:
         self,
         connection: psycopg.Connection,
         messages: Sequence[record.Record],
-        quotes: Sequence[Quote],
+        seen: Sequence[Quote | Gap],
         batch: Batch,
     ) -> None:
         """Judge a batch and put what has changed into it.
 
-        quotes: its ticks, in the order of the topic; messages: what it was made of.
+        messages: what it was made of; seen: its ticks and the gaps among them, of each pair in the order of
+        the topic.
         """
         evaluator = self._evaluator
         partitions = (
             {subject_of(number): number for number in batch.parts} if evaluator.judges_records else {}
         )
-        pairs = {quote.pair: quote.partition for quote in quotes} if evaluator.judges_pairs else {}
+        pairs = {each.pair: each.partition for each in seen} if evaluator.judges_pairs else {}
         known_in = partitions | pairs
         if unknown := evaluator.unknown(known_in):
             for name, past in store.recall(connection, self._group, unknown).items():
                 evaluator.recall(name, known_in[name], past)
         if pairs:
-            judge = evaluator.quote
-            for quote in quotes:
-                judge(quote)
+            for each in seen:
+                if isinstance(each, Quote):
+                    evaluator.quote(each)
+                else:
+                    evaluator.gap(each)
         if partitions:
-            for each in _records(messages, batch):
-                evaluator.record(each)
+            rejected = {(each.partition, each.offset) for each in batch.rejected}
+            for message in messages:
+                place = message.partition(), message.offset()
+                evaluator.record(Record(*place, created(message), place in rejected))
         batch.alerts, batch.alert_states = evaluator.take()
         batch.notify = self._notify
-
-
-def _records(messages: Iterable[record.Record], batch: Batch) -> Iterator[Record]:
-    """Return what the batch has made of its messages: those from before a seek are none of it."""
-    rejected = {(each.partition, each.offset) for each in batch.rejected}
-    for message in messages:
-        partition, offset = message.partition(), message.offset()
-        part = batch.parts.get(partition)
-        if part is None or offset < part.expected:
-            continue
-        yield Record(partition, offset, created(message), (partition, offset) in rejected)
 
 
 def quote_of(
@@ -97,3 +95,26 @@ def quote_of(
         partition,
         offset,
     )
+
+
+def quotes_of(
+    measured: columns.Measured, pair: str, times: Ints, name: str, partition: int, offsets: Ints
+) -> list[Quote]:
+    """Return the ticks of a pair and its session of this name as the rules see them, from their columns."""
+    numbers = (
+        measured.bid, measured.ask, measured.mid_price, measured.spread, measured.highest_bid,
+        measured.lowest_ask,
+    )  # fmt: skip
+    unit = Decimal(1).scaleb(-measured.scale)
+    decimals = ([number * unit for number in map(Decimal, column.units.tolist())] for column in numbers)
+    bid, ask, mid_price, spread, highest_bid, lowest_ask = decimals
+    return [
+        Quote(pair, moment(time), *prices, name, *extremes, partition, offset)
+        for time, prices, extremes, offset in zip(
+            times.tolist(),
+            zip(bid, ask, mid_price, spread, strict=True),
+            zip(highest_bid, lowest_ask, strict=True),
+            offsets.tolist(),
+            strict=True,
+        )
+    ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptometrics.store import alerts
+from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,8 +90,8 @@ class Batch:
     """Everything that one transaction writes."""
 
     parts: dict[int, Part] = field(default_factory=dict)
-    rows: list[str] = field(default_factory=list)
-    """Lines of COPY's text format, columns as in COPY_COLUMNS."""
+    rows: list[bytes] = field(default_factory=list)
+    """Of `crypto_metrics`, as `rows` encodes them."""
     days: list[DayRows] = field(default_factory=list)
     """What `rows` hold, counted; one of each partition and day."""
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -128,11 +129,7 @@ FROM part p JOIN mine USING (kafka_partition)
 WHERE o.consumer_group = %(group)s AND o.topic = %(topic)s AND o.kafka_partition = p.kafka_partition
 """
 
-COPY_COLUMNS = (
-    "pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp, consumer_group, "
-    "session, kind, trade_id, kafka_partition, kafka_offset"
-)
-_COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN"
+_COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
 
 # What will be left of a day when it is dropped; to count it then would mean to read it.
 _DAYS = """
@@ -190,7 +187,7 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         _advance(cursor, reader, batch.parts)
         if batch.rows:
             with cursor.copy(_COPY) as copy:
-                copy.write("".join(batch.rows))
+                copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
         if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
             days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
             cursor.execute(_DAYS, [reader.group, reader.topic, *_columns(days)])
