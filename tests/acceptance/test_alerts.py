@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-LIMIT_S = 60.0
+LIMIT_S = 90.0
 LEVEL, RESOLVE_BELOW = Decimal(25), Decimal(15)
 HOLD, COOLDOWN = timedelta(seconds=2), timedelta(seconds=5)
 PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -131,6 +131,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_each_alert_is_stored_once_and_told_in_order_whatever_is_killed(
     cli: Cli, settings: Settings, tmp_path: Path
 ) -> None:
