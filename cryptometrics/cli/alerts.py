@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
+COLOURS = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+"""Of what fires."""
 
 
 def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -211,22 +213,35 @@ def _print(found: list[Alert]) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False)
-    plain = not console.is_terminal
-    if plain:
+    if not console.is_terminal:
         console = Console(width=WIDE, highlight=False)
-    table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("status", "severity", "rule", "what", "fired at", "resolved at", "webhook"):
-        table.add_column(column, no_wrap=plain, overflow="fold")
-    colours = {"critical": "bold red", "warning": "yellow"}
-    for alert in found:
-        firing = alert.resolved_at is None
-        table.add_row(
-            Text(_status(alert), colours.get(alert.severity, "") if firing else "dim"),
-            Text(alert.severity),
-            Text(alert.rule),
-            Text(visible(alert.message)),
-            Text(time(alert.fired_at) or ""),
-            Text(time(alert.resolved_at) or ""),
-            Text(visible(_told(alert))),
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for column in ("status", "severity", "rule", "what", "fired_at", "resolved_at", "webhook"):
+            table.add_column(column, no_wrap=True)
+        for alert in found:
+            times = time(alert.fired_at) or "", time(alert.resolved_at) or ""
+            what = visible(alert.message), *times, visible(_told(alert))
+            table.add_row(*map(Text, (_status(alert), alert.severity, alert.rule, *what)))
+    else:  # two values share a column, one above the other, so that 80 characters hold them
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            padding=(0, 2, 0, 0),
+            pad_edge=False,
+            caption="times in UTC",
+            caption_justify="left",
         )
+        for column in ("status\nseverity", "rule\nwhat", "fired at\nresolved at", "webhook"):
+            table.add_column(column, overflow="fold", no_wrap=column.startswith("fired"))
+        for alert in found:
+            colour = COLOURS[alert.severity] if alert.resolved_at is None else "dim"
+            table.add_row(
+                Text(f"{_status(alert)}\n{alert.severity}", colour),
+                Text.assemble(alert.rule, "\n", (visible(alert.message), "dim")),
+                Text.assemble(_short(alert.fired_at), "\n", (_short(alert.resolved_at), "dim")),
+                Text(visible(_told(alert))),
+            )
     console.print(table)
+
+
+def _short(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"

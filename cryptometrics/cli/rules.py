@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from cryptometrics import log
 from cryptometrics.alerts.rules import Rule, RulesError, parse
 from cryptometrics.errors import UserError
 
@@ -45,7 +46,9 @@ def rules_of(settings: Settings, named: Path | None) -> Rules:
         return Rules(None, ())
     Webhook.configured(settings)
     try:
-        return Rules(path, read(path))
+        rules = read(path)
+        log.get_logger().info("alert_rules", file=str(path), rules=len(rules), webhook=settings.has_webhook)
+        return Rules(path, rules)
     except RulesError as error:
         more = len(error.problems) - 1
         hint = f" (and {more} more: see `cryptometrics alerts check`)" if more else ""

@@ -106,7 +106,7 @@ def quotes_of(
         measured.lowest_ask,
     )  # fmt: skip
     unit = Decimal(1).scaleb(-measured.scale)
-    decimals = ([number * unit for number in map(Decimal, column.units.tolist())] for column in numbers)
+    decimals = (_decimals(column.units.tolist(), unit) for column in numbers)
     bid, ask, mid_price, spread, highest_bid, lowest_ask = decimals
     return [
         Quote(pair, moment(time), *prices, name, *extremes, partition, offset)
@@ -118,3 +118,9 @@ def quotes_of(
             strict=True,
         )
     ]
+
+
+def _decimals(units: list[int], unit: Decimal) -> list[Decimal]:
+    """Return numbers as decimals; each once, as extremes seldom change and prices come again."""
+    known = {number: number * unit for number in set(units)}
+    return [known[number] for number in units]

@@ -92,7 +92,7 @@ class Sender:
         self._log.info("sender_active", webhook=self._webhook.place if self._webhook else None)
         with connection.transaction():
             self._retire(connection)
-        since = outbox.silence(connection, self._group, [], 0).now
+        since = outbox.now(connection)
         while not self._stopped.is_set():
             if self._stale and self._silence_due():
                 self._watch(connection, since)

@@ -107,6 +107,14 @@ def failed(connection: psycopg.Connection, notification: Notification, error: st
     connection.execute(_FAILED, [error, wait_s, notification.id])
 
 
+def now(connection: psycopg.Connection) -> datetime:
+    """Return the database's time: one clock for all workers, and the one of what is stored."""
+    row = connection.execute("SELECT now()").fetchone()
+    assert row is not None  # noqa: S101  (a SELECT without FROM has a row)
+    moment: datetime = row[0]
+    return moment
+
+
 def silence(
     connection: psycopg.Connection, group: str, rules: Collection[str], forgotten_s: float
 ) -> Silence:
@@ -114,11 +122,9 @@ def silence(
 
     forgotten_s: pairs without a tick for so many seconds are left out.
     """
-    now = connection.execute("SELECT now()").fetchone()
-    assert now is not None  # noqa: S101
     last: dict[str, datetime] = dict(connection.execute(_LAST_TICKS, [group, forgotten_s]).fetchall())
     saved = {
         (rule, pair): Saved(*standing)
         for rule, pair, *standing in connection.execute(_STANDING, [group, list(rules)])
     }
-    return Silence(now[0], last, saved)
+    return Silence(now(connection), last, saved)

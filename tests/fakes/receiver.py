@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
 SECRET = "T0PS3CRET-t0ken"
@@ -34,6 +36,8 @@ class Receiver:
 
     choose: Callable[[], Act] = lambda: "accept"
     posts: list[Post] = field(default_factory=list)
+    certificate: Path | None = None
+    """File of its certificate and private key; without one it speaks plain HTTP."""
 
     def __enter__(self) -> Self:
         receiver = self
@@ -49,6 +53,10 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if self.certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._lock = threading.Lock()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -61,7 +69,7 @@ class Receiver:
 
     @property
     def place(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from cryptometrics import webhook as module
 from cryptometrics.errors import UserError
@@ -18,6 +24,7 @@ from tests.fakes.receiver import SECRET, Act, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.conftest import Cli
 
@@ -120,13 +127,43 @@ def test_an_answer_that_never_ends_is_cut_off(receiver: Receiver, monkeypatch: p
 
 
 def test_a_receiver_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket  # noqa: PLC0415
-
     monkeypatch.setattr(module, "STEP_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(NotDeliveredError, match="does not answer: timed out"):
             Webhook(f"http://127.0.0.1:{port}/", "generic").tell(notification())
+
+
+def test_over_tls_only_a_receiver_that_is_trusted_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = tmp_path / "receiver.pem"
+    certificate.write_bytes(self_signed())
+    with Receiver(certificate=certificate) as receiver:
+        with pytest.raises(NotDeliveredError, match="its certificate is not trusted") as error:
+            Webhook(receiver.url, "generic").tell(notification())
+        assert SECRET not in str(error.value)
+        assert receiver.posts == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert Webhook(receiver.url, "generic").tell(notification()).status == 200
+
+
+def self_signed() -> bytes:
+    """Return a certificate of 127.0.0.1 that nobody else has signed, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "receiver of the test")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return signed.public_bytes(pem) + private
 
 
 @pytest.mark.parametrize(
