@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cryptometrics.alerts.meters import Quote, Share, meter_of
+from cryptometrics.alerts.meters import Quote, Run, Share, meter_of
 from cryptometrics.alerts.standing import Saved, Standing, Transition
 
 if TYPE_CHECKING:
@@ -197,6 +197,29 @@ class Evaluator:
                 self._transitions.append(news)
                 if not news.firing:
                     meter.resolved(quote)
+
+    def pass_over(self, run: Run) -> bool:
+        """Take note of ticks of a known pair that change nothing for sure; return False where they may.
+
+        Then nothing has been noted, and they are to be judged one by one.
+        """
+        subject = self._subjects[run.pair]
+        if not subject.rules:
+            return True
+        if not run.in_order or (subject.at is not None and run.first < subject.at):
+            return False
+        for judged in subject.rules:
+            standing, meter = judged.standing, judged.meter
+            if standing.state != "inactive" or (
+                meter is not None and not meter.calm(run, float(standing.rule.level))
+            ):
+                return False
+        for judged in subject.rules:
+            if judged.meter is not None:
+                judged.meter.pass_over(run)
+        subject.passes(run.last)
+        self._touched[run.pair] = subject
+        return True
 
     def gap(self, gap: Gap) -> None:
         """Judge a gap of a pair that is known."""

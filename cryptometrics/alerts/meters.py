@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import decimal
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 STEPS = 20
 """Parts of the time that a move or a share is measured over; the last 20 count, the one begun included."""
+SURELY, UNSURE = 1 - 1e-9, 1e-12
+"""What floats lose at most is far less: of a value a billionth, of a ratio near 1 a million millionth."""
 ZERO, HUNDRED, TEN_THOUSAND = Decimal(0), Decimal(100), Decimal(10_000)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 # Values are ratios: 28 digits of them are more than enough to compare with a level of 18.
 _ratio = decimal.Context(prec=28, traps=[decimal.InvalidOperation, decimal.DivisionByZero])
 
@@ -39,11 +42,51 @@ class Quote(NamedTuple):
     offset: int
 
 
+class Run(Protocol):
+    """Ticks of one pair and session in the order of the topic, and how far they go as floats can tell."""
+
+    pair: str
+    session: str
+
+    @property
+    def in_order(self) -> bool:
+        """Whether none is older than one before it."""
+
+    @property
+    def first(self) -> datetime:
+        """The time of the first."""
+
+    @property
+    def last(self) -> datetime:
+        """The time of the last."""
+
+    @property
+    def widest(self) -> float:
+        """The largest spread, in bps."""
+
+    @property
+    def highest_bid(self) -> float:
+        """The highest bid."""
+
+    @property
+    def lowest_ask(self) -> float:
+        """The lowest ask."""
+
+    def mids(self, width_us: int) -> list[tuple[int, Decimal, Decimal]]:
+        """Return the number, lowest and highest mid price of each part of the time."""
+
+
 class Meter(Protocol):
     """Measures one rule on one pair."""
 
     def measure(self, quote: Quote) -> Decimal:
         """Return the value with this tick."""
+
+    def calm(self, run: Run, level: float) -> bool:
+        """Whether no value of these ticks is above the level, for sure; nothing is noted."""
+
+    def pass_over(self, run: Run) -> None:
+        """Take note of ticks that are calm."""
 
     def resolved(self, quote: Quote) -> None:
         """Take note that an alert has ended with this tick."""
@@ -64,6 +107,13 @@ class Spread:
     def measure(self, quote: Quote) -> Decimal:
         """Return the spread of the tick in bps."""
         return _ratio.divide(_ratio.multiply(quote.spread, TEN_THOUSAND), quote.mid)
+
+    def calm(self, run: Run, level: float) -> bool:
+        """Whether the widest is surely not above the level."""
+        return run.widest < level * SURELY
+
+    def pass_over(self, run: Run) -> None:
+        """Nothing to note."""
 
     def resolved(self, quote: Quote) -> None:
         """Nothing to note."""
@@ -104,6 +154,24 @@ class Move:
         if mid > self._middle:
             return _ratio.multiply(_ratio.divide(_ratio.subtract(mid, self._low), self._low), HUNDRED)
         return _ratio.multiply(_ratio.divide(_ratio.subtract(self._high, mid), self._high), HUNDRED)
+
+    def calm(self, run: Run, level: float) -> bool:
+        """Whether lowest and highest of all are so near to each other."""
+        parts = [*self._parts, *run.mids(self._width // _MICROSECOND)]
+        low, high = min(p[1] for p in parts), max(p[2] for p in parts)
+        return float(high) / float(low) - 1 < level / 100 * SURELY - UNSURE
+
+    def pass_over(self, run: Run) -> None:
+        """Take the lowest and highest of each part."""
+        parts = self._parts
+        for number, low, high in run.mids(self._width // _MICROSECOND):
+            if parts and parts[-1][0] == number:
+                parts[-1] = number, min(parts[-1][1], low), max(parts[-1][2], high)
+            else:
+                parts.append((number, low, high))
+        while parts[0][0] <= parts[-1][0] - STEPS:
+            parts.popleft()
+        self._see_parts()
 
     def _see_parts(self) -> None:
         """Work out once what holds until a part changes."""
@@ -157,6 +225,18 @@ class Extreme:
         if beyond <= 0:
             return ZERO
         return _ratio.multiply(_ratio.divide(beyond, self._reference), HUNDRED)
+
+    def calm(self, run: Run, level: float) -> bool:
+        """Whether it is a session that is known, and none of them is so far beyond its reference."""
+        if run.session != self._session:
+            return False
+        reference = float(self._reference)
+        if self._high:
+            return run.highest_bid / reference - 1 < level / 100 * SURELY - UNSURE
+        return 1 - run.lowest_ask / reference < level / 100 * SURELY - UNSURE
+
+    def pass_over(self, run: Run) -> None:
+        """Nothing to note: the reference stays."""
 
     def resolved(self, quote: Quote) -> None:
         """Compare with the extreme of this moment from now on."""

@@ -175,7 +175,7 @@ def _supervise(options: Options, rules_file: Path | None, workers: int, stop: Ca
     command += ["--until-caught-up"] if options.until_caught_up else []
     command += ["--on-data-loss", "skip"] if options.skip_lost else []
     command += ["--alerts", str(rules_file)] if rules_file else []
-    supervisor = Supervisor(command, workers)
+    supervisor = Supervisor(command, workers, may_end=options.until_caught_up)
     with Progress() as progress:
         line = Line()
 

@@ -95,8 +95,8 @@ def measure(columns: Columns, at: Places, session: Session) -> Measured | None:
         _advance(session, name, getattr(measured, name), scale, time)
     newest = len(time) - 1 - int(time[::-1].argmax())  # of those at the same moment the last
     if (newest_at := moment(int(time[newest]))) >= session.last_at:
-        session.last_bid = _decimal(bids, newest, scale)
-        session.last_ask = _decimal(asks, newest, scale)
+        session.last_bid = decimal(bids, newest, scale)
+        session.last_ask = decimal(asks, newest, scale)
         session.last_at = newest_at
     session.first_at = min(session.first_at, moment(int(time.min())))
     session.ticks += len(time)
@@ -130,7 +130,7 @@ def _running(column: Column, scale: int, before: Decimal, sign: int) -> Column:
 
 def _advance(session: Session, name: str, running: Column, scale: int, time: Ints) -> None:
     """Bring one extreme of the session forward to the end of its column, and the moment that set it."""
-    last = _decimal(running, -1, scale)
+    last = decimal(running, -1, scale)
     if last != getattr(session, name):
         setattr(session, name, last)
         first = int((running.units == running.units[-1]).argmax())
@@ -147,7 +147,7 @@ def _units(number: Decimal, scale: int) -> int:
     return int(number.scaleb(scale, EXACT))
 
 
-def _decimal(column: Column, at: int, scale: int) -> Decimal:
+def decimal(column: Column, at: int, scale: int) -> Decimal:
     """Return one number of a column with as many decimal places as it is written with."""
     places = int(column.places[at])
     return Decimal(int(column.units[at]) // 10 ** (scale - places)).scaleb(-places, EXACT)

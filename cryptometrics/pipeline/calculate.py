@@ -12,11 +12,11 @@ import numpy as np
 from cryptometrics import metrics
 from cryptometrics.columns.decode import NO_TRADE, Columns, decode, moment
 from cryptometrics.columns.measure import measure
-from cryptometrics.pipeline import repetitions
-from cryptometrics.pipeline.alerting import quote_of, quotes_of
+from cryptometrics.pipeline import repetitions, windows
 from cryptometrics.pipeline.groups import group, runs
 from cryptometrics.pipeline.record import created
 from cryptometrics.pipeline.remembered import Owned, Pair
+from cryptometrics.pipeline.runs import Run, quote_of
 from cryptometrics.store import rows
 from cryptometrics.store.batch import Batch, DayRows, PairState, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError
@@ -25,13 +25,13 @@ from cryptometrics.trade_ids import TradeIds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cryptometrics.alerts.meters import Quote
     from cryptometrics.columns.measure import Places
     from cryptometrics.columns.texts import Flags, Ints
     from cryptometrics.metrics import Session
     from cryptometrics.pipeline.alerting import Alerting
     from cryptometrics.pipeline.groups import Group
     from cryptometrics.pipeline.record import Record
+    from cryptometrics.pipeline.runs import Seen
     from cryptometrics.store.offsets import Claim
     from cryptometrics.store.state import State, TickKey
 
@@ -63,12 +63,14 @@ class _Draft:
     """Of each tick, as its offset."""
     offsets: Ints
     is_late: Flags
+    is_uniform: bool
+    """Whether all of them are tickers with a trade: nearly always."""
     rows: list[bytes | None]
     """None: a duplicate has no row."""
     touched: list[tuple[Pair, str, Session]] = field(default_factory=list)
     days: dict[tuple[int, str], DayRows] = field(default_factory=dict)
-    quotes: list[Quote] = field(default_factory=list)
-    """What alert rules are to judge, where there are any; in the order of the topic for each pair."""
+    seen: list[Seen] = field(default_factory=list)
+    """What alert rules are to judge, where there are any."""
 
 
 class Calculator:
@@ -148,6 +150,7 @@ class Calculator:
             partitions=partitions[columns.index],
             offsets=offsets[columns.index],
             is_late=np.zeros(len(columns), np.bool_),
+            is_uniform="quote" not in columns.kind and bool((columns.trade_id != NO_TRADE).all()),
             rows=[None] * len(columns),
         )
         groups = group(columns, draft.partitions, self._owned)
@@ -162,7 +165,7 @@ class Calculator:
             self._measure(each, draft, duplicate)
         self._count(draft, duplicate)
         if self.alerting is not None and self.state is not None:
-            self.alerting.judge(self.state.connection, taken, draft.quotes, batch)
+            self.alerting.judge(self.state.connection, taken, draft.seen, batch)
         newest = moment(int(columns.time.max())) if len(columns) else None
         return Work(batch, messages, columns, newest, int(draft.is_late.sum()))
 
@@ -281,27 +284,25 @@ class Calculator:
             self._write_rows(draft, at, session, each, name)
             session.late += int(draft.is_late[at].sum())
             draft.touched.append((pair, name, session))
-        if len(days) > 1:
-            draft.quotes.sort(key=lambda quote: (quote.partition, quote.offset))
 
     def _write_rows(self, draft: _Draft, at: Places, session: Session, each: Group, name: str) -> None:
         texts = each.name.encode(), self._group.encode(), name.encode()
         partition = each.owned.partition
         columns = draft.columns
         measured = measure(columns, at, session) if len(at) > FEW else None
+        offsets, late, minutes = draft.offsets[at], draft.is_late[at], draft.batch.windows
         if measured is None:
-            for place in at.tolist():
-                tick, offset = columns.tick(place), int(draft.offsets[place])
-                one = metrics.measure(tick, session)
-                kinds = *texts, tick.kind.encode()
+            ticks = [columns.tick(place) for place in at.tolist()]
+            for place, tick, offset in zip(at.tolist(), ticks, offsets.tolist(), strict=True):
+                one, kinds = metrics.measure(tick, session), (*texts, tick.kind.encode())
                 draft.rows[place] = rows.encode_one(tick, one, session, kinds, partition, offset)
                 if self.alerting is not None:
-                    draft.quotes.append(quote_of(tick, one, name, session, partition, offset))
+                    draft.seen.append(quote_of(tick, one, name, session, partition, offset))
+            windows.add_ticks(minutes, each.name, ticks, partition, offsets, late)
             return
         if self.alerting is not None:
-            draft.quotes += quotes_of(
-                measured, each.name, columns.time[at], name, partition, draft.offsets[at]
-            )
+            draft.seen.append(Run(measured, each.name, columns.time[at], name, partition, offsets))
+        windows.add_columns(minutes, each.name, measured, partition, offsets, columns.time[at], late)
         for kind, same in _by_form(draft, at):
             part = measured if same is None else measured.only(same)
             places = at if same is None else at[same]
@@ -325,11 +326,11 @@ class Calculator:
 
 def _by_form(draft: _Draft, at: Places) -> list[tuple[bytes, Flags | None]]:
     """Return the kinds of these ticks, and which are of it, apart for those with and without a trade."""
+    if draft.is_uniform:
+        return [(b"ticker", None)]
     columns = draft.columns
     quote = np.array([columns.kind[place] == "quote" for place in at.tolist()])
     trade = columns.trade_id[at] != NO_TRADE
-    if not quote.any() and trade.all():  # nearly always
-        return [(b"ticker", None)]
     forms = [
         (kind, (quote == is_quote) & (trade == has_trade))
         for kind, is_quote in ((b"ticker", False), (b"quote", True))

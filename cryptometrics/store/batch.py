@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptometrics.store import alerts
+from cryptometrics.store import alerts, windows
 from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cryptometrics.alerts.standing import Saved, Transition
     from cryptometrics.metrics import Session
     from cryptometrics.store.offsets import Reader
+    from cryptometrics.windows import Aggregate
 
 
 class FencedError(Exception):
@@ -97,6 +98,8 @@ class Batch:
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
     """(pair, session) → the session as of the end of the batch."""
     pairs: list[PairState] = field(default_factory=list)
+    windows: dict[tuple[str, datetime], Aggregate] = field(default_factory=dict)
+    """(pair, minute) → what the batch adds to it."""
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     alerts: list[Transition] = field(default_factory=list)
@@ -199,6 +202,8 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
                 for p in batch.pairs
             )
             cursor.execute(_PAIRS, [reader.group, *_columns(pairs)])
+        if batch.windows:
+            windows.merge(cursor, reader.group, batch.windows)
         if batch.rejected:
             rejected = (
                 (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)

@@ -12,10 +12,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptometrics import metrics, ticks
+from cryptometrics import metrics, ticks, windows
 from cryptometrics.columns import texts
 from cryptometrics.columns.decode import decode, moment
 from cryptometrics.columns.measure import measure
+from cryptometrics.columns.windows import fold
 from cryptometrics.ticks import RejectedError, Tick
 
 if TYPE_CHECKING:
@@ -173,6 +174,15 @@ def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, 
             session.highest_bid, session.lowest_ask, session.max_spread,
         )  # fmt: skip
         assert row(measured, place - cut) == [number.as_tuple() for number in expected]
+    late = np.array([place % 3 == 0 for place in range(cut, len(stream))])
+    offsets = np.arange(cut, len(stream)) * 2
+    minutes: dict[datetime, windows.Aggregate] = {}
+    for place, offset, is_late in zip(range(cut, len(stream)), offsets, late, strict=True):
+        tick = columns.tick(place)
+        one = windows.of_tick((tick.time, 7, int(offset)), tick.bid, tick.ask, late=bool(is_late))
+        minute = windows.fixed_start(tick.time, windows.MINUTE)
+        minutes[minute] = windows.merge(minutes[minute], one) if minute in minutes else one
+    assert dict(fold(measured, 7, offsets, columns.time[cut:], late)) == minutes
     assert at_once == session
     assert [str(value) for value in _values(at_once)] == [str(value) for value in _values(session)]
 
