@@ -7,6 +7,7 @@ the future depends on is in the saved standings and the time of each pair's newe
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptometrics.alerts.meters import Quote, Run, Share, meter_of
@@ -15,7 +16,6 @@ from cryptometrics.alerts.standing import Saved, Standing, Transition
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
-    from decimal import Decimal
 
     from cryptometrics.alerts.rules import Rule
 
@@ -41,7 +41,7 @@ class Gap(NamedTuple):
 
     pair: str
     time: datetime
-    trades: Decimal | None
+    trades: int | None
     """How many; None where that is not known."""
     partition: int
     offset: int
@@ -230,7 +230,8 @@ class Evaluator:
                 continue
             self._touched[gap.pair] = subject
             if (gap.trades is None or gap.trades > standing.rule.level) and standing.cooled_down(gap.time):
-                self._transitions.append(standing.fire(gap.time, gap.trades, gap.partition, gap.offset))
+                trades = None if gap.trades is None else Decimal(gap.trades)
+                self._transitions.append(standing.fire(gap.time, trades, gap.partition, gap.offset))
 
     def record(self, record: Record) -> None:
         """Judge a record of a partition that is known."""

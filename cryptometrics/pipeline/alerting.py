@@ -46,11 +46,12 @@ class Alerting:
     ) -> None:
         """Judge a batch and put what has changed into it.
 
-        messages: what it was made of; seen: its ticks and the gaps among them, in any order.
+        messages: what it was made of; seen: its ticks, pair by pair.
         """
         evaluator = self._evaluator
         by_pair: dict[str, list[Seen]] = {}
-        for each in seen if evaluator.judges_pairs else ():
+        gaps = (Gap(g.pair, g.ends, g.trades_missed, g.partition, g.offset) for g in batch.gaps)
+        for each in (*seen, *gaps) if evaluator.judges_pairs else ():
             by_pair.setdefault(each.pair, []).append(each)
         known_in = {pair: of[0].partition for pair, of in by_pair.items()}
         if evaluator.judges_records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptometrics.store import alerts, windows
+from cryptometrics.store import alerts, gaps, windows
 from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.alerts.standing import Saved, Transition
     from cryptometrics.metrics import Session
+    from cryptometrics.store.gaps import StoredGap
     from cryptometrics.store.offsets import Reader
     from cryptometrics.windows import Aggregate
 
@@ -102,6 +103,7 @@ class Batch:
     """(pair, minute) → what the batch adds to it."""
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    gaps: list[StoredGap] = field(default_factory=list)
     alerts: list[Transition] = field(default_factory=list)
     alert_states: dict[tuple[str, str], Saved] = field(default_factory=dict)
     """(rule, pair) → how it stands as of the end of the batch."""
@@ -213,6 +215,8 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         if batch.skipped:
             skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
             cursor.execute(_SKIPPED, [reader.group, reader.topic, *_columns(skipped)])
+        if batch.gaps:
+            gaps.write(cursor, reader, batch.gaps)
         alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
 
 

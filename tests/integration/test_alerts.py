@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from cryptometrics import broker
 from cryptometrics import webhook as webhook_module
 from cryptometrics.alerts.rules import Rule, parse
+from cryptometrics.gaps import Gap, Kind, encode
 from cryptometrics.pipeline import sender as sender_module
 from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
@@ -213,6 +214,19 @@ def test_an_alert_whose_rule_is_gone_ends(bench: Bench, receiver: Receiver) -> N
     sender.close()
     assert (receiver.posts[0].body["pair"], receiver.posts[0].body["status"]) == ("BTC-USD", "resolved")
     assert bench.rows("SELECT pair FROM alerts WHERE resolved_at IS NULL") == [("ETH-USD",)]
+
+
+@pytest.mark.parametrize("ticks", [1, 40])
+def test_a_gap_of_the_feed_fires_in_its_place_among_the_ticks(bench: Bench, ticks: int) -> None:
+    """Before it one tick or many, after it the same: measured one by one or in columns."""
+    began, ended = (DAY + timedelta(seconds=second) for second in (100, 110))
+    _, missed = encode(Gap("BTC-USD", Kind.DOWN, ended, began, 7, 11))
+    _, none = encode(Gap("BTC-USD", Kind.DOWN, ended, began))
+    bench.send(*((second, 1) for second in range(ticks)), none, missed)
+    bench.send(*((120 + second, 1) for second in range(ticks)))
+    bench.process('[[rule]]\nname = "gap"\nkind = "gap"\nlevel = 4\n')
+    assert bench.alerts() == [("gap", "BTC-USD", 110, 110, 120, 5.0)]
+    assert bench.rows("SELECT message FROM alerts") == [("BTC-USD: the feed missed 5 trades",)]
 
 
 def test_a_tick_that_comes_after_midnight_from_before_it_is_late(bench: Bench) -> None:

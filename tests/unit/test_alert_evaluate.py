@@ -174,7 +174,7 @@ def streams(draw: st.DrawFn) -> list[Event]:
             events.append(session.quote(what, second - late, mids[what] - half, mids[what] + half))
         elif what == "gap":
             at = START + timedelta(seconds=second)
-            events.append(Gap(PAIRS[0], at, None if move == 0 else Decimal(abs(move)), 0, session.offset))
+            events.append(Gap(PAIRS[0], at, None if move == 0 else abs(move), 0, session.offset))
         else:
             at = START + timedelta(seconds=second - late)
             events.append(Record(1, session.offset, at, what == "bad"))
@@ -357,8 +357,7 @@ def test_a_record_without_a_time_counts_at_the_time_before() -> None:
 @pytest.mark.parametrize(("trades", "fires"), [(None, True), (3, False), (4, True)])
 def test_a_gap_fires_and_resolves_with_the_next_tick(trades: int | None, fires: bool) -> None:
     (tick,) = spreads((9, 10))
-    missed = None if trades is None else Decimal(trades)
-    found = run([Gap("BTC-USD", START, missed, 0, 1), tick], {1: True}, only("gap"))
+    found = run([Gap("BTC-USD", START, trades, 0, 1), tick], {1: True}, only("gap"))
     assert told(found) == ([("gap", True, 0), ("gap", False, 9)] if fires else [])
 
 
