@@ -67,6 +67,16 @@ class Settings(BaseSettings):
     wait: PositiveFloat = Field(default=30.0, validation_alias=AliasChoices("CRYPTOMETRICS_WAIT"))
     """Seconds to wait for a service at the start of a command."""
 
+    alerts: Path | None = Field(default=None, validation_alias=AliasChoices("CRYPTOMETRICS_ALERTS"))
+    """The file of alert rules."""
+    webhook_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_URL")
+    )
+    """Where alerts are posted to; it often holds a secret."""
+    webhook_format: Literal["generic", "slack"] = Field(
+        default="generic", validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_FORMAT")
+    )
+
     def kafka(self) -> dict[str, str | int | float | bool]:
         """Return librdkafka's connection settings; raise UserError where no broker is known."""
         servers = self.kafka_bootstrap_servers
@@ -101,6 +111,11 @@ class Settings(BaseSettings):
             "sslrootcert": self.db_sslrootcert,
         }
         return make_conninfo("", **{name: value for name, value in parts.items() if value is not None})
+
+    @property
+    def has_webhook(self) -> bool:
+        """Whether alerts are told to anyone."""
+        return self.webhook_url is not None
 
     @property
     def uses_local_kafka(self) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cryptometrics.beam.options import Job, Shape
-    from cryptometrics.pipeline.calculate import Record
+    from cryptometrics.pipeline.record import Record
     from cryptometrics.ticks import Tick
 
 REMEMBERED = 1_000

@@ -31,6 +31,7 @@ COMMANDS = {
     "process": "process:process",
     "session": "session:session",
     "plot": "plot:plot",
+    "alerts": "alerts:alerts",
     "rejects": "rejects:rejects",
     "gaps": "gaps:gaps",
     "verify": "verify:verify",

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -66,6 +67,13 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     default="fail",
     help="What to do when Kafka no longer holds ticks that were not read; skip records them as lost.",
 )
+@click.option(
+    "--alerts",
+    "rules_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Alert rules; without it those that CRYPTOMETRICS_ALERTS names, else alerts.toml if it is here.",
+)
 @click.option("--reporting", is_flag=True, hidden=True, help="Be one of several: see _report.")
 def process(
     group: str,
@@ -74,6 +82,7 @@ def process(
     workers: int,
     batch: int,
     on_data_loss: str,
+    rules_file: Path | None,
     reporting: bool,
 ) -> None:
     """Compute risk metrics of every tick and store them exactly once.
@@ -87,17 +96,20 @@ def process(
     """
     from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.rules import rules_of  # noqa: PLC0415
     from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
     from cryptometrics.pipeline.options import Options  # noqa: PLC0415
     from cryptometrics.pipeline.run import wait_for_services  # noqa: PLC0415
 
-    wait_for_services(config.load(), waiting)  # while nothing is in hand, Ctrl-C ends it at once
-    options = Options(group, session, batch, until_caught_up, skip_lost=on_data_loss == "skip")
+    settings = config.load()
+    rules = rules_of(settings, rules_file)
+    wait_for_services(settings, waiting)  # while nothing is in hand, Ctrl-C ends it at once
+    options = Options(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
     with stopping() as stop:
         if reporting:
             _report(options, stop)
         elif workers > 1:
-            _supervise(options, workers, stop)
+            _supervise(options, rules.path, workers, stop)
         else:
             _work(options, stop)
 
@@ -152,7 +164,7 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
     tell(totals, 0)
 
 
-def _supervise(options: Options, workers: int, stop: Callable[[], bool]) -> None:
+def _supervise(options: Options, rules_file: Path | None, workers: int, stop: Callable[[], bool]) -> None:
     """Have several workers, each a process, and show them as one."""
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
     from cryptometrics.pipeline.supervisor import Supervisor  # noqa: PLC0415
@@ -162,6 +174,7 @@ def _supervise(options: Options, workers: int, stop: Callable[[], bool]) -> None
     command += ["--session", options.session] if options.session else []
     command += ["--until-caught-up"] if options.until_caught_up else []
     command += ["--on-data-loss", "skip"] if options.skip_lost else []
+    command += ["--alerts", str(rules_file)] if rules_file else []
     supervisor = Supervisor(command, workers, may_end=options.until_caught_up)
     with Progress() as progress:
         line = Line()

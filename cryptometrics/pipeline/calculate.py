@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from cryptometrics.pipeline import repetitions
 from cryptometrics.pipeline.draft import Draft
 from cryptometrics.pipeline.gaps import FoundGap, Known, settle
 from cryptometrics.pipeline.groups import group, runs
+from cryptometrics.pipeline.record import created
 from cryptometrics.pipeline.remembered import Owned, Pair
 from cryptometrics.store.batch import Batch, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError
@@ -24,22 +25,14 @@ if TYPE_CHECKING:
 
     from cryptometrics.columns.texts import Ints
     from cryptometrics.gaps import Gap
+    from cryptometrics.pipeline.alerting import Alerting
     from cryptometrics.pipeline.groups import Group
+    from cryptometrics.pipeline.record import Record
     from cryptometrics.store.offsets import Claim
     from cryptometrics.store.state import State, TickKey
 
 MOST_REMEMBERED = 50_000
 """Sessions kept in memory; when there are more, all are dropped, and read again when needed."""
-
-
-class Record(Protocol):
-    """What is used of a message of the topic; confluent_kafka's `Message` is one."""
-
-    def partition(self) -> int: ...  # noqa: D102
-    def offset(self) -> int: ...  # noqa: D102
-    def key(self) -> bytes | None: ...  # noqa: D102
-    def value(self) -> bytes | None: ...  # noqa: D102
-    def timestamp(self) -> tuple[int, int]: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -66,6 +59,8 @@ class Calculator:
         self._days_with_news: set[str] = set()
         self.state: State | None = None
         """Where the past is read; set by whoever holds the connection."""
+        self.alerting: Alerting | None = None
+        """Judges each batch where there are rules."""
 
     # What is owned
 
@@ -77,11 +72,15 @@ class Calculator:
         """Forget partitions; messages of theirs that still come are passed over."""
         for partition in partitions:
             self._owned.pop(partition, None)
+        if self.alerting is not None:
+            self.alerting.drop(partitions)
 
     def drop_all(self) -> None:
         """Forget everything, also which days have partitions: one may have been pruned."""
         self._owned.clear()
         self._days.clear()
+        if self.alerting is not None:
+            self.alerting.drop_all()
 
     def positions(self) -> dict[int, int]:
         """Return how far each partition that is owned has been calculated."""
@@ -95,6 +94,8 @@ class Calculator:
         """Drop pairs and sessions, to be read again when needed; nothing may be in flight."""
         for owned in self._owned.values():
             owned.pairs.clear()
+        if self.alerting is not None:
+            self.alerting.drop_all()
 
     # The calculation
 
@@ -132,9 +133,12 @@ class Calculator:
             [work.columns for work in in_flight if work.columns is not None],
             self._stored,
         )
+        draft.seen = [] if self.alerting is not None else None
         for each in groups:
             draft.measure(each, self._group, self._session)
         self._days_with_news |= draft.finish()
+        if self.alerting is not None and self.state is not None:
+            self.alerting.judge(self.state.connection, taken, draft.seen or [], batch)
         newest = moment(int(columns.time.max())) if len(columns) else None
         return Work(batch, messages, columns, newest, int(draft.is_late.sum()))
 
@@ -272,16 +276,7 @@ def _reject(batch: Batch, message: Record, error: RejectedError) -> None:
         detail=error.detail,
         key=message.key(),
         value=message.value(),
-        kafka_timestamp=_created(message),
+        kafka_timestamp=created(message),
     )
     batch.parts[message.partition()].rejected += 1
     batch.rejected.append(rejected)
-
-
-def _created(message: Record) -> datetime | None:
-    """Return Kafka's own time of a message; None without one, or where the client put one no calendar has."""
-    _, milliseconds = message.timestamp()
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
-    except (ValueError, OverflowError, OSError):
-        return None

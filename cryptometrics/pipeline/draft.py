@@ -11,6 +11,7 @@ from cryptometrics import metrics
 from cryptometrics.columns.decode import NO_TRADE
 from cryptometrics.columns.measure import measure
 from cryptometrics.pipeline import windows
+from cryptometrics.pipeline.runs import Run, quote_of
 from cryptometrics.store import rows
 from cryptometrics.store.batch import DayRows, PairState, Skipped
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cryptometrics.metrics import Session
     from cryptometrics.pipeline.groups import Group
     from cryptometrics.pipeline.remembered import Pair
+    from cryptometrics.pipeline.runs import Seen
     from cryptometrics.store.batch import Batch
 
 FEW = 24
@@ -38,6 +40,8 @@ class Draft:
         self._offsets = offsets
         self.is_duplicate: Flags = np.zeros(len(columns), np.bool_)
         self.is_late: Flags = np.zeros(len(columns), np.bool_)
+        self.seen: list[Seen] | None = None
+        """What alert rules are to judge, filled by `measure` where it is a list."""
         # Whether all are tickers with a trade: nearly always.
         self._is_uniform = "quote" not in columns.kind and bool((columns.trade_id != NO_TRADE).all())
         self._rows: list[bytes | None] = [None] * len(columns)  # None: a duplicate has no row
@@ -90,8 +94,12 @@ class Draft:
                 own = metrics.measure(tick, session)
                 names = (*texts, tick.kind.encode())
                 self._rows[place] = rows.encode_one(tick, own, session, names, partition, offset)
+                if self.seen is not None:
+                    self.seen.append(quote_of(tick, own, named[1], session, partition, offset))
             windows.add_ticks(minutes, group.name, ticks, partition, offsets, late)
             return
+        if self.seen is not None:
+            self.seen.append(Run(measured, group.name, columns.time[at], named[1], partition, offsets))
         windows.add_columns(minutes, group.name, measured, partition, offsets, columns.time[at], late)
         for kind, same in self._by_form(at):
             part = measured if same is None else measured.only(same)

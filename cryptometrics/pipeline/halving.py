@@ -15,8 +15,9 @@ from cryptometrics.store.connection import is_refusal, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cryptometrics.pipeline.calculate import Calculator, Record
+    from cryptometrics.pipeline.calculate import Calculator
     from cryptometrics.pipeline.database import Database
+    from cryptometrics.pipeline.record import Record
 
 PART_S = 30.0
 """How long one part may take to be written; then the loop goes on after it as after any batch."""

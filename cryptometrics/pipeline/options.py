@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptometrics.alerts.rules import Rule
 
 
 @dataclass(frozen=True)
@@ -14,3 +18,5 @@ class Options:
     batch: int = 5_000
     until_caught_up: bool = False
     skip_lost: bool = False
+    rules: tuple[Rule, ...] = ()
+    """Of alerts."""

@@ -6,6 +6,7 @@ import gc
 from typing import TYPE_CHECKING
 
 from cryptometrics import broker
+from cryptometrics.pipeline.sender import sending
 from cryptometrics.pipeline.slots import instance_id
 from cryptometrics.pipeline.worker import Worker
 from cryptometrics.store.connection import connect, explaining
@@ -52,5 +53,5 @@ def run(
     topic = broker.describe_topic(settings)
     # Kafka gives a member that comes back what it had, whatever the topic has become: so that is another one.
     read = f"{topic.name} {topic.id} {topic.partitions}"
-    with instance_id(options.group, cluster, read) as name, explaining():
+    with instance_id(options.group, cluster, read) as name, explaining(), sending(settings, options):
         return Worker(settings, options, name, stop, progress).run()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # it is documented there
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.calculate import Record
+    from cryptometrics.pipeline.record import Record
 
 IDLE_S = 0.25
 """How long an idle reader waits for a first message before it looks around."""

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics import broker, log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
+from cryptometrics.pipeline.alerting import Alerting
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.calculate import Record, Work
+    from cryptometrics.pipeline.calculate import Work
     from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.record import Record
 
 PATIENCE_S = 1.0
 """How long a full writer is waited for before the partitions are paused."""
@@ -79,6 +81,8 @@ class Worker:
         self._claims = Claims(
             self._reader, self._source, self._calculator, owner, skip_lost=options.skip_lost
         )
+        if options.rules:
+            self._calculator.alerting = Alerting(options.rules, options.group, notify=settings.has_webhook)
         self._database: Database | None = None
         self.totals = Totals()
         """What was committed so far."""

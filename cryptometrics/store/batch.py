@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptometrics.store import gaps, windows
+from cryptometrics.store import alerts, gaps, windows
 from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.standing import Saved, Transition
     from cryptometrics.metrics import Session
     from cryptometrics.store.gaps import StoredGap
     from cryptometrics.store.offsets import Reader
@@ -103,6 +104,11 @@ class Batch:
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     gaps: list[StoredGap] = field(default_factory=list)
+    alerts: list[Transition] = field(default_factory=list)
+    alert_states: dict[tuple[str, str], Saved] = field(default_factory=dict)
+    """(rule, pair) → how it stands as of the end of the batch."""
+    notify: bool = False
+    """Whether there is a webhook to tell alerts to."""
 
 
 # The row first, so that it is locked before anything is written: of two owners one waits here and then
@@ -162,7 +168,7 @@ FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::tex
     %s::bigint[]) AS p (pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
 ON CONFLICT (consumer_group, pair) DO UPDATE SET
     bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_ids = excluded.trade_ids,
-    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id
+    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id, recorded_at = now()
 """
 
 _REJECTED = """
@@ -211,6 +217,7 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
             cursor.execute(_SKIPPED, [reader.group, reader.topic, *_columns(skipped)])
         if batch.gaps:
             gaps.write(cursor, reader, batch.gaps)
+        alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
 
 
 def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:

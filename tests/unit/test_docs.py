@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
+from cryptometrics.alerts.rules import KINDS
 from cryptometrics.config import Settings
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.ticks import Reason
@@ -169,6 +170,14 @@ def test_each_setting_is_in_the_readme_with_its_default() -> None:
 def test_each_reason_to_reject_is_explained() -> None:
     text = (DOCS / "assumptions.md").read_text(encoding="utf-8")
     assert [reason for reason in Reason if f"`{reason}`" not in text] == []
+
+
+def test_each_kind_and_key_of_a_rule_is_explained_with_its_keys() -> None:
+    text = (DOCS / "alerts.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \|.*\| (.*) \|$", text, re.MULTILINE))
+    for kind, shape in KINDS.items():
+        assert set(re.findall(r"`([a-z_]+)`", rows[kind])) == set(shape.keys), kind
+    assert {key for shape in KINDS.values() for key in shape.keys} <= rows.keys()
 
 
 def test_each_dependency_has_its_reason() -> None:

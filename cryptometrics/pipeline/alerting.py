@@ -1,0 +1,81 @@
+"""The rules' part in a worker: a batch is judged, and what comes of it is written with the batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptometrics.alerts.evaluate import Evaluator, Gap, Record, subject_of
+from cryptometrics.pipeline.record import created
+from cryptometrics.pipeline.runs import Run, in_turn
+from cryptometrics.store import alerts as store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import psycopg
+
+    from cryptometrics.alerts.rules import Rule
+    from cryptometrics.pipeline import record
+    from cryptometrics.pipeline.runs import Seen
+    from cryptometrics.store.batch import Batch
+
+
+class Alerting:
+    """Judges batch after batch. Like all that a worker remembers, it is dropped in doubt and read again."""
+
+    def __init__(self, rules: Sequence[Rule], group: str, *, notify: bool) -> None:
+        """notify: whether there is a webhook to tell alerts to."""
+        self._group = group
+        self._notify = notify
+        self._evaluator = Evaluator(rules)
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """Forget partitions and their pairs."""
+        self._evaluator.drop(partitions)
+
+    def drop_all(self) -> None:
+        """Forget everything."""
+        self._evaluator.drop_all()
+
+    def judge(
+        self,
+        connection: psycopg.Connection,
+        messages: Sequence[record.Record],
+        seen: Iterable[Seen],
+        batch: Batch,
+    ) -> None:
+        """Judge a batch and put what has changed into it.
+
+        messages: what it was made of; seen: its ticks, pair by pair.
+        """
+        evaluator = self._evaluator
+        by_pair: dict[str, list[Seen]] = {}
+        gaps = (Gap(g.pair, g.ends, g.trades_missed, g.partition, g.offset) for g in batch.gaps)
+        for each in (*seen, *gaps) if evaluator.judges_pairs else ():
+            by_pair.setdefault(each.pair, []).append(each)
+        known_in = {pair: of[0].partition for pair, of in by_pair.items()}
+        if evaluator.judges_records:
+            known_in |= {subject_of(partition): partition for partition in batch.parts}
+        if unknown := evaluator.unknown(known_in):
+            for name, past in store.recall(connection, self._group, unknown).items():
+                evaluator.recall(name, known_in[name], past)
+        for of in by_pair.values():
+            self._judge_pair(of)
+        if evaluator.judges_records:
+            rejected = {(each.partition, each.offset) for each in batch.rejected}
+            for message in messages:
+                place = message.partition(), message.offset()
+                evaluator.record(Record(*place, created(message), place in rejected))
+        transitions, batch.alert_states = evaluator.take()
+        batch.alerts = sorted(transitions, key=lambda news: (news.partition, news.offset))
+        batch.notify = self._notify
+
+    def _judge_pair(self, seen: list[Seen]) -> None:
+        evaluator, first = self._evaluator, seen[0]
+        if len(seen) == 1 and isinstance(first, Run) and evaluator.pass_over(first):
+            return
+        for each in in_turn(seen):
+            if isinstance(each, Gap):
+                evaluator.gap(each)
+            else:
+                evaluator.quote(each)

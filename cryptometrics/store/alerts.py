@@ -1,0 +1,176 @@
+"""Alerts in PostgreSQL: written with the ticks that caused them, recalled by the next worker, listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import class_row
+
+from cryptometrics.alerts.evaluate import Past
+from cryptometrics.alerts.standing import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    import psycopg
+
+    from cryptometrics.alerts.standing import Transition
+
+# Whoever deletes a row of alert_states by hand makes the rule fire a second time: the alert goes on then.
+_FIRE = """
+WITH fired AS (
+    INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, message,
+                        started_at, fired_at, kafka_partition, kafka_offset)
+    VALUES (%(group)s, %(rule)s, %(kind)s, %(pair)s, %(severity)s, %(level)s, %(value)s, %(message)s,
+            %(since)s, %(at)s, %(partition)s, %(offset)s)
+    ON CONFLICT (consumer_group, rule, pair) WHERE resolved_at IS NULL DO NOTHING
+    RETURNING id
+)
+INSERT INTO alert_notifications (consumer_group, alert_id, status)
+SELECT %(group)s, id, 'firing' FROM fired WHERE %(notify)s
+"""
+_RESOLVE = """
+WITH resolved AS (
+    UPDATE alerts SET resolved_at = %(at)s, resolved_value = %(value)s, resolved_message = %(message)s
+    WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s AND resolved_at IS NULL
+    RETURNING id
+)
+INSERT INTO alert_notifications (consumer_group, alert_id, status)
+SELECT %(group)s, id, 'resolved' FROM resolved WHERE %(notify)s
+"""
+_SAVE = """
+INSERT INTO alert_states AS s (consumer_group, rule, pair, state, since, resolved_at, memory)
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[],
+    %s::jsonb[])
+ON CONFLICT (consumer_group, rule, pair) DO UPDATE SET
+    state = excluded.state, since = excluded.since, resolved_at = excluded.resolved_at,
+    memory = excluded.memory
+"""
+
+_SAVED = """
+SELECT pair, rule, state, since, resolved_at, memory::text FROM alert_states
+WHERE consumer_group = %s AND pair = ANY(%s)
+"""
+_NEWEST = "SELECT pair, timestamp FROM pair_state WHERE consumer_group = %s AND pair = ANY(%s)"
+
+_FIRING_RULES = "SELECT rule, pair FROM alerts WHERE consumer_group = %s AND resolved_at IS NULL"
+# Of a rule that is there no more nothing is known but that.
+_RETIRE = """
+WITH retired AS (
+    UPDATE alerts SET resolved_at = greatest(now(), fired_at),
+        resolved_message = pair || ': there is no such rule for it any more'
+    WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s AND resolved_at IS NULL
+    RETURNING id
+), forgotten AS (
+    DELETE FROM alert_states WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s
+)
+INSERT INTO alert_notifications (consumer_group, alert_id, status)
+SELECT %(group)s, id, 'resolved' FROM retired WHERE %(notify)s
+"""
+
+_LIST = """
+SELECT a.id, a.consumer_group, a.rule, a.kind, a.pair, a.severity, a.level, a.value, a.message, a.started_at,
+       a.fired_at, a.resolved_at, a.resolved_value, a.resolved_message, a.kafka_partition, a.kafka_offset,
+       a.recorded_at,
+       count(n.id) AS notifications, count(n.delivered_at) AS delivered,
+       (array_agg(n.last_error ORDER BY n.id) FILTER (WHERE n.delivered_at IS NULL))[1] AS last_error
+FROM alerts a LEFT JOIN alert_notifications n ON n.alert_id = a.id
+WHERE (%(group)s::text IS NULL OR a.consumer_group = %(group)s)
+  AND (%(since)s::timestamptz IS NULL OR a.resolved_at IS NULL OR a.fired_at >= %(since)s)
+GROUP BY a.id
+ORDER BY a.resolved_at IS NULL DESC, a.fired_at DESC, a.id DESC
+LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A row of `alerts`, and what has become of telling it."""
+
+    id: int
+    consumer_group: str
+    rule: str
+    kind: str
+    pair: str
+    severity: str
+    level: Decimal
+    value: Decimal | None
+    message: str
+    started_at: datetime
+    fired_at: datetime
+    resolved_at: datetime | None
+    resolved_value: Decimal | None
+    resolved_message: str | None
+    kafka_partition: int | None
+    kafka_offset: int | None
+    recorded_at: datetime
+    notifications: int
+    delivered: int
+    last_error: str | None
+    """Of the oldest notification that is not delivered."""
+
+
+def write(
+    cursor: psycopg.Cursor,
+    group: str,
+    transitions: Sequence[Transition],
+    saved: Mapping[tuple[str, str], Saved],
+    *,
+    notify: bool,
+) -> None:
+    """Write what has changed, in the caller's transaction.
+
+    saved: (rule, pair) → how it stands. notify: whether there is a webhook to tell it to.
+    """
+    for news in transitions:
+        cursor.execute(
+            _FIRE if news.firing else _RESOLVE,
+            {
+                "group": group,
+                "rule": news.rule.name,
+                "kind": news.rule.kind,
+                "pair": news.pair,
+                "severity": news.rule.severity,
+                "level": news.rule.level,
+                "value": news.value,
+                "message": news.message,
+                "since": news.since,
+                "at": news.at,
+                "partition": news.partition,
+                "offset": news.offset,
+                "notify": notify,
+            },
+        )
+    if saved:
+        rows: Iterable[tuple[Any, ...]] = ((*place, *standing) for place, standing in saved.items())
+        cursor.execute(_SAVE, [group, *map(list, zip(*rows, strict=True))])
+
+
+def recall(connection: psycopg.Connection, group: str, names: Collection[str]) -> dict[str, Past]:
+    """Return what is stored of each of these pairs and partitions, also of those that have nothing yet."""
+    newest: dict[str, datetime] = dict(connection.execute(_NEWEST, [group, list(names)]).fetchall())
+    saved: dict[str, dict[str, Saved]] = {name: {} for name in names}
+    for pair, rule, *standing in connection.execute(_SAVED, [group, list(names)]):
+        saved[pair][rule] = Saved(*standing)
+    return {name: Past(newest.get(name), saved[name]) for name in names}
+
+
+def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, str]]:
+    """Return rule and pair of each alert that fires."""
+    return connection.execute(_FIRING_RULES, [group]).fetchall()
+
+
+def retire(connection: psycopg.Connection, group: str, rule: str, pair: str, *, notify: bool) -> None:
+    """End an alert whose rule is not there any more, or is about other pairs now."""
+    connection.execute(_RETIRE, {"group": group, "rule": rule, "pair": pair, "notify": notify})
+
+
+def listed(
+    connection: psycopg.Connection, group: str | None, since: datetime | None, limit: int
+) -> list[Alert]:
+    """Return alerts: those that fire, then the newest; since: but for those that fire, none of before."""
+    with connection.cursor(row_factory=class_row(Alert)) as cursor:
+        return cursor.execute(_LIST, {"group": group, "since": since, "limit": limit}).fetchall()
