@@ -290,7 +290,8 @@ class FakeCoinbase:
         started, names = self._loop.time(), [name for name in self.products if name not in self.never_traded]
         while True:
             due = int((self._loop.time() - started) * self._rate)
-            due = min(due, self._trades or due)
+            # A slow machine makes a slower market, not one that keeps everybody waiting.
+            due = min(due, self._trades or due, self.made + 50)
             while self.made < due:
                 self.made += 1
                 last_ones = 0 < self._trades < self.made + len(names)  # each product ends with a trade heard

@@ -215,7 +215,7 @@ def test_a_start_tells_what_was_missed_since_the_last_one(settings: Settings, cl
     cli("verify", "--topic")
     text = cli("gaps", "--group", "g1", "--pair", "BTC-USD").stdout
     assert text.splitlines()[0].split() == [
-        *("pair", "covered_s", "ticks", "gaps", "trades_missed", "longest_silence_s", "reconnects")
+        *("pair", "covered_s", "ticks", "gaps", "trades_missed", "longest_gap_s", "reconnects")
     ]  # fmt: skip
     assert "ETH-USD" not in text
     with psycopg.connect(settings.postgres()) as connection:
