@@ -105,7 +105,6 @@ class FakeCoinbase:
         """Each subscribe request as it came."""
         self.requests: list[float] = []
         """When connections and requests came, by the loop's clock."""
-        self.cuts = 0
         self.made = 0
         self.done = threading.Event()
         """Set when all trades are made."""
@@ -244,6 +243,8 @@ class FakeCoinbase:
             return
         for name, ids in new.items():
             for product in (self.products[each] for each in sorted(ids)):
+                # What was before a subscription is not sent to it.
+                self._late = [late for late in self._late if late[0] is not product]
                 if name in {"ticker", "ticker_batch"} and product.name in self.never_traded:
                     self._put(client, product.zero_ticker())
                 elif name in {"ticker", "ticker_batch"} and product.last is not None:
@@ -362,8 +363,6 @@ class FakeCoinbase:
             if kind in {"cut", "close", "silence", "half-open", "huge", "flush"}:
                 await self._arrived(client)
             await self._harm(client, kind, argument)
-        if kind in {"cut", "close", "huge"}:
-            self.cuts += 1
 
     async def _harm(self, client: Client, kind: str, argument: str) -> None:
         match kind:
