@@ -9,24 +9,27 @@ import re
 import sys
 import threading
 import time
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.cli import options as shared
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.report import Report
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
     from cryptometrics.pipeline.writer import Fates, Totals
 
+    See = Callable[[Report], None]
+
 REPORT_EVERY_S = 0.25
-"""How often a worker reports to its supervisor."""
+"""How often a worker reports to its supervisor, and a report reaches the metrics."""
 
 
 def _name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -66,14 +69,19 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     default="fail",
     help="What to do when Kafka no longer holds ticks that were not read; skip records them as lost.",
 )
+@shared.metrics_port
+@shared.metrics_host
 @click.option("--reporting", is_flag=True, hidden=True, help="Be one of several: see _report.")
 def process(
+    *,
     group: str,
     session: str | None,
     until_caught_up: bool,
     workers: int,
     batch: int,
     on_data_loss: str,
+    metrics_port: int | None,
+    metrics_host: str,
     reporting: bool,
 ) -> None:
     """Compute risk metrics of every tick and store them exactly once.
@@ -92,24 +100,42 @@ def process(
     from cryptometrics.pipeline.run import wait_for_services  # noqa: PLC0415
 
     wait_for_services(config.load(), waiting)  # while nothing is in hand, Ctrl-C ends it at once
-    options = Options(group, session, batch, until_caught_up, skip_lost=on_data_loss == "skip")
-    with stopping() as stop:
+    asked = Options(group, session, batch, until_caught_up, skip_lost=on_data_loss == "skip")
+    with stopping() as stop, _measuring(group, metrics_host, None if reporting else metrics_port) as see:
         if reporting:
-            _report(options, stop)
+            _report(asked, stop)
         elif workers > 1:
-            _supervise(options, workers, stop)
+            _supervise(asked, workers, stop, see)
         else:
-            _work(options, stop)
+            _work(asked, stop, see)
 
 
-def _work(options: Options, stop: Callable[[], bool]) -> None:
+@contextlib.contextmanager
+def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
+    """Serve the metrics within the block, if asked for; yield who is to be given each report."""
+    if port is None:
+        yield lambda _report: None
+        return
+    from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
+    from cryptometrics.telemetry.pipeline import Pipeline  # noqa: PLC0415
+
+    pipeline = Pipeline(group)
+    with serving(pipeline.collect, pipeline.health, host, port):
+        yield pipeline.see
+
+
+def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
     """Be the only worker here."""
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
+    from cryptometrics.pipeline.report import Report  # noqa: PLC0415
 
     with Progress() as progress:
-        line = Line()
+        line, report_due = Line(), Due(REPORT_EVERY_S)
 
         def show(worker: Worker) -> None:
+            if report_due():
+                see(Report.of(worker.totals, worker.lags()))
             if progress.due():
                 progress.show(line(worker.totals, worker.lag()))
 
@@ -119,7 +145,8 @@ def _work(options: Options, stop: Callable[[], bool]) -> None:
 
 def _report(options: Options, stop: Callable[[], bool]) -> None:
     """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
-    from cryptometrics.pipeline.writer import Fates  # noqa: PLC0415
+    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
+    from cryptometrics.pipeline.report import Report  # noqa: PLC0415
 
     orphaned = threading.Event()
 
@@ -129,19 +156,15 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
         orphaned.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    next_report = 0.0
+    due = Due(REPORT_EVERY_S)
 
-    def tell(totals: Totals, lag: int) -> None:
+    def tell(totals: Totals, lags: dict[int, int]) -> None:
         with contextlib.suppress(BrokenPipeError):
-            click.echo(
-                json.dumps({each.name: getattr(totals, each.name) for each in fields(Fates)} | {"lag": lag})
-            )
+            click.echo(json.dumps(Report.of(totals, lags).as_dict()))
 
     def now_and_then(worker: Worker) -> None:
-        nonlocal next_report
-        if time.monotonic() >= next_report:
-            next_report = time.monotonic() + REPORT_EVERY_S
-            tell(worker.totals, worker.lag())
+        if due():
+            tell(worker.totals, worker.lags())
 
     try:
         totals = _run(options, lambda: stop() or orphaned.is_set(), now_and_then)
@@ -149,12 +172,13 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
         if error.exit_code == 1:  # which a crash has, too, and that is worth another start
             error.exit_code = GAVE_UP
         raise
-    tell(totals, 0)
+    tell(totals, {})
 
 
-def _supervise(options: Options, workers: int, stop: Callable[[], bool]) -> None:
+def _supervise(options: Options, workers: int, stop: Callable[[], bool], see: See) -> None:
     """Have several workers, each a process, and show them as one."""
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
     from cryptometrics.pipeline.supervisor import Supervisor  # noqa: PLC0415
 
     command = [sys.executable, "-m", "cryptometrics", "process", "--reporting"]
@@ -164,9 +188,11 @@ def _supervise(options: Options, workers: int, stop: Callable[[], bool]) -> None
     command += ["--on-data-loss", "skip"] if options.skip_lost else []
     supervisor = Supervisor(command, workers)
     with Progress() as progress:
-        line = Line()
+        line, report_due = Line(), Due(REPORT_EVERY_S)
 
         def show(supervisor: Supervisor) -> None:
+            if report_due():
+                see(supervisor.report())
             if progress.due():
                 report = supervisor.report()
                 progress.show(f"{len(supervisor.alive())} workers: {line(report, report.lag)}")

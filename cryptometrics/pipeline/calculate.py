@@ -6,6 +6,7 @@ when one of those fails, everything remembered is dropped and read again, so it 
 
 from __future__ import annotations
 
+import time
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -73,6 +74,8 @@ class Work:
     ticks: list[Tick]
     newest: datetime | None = None
     late: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    """When its calculation began, by the monotonic clock."""
 
     def keys(self) -> set[TickKey]:
         """Return what makes its ticks recognisable when the feed repeats them."""
@@ -137,7 +140,7 @@ class Calculator:
         in_flight: what is calculated but not yet stored: a repetition may be of one of its ticks.
         refused: (partition, offset) → PostgreSQL's message, of ticks that it does not take.
         """
-        batch = Batch()
+        begun, batch = time.monotonic(), Batch()
         found = self._decode(messages, batch, refused or {})
         self._recall(found)
         duplicates, late = self._repeated(found, in_flight)
@@ -145,7 +148,7 @@ class Calculator:
         for partition, part in batch.parts.items():
             part.next_offset = self._owned[partition].next_offset
         newest = max((tick.time for tick in ticks), default=None)
-        return Work(batch, messages, ticks, newest, len(late))
+        return Work(batch, messages, ticks, newest, len(late), begun)
 
     def ended(self, partition: int, position: int) -> Work | None:
         """Account for the offsets up to `position`, which hold nothing to read; None where there are none."""

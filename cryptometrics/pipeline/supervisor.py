@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
-from cryptometrics.pipeline.writer import Fates
+from cryptometrics.pipeline.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,18 +27,6 @@ END_S = 60.0
 NO_USE = {2, GAVE_UP}
 """Exit codes after which starting again cannot help. That a service is away is none of them: it was there
 when we began, and is waited for without end."""
-
-
-@dataclass
-class Report(Fates):
-    """What a worker, or all of them, say of themselves."""
-
-    lag: int = 0
-
-    def add(self, other: Report) -> None:
-        """Count another one in."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(eq=False)
@@ -66,9 +54,9 @@ class Supervisor:
 
     def report(self) -> Report:
         """Return what all workers did so far, the dead ones included as far as they told."""
-        total = Report(**vars(self._ended))
-        for slot in self._slots:
-            total.add(slot.last)
+        total = Report()
+        for part in (self._ended, *(slot.last for slot in self._slots)):
+            total.add(part)
         return total
 
     def alive(self) -> list[int]:
@@ -131,8 +119,8 @@ class Supervisor:
     def _listen(slot: _Slot, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
         for line in process.stdout:
-            with contextlib.suppress(ValueError, TypeError):  # the last line of one that was killed
-                slot.last = Report(**json.loads(line))
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # the last line of one that was killed
+                slot.last = Report.from_dict(json.loads(line))
 
     def _bury(self, slot: _Slot) -> None:
         """Keep what a worker told of itself; its lag is for those who live."""
@@ -141,7 +129,7 @@ class Supervisor:
                 if pipe is not None:
                     pipe.close()
         slot.process = None
-        slot.last.lag = 0
+        slot.last.measured.lags = {}
         self._ended.add(slot.last)
         slot.last = Report()
 

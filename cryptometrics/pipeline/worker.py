@@ -91,9 +91,13 @@ class Worker:
         self._goal_check_due = Due(CAUGHT_UP_EVERY_S)
         self._standstill = Standstill(self._source.held)
 
+    def lags(self) -> dict[int, int]:
+        """Return how many messages of each assigned partition are not yet stored, as far as is known."""
+        return self._source.lags(self.totals.next_offsets)
+
     def lag(self) -> int:
-        """Return how many messages of the assigned partitions are not yet stored, as far as is known."""
-        return self._source.lag(self.totals.next_offsets)
+        """Return how many that is together."""
+        return sum(self.lags().values())
 
     def run(self) -> Totals:
         """Work until stopped, or until caught up; what is in hand is finished first."""
@@ -247,6 +251,7 @@ class Worker:
         if loss is not None:
             claim = data_loss.skip(connection, self._reader, claim, loss)
         self._epochs[partition] = claim.epoch
+        self.totals.next_offsets[partition] = claim.next_offset
         self._calculator.own(claim)
         self._source.go_to(partition, claim.next_offset)
         self._unopened.discard(partition)
@@ -301,6 +306,7 @@ class Worker:
         failed = writer.failed_work if writer is not None else None
         reason = self._judge(failure) if failure is not None else self._doubt
         self._failures += 1
+        self.totals.measured.retries += 1
         wait = retry.wait_after(self._failures)
         self._log.warning("starting_over", reason=reason, failures=self._failures, wait_s=round(wait, 2))
         self._forget()
@@ -326,6 +332,7 @@ class Worker:
 
     def _reopen(self) -> None:
         self._connect()
+        self.totals.measured.reconnects += 1
         self._doubt = None
         self._unopened = set(self._source.assigned)
         for partition in sorted(self._unopened):
@@ -339,6 +346,7 @@ class Worker:
             self._show()
 
     def _notice(self, error: BaseException, seconds: float) -> None:
+        self.totals.measured.retries += 1
         self._log.warning("service_unavailable", error=one_line(error), next_attempt_s=round(seconds, 1))
 
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
