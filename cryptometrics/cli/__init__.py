@@ -26,6 +26,7 @@ COMMANDS = {
     "process": "process:process",
     "session": "session:session",
     "plot": "plot:plot",
+    "watch": "watch:watch",
     "rejects": "rejects:rejects",
     "verify": "verify:verify",
     "prune": "prune:prune",
