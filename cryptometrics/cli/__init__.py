@@ -27,6 +27,7 @@ COMMANDS = {
     "session": "session:session",
     "plot": "plot:plot",
     "watch": "watch:watch",
+    "export": "export:export",
     "rejects": "rejects:rejects",
     "verify": "verify:verify",
     "prune": "prune:prune",

@@ -1,4 +1,4 @@
-"""How many messages are not stored yet, asked without waiting: a screen does not stand still when Kafka does."""
+"""How many messages are not stored yet, asked without waiting: the screen goes on when Kafka does not."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Lag:
             self.trouble = str(error)
 
     def ask(self, places: list[Place]) -> bool:
-        """Ask where these end, unless the last answer is new or still to come; return whether it was asked."""
+        """Ask where these end, unless the last answer is new or still to come; return whether it did."""
         if self._admin is None or self._asked or not places:
             return False
         if time.monotonic() - self._asked_at < ASK_EVERY_S:
