@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # In the order in which a person meets them; each is the function of that name in the module.
 COMMANDS = {
     "demo": "demo:demo",
+    "run": "run:run",
     "up": "services:up",
     "down": "services:down",
     "status": "services:status",

@@ -50,7 +50,7 @@ WHERE consumer_group = %(group)s AND resolved_at IS NULL ORDER BY fired_at DESC 
 # The close of a minute is its last mid price.
 _MINUTES = """
 SELECT pair, window_end, close FROM crypto_windows
-WHERE consumer_group = %(group)s AND pair = ANY(%(pairs)s) AND window_end - window_start = interval '1 minute'
+WHERE consumer_group = %(group)s AND name = '1m' AND pair = ANY(%(pairs)s)
   AND window_start > now() - make_interval(mins => %(minutes)s) AND window_end <= now()
 ORDER BY pair, window_end
 """

@@ -228,8 +228,10 @@ def _lag(frame: Frame, width: int) -> Text:
     used = len(f"lag {total:,}")
     for number, (partition, lag) in enumerate(sorted(lags.items())):
         text = f"  p{partition} {lag:,}"
-        if used + len(text) > width - 10 and number < len(lags) - 1:
-            parts.append((f"  and {len(lags) - number} more", "dim"))
+        left = len(lags) - number
+        more = f"  and {left} more"
+        if used + len(text) + (len(more) if left > 1 else 0) > width:
+            parts.append((more, "dim"))
             break
         used += len(text)
         parts += [(f"  p{partition} ", "dim"), f"{lag:,}"]
