@@ -89,8 +89,13 @@ def export(
 def _written(out: Path | None) -> Iterator[BinaryIO]:
     """Open the output: stdout, or a file that takes its place only when it is whole."""
     if out is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except (
+            BrokenPipeError
+        ):  # `… | head`: whoever read has enough, and nothing more can be written at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     part = out.with_name(f"{out.name}.{os.getpid()}.part")  # two may write at the same moment
     try:

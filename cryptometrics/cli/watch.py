@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import psycopg
+    from rich.console import Console
 
     from cryptometrics.watch.screen import Frame
     from cryptometrics.watch.view import View
 
 BETWEEN_S = 1.0
 """Seconds between the two looks that `--once` takes, to know ticks a second."""
-FALLBACK = (120, 40)
-"""Columns and lines of a frame that goes into a file."""
 STEP_S = 0.05
 """How soon Ctrl-C is heard."""
 
@@ -78,12 +78,11 @@ def is_live() -> bool:
 
 def look(view: View, every: float, stop: Callable[[], bool]) -> None:
     """Draw the view every so many seconds, on the other screen of the terminal, until `stop` says so."""
-    from rich.console import Console  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
 
     from cryptometrics.watch.screen import render  # noqa: PLC0415
 
-    console = Console(highlight=False)
+    console = _console()
     plain = console.options.ascii_only
     with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while not stop():
@@ -97,6 +96,14 @@ def look(view: View, every: float, stop: Callable[[], bool]) -> None:
                 time.sleep(min(left, STEP_S))
 
 
+def _console(width: int | None = None) -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "…" shows "?"
+    return Console(highlight=False, width=width)
+
+
 def _second_look(view: View) -> Frame:
     view.frame()
     time.sleep(BETWEEN_S)
@@ -107,12 +114,9 @@ def _second_look(view: View) -> Frame:
 
 def print_once(frame: Frame) -> None:
     """Print a frame: of the terminal's width, or wide enough for everything."""
-    from rich.console import Console  # noqa: PLC0415
-
     from cryptometrics.watch.screen import WIDE, render  # noqa: PLC0415
 
-    terminal = sys.stdout.isatty()
-    console = Console(highlight=False, width=None if terminal else WIDE + 28)
+    console = _console(width=None if sys.stdout.isatty() else WIDE + 28)
     height = 4 + len(frame.snapshot.rows) * 2 + 12  # a page may be longer than the window
     console.print(render(frame, console.width, height, ascii_only=console.options.ascii_only))
 

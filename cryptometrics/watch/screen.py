@@ -112,7 +112,7 @@ def _head(frame: Frame) -> Text:
     sessions = sorted({row.session for row in snapshot.rows})
     session = sessions[-1] if len(sessions) == 1 else f"{len(sessions)} sessions" if sessions else "none yet"
     rates = [rate for row in snapshot.rows if (rate := frame.memory.rate(row.pair)) is not None]
-    speed = f"{sum(rates):,.0f} ticks/s" if rates else "… ticks/s"
+    speed = f"{sum(rates):,.0f} ticks/s" if rates else "- ticks/s"
     return _line(
         (f"{snapshot.at:%H:%M:%S} UTC", "bold"),
         "  group ", (snapshot.group, "bold"), "  session ", (session, "bold"), f"  {speed}",
@@ -150,7 +150,7 @@ def _cells(frame: Frame, row: SessionRow) -> _Cells:
         from_low=f"{bps(row.ask - row.lowest_ask, mid):+.0f}",
         max_spread=f"{row.max_spread:f}",
         age=age((frame.snapshot.at - row.last_at).total_seconds()),
-        rate="…" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
+        rate="-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
     )
 
 
@@ -219,7 +219,7 @@ def _lag(frame: Frame, width: int) -> Text:
     if not partitions:
         return _line(("lag ", "dim"), "nothing is read yet")
     if not lags:
-        return _line(("lag ", "dim"), "… (Kafka has not said where its partitions end)")
+        return _line(("lag ", "dim"), "not known: Kafka has not said yet where its partitions end")
     total = sum(lags.values())
     parts: list[str | tuple[str, str]] = [
         ("lag ", "dim"),
