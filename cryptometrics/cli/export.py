@@ -92,9 +92,7 @@ def _written(out: Path | None) -> Iterator[BinaryIO]:
         try:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
-        except (
-            BrokenPipeError
-        ):  # `… | head`: whoever read has enough, and nothing more can be written at exit
+        except BrokenPipeError:  # `… | head`: whoever read has enough; at exit nothing can be written either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     part = out.with_name(f"{out.name}.{os.getpid()}.part")  # two may write at the same moment

@@ -34,7 +34,7 @@ STEP_S = 0.05
 @options.pairs
 @options.reading_group
 @click.option(
-    "--refresh", type=click.FloatRange(0.1, 60), default=4, metavar="N", help="How often a second, up to 10."
+    "--refresh", type=click.FloatRange(0.1, 10), default=4, metavar="N", help="Frames a second, at most 10."
 )
 @click.option("--once", is_flag=True, help="Print one frame and end.")
 @options.as_json
@@ -68,7 +68,7 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
                 print_once(frame)
             return
         with stopping() as stop:
-            look(view, 1 / min(refresh, 10), stop)
+            look(view, 1 / refresh, stop)
 
 
 def is_live() -> bool:

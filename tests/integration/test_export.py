@@ -1,4 +1,4 @@
-"""Exports: every stored quote once, in order, exact; no formula for a spreadsheet; a file whole or not there."""
+"""Exports: every quote once, in order, exact; no formula for a spreadsheet; a file is whole or not there."""
 
 from __future__ import annotations
 
