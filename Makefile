@@ -28,8 +28,9 @@ test-fast: .venv/installed ## what takes under a minute: the pure parts, state a
 		tests/integration/test_state.py tests/integration/test_offsets.py
 
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
-faults: .venv/installed ## every fault in full, about an hour; ends with the table of docs/guarantees.md
-	FAULTS=full $(BIN)/python -m pytest tests/faults
+# One test is handed out at a time, the longest first; most of the time is waiting, so two at a time take half.
+faults: .venv/installed ## every fault in full, about half an hour; ends with the table of docs/guarantees.md
+	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
 
 # ROWS: how many the table has; five million take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up

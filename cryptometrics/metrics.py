@@ -46,15 +46,6 @@ class Session(msgspec.Struct, gc=False):
     first_at: datetime
     ticks: int
     late: int
-    # To write a Decimal as text is the dearest part of a row, and extremes seldom change.
-    highest_bid_text: str = ""
-    lowest_ask_text: str = ""
-    max_spread_text: str = ""
-
-    def __post_init__(self) -> None:
-        self.highest_bid_text = str(self.highest_bid)
-        self.lowest_ask_text = str(self.lowest_ask)
-        self.max_spread_text = str(self.max_spread)
 
 
 class Measured(msgspec.Struct, gc=False):
@@ -88,11 +79,11 @@ def measure(tick: Tick, session: Session) -> Measured:
     bid, ask, time = tick.bid, tick.ask, tick.time
     spread = _subtract(ask, bid)
     if bid > session.highest_bid:
-        session.highest_bid, session.highest_bid_at, session.highest_bid_text = bid, time, tick.bid_text
+        session.highest_bid, session.highest_bid_at = bid, time
     if ask < session.lowest_ask:
-        session.lowest_ask, session.lowest_ask_at, session.lowest_ask_text = ask, time, tick.ask_text
+        session.lowest_ask, session.lowest_ask_at = ask, time
     if spread > session.max_spread:
-        session.max_spread, session.max_spread_at, session.max_spread_text = spread, time, str(spread)
+        session.max_spread, session.max_spread_at = spread, time
     if time >= session.last_at:
         session.last_bid, session.last_ask, session.last_at = bid, ask, time
     elif time < session.first_at:

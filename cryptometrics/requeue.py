@@ -112,14 +112,9 @@ class _Sender:
 
         for each in portion:
             try:
-                self.producer.produce(
-                    # Of a topic that was made again the old books say NAME@ID.
-                    each.topic.partition("@")[0],
-                    each.value,
-                    each.key,
-                    on_delivery=partial(answered, each.id),
-                )
-            except (KafkaException, BufferError) as error:  # it never was on its way
+                if not self._produce(each, partial(answered, each.id)):
+                    break
+            except KafkaException as error:  # it never was on its way
                 unanswered.discard(each.id)
                 refused[each.id] = str(error)
         self._wait(unanswered)
@@ -129,6 +124,21 @@ class _Sender:
         self.result.refused |= refused
         self.result.undecided += len(portion) - len(arrived) - len(refused)
         return len(arrived)
+
+    def _produce(self, each: Rejected, answered: Callable[[KafkaError | None, Message], None]) -> bool:
+        """Hand a message to the client, waiting while it is full; return whether it had room in time."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                # Of a topic that was made again the old books say NAME@ID.
+                topic = each.topic.partition("@")[0]
+                self.producer.produce(topic, each.value, each.key, on_delivery=answered)
+            except BufferError:
+                if time.monotonic() > deadline:
+                    return False
+                self.producer.poll(0.1)
+            else:
+                return True
 
     def _wait(self, unanswered: set[int]) -> None:
         waiting, heard = len(unanswered), time.monotonic()

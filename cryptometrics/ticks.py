@@ -22,6 +22,7 @@ INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
 """Digits a price may have before and after the point."""
 MOST_TRADES = 2**63 - 1
 """A trade id is below it, so that the range it ends fits into PostgreSQL's bigint."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
 """No crypto market is older."""
 FURTHEST_AHEAD = timedelta(days=1)
@@ -34,14 +35,12 @@ EXACT = decimal.Context(
 
 PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
 is_pair = re.compile(PAIR_PATTERN).fullmatch
-_is_price = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
+is_price = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
 _is_time = re.compile(
     # Hour 24 is left out: newer Pythons take it for the next day, which is not the day that stands there.
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,12})?"
     r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
-
-_MICROSECONDS_LENGTH = len("2026-01-01T00:00:00.000000Z")
 
 Kind = Literal["ticker", "quote"]
 """`ticker`: the quote beside a trade; `quote`: rebuilt from the order book."""
@@ -85,13 +84,14 @@ class Tick(msgspec.Struct, gc=False):
     ask: Decimal
     time: datetime
     trade_id: int | None
-    # The wire's own texts: to write them again costs nothing, to format a Decimal a lot.
+
+
+class Read(msgspec.Struct, gc=False):
+    """A tick and the texts of its prices as the message has them."""
+
+    tick: Tick
     bid_text: str
     ask_text: str
-    time_text: str
-    """UTC, cut to microseconds."""
-    day: str
-    """The day of `time` in UTC, as 2026-01-31."""
 
 
 class _Wire(msgspec.Struct, gc=False):
@@ -113,6 +113,11 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
 
     now: the time of reading, with its zone; a tick may be a day ahead of it at most.
     """
+    return read(key, value, now).tick
+
+
+def read(key: bytes | None, value: bytes | None, now: datetime) -> Read:
+    """Return the same with the texts of the prices."""
     if value is None:
         raise RejectedError(Reason.NO_VALUE, "the message has no value")
     if len(value) > MAX_VALUE_BYTES:
@@ -125,23 +130,23 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
     if kind is None:
         raise RejectedError(Reason.UNKNOWN_TYPE, f"type is {_shown(wire.type)}, not ticker or quote")
     pair = wire.product_id
-    if pair != _pair_in(key):
+    if pair != pair_in(key):
         raise _why_no_pair(key, pair)
     bid, ask = _price(wire.best_bid), _price(wire.best_ask)
     if bid is None or ask is None:
         raise _why_no_price(*(("best_ask", wire.best_ask) if bid else ("best_bid", wire.best_bid)))
     if bid > ask:
         raise RejectedError(Reason.CROSSED_QUOTE, f"bid {wire.best_bid} is above ask {wire.best_ask}")
-    time, time_text = _time(wire.time, now)
+    time = _time(wire.time, now)
     trade_id = wire.trade_id
     if trade_id is not None and not 0 <= trade_id < MOST_TRADES:
         raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 2")
-    return Tick(pair, kind, bid, ask, time, trade_id, wire.best_bid, wire.best_ask, time_text, time_text[:10])
+    return Read(Tick(pair, kind, bid, ask, time, trade_id), wire.best_bid, wire.best_ask)
 
 
-# Keys and prices come again and again, so to remember them is faster than to look at them anew.
+# Keys come again and again, so to remember them is faster than to look at them anew.
 @functools.lru_cache(maxsize=4096)
-def _pair_in(key: bytes | None) -> str | None:
+def pair_in(key: bytes | None) -> str | None:
     """Return the pair that a record's key is, None where it is none."""
     try:
         text = (key or b"").decode()
@@ -150,11 +155,10 @@ def _pair_in(key: bytes | None) -> str | None:
     return text if is_pair(text) else None
 
 
-@functools.lru_cache(maxsize=16_384)
 def _price(text: str) -> Decimal | None:
     """Return the price that a text is, None where it is none."""
     # Decimal takes more than a price may be: " 1\n", "1_000", "NaN", full-width digits.
-    return (Decimal(text) or None) if _is_price(text) else None
+    return (Decimal(text) or None) if is_price(text) else None
 
 
 def _why_no_pair(key: bytes | None, pair: str) -> RejectedError:
@@ -171,8 +175,8 @@ def _why_no_price(field: str, text: str) -> RejectedError:
     )
 
 
-def _time(text: str, now: datetime) -> tuple[datetime, str]:
-    """Return the time in UTC, cut to microseconds (rounding could reach tomorrow), and its text."""
+def _time(text: str, now: datetime) -> datetime:
+    """Return the time in UTC, cut to microseconds: rounding could reach tomorrow."""
     if not _is_time(text):
         raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} is not RFC 3339 with a zone")
     try:
@@ -184,9 +188,7 @@ def _time(text: str, now: datetime) -> tuple[datetime, str]:
     if not (EARLIEST <= time <= now or now < time <= now + FURTHEST_AHEAD):
         side = "before 2009" if time < EARLIEST else "more than a day ahead"
         raise RejectedError(Reason.IMPLAUSIBLE_TIME, f"time {text} is {side}")
-    if text[-1] == "Z" and len(text) <= _MICROSECONDS_LENGTH:
-        return time, text
-    return time, time.isoformat()
+    return time
 
 
 def _why_unreadable(value: bytes, error: Exception) -> RejectedError:

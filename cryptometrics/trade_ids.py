@@ -46,6 +46,16 @@ class TradeIds:
         """Whether the set cannot tell."""
         return trade_id < self.floor
 
+    def extend(self, first: int, end: int) -> None:
+        """Put the ids from `first` to before `end` in; all of them are above the highest one so far."""
+        if self._ends and first == self.next:
+            self._ends[-1] = end
+        else:
+            self._starts.append(first)
+            self._ends.append(end)
+            self._keep_few()
+        self.next = end
+
     def add(self, trade_id: int) -> None:
         """Put an id in; one below the floor changes nothing."""
         starts, ends = self._starts, self._ends
@@ -69,7 +79,10 @@ class TradeIds:
         else:
             starts.insert(at, trade_id)
             ends.insert(at, trade_id + 1)
-            if len(starts) > MOST_RANGES:
-                self.floor = ends[0]
-                del starts[0], ends[0]
+            self._keep_few()
         self.next = ends[-1]
+
+    def _keep_few(self) -> None:
+        if len(self._starts) > MOST_RANGES:
+            self.floor = self._ends[0]
+            del self._starts[0], self._ends[0]

@@ -96,6 +96,7 @@ def measure(
 
     ticks: of the backlog; rounds: how often it is processed at each place.
     """
+    from cryptometrics.bench.backlog import GROUP, workers  # noqa: PLC0415
     from cryptometrics.bench.throughput import Throughput  # noqa: PLC0415
     from cryptometrics.feeds.simulate import DEFAULT_PAIRS  # noqa: PLC0415
 
@@ -103,16 +104,14 @@ def measure(
     _fill(full, rows, say)
     growth.bytes = _one(full, _SIZE)
     say("making ticks")
-    work = {place: Throughput(place, ticks) for place in (empty, full)}
-    for throughput in work.values():
-        throughput.simulate()
-    for number in range(rounds):
-        for name, place, rates in (("empty", empty, growth.empty), ("full", full, growth.full)):
-            say(f"process, {name} table, round {number + 1} of {rounds}")
-            rates.append(work[place].process(1, f"growth-{number}"))
-        if number < rounds - 1:
+    backlogs = {place: Throughput(place, ticks).backlog() for place in (empty, full)}
+    with workers(empty, 1), workers(full, 1):
+        for number in range(rounds):
             empty.connection.execute("TRUNCATE crypto_metrics")
-    last = ["--group", f"growth-{rounds - 1}"]
+            for name, place, rates in (("empty", empty, growth.empty), ("full", full, growth.full)):
+                say(f"process, {name} table, round {number + 1} of {rounds}")
+                rates.append(backlogs[place].measure(1))
+    last = ["--group", GROUP]
     with tempfile.TemporaryDirectory() as folder:
         chart = str(Path(folder, "chart.png"))
         for name, arguments in {

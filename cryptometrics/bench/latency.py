@@ -8,9 +8,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
-from cryptometrics import broker
+from cryptometrics.bench.backlog import GROUP, workers
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.001
 """How often the table is asked: the resolution, and a load beside which all else is measured."""
+WARM_UP_S = 0.5
+"""Ticks from the start of a feed are left out: its connections are being made then."""
 READY_S = 30.0
 DRAIN_S = 10.0
 
@@ -37,20 +39,8 @@ class Latency:
 
 def measure(place: Place, rates: list[int], seconds: float) -> list[Latency]:
     """Run one worker, and `simulate` at each of the rates in turn."""
-    group = "bench-latency"
-    worker = subprocess.Popen(
-        place.command("process", "--group", group),
-        env=place.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_until_caught_up(place, group)
-        return [_at(place, group, rate, seconds) for rate in rates]
-    finally:
-        worker.terminate()
-        worker.wait(READY_S)
+    with workers(place, 1):
+        return [_at(place, GROUP, rate, seconds) for rate in rates]
 
 
 def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
@@ -76,10 +66,11 @@ def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
             last = ends
             time.sleep(LOOK_S)
     produced = _produced(place, before, last)
+    counted_from = min((at for *_, at in produced), default=0.0) + WARM_UP_S
     latencies = sorted(
         (visible - at) * 1000
         for partition, offset, at in produced
-        if (visible := _visible(seen[partition], offset)) is not None
+        if at >= counted_from and (visible := _visible(seen[partition], offset)) is not None
     )
     if not latencies:
         raise CryptometricsError(f"no tick became visible at {rate} ticks/s")
@@ -103,25 +94,9 @@ def _ends(place: Place, group: str) -> dict[int, int]:
     return dict(place.connection.execute(_ENDS, [group]).fetchall())
 
 
-def _wait_until_caught_up(place: Place, group: str) -> None:
-    """Wait until the worker has stored what lay there before."""
-    consumer = _reader(place)
-    partitions = range(broker.describe_topic(place.settings).partitions)
-    topic = place.settings.kafka_topic
-    goal = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
-    consumer.close()
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        ends = _ends(place, group)
-        if all(ends.get(partition, -1) >= end for partition, end in goal.items()):
-            return
-        time.sleep(0.05)
-    raise CryptometricsError("the worker did not catch up before the latency could be measured")
-
-
 def _produced(place: Place, begin: dict[int, int], end: dict[int, int]) -> list[tuple[int, int, float]]:
     """Return (partition, offset, seconds since the epoch when produced) of what was sent meanwhile."""
-    consumer = _reader(place)
+    consumer = place.reader()
     topic = place.settings.kafka_topic
     consumer.assign([TopicPartition(topic, p, offset) for p, offset in begin.items() if end[p] > offset])
     missing = sum(end[p] - offset for p, offset in begin.items())
@@ -134,7 +109,3 @@ def _produced(place: Place, begin: dict[int, int], end: dict[int, int]) -> list[
                 found.append((partition, offset, message.timestamp()[1] / 1000))
     consumer.close()
     return found
-
-
-def _reader(place: Place) -> Consumer:
-    return Consumer(broker.consumer_conf(place.settings, "bench-reader", "bench-reader"))

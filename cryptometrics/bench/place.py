@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from confluent_kafka import Consumer, TopicPartition
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
 
 PARTITIONS = 6
+WATERMARK_S = 10.0
+"""How long Kafka may take to say what a partition holds."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,23 @@ class Place:
             "KAFKA_BOOTSTRAP_SERVERS": str(self.settings.kafka()["bootstrap.servers"]),
             "KAFKA_TOPIC": self.settings.kafka_topic,
         }
+
+    def reader(self) -> Consumer:
+        """Return a consumer that has no partition yet; close it in the end."""
+        return Consumer(broker.consumer_conf(self.settings, "bench-reader", "bench-reader"))
+
+    def ends(self) -> dict[int, int]:
+        """Return the end of each partition of the topic."""
+        consumer, topic = self.reader(), self.settings.kafka_topic
+        try:
+            return {
+                partition: consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=WATERMARK_S
+                )[1]
+                for partition in range(PARTITIONS)
+            }
+        finally:
+            consumer.close()
 
 
 @contextlib.contextmanager

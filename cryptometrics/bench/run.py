@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptometrics.bench.backlog import GROUP, workers
 from cryptometrics.bench.latency import Latency, measure
 from cryptometrics.bench.throughput import Throughput
 from cryptometrics.errors import CryptometricsError
@@ -64,28 +65,28 @@ def run(place: Place, ticks: int, rounds: int, seconds: float, say: Callable[[st
 
     record("simulate", throughput.simulate)
     record("bare consume", throughput.consume)
-    for number in range(rounds):
-        record(LIMIT, throughput.copy_original)
-        record("bare COPY, crypto_metrics", throughput.copy_own)
-        record("process, 1 worker", lambda n=number: throughput.process(1, f"bench-1-{n}"))  # type: ignore[misc]
-        if cores > 1:
-            record(
-                f"process, {cores} workers",
-                lambda n=number: throughput.process(cores, f"bench-{cores}-{n}"),  # type: ignore[misc]
-            )
+    backlog = throughput.backlog()
+    for number in sorted({1, cores}):
+        name = f"process, {number} worker{'s' if number > 1 else ''}"
+        say(name)
+        with workers(place, number):
+            for _ in range(rounds):
+                record(LIMIT, throughput.copy_original)
+                record("bare COPY, crypto_metrics", throughput.copy_own)
+                record(name, lambda n=number: backlog.measure(n))  # type: ignore[misc]
     record("INSERT and COMMIT a tick", lambda: throughput.row_by_row(1.5))
     if seconds:
         say("latency")
         result.latencies = measure(place, RATES, seconds)
     say("verify")
-    result.verified = _verify(place, f"bench-1-{rounds - 1}")
+    result.verified = _verify(place)
     return result
 
 
-def _verify(place: Place, group: str) -> str:
-    """Prove the books of the last run, whose rows no later part has removed; return the last line."""
+def _verify(place: Place) -> str:
+    """Prove all that was stored; return the last line."""
     done = subprocess.run(
-        place.command("verify", "--group", group, "--topic"),
+        place.command("verify", "--group", GROUP, "--topic"),
         env=place.environment,
         capture_output=True,
         text=True,

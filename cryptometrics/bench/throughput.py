@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from cryptometrics import broker
+from cryptometrics.bench.backlog import Backlog
+from cryptometrics.bench.place import PARTITIONS
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.feeds.publish import publish
 from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation
 from cryptometrics.pipeline.calculate import Calculator
-from cryptometrics.store.batch import COPY_COLUMNS
 from cryptometrics.store.offsets import Claim
+from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 from cryptometrics.store.state import State
 
 if TYPE_CHECKING:
@@ -36,11 +38,14 @@ CREATE TABLE IF NOT EXISTS original (
     lowest_ask numeric, max_spread numeric, timestamp timestamptz DEFAULT CURRENT_TIMESTAMP
 )
 """
-_INSERT = "INSERT INTO original VALUES (DEFAULT, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-
-_STORED = """
-SELECT coalesce(sum(next_offset - first_offset), 0) FROM consumer_offsets WHERE consumer_group = %s
+# Like the one that `process` writes to, which keeps its rows for `verify`.
+_OWN = """
+CREATE TABLE own (LIKE crypto_metrics INCLUDING ALL) PARTITION BY RANGE (timestamp);
+CREATE TABLE own_day PARTITION OF own DEFAULT
 """
+_INSERT = "INSERT INTO original VALUES (DEFAULT, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_COPY_OWN = f"COPY own ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
+_COPY_OUT = f"COPY (SELECT {ORIGINAL_COLUMNS} FROM own ORDER BY kafka_offset) TO STDOUT"  # noqa: S608
 
 
 class Throughput:
@@ -56,8 +61,8 @@ class Throughput:
             seed=1,
             count=ticks,
         )
-        self._rows = self._lines()
-        self._original_rows = ["\t".join(row.split("\t")[:9]) + "\n" for row in self._rows]
+        self._own = self._encoded()
+        self._original = self._texts()
         place.connection.execute(_ORIGINAL)
 
     def simulate(self) -> float:
@@ -72,20 +77,22 @@ class Throughput:
     def copy_original(self) -> float:
         """COPY the rows into the original table in one transaction: the limit."""
         self._place.connection.execute("TRUNCATE original")
-        return self._copy("original", ORIGINAL_COLUMNS, self._original_rows)
+        return self._copy(f"COPY original ({ORIGINAL_COLUMNS}) FROM STDIN", "".join(self._original).encode())
 
     def copy_own(self) -> float:
         """COPY the rows into a table like `crypto_metrics`, in one transaction."""
-        rate = self._copy("crypto_metrics", COPY_COLUMNS, self._rows)
-        self._place.connection.execute("TRUNCATE crypto_metrics")
-        return rate
+        self._place.connection.execute("TRUNCATE own")
+        return self._copy(_COPY_OWN, self._own)
+
+    def backlog(self) -> Backlog:
+        """Return what puts as many other ticks on the topic, all at once, again and again."""
+        later = replace(self._messages, start=datetime.now(UTC), step=Fraction(1), count=None)
+        return Backlog(self._place, later.blocks(), self._ticks)
 
     def consume(self) -> float:
         """Read the topic and do nothing with it."""
-        settings = self._place.settings
-        consumer = Consumer(broker.consumer_conf(settings, "bench-consume", "bench-consume"))
-        partitions = broker.describe_topic(settings).partitions
-        consumer.assign([TopicPartition(settings.kafka_topic, p, 0) for p in range(partitions)])
+        consumer, topic = self._place.reader(), self._place.settings.kafka_topic
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
         seen = first = 0
         begun = time.perf_counter()
         while seen < self._ticks:
@@ -98,69 +105,42 @@ class Throughput:
         consumer.close()
         return rate
 
-    def process(self, workers: int, group: str) -> float:
-        """Run the real command on the backlog; its start is not counted, from the first commit on it is."""
-        command = self._place.command("process", "--group", group, "--until-caught-up")
-        command += ["--workers", str(workers)] if workers > 1 else []
-        begun = time.monotonic()
-        first: tuple[float, int] | None = None
-        with subprocess.Popen(
-            command,
-            env=self._place.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as running:
-            try:
-                while (stored := self._stored(group)) < self._ticks:
-                    if first is None and stored:
-                        first = time.perf_counter(), stored
-                    if running.poll() is not None or time.monotonic() - begun > PART_TIMEOUT_S:
-                        raise CryptometricsError(f"`process` stored only {stored} of {self._ticks} ticks")
-                    time.sleep(0.02)
-                end = time.perf_counter()
-            finally:
-                running.terminate()
-        if first is None:
-            raise CryptometricsError(f"{self._ticks} ticks are too few to measure `process`")
-        return (self._ticks - first[1]) / (end - first[0])
-
     def row_by_row(self, seconds: float) -> float:
         """One INSERT and one COMMIT a tick, as the original scripts work."""
         done, begun = 0, time.perf_counter()
-        for row in self._original_rows:
+        for row in self._original:
             self._place.connection.execute(_INSERT, row.rstrip("\n").split("\t"))
             done += 1
             if time.perf_counter() - begun > seconds:
                 break
         return done / (time.perf_counter() - begun)
 
-    def _stored(self, group: str) -> int:
-        row = self._place.connection.execute(_STORED, [group]).fetchone()
-        return int(row[0]) if row else 0
-
-    def _copy(self, table: str, columns: str, rows: list[str]) -> float:
-        text = "".join(rows).encode()
+    def _copy(self, statement: str, data: bytes) -> float:
         begun = time.perf_counter()
-        with (
-            self._place.connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({columns}) FROM STDIN".encode()) as copy,
-        ):
-            copy.write(text)
-        return len(rows) / (time.perf_counter() - begun)
+        with self._place.connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write(data)
+        return self._ticks / (time.perf_counter() - begun)
 
-    def _lines(self) -> list[str]:
+    def _encoded(self) -> bytes:
         """Return the rows of the ticks, as `process` would copy them."""
         calculator = Calculator("bench", None)
         calculator.state = State(self._place.connection, "bench")
         calculator.own(Claim(0, 1, 0))
-        rows: list[str] = []
+        parts = [HEADER]
         offset = 0
         for block in self._messages.blocks():
             records = [_Record(offset + place, message) for place, message in enumerate(block)]
-            rows += calculator.calculate(records, []).batch.rows
+            parts += calculator.calculate(records, []).batch.rows
             offset += len(block)
-        return rows
+        return b"".join((*parts, TRAILER))
+
+    def _texts(self) -> list[str]:
+        """Return the rows of the original table, in COPY's text format, as PostgreSQL itself writes them."""
+        connection = self._place.connection
+        connection.execute(_OWN)
+        self._copy(_COPY_OWN, self._own)
+        with connection.cursor() as cursor, cursor.copy(_COPY_OUT.encode()) as copy:
+            return [bytes(row).decode() for row in copy]
 
 
 class _Record:

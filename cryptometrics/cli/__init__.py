@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from cryptometrics import __version__
+from cryptometrics.cli.stopping import interrupt, interrupted
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
@@ -84,7 +86,17 @@ def cryptometrics(log_format: str, verbose: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 2 a user's mistake, 3 a service that is down."""
-    sys.exit(_run(arguments))
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        code = _run(arguments)
+    except BaseException:
+        if not interrupted():
+            raise
+        click.echo("\nstopped", err=True)
+        code = 130
+    # What is left is to wait for threads of Kafka's client: whoever asks again need not.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -94,7 +106,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (CryptometricsError, click.ClickException) as error:
         return _complain(error)
     except click.Abort:
-        click.echo("\nstopped", err=True)
+        click.echo("stopped", err=True)  # after Click's empty line
         return 130
     except BrokenPipeError:
         # `cryptometrics … | head`: whoever read has enough. Nothing more can be written at exit either.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cryptometrics.plot.panels import Panel
+    from cryptometrics.store.candles import Candles
     from cryptometrics.store.series import Series
 
 CHARTS = Path("charts")
@@ -28,6 +29,9 @@ CHARTS = Path("charts")
 SUFFIXES = (".png", ".svg", ".pdf")
 MOST_PAIRS = 12
 """Charts drawn at once; of more pairs than that some must be named."""
+CANDLES = ("1m", "5m", "15m", "1h", "4h", "1d")
+"""Lengths of a candle; those of `store.candles`."""
+BEST = "auto"
 POINTS_A_PAIR, POINTS = 1200, 4800
 """Points in time loaded for a pair, and for a whole figure."""
 
@@ -37,6 +41,12 @@ def _time(_context: click.Context, _option: click.Parameter, text: str | None) -
         return None if text is None else parse_time(text, datetime.now(UTC))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _candles(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    if text is not None and text != BEST and text not in CANDLES:
+        raise click.BadParameter(f"{text!r} is none of {', '.join(CANDLES)}")
+    return text
 
 
 def _file(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
@@ -55,6 +65,14 @@ def _file(_context: click.Context, _option: click.Parameter, path: Path | None) 
 )
 @click.option("--until", metavar="TIME", callback=_time, help="Up to then, likewise.")
 @click.option(
+    "--candles",
+    metavar="[LENGTH]",
+    is_flag=False,
+    flag_value=BEST,
+    callback=_candles,
+    help="Candlesticks of 1m, 5m, 15m, 1h, 4h or 1d, without a length of the one that suits; spread below.",
+)
+@click.option(
     "--session", metavar="NAME", help="A session; without it and a range the newest one of the pair."
 )
 @options.reading_group
@@ -67,10 +85,12 @@ def _file(_context: click.Context, _option: click.Parameter, path: Path | None) 
 )
 @click.option("--show", is_flag=True, help="Open a window with the chart, too.")
 def plot(
+    *,
     pairs: tuple[str, ...],
     metrics: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
+    candles: str | None,
     session: str | None,
     group: str | None,
     out: Path | None,
@@ -80,18 +100,24 @@ def plot(
 
     Without --pair every pair of the newest session is drawn, each on its own chart.
 
+    More than a million ticks are drawn from their minutes, unless --metric asks for bid or ask.
+
     \b
     Example:
       cryptometrics plot --pair BTC-USD
+      cryptometrics plot --pair BTC-USD --candles 5m --since 6h
     """
     from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.store.candles import load_candles  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
     from cryptometrics.store.series import load_series  # noqa: PLC0415
 
     if since is not None and until is not None and since > until:
         raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
+    if candles is not None and metrics:
+        raise UserError("--candles draws mid price and spread: leave --metric out, or --candles")
     if show:
         _need_display()
     else:
@@ -111,8 +137,11 @@ def plot(
                 f"{len(pairs)} pairs are too many at once; name some with --pair: {reads.listed(pairs)}"
             )
         points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(pairs))
-        loaded = [
-            load_series(
+        size = None if candles == BEST else candles
+        loaded: list[Series | Candles] = [
+            load_candles(connection, chosen.name, pair, size, session=session, since=since, until=until)
+            if candles is not None
+            else load_series(
                 connection,
                 chosen.name,
                 pair,
@@ -121,12 +150,16 @@ def plot(
                 since=since,
                 until=until,
                 buckets=points,
+                minutes=not {"bid", "ask"} & set(metrics),
             )
             for pair in pairs
         ]
     if chosen.note:
         click.echo(chosen.note, err=True)
-    charts = {out: loaded} if out is not None else {CHARTS / f"{each.pair}.png": [each] for each in loaded}
+    name = "" if candles is None else "-candles"
+    charts = (
+        {out: loaded} if out is not None else {CHARTS / f"{each.pair}{name}.png": [each] for each in loaded}
+    )
     for path, together in charts.items():
         save(path, figure_of(together, panels, show=show))
         click.echo(path)
@@ -136,9 +169,11 @@ def plot(
         plt.show()
 
 
-def figure_of(together: Sequence[Series], panels: Sequence[Panel], *, show: bool = False) -> Figure:
-    """Return a chart with a column of panels for each series."""
+def figure_of(together: Sequence[Series | Candles], panels: Sequence[Panel], *, show: bool = False) -> Figure:
+    """Return a chart with a column of panels for each series, or of candles for each pair's."""
+    from cryptometrics.plot.candles import draw as draw_candles  # noqa: PLC0415
     from cryptometrics.plot.figure import draw  # noqa: PLC0415
+    from cryptometrics.store.candles import Candles  # noqa: PLC0415
 
     if show:
         import matplotlib.pyplot as plt  # noqa: PLC0415
@@ -148,7 +183,11 @@ def figure_of(together: Sequence[Series], panels: Sequence[Panel], *, show: bool
         from matplotlib.figure import Figure  # noqa: PLC0415
 
         figure = Figure()
-    draw(figure, together, panels)
+    candles = [each for each in together if isinstance(each, Candles)]
+    if candles:
+        draw_candles(figure, candles)
+    else:
+        draw(figure, [each for each in together if not isinstance(each, Candles)], panels)
     return figure
 
 

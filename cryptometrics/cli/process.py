@@ -186,7 +186,7 @@ def _supervise(options: Options, workers: int, stop: Callable[[], bool], see: Se
     command += ["--session", options.session] if options.session else []
     command += ["--until-caught-up"] if options.until_caught_up else []
     command += ["--on-data-loss", "skip"] if options.skip_lost else []
-    supervisor = Supervisor(command, workers)
+    supervisor = Supervisor(command, workers, may_end=options.until_caught_up)
     with Progress() as progress:
         line, report_due = Line(), Due(REPORT_EVERY_S)
 

@@ -1,8 +1,4 @@
-"""From messages to the batch that one transaction writes.
-
-Nothing here writes. What is remembered per partition runs ahead of the database by the batches in flight;
-when one of those fails, everything remembered is dropped and read again, so it may change in place.
-"""
+"""From messages to the batch that one transaction writes. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -10,23 +6,35 @@ import time
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
-from cryptometrics.metrics import Session, measure, opened
+import numpy as np
+
+from cryptometrics import metrics
+from cryptometrics.columns.decode import NO_TRADE, Columns, decode, moment
+from cryptometrics.columns.measure import measure
+from cryptometrics.pipeline import repetitions, windows
+from cryptometrics.pipeline.groups import group, runs
+from cryptometrics.pipeline.remembered import Owned, Pair
+from cryptometrics.store import rows
 from cryptometrics.store.batch import Batch, DayRows, PairState, Part, Rejected, Skipped
-from cryptometrics.ticks import Reason, RejectedError, decode
+from cryptometrics.ticks import Reason, RejectedError
 from cryptometrics.trade_ids import TradeIds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cryptometrics.columns.measure import Places
+    from cryptometrics.columns.texts import Flags, Ints
+    from cryptometrics.metrics import Session
+    from cryptometrics.pipeline.groups import Group
     from cryptometrics.store.offsets import Claim
     from cryptometrics.store.state import State, TickKey
-    from cryptometrics.ticks import Tick
 
 MOST_REMEMBERED = 50_000
 """Sessions kept in memory; when there are more, all are dropped, and read again when needed."""
+FEW = 24
+"""Ticks of a pair up to which it is quicker to measure them one by one."""
 
 
 class Record(Protocol):
@@ -39,50 +47,34 @@ class Record(Protocol):
     def timestamp(self) -> tuple[int, int]: ...  # noqa: D102
 
 
-@dataclass(slots=True, eq=False)
-class Pair:
-    """What is known of a pair: its newest quote, its trades, its sessions in use."""
-
-    name: str
-    stored: PairState | None
-    """As of the newest batch calculated; None before the first."""
-    trade_ids: TradeIds
-    sessions: dict[str, Session | None] = field(default_factory=dict)
-    """None: the session has no tick yet."""
-    day: str = ""
-    """Of the newest tick; while it does not change, neither does the session."""
-    session_name: str = ""
-    session: Session | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Owned:
-    """A partition that this worker may write, and how far it has been calculated."""
-
-    partition: int
-    epoch: int
-    next_offset: int
-    pairs: dict[str, Pair] = field(default_factory=dict)
-
-
 @dataclass(slots=True)
 class Work:
     """A batch with what it was calculated from, to calculate it again in parts if PostgreSQL refuses it."""
 
     batch: Batch
     messages: Sequence[Record]
-    ticks: list[Tick]
+    columns: Columns | None = None
+    """Its valid ticks, to know them again when the feed repeats them."""
     newest: datetime | None = None
     late: int = 0
     begun: float = field(default_factory=time.monotonic)
     """When its calculation began, by the monotonic clock."""
 
-    def keys(self) -> set[TickKey]:
-        """Return what makes its ticks recognisable when the feed repeats them."""
-        return {(t.pair, t.trade_id, t.time) for t in self.ticks if t.trade_id is not None}
 
+@dataclass(slots=True)
+class _Draft:
+    """A batch in the making."""
 
-_Found = tuple[Owned, int, "Tick"]
+    batch: Batch
+    columns: Columns
+    partitions: Ints
+    """Of each tick, as its offset."""
+    offsets: Ints
+    is_late: Flags
+    rows: list[bytes | None]
+    """None: a duplicate has no row."""
+    touched: list[tuple[Pair, str, Session]] = field(default_factory=list)
+    days: dict[tuple[int, str], DayRows] = field(default_factory=dict)
 
 
 class Calculator:
@@ -141,14 +133,34 @@ class Calculator:
         refused: (partition, offset) → PostgreSQL's message, of ticks that it does not take.
         """
         begun, batch = time.monotonic(), Batch()
-        found = self._decode(messages, batch, refused or {})
-        self._recall(found)
-        duplicates, late = self._repeated(found, in_flight)
-        ticks = self._measure(found, duplicates, late, batch)
-        for partition, part in batch.parts.items():
-            part.next_offset = self._owned[partition].next_offset
-        newest = max((tick.time for tick in ticks), default=None)
-        return Work(batch, messages, ticks, newest, len(late), begun)
+        taken, partitions, offsets = self._take(messages, batch)
+        keys, values = [message.key() for message in taken], [message.value() for message in taken]
+        columns, rejected = decode(keys, values, datetime.now(UTC))
+        if refused:
+            columns = self._refuse(taken, columns, refused, rejected)
+        for place, error in sorted(rejected.items()):
+            _reject(batch, taken[place], error)
+        draft = _Draft(
+            batch=batch,
+            columns=columns,
+            partitions=partitions[columns.index],
+            offsets=offsets[columns.index],
+            is_late=np.zeros(len(columns), np.bool_),
+            rows=[None] * len(columns),
+        )
+        groups = group(columns, draft.partitions, self._owned)
+        self._recall(groups)
+        duplicate, draft.is_late = repetitions.find(
+            columns,
+            groups,
+            [work.columns for work in in_flight if work.columns is not None],
+            self._stored,
+        )
+        for each in groups:
+            self._measure(each, draft, duplicate)
+        self._count(draft, duplicate)
+        newest = moment(int(columns.time.max())) if len(columns) else None
+        return Work(batch, messages, columns, newest, int(draft.is_late.sum()), begun)
 
     def ended(self, partition: int, position: int) -> Work | None:
         """Account for the offsets up to `position`, which hold nothing to read; None where there are none."""
@@ -158,40 +170,35 @@ class Calculator:
         batch = Batch()
         self._skip_holes(owned, position, batch)
         batch.parts[partition].next_offset = position
-        return Work(batch, [], [])
+        return Work(batch, [])
 
-    def _decode(
-        self, messages: Sequence[Record], batch: Batch, refused: dict[tuple[int, int], str]
-    ) -> list[_Found]:
-        """Return the valid ticks; put the others, and offsets without a message, into the batch."""
-        now = datetime.now(UTC)
-        found: list[_Found] = []
-        current = -1
-        owned: Owned | None = None
-        part: Part | None = None
-        add, read = found.append, decode
-        for message in messages:
-            partition, offset = message.partition(), message.offset()
-            if partition != current:  # they come in runs
-                current, owned, part = partition, self._owned.get(partition), None
-            if owned is None or offset < owned.next_offset:
+    def _take(self, messages: Sequence[Record], batch: Batch) -> tuple[list[Record], Ints, Ints]:
+        """Return the messages that are ours and new, with their partitions and offsets.
+
+        Offsets without a message are put into the batch.
+        """
+        partitions = np.array([message.partition() for message in messages], np.int64)
+        offsets = np.array([message.offset() for message in messages], np.int64)
+        taken: list[Record] = []
+        places: list[slice] = []
+        for begin, end in runs(partitions, offsets):
+            partition, first = int(partitions[begin]), int(offsets[begin])
+            owned = self._owned.get(partition)
+            known = 0 if owned is None else max(owned.next_offset - first, 0)
+            if owned is None or begin + known >= end:
                 continue  # of a partition that has gone, or from before a seek
-            if part is None:
-                part = _part_of(owned, batch)
-            if offset > owned.next_offset:
-                self._skip_holes(owned, offset, batch)
-            owned.next_offset = offset + 1
-            if refused and (why := refused.get((partition, offset))):
-                _reject(batch, message, RejectedError(Reason.REFUSED, why))
-                continue
-            try:
-                tick = read(message.key(), message.value(), now)
-            except RejectedError as error:
-                _reject(batch, message, error)
-                continue
-            part.metrics += 1
-            add((owned, offset, tick))
-        return found
+            part = _part_of(owned, batch)
+            if first > owned.next_offset:
+                self._skip_holes(owned, first, batch)
+            owned.next_offset = part.next_offset = first + end - begin
+            taken += messages[begin + known : end]
+            places.append(slice(begin + known, end))
+        if len(taken) < len(messages):
+            partitions, offsets = (
+                np.concatenate([column[part] for part in places] or [column[:0]])
+                for column in (partitions, offsets)
+            )
+        return taken, partitions, offsets
 
     def _skip_holes(self, owned: Owned, until: int, batch: Batch) -> None:
         first = owned.next_offset
@@ -199,23 +206,34 @@ class Calculator:
         batch.skipped.append(Skipped(owned.partition, first, until - 1, "hole"))
         owned.next_offset = until
 
-    def _recall(self, found: list[_Found]) -> None:
+    def _refuse(
+        self,
+        taken: Sequence[Record],
+        columns: Columns,
+        refused: dict[tuple[int, int], str],
+        rejected: dict[int, RejectedError],
+    ) -> Columns:
+        """Reject what PostgreSQL does not take; return the ticks without it."""
+        for place, message in enumerate(taken):
+            if why := refused.get((message.partition(), message.offset())):
+                rejected[place] = RejectedError(Reason.REFUSED, why)
+        return columns.only(~np.isin(columns.index, list(rejected)))
+
+    def _recall(self, groups: Iterable[Group]) -> None:
         """Read what is not in memory: pairs, sessions, and whether a day has its partition."""
         wanted: dict[tuple[str, str], Owned] = {}
-        for owned, _, tick in found:
-            day = tick.day
-            pair = owned.pairs.get(tick.pair)
-            if pair is not None and pair.day == day:
-                continue
-            name = self._session or day
-            if pair is None or name not in pair.sessions:
-                wanted[tick.pair, name] = owned
-            if day not in self._days:
-                self._add_day(day)
+        for each in groups:
+            pair = each.owned.pairs.get(each.name)
+            for day, _ in each.days:
+                name = self._session or day
+                if pair is None or name not in pair.sessions:
+                    wanted[each.name, name] = each.owned
+                if day not in self._days:
+                    self._add_day(day)
         if not wanted:
             return
         assert self.state is not None  # noqa: S101  (set before anything is owned)
-        new = {pair for pair, _ in wanted if pair not in wanted[pair, _].pairs}
+        new = {pair for (pair, _), owned in wanted.items() if pair not in owned.pairs}
         pairs = self.state.pairs(new) if new else {}
         sessions = self.state.sessions(wanted)
         for (name, session), owned in wanted.items():
@@ -237,93 +255,90 @@ class Calculator:
         self.state.add_day(date.fromisoformat(day))
         self._days.add(day)
 
-    def _repeated(
-        self, found: list[_Found], in_flight: Sequence[Work]
-    ) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
-        """Return which (partition, offset) are duplicates of the feed, and which merely come late.
-
-        A trade id that is not known was never here. Only the others are looked up: in this batch, in the
-        batches in flight, in the table.
-        """
-        suspects: list[tuple[tuple[int, int], TickKey]] = []
-        late: set[tuple[int, int]] = set()
-        for owned, offset, tick in found:
-            trade_id = tick.trade_id
-            if trade_id is None:
-                continue
-            trades = owned.pairs[tick.pair].trade_ids
-            if trade_id < trades.next:
-                place = owned.partition, offset
-                if trade_id in trades or trades.unknown(trade_id):
-                    suspects.append((place, (tick.pair, trade_id, tick.time)))
-                if trade_id < trades.next - 1:
-                    late.add(place)
-            trades.add(trade_id)
-        if not suspects:
-            return set(), late
+    def _stored(self, ticks: Iterable[TickKey]) -> set[TickKey]:
         assert self.state is not None  # noqa: S101
-        suspected = {place for place, _ in suspects}
-        fresh: set[TickKey] = {
-            (tick.pair, tick.trade_id, tick.time)
-            for owned, offset, tick in found
-            if tick.trade_id is not None and (owned.partition, offset) not in suspected
-        }
-        seen = fresh.union(*(work.keys() for work in in_flight))
-        # The batch's own first: what is found there need not be looked for in the table.
-        seen |= self.state.stored({key for _, key in suspects} - seen)
-        duplicates: set[tuple[int, int]] = set()
-        for place, key in suspects:
-            if key in seen:
-                duplicates.add(place)
-            seen.add(key)
-        return duplicates, late - duplicates
+        return self.state.stored(ticks)
 
-    def _measure(
-        self, found: list[_Found], duplicates: set[tuple[int, int]], late: set[tuple[int, int]], batch: Batch
-    ) -> list[Tick]:
-        """Compute the rows in the order of the topic and bring the sessions forward; return their ticks."""
-        group, escaped = _escaped(self._group), _escaped(self._session or "")
-        ticks: list[Tick] = []
-        touched: dict[int, tuple[Pair, str, Session]] = {}
-        offsets: list[int] = []
-        runs: list[tuple[int, int]] = []
-        day, run_of = "", -1
-        add_row, add_tick, add_offset = batch.rows.append, ticks.append, offsets.append
-        for owned, offset, tick in found:
-            partition = owned.partition
-            if duplicates and (partition, offset) in duplicates:
-                _skip_duplicate(batch, partition, offset)
-                continue
-            if tick.day != day or partition != run_of:
-                day, run_of = tick.day, partition
-                runs.append((len(ticks), partition))
-            pair = owned.pairs[tick.pair]
-            if pair.day != tick.day:
-                pair.day, pair.session_name = tick.day, self._session or tick.day
-                pair.session = pair.sessions[pair.session_name]
-            session = pair.session
+    def _measure(self, each: Group, draft: _Draft, duplicate: Flags) -> None:
+        """Compute the rows of a pair and bring its sessions forward."""
+        pair = each.owned.pairs[each.name]
+        days = [(day, at[~duplicate[at]]) for day, at in each.days] if duplicate.any() else each.days
+        days = [(day, at) for day, at in days if len(at)]
+        for day, at in days:
+            _count_day(draft, each.owned.partition, day, at)
+            self._days_with_news.add(day)
+        if self._session and len(days) > 1:
+            days = [(days[0][0], np.sort(np.concatenate([at for _, at in days])))]
+        for day, at in days:
+            name = self._session or day
+            session = pair.sessions[name]
             if session is None:
-                session = pair.session = pair.sessions[pair.session_name] = opened(tick)
-            measured = measure(tick, session)
-            if late and (partition, offset) in late:
-                session.late += 1
-            if id(session) not in touched:
-                touched[id(session)] = pair, pair.session_name, session
-            trade_id = "\\N" if tick.trade_id is None else tick.trade_id
-            add_row(
-                f"{tick.pair}\t{tick.bid_text}\t{tick.ask_text}\t{measured.mid_price!s}\t{measured.spread!s}"
-                f"\t{session.highest_bid_text}\t{session.lowest_ask_text}\t{session.max_spread_text}"
-                f"\t{tick.time_text}\t{group}\t{escaped or tick.day}\t{tick.kind}\t{trade_id}"
-                f"\t{partition}\t{offset}\n"
-            )
-            add_tick(tick)
-            add_offset(offset)
-        batch.days = _day_rows(runs, ticks, offsets)
+                session = pair.sessions[name] = metrics.opened(draft.columns.tick(int(at[0])))
+            self._write_rows(draft, at, session, each, name)
+            session.late += int(draft.is_late[at].sum())
+            draft.touched.append((pair, name, session))
+
+    def _write_rows(self, draft: _Draft, at: Places, session: Session, each: Group, name: str) -> None:
+        texts = each.name.encode(), self._group.encode(), name.encode()
+        partition = each.owned.partition
+        columns = draft.columns
+        measured = measure(columns, at, session) if len(at) > FEW else None
+        offsets, late, minutes = draft.offsets[at], draft.is_late[at], draft.batch.windows
+        if measured is None:
+            ticks = [columns.tick(place) for place in at.tolist()]
+            for place, tick, offset in zip(at.tolist(), ticks, offsets.tolist(), strict=True):
+                draft.rows[place] = rows.encode_one(
+                    tick,
+                    metrics.measure(tick, session),
+                    session,
+                    (*texts, tick.kind.encode()),
+                    partition,
+                    offset,
+                )
+            windows.add_ticks(minutes, each.name, ticks, partition, offsets, late)
+            return
+        windows.add_columns(minutes, each.name, measured, partition, offsets, columns.time[at], late)
+        for kind, same in _by_form(draft, at):
+            part = measured if same is None else measured.only(same)
+            places = at if same is None else at[same]
+            encoded = rows.encode(part, columns, places, (*texts, kind), partition, draft.offsets[places])
+            for place, row in zip(places.tolist(), encoded, strict=True):
+                draft.rows[place] = row
+
+    def _count(self, draft: _Draft, duplicate: Flags) -> None:
+        """Put into the batch what the ticks come to."""
+        batch = draft.batch
+        for place in np.flatnonzero(duplicate).tolist():
+            _skip_duplicate(batch, int(draft.partitions[place]), int(draft.offsets[place]))
+        for partition, count in zip(*np.unique(draft.partitions, return_counts=True), strict=True):
+            batch.parts[int(partition)].metrics += int(count)
+        batch.rows = [row for row in draft.rows if row is not None]
+        batch.days = list(draft.days.values())
         # Copies: the sessions go on with the next batch while this one is still being written.
-        batch.sessions = {(pair.name, name): copy(session) for pair, name, session in touched.values()}
-        batch.pairs = _pair_states(touched.values())
-        self._days_with_news |= {session.last_at.date().isoformat() for *_, session in touched.values()}
-        return ticks
+        batch.sessions = {(pair.name, name): copy(session) for pair, name, session in draft.touched}
+        batch.pairs = _pair_states(draft.touched)
+
+
+def _by_form(draft: _Draft, at: Places) -> list[tuple[bytes, Flags | None]]:
+    """Return the kinds of these ticks, and which are of it, apart for those with and without a trade."""
+    columns = draft.columns
+    quote = np.array([columns.kind[place] == "quote" for place in at.tolist()])
+    trade = columns.trade_id[at] != NO_TRADE
+    if not quote.any() and trade.all():  # nearly always
+        return [(b"ticker", None)]
+    forms = [
+        (kind, (quote == is_quote) & (trade == has_trade))
+        for kind, is_quote in ((b"ticker", False), (b"quote", True))
+        for has_trade in (True, False)
+    ]
+    return [(kind, same) for kind, same in forms if same.any()]
+
+
+def _count_day(draft: _Draft, partition: int, day: str, at: Places) -> None:
+    first, last = int(draft.offsets[at[0]]), int(draft.offsets[at[-1]])
+    known = draft.days.setdefault((partition, day), DayRows(partition, day, first, last, 0))
+    known.first_offset, known.last_offset = min(known.first_offset, first), max(known.last_offset, last)
+    known.rows += len(at)
 
 
 def _part_of(owned: Owned, batch: Batch) -> Part:
@@ -345,20 +360,6 @@ def _pair_states(touched: Iterable[tuple[Pair, str, Session]]) -> list[PairState
         pair.stored = PairState(pair.name, bid, ask, time, str(trades), trades.floor, highest)
         states[pair.name] = pair.stored
     return list(states.values())
-
-
-def _day_rows(runs: list[tuple[int, int]], ticks: list[Tick], offsets: list[int]) -> list[DayRows]:
-    """Count the rows of each partition and day.
-
-    runs: where ticks of one partition and day in a row begin, and the partition.
-    """
-    counted: dict[tuple[int, str], DayRows] = {}
-    for (begin, partition), (end, _) in pairwise([*runs, (len(ticks), -1)]):
-        place = partition, ticks[begin].day
-        known = counted.setdefault(place, DayRows(*place, offsets[begin], offsets[begin], 0))
-        known.last_offset = offsets[end - 1]
-        known.rows += end - begin
-    return list(counted.values())
 
 
 def _skip_duplicate(batch: Batch, partition: int, offset: int) -> None:
@@ -393,10 +394,3 @@ def _created(message: Record) -> datetime | None:
         return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _escaped(text: str) -> str:
-    """Return a text as COPY's text format has it."""
-    for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
-        text = text.replace(plain, escaped)
-    return text

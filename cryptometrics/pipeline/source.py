@@ -189,6 +189,11 @@ class Source:
             lags[partition] = max(high - stored[partition], 0)
         return lags
 
+    def at_end(self, positions: dict[int, int]) -> list[int]:
+        """Return the partitions of which nothing is left to read, as far as known."""
+        ends = {p: self._consumer.get_watermark_offsets(self._at(p), cached=True)[1] for p in positions}
+        return [partition for partition, position in positions.items() if 0 <= ends[partition] <= position]
+
     def commit(self, stored: dict[int, int]) -> None:
         """Tell Kafka what is stored; that it could not be told is of no consequence."""
         mine = {partition: stored[partition] for partition in self.assigned & stored.keys()}

@@ -24,6 +24,8 @@ HEALTHY_S = 30.0
 """A worker that lived so long has made up for earlier deaths."""
 END_S = 60.0
 """How long workers may take to finish what they have in hand; then they are killed, which loses nothing."""
+LAST_WORDS_S = 5.0
+"""How long what a dead worker still said may take to be read."""
 NO_USE = {2, GAVE_UP}
 """Exit codes after which starting again cannot help. That a service is away is none of them: it was there
 when we began, and is waited for without end."""
@@ -35,6 +37,7 @@ class _Slot:
 
     number: int
     process: subprocess.Popen[str] | None = None
+    listener: threading.Thread | None = None
     begun: float = 0.0
     deaths: int = 0
     next_start: float = 0.0
@@ -45,8 +48,10 @@ class _Slot:
 class Supervisor:
     """Runs `workers` processes of `command`, which reports on its standard output, a JSON object a line."""
 
-    def __init__(self, command: list[str], workers: int) -> None:
+    def __init__(self, command: list[str], workers: int, *, may_end: bool) -> None:
+        """may_end: a worker that ends with exit code 0 has done its work, and is not to be replaced."""
         self._command = command
+        self._may_end = may_end
         self._slots = [_Slot(number) for number in range(workers)]
         self._ended = Report()
         self._log = log.get_logger()
@@ -88,7 +93,7 @@ class Supervisor:
         if code is None:
             return
         self._bury(slot)
-        if code == 0:
+        if code == 0 and self._may_end:
             slot.done = True
         elif code in NO_USE:
             error = CryptometricsError("a worker gave up, for the reason above")
@@ -112,7 +117,8 @@ class Supervisor:
             start_new_session=True,
         )
         slot.begun = time.monotonic()
-        threading.Thread(target=self._listen, args=(slot, slot.process), daemon=True).start()
+        slot.listener = threading.Thread(target=self._listen, args=(slot, slot.process), daemon=True)
+        slot.listener.start()
         self._log.info("worker_started", worker=slot.number, pid=slot.process.pid)
 
     @staticmethod
@@ -124,11 +130,12 @@ class Supervisor:
 
     def _bury(self, slot: _Slot) -> None:
         """Keep what a worker told of itself; its lag is for those who live."""
-        if slot.process is not None:
+        if slot.process is not None and slot.listener is not None:
+            slot.listener.join(LAST_WORDS_S)  # before its pipe is closed
             for pipe in (slot.process.stdin, slot.process.stdout):
-                if pipe is not None:
+                if pipe is not None and (pipe is slot.process.stdin or not slot.listener.is_alive()):
                     pipe.close()
-        slot.process = None
+        slot.process = slot.listener = None
         slot.last.measured.lags = {}
         self._ended.add(slot.last)
         slot.last = Report()

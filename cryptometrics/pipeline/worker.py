@@ -14,16 +14,19 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics import broker, log, retry
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.due import Due
+from cryptometrics.pipeline.growth import Growth
+from cryptometrics.pipeline.halving import Halving
+from cryptometrics.pipeline.judge import FINAL, GONE, why_start_over
 from cryptometrics.pipeline.source import Source
 from cryptometrics.pipeline.standstill import Standstill
 from cryptometrics.pipeline.writer import Totals
 from cryptometrics.store import batch as store
-from cryptometrics.store import data_loss, offsets
-from cryptometrics.store.connection import explained, is_refusal, is_transient, one_line
+from cryptometrics.store import data_loss, offsets, windows
+from cryptometrics.store.connection import is_refusal, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,13 +47,12 @@ COMMIT_EVERY_S = 1.0
 """How often Kafka is told, for lag tools only, what is stored."""
 SUMMARIZE_EVERY_S = 15.0
 """How often the index of the table learns of new blocks: until then every search reads them."""
+WINDOWS_EVERY_S = 5.0
+"""How often minutes that the watermark has passed are marked as complete."""
 REJOIN_S = 20.0
 """A worker that is fenced again so soon after it joined anew has a double."""
 CAUGHT_UP_EVERY_S = 0.2
 """How often it is asked whether everything is stored."""
-
-_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
-_FINAL = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTO_OFFSET_RESET}
 
 
 class Worker:
@@ -84,10 +86,11 @@ class Worker:
         self._failures = 0
         self._batches_seen = 0
         self._goals: dict[int, int] | None = None
-        self._growth: dict[int, int] | None = None
+        self._growth = Growth(self._source.held)
         self._rejoined_at: float | None = None
         self._commit_due = Due(COMMIT_EVERY_S)
         self._summary_due = Due(SUMMARIZE_EVERY_S)
+        self._windows_due = Due(WINDOWS_EVERY_S)
         self._goal_check_due = Due(CAUGHT_UP_EVERY_S)
         self._standstill = Standstill(self._source.held)
 
@@ -102,25 +105,46 @@ class Worker:
     def run(self) -> Totals:
         """Work until stopped, or until caught up; what is in hand is finished first."""
         try:
-            self._start()
-            while not self._stop() and not self._caught_up():
-                self._step()
+            if self._start():
+                while not self._stop() and not self._caught_up():
+                    self._step()
             if self._database is not None and not self._database.writer.drain(FINISH_S):
                 self._log.warning("not_finished", hint="what is not stored is read again by the next worker")
+            elif self._database is not None:
+                self._complete_windows()
             self._source.commit(self.totals.next_offsets)
         finally:
             self._source.close()
             self._disconnect()
         return self.totals
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Begin the group's books and join it; return whether that was done before we were asked to stop.
+
+        A service that goes away meanwhile is waited for as at the start of any command.
+        """
+        retrier = retry.retrying(
+            (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction),
+            timeout=self._settings.wait,
+            notice=self._notice,
+            stop=self._stop,
+        )
+        try:
+            retrier(self._begin)
+        except (psycopg.Error, ServiceUnavailableError):
+            if self._stop():
+                return False
+            raise
+        self._source.join(self._on_assign, self._on_revoke, self._on_lost)
+        return True
+
+    def _begin(self) -> None:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._reader)
         held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._reader, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
             self._goals = {partition: end for partition, (_, end) in held.items()}
-        self._source.join(self._on_assign, self._on_revoke, self._on_lost)
 
     # One step
 
@@ -141,7 +165,7 @@ class Worker:
                 self._hear(event)
             self._look_around()
         except (psycopg.Error, KafkaException, store.FencedError) as error:
-            self._doubt = self._judge(error)
+            self._doubt = why_start_over(error)
             return
         if self.totals.batches > self._batches_seen:
             self._batches_seen, self._failures = self.totals.batches, 0
@@ -154,8 +178,16 @@ class Worker:
         """Do what is due now and then, whether or not ticks came."""
         if self._summary_due():
             self._calculator.summarize()
+        if self._windows_due():
+            self._complete_windows()
         if (stuck := self._standstill.found(self._calculator.positions())) is not None:
             self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
+
+    def _complete_windows(self) -> None:
+        """Mark the minutes that the watermark has passed; also those of a pair that has fallen silent."""
+        positions = self._calculator.positions()
+        at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
+        windows.complete_passed(self._db.connection, self._reader.group, positions, at_end)
 
     def _see_same_topic(self, topic_id: str) -> None:
         """Raise where the topic was made again while it was read: Kafka goes on as if it were the old one."""
@@ -174,9 +206,12 @@ class Worker:
             work = self._calculator.ended(partition, offset)
             if work is not None:
                 self._submit(work)
-        elif error.code() in _GONE:
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            # Kafka does not hold what comes next: to open the partition again tells how much is lost.
+            self._doubt = error.str()
+        elif error.code() in GONE:
             raise CryptometricsError(f"the topic {self._reader.topic} is gone: {error.str()}")
-        elif error.code() in _FINAL:
+        elif error.code() in FINAL:
             raise CryptometricsError(f"Kafka refuses to go on: {error.str()}")
         else:
             self._log.warning("kafka_event", error=error.str())
@@ -210,7 +245,7 @@ class Worker:
 
     def _on_assign(self, partitions: set[int]) -> None:
         self._unopened |= partitions
-        self._growth = None  # the topic may have grown once more
+        self._growth.forget()
         self._log.info("partitions_assigned", partitions=sorted(partitions))
 
     def _on_revoke(self, partitions: set[int]) -> None:
@@ -238,16 +273,21 @@ class Worker:
         self._see_same_topic(self._source.topic_id(fresh=True))
         stored = offsets.stored(connection, self._reader, partition)
         oldest, end = self._source.held(partition)
-        if stored is None and not self._grown_from_stored():
-            return
-        loss = data_loss.found(stored, self._reader.topic_id, oldest, end) if stored else None
+        if stored is None:
+            if not self._growth.is_over(offsets.next_offsets(connection, self._reader)):
+                return
+            # The group was there before the partition, so all that ever was in it is to be read.
+            stored = offsets.Stored(self._reader.topic_id, 0)
+        loss = data_loss.found(stored, self._reader.topic_id, oldest, end)
         if loss is not None and not self._options.skip_lost:
             raise loss.error(self._reader, partition)
         claim = None
         if (epoch := self._epochs.get(partition)) is not None:
             claim = offsets.renew(connection, self._reader, partition, epoch, backend)
         if claim is None:
-            claim = offsets.claim(connection, self._reader, partition, oldest, self._owner, backend)
+            claim = offsets.claim(
+                connection, self._reader, partition, stored.next_offset, self._owner, backend
+            )
         if loss is not None:
             claim = data_loss.skip(connection, self._reader, claim, loss)
         self._epochs[partition] = claim.epoch
@@ -255,17 +295,6 @@ class Worker:
         self._calculator.own(claim)
         self._source.go_to(partition, claim.next_offset)
         self._unopened.discard(partition)
-
-    def _grown_from_stored(self) -> bool:
-        """Whether the old partitions of a topic that got more are stored up to their ends of that moment.
-
-        A pair may have moved from an old partition to a new one: its older ticks have to come first.
-        """
-        stored = offsets.next_offsets(self._db.connection, self._reader)
-        if self._growth is None:
-            self._growth = {partition: self._source.held(partition)[1] for partition in stored}
-            self._log.warning("topic_grew", old_partitions=len(stored), hint="new ones wait for the old ones")
-        return all(stored[partition] >= end for partition, end in self._growth.items())
 
     # Starting over
 
@@ -285,18 +314,6 @@ class Worker:
         self._source.rejoin()
         self._doubt = self._doubt or "Kafka has given this worker's place in the group away"
 
-    def _judge(self, error: Exception) -> str:
-        """Return why to read again from the database, or raise what no repetition can mend."""
-        if isinstance(error, store.FencedError) or is_transient(error) or is_refusal(error):
-            return one_line(error)
-        if isinstance(error, psycopg.Error) and (meaning := explained(error)):
-            raise meaning from None
-        if isinstance(error, KafkaException) and error.args[0].code() not in _GONE | _FINAL:
-            return str(error.args[0].str())
-        if isinstance(error, KafkaException):
-            raise CryptometricsError(f"Kafka refuses to go on: {error.args[0].str()}") from None
-        raise error
-
     def _start_over(self) -> None:
         """Forget, reconnect, ask the database where each partition stands, and read on from there."""
         if self._source.fenced:
@@ -304,7 +321,7 @@ class Worker:
         writer = self._database.writer if self._database is not None else None
         failure = writer.failure if writer is not None else None
         failed = writer.failed_work if writer is not None else None
-        reason = self._judge(failure) if failure is not None else self._doubt
+        reason = why_start_over(failure) if failure is not None else self._doubt
         self._failures += 1
         self.totals.measured.retries += 1
         wait = retry.wait_after(self._failures)
@@ -323,7 +340,7 @@ class Worker:
             if failed is not None and is_refusal(failure):
                 self._write_in_parts(failed.messages)
         except (psycopg.Error, KafkaException, store.FencedError) as error:
-            self._doubt = self._judge(error)
+            self._doubt = why_start_over(error)
 
     def _forget(self) -> None:
         self._disconnect()
@@ -350,42 +367,19 @@ class Worker:
         self._log.warning("service_unavailable", error=one_line(error), next_attempt_s=round(seconds, 1))
 
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
-        """Write what PostgreSQL refuses as a whole: halve it until the one row is found, and reject that one.
-
-        What follows a refused tick is calculated again without it, because its extremes must not count.
-        """
-        todo: list[tuple[Sequence[Record], dict[tuple[int, int], str]]] = [(messages, {})]
-        while todo and not self._stop():
-            part, refused = todo.pop()
-            self._submit(self._calculator.calculate(part, [], refused))
-            if self._db.writer.drain(FINISH_S):
-                continue
-            failure = self._db.writer.failure
-            if failure is None or not is_refusal(failure):
-                return  # something else has gone wrong: the loop starts over from what is stored
-            self._rewind()
-            if len(part) > 1:
-                middle = len(part) // 2
-                todo += [(part[middle:], {}), (part[:middle], {})]
-            else:
-                place = part[0].partition(), part[0].offset()
-                why = failure.diag.message_primary if isinstance(failure, psycopg.Error) else None
-                todo.append((part, {place: why or one_line(failure)}))
-        # The consumer goes on after what was just written from memory.
+        """Write what PostgreSQL has refused as a whole; the consumer goes on after it."""
+        self._source.pause()
+        Halving(self._calculator, self._db, self._reader, self._opened, self._go_on).write(messages)
         for partition, offset in self._calculator.positions().items():
             self._source.go_to(partition, offset)
 
-    def _rewind(self) -> None:
-        """Calculate again from what is stored: a refusal has undone its transaction and nothing else."""
-        self._calculator.drop_all()
-        for partition in sorted(self._epochs.keys() - self._unopened):
-            claim = offsets.renew(
-                self._db.connection, self._reader, partition, self._epochs[partition], self._db.backend
-            )
-            if claim is None:
-                raise store.FencedError(f"partition {partition} has another owner")
-            self._calculator.own(claim)
-        self._db.writer.resume()
+    def _opened(self) -> dict[int, int]:
+        return {p: epoch for p, epoch in self._epochs.items() if p not in self._unopened}
+
+    def _go_on(self) -> bool:
+        self._source.keep_place(0)
+        self._show()
+        return not (self._stop() or self._doubt or self._source.fenced)
 
     # Around the loop
 
@@ -410,8 +404,8 @@ class Worker:
             return False
         try:
             stored = offsets.next_offsets(self._db.connection, self._reader)
-        except psycopg.OperationalError as error:
-            self._doubt = self._judge(error)
+        except psycopg.Error as error:
+            self._doubt = why_start_over(error)
             return False
         # A partition that nobody has opened may hide a loss, even where it is empty.
         return all(stored.get(partition, -1) >= goal for partition, goal in self._goals.items())

@@ -87,6 +87,11 @@ def render(figure: Figure, suffix: str) -> bytes:
 
 
 def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> None:
+    if series.of_minutes:  # which know no bid and ask of their own
+        known = (
+            p._replace(lines=tuple(line for line in p.lines if line.metric in series.metrics)) for p in panels
+        )
+        panels = [panel for panel in known if panel.lines]
     heights = [panel.height for panel in panels]
     every = block.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, panel in zip(every, panels, strict=True):
@@ -181,6 +186,8 @@ def _set_at(series: Series, line: Line) -> list[tuple[datetime, Decimal]]:
 
 def _legend_label(series: Series, line: Line, low: float, high: float) -> str:
     value = series.metrics[line.metric].last[-1]
+    if series.of_minutes and not line.is_extreme and line.metric != "mid_price":
+        line = line._replace(label=f"mean {line.label}")
     if line.metric == "spread_bps":
         return f"{line.label} {f'{value:,.2f}' if value >= 1 else f'{float(value):.2g}'} bps"
     if not line.is_extreme:
@@ -193,7 +200,7 @@ def _legend_label(series: Series, line: Line, low: float, high: float) -> str:
 
 
 def _sessions(series: Series) -> str:
-    names = [_cut(row.session) for row in reversed(series.sessions)]
+    names = [cut(row.session) for row in reversed(series.sessions)]
     return f"session {names[0]}" if len(names) == 1 else f"{len(names)} sessions, {names[0]} to {names[-1]}"
 
 
@@ -203,10 +210,12 @@ def _range(series: Series) -> str:
     end = f"{series.end:%H:%M:%S}" if one_day else f"{series.end:%Y-%m-%d %H:%M:%S}"
     until = f" to {end}" if ticks > 1 else ""
     count = f"{ticks:,} tick{'' if ticks == 1 else 's'}"
-    return f"{series.start:%Y-%m-%d %H:%M:%S}{until} UTC · {count} · group {_cut(series.group)}"
+    count += ", from their minutes" if series.of_minutes else ""
+    return f"{series.start:%Y-%m-%d %H:%M:%S}{until} UTC · {count} · group {cut(series.group)}"
 
 
-def _cut(name: str) -> str:
+def cut(name: str) -> str:
+    """Return a name as short as a title can show it."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

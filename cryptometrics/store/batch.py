@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptometrics.store import windows
+from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.metrics import Session
     from cryptometrics.store.offsets import Reader
+    from cryptometrics.windows import Aggregate
 
 
 class FencedError(Exception):
@@ -86,13 +90,15 @@ class Batch:
     """Everything that one transaction writes."""
 
     parts: dict[int, Part] = field(default_factory=dict)
-    rows: list[str] = field(default_factory=list)
-    """Lines of COPY's text format, columns as in COPY_COLUMNS."""
+    rows: list[bytes] = field(default_factory=list)
+    """Of `crypto_metrics`, as `rows` encodes them."""
     days: list[DayRows] = field(default_factory=list)
     """What `rows` hold, counted; one of each partition and day."""
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
     """(pair, session) → the session as of the end of the batch."""
     pairs: list[PairState] = field(default_factory=list)
+    windows: dict[tuple[str, datetime], Aggregate] = field(default_factory=dict)
+    """(pair, minute) → what the batch adds to it."""
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -120,11 +126,7 @@ FROM part p JOIN mine USING (kafka_partition)
 WHERE o.consumer_group = %(group)s AND o.topic = %(topic)s AND o.kafka_partition = p.kafka_partition
 """
 
-COPY_COLUMNS = (
-    "pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp, consumer_group, "
-    "session, kind, trade_id, kafka_partition, kafka_offset"
-)
-_COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN"
+_COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
 
 # What will be left of a day when it is dropped; to count it then would mean to read it.
 _DAYS = """
@@ -182,7 +184,7 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         _advance(cursor, reader, batch.parts)
         if batch.rows:
             with cursor.copy(_COPY) as copy:
-                copy.write("".join(batch.rows))
+                copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
         if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
             days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
             cursor.execute(_DAYS, [reader.group, reader.topic, *_columns(days)])
@@ -194,6 +196,8 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
                 for p in batch.pairs
             )
             cursor.execute(_PAIRS, [reader.group, *_columns(pairs)])
+        if batch.windows:
+            windows.merge(cursor, reader.group, batch.windows)
         if batch.rejected:
             rejected = (
                 (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)

@@ -96,10 +96,12 @@ def skip(connection: psycopg.Connection, reader: Reader, claim: Claim, loss: Los
     Offsets that Kafka gave up become `lost` in `skipped_offsets`. Where the topic was made again the books
     of the old one are closed and new ones begun.
     """
+    if not loss.remade and claim.next_offset >= loss.resume:
+        return claim  # whoever had the partition before has read on, past what is gone
     log.get_logger().warning(
         "data_loss_skipped",
         partition=claim.partition,
-        next_offset=loss.next_offset,
+        next_offset=claim.next_offset,
         resume=loss.resume,
         topic_made_again=loss.remade,
     )

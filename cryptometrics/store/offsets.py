@@ -68,7 +68,7 @@ _CLAIM = """
 INSERT INTO consumer_offsets AS o
     (consumer_group, topic, kafka_partition, topic_id, first_offset, next_offset,
      epoch, owner, backend_pid, backend_start)
-VALUES (%(group)s, %(topic)s, %(partition)s, %(topic_id)s, %(oldest)s, %(oldest)s,
+VALUES (%(group)s, %(topic)s, %(partition)s, %(topic_id)s, %(first)s, %(first)s,
         1, %(owner)s, %(pid)s, %(started)s)
 ON CONFLICT (consumer_group, topic, kafka_partition) DO UPDATE
 SET epoch = o.epoch + 1, owner = excluded.owner, backend_pid = excluded.backend_pid,
@@ -157,18 +157,18 @@ def register(connection: psycopg.Connection, reader: Reader, oldest: dict[int, i
 
 
 def claim(
-    connection: psycopg.Connection, reader: Reader, partition: int, oldest: int, owner: str, writer: Backend
+    connection: psycopg.Connection, reader: Reader, partition: int, first: int, owner: str, writer: Backend
 ) -> Claim:
     """Take a partition over from whoever had it, and return where to go on.
 
-    oldest: where a group that has no offset yet begins.
+    first: where the books of a partition begin that has none yet.
     writer: the session that will write, for the next claimant to end if it holds the lock and sleeps.
     A worker that was stopped in mid-COPY holds the row's lock, and no time-out of the server ends it; so
     after two seconds its session is ended.
     """
     values = _key(reader, partition) | {
         "topic_id": reader.topic_id,
-        "oldest": oldest,
+        "first": first,
         "owner": owner,
         "pid": writer.pid,
         "started": writer.started,

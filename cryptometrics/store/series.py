@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg import sql
 
 from cryptometrics.errors import UserError
+from cryptometrics.store.minutes import MANY, are_whole, load, ticks_between
 from cryptometrics.store.reads import SessionRow, no_ticks, pair_sessions
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class Series:
     locked: list[int]
     """How many of the ticks were locked: bid = ask."""
     metrics: dict[str, Values]
+    of_minutes: bool = False
+    """Whether it was made of minutes: without bid and ask, and each spread the mean of its bucket."""
 
 
 def load_series(
@@ -99,16 +102,19 @@ def load_series(
     since: datetime | None = None,
     until: datetime | None = None,
     buckets: int = 1200,
+    minutes: bool = False,
 ) -> Series:
     """Return the metrics of a pair in at most `buckets` + 1 points, whatever the number of ticks.
 
     Without a session and a range: the whole newest session of the pair. A range, both ends included, is cut
-    to what is stored. Raises UserError, naming what there is, where that is nothing.
+    to what is stored. With `minutes`, more than a million ticks are not read, but their minutes are, which
+    know mid price, spread and extremes. Raises UserError, naming what there is, where that is nothing.
     """
     sessions = pair_sessions(connection, group, pairs=[pair], session=session)
     if not sessions:
         raise no_ticks(connection, group, [pair], session)
     first, last = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
+    all_sessions = sessions if session is None else pair_sessions(connection, group, pairs=[pair])
     if since is None and until is None:
         sessions = sessions[:1]
     sessions = [
@@ -121,6 +127,12 @@ def load_series(
         start = max(filter(None, (since, min(row.first_at for row in sessions))))
         end = min(filter(None, (until, max(row.last_at for row in sessions))))
         width = bucket_width(end - start, buckets)
+        if (
+            minutes
+            and are_whole(sessions, all_sessions)
+            and ticks_between(connection, group, pair, start, end) > MANY
+        ):
+            return _of_minutes(connection, group, pair, metrics, sessions, start, end, width)
         rows = connection.execute(
             _query(metrics),
             {
@@ -153,6 +165,35 @@ def load_series(
         ticks=ticks,
         locked=locked,
         metrics={metric: Values(*values) for metric, *values in zip(metrics, *columns, strict=True)},
+    )
+
+
+def _of_minutes(
+    connection: psycopg.Connection,
+    group: str,
+    pair: str,
+    metrics: Sequence[str],
+    sessions: list[SessionRow],
+    start: datetime,
+    end: datetime,
+    width: timedelta,
+) -> Series:
+    width, first_at, last_at, ticks, known = load(
+        connection, group, pair, sessions, start, end, width, _ORIGIN
+    )
+    return Series(
+        pair=pair,
+        group=group,
+        sessions=sessions,
+        start=max(start, first_at[0]),
+        end=min(end, last_at[-1]),
+        width=width,
+        first_at=first_at,
+        last_at=last_at,
+        ticks=ticks,
+        locked=[0] * len(ticks),
+        metrics={metric: Values(*known[metric]) for metric in metrics if metric in known},
+        of_minutes=True,
     )
 
 

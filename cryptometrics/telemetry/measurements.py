@@ -9,14 +9,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
+
+from cryptometrics.ticks import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from cryptometrics.columns.texts import Ints
     from cryptometrics.pipeline.calculate import Work
-    from cryptometrics.ticks import Tick
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -94,12 +97,16 @@ class Measurements:
         self.commit_seconds.observe(seconds)
         if batch.rejected:  # a new dict: whoever reads the old one meanwhile is not disturbed
             self.rejected = _counts(self.rejected, Counter(str(each.reason) for each in batch.rejected))
-        self._see_latencies([tick.time for tick in _sample(work.ticks)], len(work.ticks), at)
+        if work.columns is not None:
+            stored = sum(part.metrics for part in batch.parts.values())
+            now = (at - EPOCH) // timedelta(microseconds=1)
+            self._see_latencies([now - time for time in _sample(work.columns.time)], stored)
 
-    def _see_latencies(self, times: Sequence[datetime], ticks: int, at: datetime) -> None:
-        for number, time in enumerate(times):
-            share = ticks * (number + 1) // len(times) - ticks * number // len(times)
-            self.latency.observe((at - time).total_seconds(), share)
+    def _see_latencies(self, latencies: Sequence[int], stored: int) -> None:
+        """Let these, in microseconds, stand for all that was stored."""
+        for number, latency in enumerate(latencies):
+            share = stored * (number + 1) // len(latencies) - stored * number // len(latencies)
+            self.latency.observe(latency / 1e6, share)
 
     def add(self, other: Measurements) -> None:
         """Count another worker's in; a partition's lag is its newest owner's."""
@@ -129,8 +136,8 @@ class Measurements:
 _HISTOGRAMS = {"batch_ticks", "batch_seconds", "commit_seconds", "latency"}
 
 
-def _sample(items: Sequence[Tick]) -> Sequence[Tick]:
+def _sample(times: Ints) -> list[int]:
     """Return at most SAMPLES of these, spread evenly, the first and the last among them."""
-    if len(items) <= SAMPLES:
-        return items
-    return [items[(len(items) - 1) * n // (SAMPLES - 1)] for n in range(SAMPLES)]
+    last, most = len(times) - 1, SAMPLES - 1
+    places = range(len(times)) if last < most else [last * n // most for n in range(SAMPLES)]
+    return [int(times[place]) for place in places]

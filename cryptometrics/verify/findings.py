@@ -25,6 +25,7 @@ class Kind(enum.StrEnum):
     REPEATED = "repeated"
     SESSION = "session"
     PAIR = "pair"
+    WINDOW = "window"
     NOT_ON_TOPIC = "not_on_topic"
     DIFFERS = "differs"
     NOT_VALID = "not_valid"
@@ -46,6 +47,7 @@ MEANING = {
     Kind.REPEATED: "rows of a pair, trade_id and time that another row has",
     Kind.SESSION: "sessions whose value is not what their rows say",
     Kind.PAIR: "pairs whose state is not what their rows say",
+    Kind.WINDOW: "minutes whose value is not what their rows say",
     Kind.NOT_ON_TOPIC: "offsets with a fate, but without a message on the topic",
     Kind.DIFFERS: "offsets whose stored value is not the message's",
     Kind.NOT_VALID: "rows and duplicates whose message is no valid tick",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import UserError
 from cryptometrics.store.reads import listed, snapshot
 from cryptometrics.verify import books as offsets
-from cryptometrics.verify import pruned, rows
+from cryptometrics.verify import pruned, rows, windows
 from cryptometrics.verify.findings import Finding, Findings
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ CHECKS = {
     "trades": rows.check_trades,
     "sessions": rows.check_sessions,
     "pairs": rows.check_pairs,
+    "minutes": windows.check_windows,
 }
 """What is checked without the topic, under the names that the progress shows."""
 

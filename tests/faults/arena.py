@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-import psutil
 import psycopg
 from confluent_kafka.admin import AdminClient
 
 from cryptometrics import broker
 from tests.conftest import clean_environment, environment_of
-from tests.faults.ledger import Extremes, Ledger, Load, Market, Row, counts
+from tests.faults.comparison import Comparison
+from tests.faults.ledger import Ledger, Load, Market
+from tests.faults.outcome import Outcome
+from tests.faults.worker import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,93 +26,12 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.local.services import Services
-    from tests.faults.ledger import Expected, Quote
+    from tests.faults.ledger import Quote
 
 SEED = 4
 LIMIT_S = 60.0
 """Seconds that a recovery may take in a test on a busy machine; what it did take stands in the table."""
 LOOK_S = 0.01
-
-
-@dataclass
-class Outcome:
-    """A row of the table at the end."""
-
-    fault: str
-    times: int
-    ticks: int = 0
-    lost: int = 0
-    duplicated: int = 0
-    wrong: int = 0
-    seconds: float | None = None
-    """From the end of the fault to the first new commit, the longest of them."""
-    note: str = ""
-
-
-class WorkerProcess:
-    """A `cryptometrics process`, its words in a file."""
-
-    def __init__(
-        self, place: Path, group: str, environment: dict[str, str], arguments: tuple[str, ...]
-    ) -> None:
-        self.log = place
-        with place.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "cryptometrics", "process", "--group", group, *arguments],
-                cwd=place.parent,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self.doomed = False
-        """Whether its end is what the test wants."""
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def kill(self) -> None:
-        """`kill -9`."""
-        self.doomed = True
-        self.process.kill()
-        self.process.wait()
-
-    def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-
-    def stop(self, limit: float = 60.0) -> int:
-        """SIGTERM, as a person or a service manager ends it; return its exit code."""
-        self.doomed = True
-        self.process.terminate()
-        return self.process.wait(limit)
-
-    def wait(self, limit: float) -> int:
-        self.doomed = True
-        return self.process.wait(limit)
-
-    def words(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """Return its log events of this name."""
-        found = []
-        for line in self.words().splitlines():
-            with contextlib.suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict) and event.get("event") == name:
-                    found.append(event)
-        return found
-
-    def resident(self) -> int:
-        """Return its memory in bytes."""
-        return int(psutil.Process(self.pid).memory_info().rss)
 
 
 @dataclass
@@ -125,10 +42,10 @@ class Arena:
     services: Services
     folder: Path
     full: bool
-    outcomes: list[Outcome]
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
     workers: list[WorkerProcess] = field(default_factory=list)
     load: Load = field(init=False)
+    outcomes: list[Outcome] = field(default_factory=list)
     _books: psycopg.Connection | None = None
     _recoveries: list[float] = field(default_factory=list)
 
@@ -202,10 +119,14 @@ class Arena:
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database, past any relay; it has to be there."""
+        return self.books().execute(query, values).fetchall()
+
+    def books(self) -> psycopg.Connection:
+        """Return the arena's own session of the database."""
         if self._books is None or self._books.closed:
             self._books = psycopg.connect(self.settings.postgres(), autocommit=True, connect_timeout=5)
             self._books.execute("SET timezone = 'UTC'; SET default_transaction_read_only = off")
-        return self._books.execute(query, values).fetchall()
+        return self._books
 
     def next_offsets(self) -> dict[int, int]:
         """Return what is stored of each partition; waits for a database that has just come back."""
@@ -318,7 +239,9 @@ class Arena:
         outcome = Outcome(fault, times, ledger.sent, note=note)
         outcome.seconds = max(self._recoveries, default=None)
         self.outcomes.append(outcome)
-        trouble = self._compare(expected, outcome)
+        trouble = Comparison(
+            self.books(), self.group, self.settings.kafka_topic, ledger, expected, outcome
+        ).run()
         if trouble:
             outcome.wrong = max(outcome.wrong, 1)
         sys.stdout.write(f"{outcome}\n")
@@ -326,89 +249,6 @@ class Arena:
         if verify:
             self.verify()
         return outcome
-
-    def _compare(self, expected: Expected, outcome: Outcome) -> list[str]:
-        topic = self.settings.kafka_topic
-        rows = [
-            Row(*row)
-            for row in self.ask(
-                "SELECT kafka_partition, kafka_offset, pair, bid, ask, mid_price, spread, highest_bid, "
-                "lowest_ask, max_spread, timestamp, session, kind, trade_id "
-                "FROM crypto_metrics WHERE consumer_group = %s",
-                self.group,
-            )
-        ]
-        rejected = self.ask(
-            "SELECT kafka_partition, kafka_offset, sha256(key), sha256(value) FROM rejected_ticks "
-            "WHERE consumer_group = %s AND topic = %s",
-            self.group,
-            topic,
-        )
-        skipped = self.ask(
-            "SELECT kafka_partition, generate_series(first_offset, last_offset), reason FROM skipped_offsets "
-            "WHERE consumer_group = %s AND topic = %s",
-            self.group,
-            topic,
-        )
-        trouble: list[str] = []
-        fates = Counter((row.partition, row.offset) for row in rows)
-        fates.update((partition, offset) for partition, offset, *_ in rejected)
-        fates.update((partition, offset) for partition, offset, reason in skipped if reason != "lost")
-        given_up = {(partition, offset) for partition, offset, reason in skipped if reason == "lost"}
-        if given_up != self.load.ledger.given_up:
-            trouble.append(f"given up: {sorted(given_up)}, it should be {sorted(self.load.ledger.given_up)}")
-        known = expected.rows.keys() | expected.rejected.keys() | expected.duplicates
-        lost = sorted(known - fates.keys())
-        twice = sorted(place for place, count in fates.items() if count > 1)
-        unknown = sorted(fates.keys() - known)
-        outcome.lost = len(lost) + sum(reason == "hole" for _, _, reason in skipped)
-        outcome.duplicated = sum(fates[place] - 1 for place in twice) + len(unknown)
-        trouble += [f"lost: {place}" for place in lost]
-        trouble += [f"more than one fate: {place}" for place in twice]
-        trouble += [f"nobody sent this: {place}" for place in unknown]
-        trouble += [f"a hole where there was none: {skip}" for skip in skipped if skip[2] == "hole"]
-
-        wrong = [row for row in rows if expected.rows.get((row.partition, row.offset)) != row]
-        trouble += [
-            f"stored {row}\nexpected {expected.rows.get((row.partition, row.offset))}" for row in wrong
-        ]
-        for partition, offset, key, value in rejected:
-            sent = expected.rejected.get((partition, offset))
-            if sent is None or (_digest(sent.key), _digest(sent.value)) != (key, value):
-                trouble.append(f"rejected, but not as sent: {(partition, offset)}")
-        found = {(partition, offset) for partition, offset, reason in skipped if reason == "duplicate"}
-        trouble += [f"not counted as a duplicate: {place}" for place in sorted(expected.duplicates - found)]
-
-        sessions = {
-            (pair, session): Extremes(*extremes)
-            for pair, session, *extremes in self.ask(
-                "SELECT pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread, "
-                "max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late FROM session_extremes "
-                "WHERE consumer_group = %s",
-                self.group,
-            )
-        }
-        trouble += [
-            f"session {key}: {sessions.get(key)}\nexpected {expected.sessions.get(key)}"
-            for key in sorted(sessions.keys() | expected.sessions.keys())
-            if sessions.get(key) != expected.sessions.get(key)
-        ]
-        books = self.ask(
-            "SELECT sum(metrics), sum(rejected), sum(duplicates), sum(gaps + holes), "
-            "sum(next_offset - first_offset) FROM consumer_offsets WHERE consumer_group = %s AND topic = %s",
-            self.group,
-            topic,
-        )[0]
-        should = counts(expected)
-        balanced = (
-            *(should[fate] for fate in ("metrics", "rejected", "duplicates")),
-            len(given_up),
-            len(known) + len(given_up),
-        )
-        if tuple(books) != balanced:
-            trouble.append(f"the books say {books}, they should say {balanced}")
-        outcome.wrong = len(wrong)
-        return trouble
 
     def verify(self, code: int = 0) -> str:
         """Let the product's own proof say the same."""
@@ -426,5 +266,11 @@ class Arena:
         return done.stdout
 
 
-def _digest(value: bytes | None) -> bytes | None:
-    return None if value is None else hashlib.sha256(value).digest()
+def cut_workers(admin: psycopg.Connection) -> int:
+    """End the workers' sessions; return how many there were."""
+    return len(
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'cryptometrics'"
+        ).fetchall()
+    )

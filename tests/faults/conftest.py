@@ -1,4 +1,4 @@
-"""What the fault tests stand on, and the table at their end."""
+"""What the fault tests stand on, and the table at their end, gathered from all processes that ran them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.arena import Arena, Outcome
+from tests.faults.arena import Arena
+from tests.faults.outcome import Outcome, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,63 +21,77 @@ if TYPE_CHECKING:
 
 FULL = os.environ.get("FAULTS") == "full"
 """Whether the counts are those of the table in docs/guarantees.md (`make faults`)."""
-_outcomes: list[Outcome] = []
+LONGEST = (
+    "test_postgres_is_away_under_full_load_and_memory_stays_flat",
+    "test_poison_among_good_ticks",
+    "test_a_statement_takes_longer_than_its_limit",
+    "test_a_worker_is_killed_at_any_moment",
+    "test_workers_join_and_leave_every_second",
+    "test_the_feed_repeats_itself_and_comes_out_of_order",
+    "test_midnight_comes_in_mid_batch",
+    "test_another_session_holds_locks",
+    "test_the_broker_is_killed_while_partitions_change_hands",
+    "test_a_worker_sleeps_while_another_takes_over_and_wakes_up_late",
+    "test_a_worker_sleeps_in_mid_copy_with_the_lock_of_its_rows",
+)
+"""The tests that take minutes in full, the longest first: begun last, one would be waited for alone."""
+PLACE, OUTCOME = "place", "outcome"
+"""Under these names a report carries where its test stands and what came of it, whatever process ran it."""
+
+_outcomes: list[tuple[int, Outcome]] = []
+"""With the place of each one's test, in the process that prints the table."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.timeout(3600 if FULL else 300))
+    ours = [item for item in items if here in item.path.parents]
+    for place, item in enumerate(ours):
+        item.add_marker(pytest.mark.slow)
+        item.add_marker(pytest.mark.timeout(3600 if FULL else 300))
+        item.user_properties.append((PLACE, place))
+    if FULL:
+        ranks = {name: rank for rank, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: ranks.get(item.name.partition("[")[0], len(LONGEST)))
 
 
 @pytest.fixture
-def arena(settings: Settings, services: Services, tmp_path: Path) -> Iterator[Arena]:
+def arena(
+    request: pytest.FixtureRequest, settings: Settings, services: Services, tmp_path: Path
+) -> Iterator[Arena]:
     """Return a database and a topic with nothing in them, both services running."""
-    with Arena(settings, services, tmp_path, FULL, _outcomes) as arena:
+    with Arena(settings, services, tmp_path, FULL) as arena:
         yield arena
+        for outcome in arena.outcomes:
+            request.node.user_properties.append((OUTCOME, dataclasses.asdict(outcome)))
         services.up()  # where a test failed in the middle of a fault
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        place = next((value for name, value in report.user_properties if name == PLACE), 0)
+        outcomes = [value for name, value in report.user_properties if name == OUTCOME]
+        _outcomes.extend((int(str(place)), Outcome(**value)) for value in outcomes)  # type: ignore[arg-type]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if FULL and session.exitstatus == pytest.ExitCode.OK and any(o.failings() for _, o in _outcomes):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _outcomes:
+    if not _outcomes or hasattr(
+        terminalreporter.config, "workerinput"
+    ):  # one of several: the first prints it
         return
+    outcomes = [outcome for _, outcome in sorted(_outcomes, key=lambda placed: placed[0])]
     terminalreporter.section("faults")
-    for line in table(_outcomes):
+    for line in table(outcomes):
         terminalreporter.write_line(line)
+    if FULL:
+        for outcome in outcomes:
+            for failing in outcome.failings():
+                terminalreporter.write_line(f"NOT AS PROMISED: {outcome.fault}: {failing}", red=True)
     if place := os.environ.get("FAULTS_RESULTS"):
         with Path(place).open("a") as results:
-            results.writelines(json.dumps(dataclasses.asdict(outcome)) + "\n" for outcome in _outcomes)
-
-
-def table(outcomes: list[Outcome]) -> list[str]:
-    """Return the table as Markdown, to be read as it is or put into docs/guarantees.md."""
-    head = ("fault", "times", "ticks", "lost", "duplicated", "wrong rows", "seconds to recover", "")
-    body = [
-        (
-            outcome.fault,
-            str(outcome.times),
-            f"{outcome.ticks:,}",
-            str(outcome.lost),
-            str(outcome.duplicated),
-            str(outcome.wrong),
-            "–" if outcome.seconds is None else f"{outcome.seconds:.1f}",
-            outcome.note,
-        )
-        for outcome in outcomes
-    ]
-    widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = (
-            text.ljust(width) if column in {0, 7} else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return f"| {' | '.join(cells)} |"
-
-    rule = "|".join(
-        "-" * (width + 2) if column in {0, 7} else "-" * (width + 1) + ":"
-        for column, width in enumerate(widths)
-    )
-    return [line(head), f"|{rule}|", *map(line, body)]
+            results.writelines(json.dumps(dataclasses.asdict(outcome)) + "\n" for outcome in outcomes)

@@ -7,13 +7,13 @@ plainest way, from what was sent and where Kafka says it stands.
 from __future__ import annotations
 
 import functools
-import json
+import heapq
 import random
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +53,15 @@ class Sent(NamedTuple):
     key: bytes | None
     value: bytes | None
     quote: Quote | None
+
+
+Record = Quote | Sent
+"""What is kept of a message: of a good one its quote, from which `message` makes it again."""
+
+
+def as_sent(record: Record) -> Sent:
+    """Return a message as it was sent."""
+    return record if isinstance(record, Sent) else message(record)
 
 
 def message(quote: Quote) -> Sent:
@@ -169,7 +178,7 @@ class Expected:
     """What has to be stored, all of it."""
 
     rows: dict[tuple[int, int], Row] = field(default_factory=dict)
-    rejected: dict[tuple[int, int], Sent] = field(default_factory=dict)
+    rejected: dict[tuple[int, int], Record] = field(default_factory=dict)
     duplicates: set[tuple[int, int]] = field(default_factory=set)
     sessions: dict[tuple[str, str], Extremes] = field(default_factory=dict)
 
@@ -178,12 +187,13 @@ class Ledger:
     """Every message that Kafka acknowledged, by partition and offset."""
 
     def __init__(self) -> None:
-        self.records: defaultdict[int, dict[int, Sent]] = defaultdict(dict)
+        self.records: defaultdict[int, dict[int, Record]] = defaultdict(dict)
         self.given_up: set[tuple[int, int]] = set()
         """What the test has taken out of Kafka before anybody read it."""
         self.refused: list[str] = []
         self.sent = 0
-        self._turns: dict[tuple[int, int], int] = {}
+        self._turns: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._ends: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def note(self, turn: int, sent: Sent, error: KafkaError | None, report: Message) -> None:
@@ -196,13 +206,14 @@ class Ledger:
             assert partition is not None
             assert offset is not None
             assert offset not in self.records[partition], "Kafka gave an offset twice"
-            self.records[partition][offset] = sent
-            self._turns[partition, offset] = turn
+            self.records[partition][offset] = sent if sent.quote is None else sent.quote
+            self._turns[partition][offset] = turn
+            self._ends[partition] = max(offset + 1, self._ends.get(partition, 0))
 
     def ends(self) -> dict[int, int]:
         """Return the offset after the last one of each partition."""
         with self._lock:
-            return {partition: max(records) + 1 for partition, records in self.records.items()}
+            return dict(self._ends)
 
     def check(self) -> None:
         """See that every message sent has its offset, so that the ledger is the whole topic."""
@@ -218,17 +229,24 @@ class Ledger:
 
     def bad(self) -> int:
         """Return how many messages have to be rejected."""
-        return sum(sent.quote is None for records in self.records.values() for sent in records.values())
+        return sum(isinstance(each, Sent) for records in self.records.values() for each in records.values())
 
-    def in_order(self) -> Iterator[tuple[tuple[int, int], Sent]]:
+    def in_order(self) -> Iterator[tuple[tuple[int, int], Record]]:
         """Yield each message with its place, in the order in which they were sent."""
-        places = [(partition, offset) for partition, records in self.records.items() for offset in records]
-        last: dict[int, int] = {}
-        for place in sorted(places, key=self._turns.__getitem__):
-            partition, offset = place
-            assert offset > last.get(partition, -1), "Kafka has not kept the order"
-            last[partition] = offset
-            yield place, self.records[partition][offset]
+
+        def of(partition: int) -> Iterator[tuple[int, int]]:
+            last = -1
+            for offset in sorted(self.records[partition]):
+                turn = self._turns[partition][offset]
+                assert turn > last, "Kafka has not kept the order"
+                last = turn
+                yield turn, offset
+
+        def placed(partition: int) -> Iterator[tuple[int, int, int]]:
+            return ((turn, partition, offset) for turn, offset in of(partition))
+
+        for _, partition, offset in heapq.merge(*map(placed, sorted(self.records))):
+            yield (partition, offset), self.records[partition][offset]
 
     def expected(self, refused: Callable[[Quote], bool] | None = None) -> Expected:
         """Work out what has to be stored; `refused`: which quotes PostgreSQL does not take."""
@@ -236,27 +254,26 @@ class Ledger:
         seen: set[tuple[str, int, datetime]] = set()
         newest_trade: dict[str, int] = {}
         with localcontext(prec=100):
-            for place, sent in self.in_order():
-                quote = sent.quote
-                if quote is None or (refused is not None and refused(quote)):
-                    result.rejected[place] = sent
+            for place, record in self.in_order():
+                if isinstance(record, Sent) or (refused is not None and refused(record)):
+                    result.rejected[place] = record
                     continue
                 is_late = False
-                if quote.trade_id is not None:
-                    key = quote.pair, quote.trade_id, quote.time
+                if record.trade_id is not None:
+                    key = record.pair, record.trade_id, record.time
                     if key in seen:
                         result.duplicates.add(place)
                         continue
                     seen.add(key)
-                    is_late = quote.trade_id < newest_trade.get(quote.pair, 0)
-                    newest_trade[quote.pair] = max(quote.trade_id, newest_trade.get(quote.pair, 0))
-                self._measure(result, place, quote, is_late)
+                    is_late = record.trade_id < newest_trade.get(record.pair, 0)
+                    newest_trade[record.pair] = max(record.trade_id, newest_trade.get(record.pair, 0))
+                self._measure(result, place, record, is_late)
         return result
 
     @staticmethod
     def _measure(result: Expected, place: tuple[int, int], quote: Quote, is_late: bool) -> None:
         bid, ask, at = Decimal(quote.bid), Decimal(quote.ask), quote.time
-        spread, session = ask - bid, at.date().isoformat()
+        spread, session = ask - bid, _day(at.date())
         before = result.sessions.get((quote.pair, session))
         if before is None:
             now = Extremes(bid, at, ask, at, spread, at, bid, ask, at, at, 1, int(is_late))
@@ -277,6 +294,11 @@ class Ledger:
             *place, quote.pair, bid, ask, (bid + ask) / 2, spread,
             now.highest_bid, now.lowest_ask, now.max_spread, at, session, quote.kind, quote.trade_id,
         )  # fmt: skip
+
+
+@functools.lru_cache
+def _day(day: date) -> str:
+    return day.isoformat()
 
 
 class Load:
@@ -362,70 +384,3 @@ class Load:
                 self._producer.poll(0)
         except BaseException as error:  # noqa: BLE001  (raised again where the load is ended)
             self._trouble.append(error)
-
-
-def poison(chance: random.Random, sent: Sent) -> Sent:  # noqa: C901  (a list, not logic)
-    """Return a message that no valid tick is, for one of many reasons."""
-    key, value = sent.key, sent.value
-    assert value is not None
-    fields: dict[str, Any] = json.loads(value)
-    kind = chance.randrange(16)
-    if kind == 0:
-        value = chance.randbytes(chance.randint(0, 300))
-    elif kind == 1:
-        value = value[: chance.randrange(len(value))]
-    elif kind == 2:  # a quote or a bracket where none belongs
-        at = chance.randrange(1, len(value))
-        value = value[:at] + b'"' + value[at:] if value[at - 1 : at] != b"\\" else value[:at]
-    elif kind == 3:
-        depth = chance.choice((100, 5_000, 30_000))
-        value = b"[" * depth + b"]" * depth
-    elif kind == 4:
-        value = b'{"a":' * 5_000 + value + b"}" * 5_000
-    elif kind == 5:
-        fields["best_bid"] = chance.choice(("9" * 5_000, "1e999999999", "0x10", "-1", "NaN", "1" * 21))
-        value = json.dumps(fields).encode()
-    elif kind == 6:  # numbers where texts belong, too large for any machine
-        value = value.replace(b'"best_ask":"', b'"best_ask":' + b"9" * 400 + b',"x":"')
-    elif kind == 7:
-        value = value.replace(b'"product_id":"', b'"product_id":"\xff\xfe\xc3')
-    elif kind == 8:
-        fields[chance.choice(("best_bid", "best_ask", "time", "type"))] = chance.choice(
-            ([], {}, None, True, 12.5, 10**400)
-        )
-        value = json.dumps(fields).encode()
-    elif kind == 9:
-        value = None
-    elif kind == 10:  # as large as Kafka takes, about; one in ten of these, the others smaller
-        size = 1_000_000 if chance.random() < 0.1 else 70_000
-        value = chance.choice((b" ", b"\x00", b"a")) * size
-    elif kind == 11:
-        fields[chance.choice(("product_id", "best_bid", "time", "type"))] += "\x00"
-        value = json.dumps(fields).encode()
-    elif kind == 12:
-        value = chance.choice((b"null", b"[]", b'""', b"0", b"\x00", b"{}", b"\xef\xbb\xbf{}", b'"\\ud800"'))
-    elif kind == 13:
-        key = chance.choice((None, b"", b"\x00\xff", b"OTHER-USD", sent.key.lower() if sent.key else None))
-    elif kind == 14:
-        fields["time"] = chance.choice(
-            (
-                "",
-                "yesterday",
-                "9999-12-31T23:59:60Z",
-                "0001-01-01T00:00:00Z",
-                "2026-13-01T00:00:00Z",
-                "\ud800",
-            )
-        )
-        value = json.dumps(fields).encode()
-    else:
-        fields["trade_id"] = chance.choice((-1, 2**63, 10**30, "7", 1.5))
-        value = json.dumps(fields).encode()
-    return Sent(key, value, None)
-
-
-def counts(expected: Expected) -> Counter[str]:
-    """Return how many of each fate there have to be."""
-    return Counter(
-        metrics=len(expected.rows), rejected=len(expected.rejected), duplicates=len(expected.duplicates)
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import socket
 import struct
 import threading
@@ -28,6 +29,9 @@ class Moment(enum.Enum):
     COPY = "copy"
     COPIED = "copied"
     COMMIT = "commit"
+    """The COMMIT of a batch."""
+    COMMITTED = "committed"
+    """The first word after it: its answer was heard."""
     OTHER = "other"
 
 
@@ -50,10 +54,11 @@ class Word(NamedTuple):
 
     moment: Moment
     connection: int
+    """The number of the connection, counted from 1."""
 
 
 class Relay:
-    """Listens on a port of its own; `script` decides on each message, and may do harm while it decides."""
+    """Listens on a port of its own and passes everything on, but for what it is told to do."""
 
     def __init__(self, uri: str) -> None:
         """Relay to the server of this connection string."""
@@ -67,6 +72,7 @@ class Relay:
             uri, host="127.0.0.1", port=self._listener.getsockname()[1], sslmode="disable"
         )
         self.script: Callable[[Word], Act] = lambda _word: Act.PASS
+        """Decides on each message."""
         self.after: Callable[[Word], None] = lambda _word: None
         """Told when a message has gone to the server."""
         self.frozen = threading.Event()
@@ -90,6 +96,54 @@ class Relay:
         self.cut_all()
         for thread in self._threads:
             thread.join(5)
+
+    def once(
+        self,
+        moment: Moment,
+        act: Act = Act.PASS,
+        harm: Callable[[], object] = lambda: None,
+        *,
+        when_sent: bool = False,
+    ) -> threading.Event:
+        """Do this with the next message of that moment, of whichever connection, and nothing with all others.
+
+        harm: what else is done, before the message goes to the server or, with `when_sent`, right after.
+        Returns what is set when it is done.
+        """
+        first, done = threading.Lock(), threading.Event()
+
+        def do() -> None:
+            harm()
+            done.set()
+
+        def script(word: Word) -> Act:
+            if word.moment is not moment or not first.acquire(blocking=False):
+                return Act.PASS
+            if when_sent:
+                self.after = after
+            else:
+                do()
+            return act
+
+        def after(word: Word) -> None:
+            if word.moment is moment and not done.is_set():
+                do()
+
+        self.script, self.after = script, lambda _word: None
+        return done
+
+    def nth(self, number: int, act: Act) -> threading.Event:
+        """Do this with the message of that number from now on, counted from 0; return what is set then."""
+        count, done = itertools.count(), threading.Event()
+
+        def script(_word: Word) -> Act:
+            if next(count) != number:
+                return Act.PASS
+            done.set()
+            return act
+
+        self.script, self.after = script, lambda _word: None
+        return done
 
     def cut_all(self) -> None:
         """Cut every connection there is."""
@@ -135,6 +189,9 @@ class _Connection:
         self._relay, self._client, self._server, self._number = relay, client, server, number
         self._muted = threading.Event()
         self._begun = False
+        self._last = Moment.OTHER
+        self._copied = False
+        """Whether the open transaction has had a COPY."""
         self._gone = threading.Event()
         """Set when the server has ended the connection."""
 
@@ -180,7 +237,7 @@ class _Connection:
             head = self._read(5)
             body = self._read(struct.unpack("!i", head[1:])[0] - 4)
             self._relay._wait_while_frozen()
-            word = Word(_moment(head[:1], body), self._number)
+            word = Word(self._moment(head[:1], body), self._number)
             act, whole = self._relay.script(word), head + body
             if act in {Act.CUT, Act.STALL, Act.ORPHAN}:
                 self._server.sendall(whole[: max(len(whole) // 2, 5)])
@@ -199,12 +256,18 @@ class _Connection:
                 self._client.recv(1)  # nothing comes: the answers' thread cuts when the server has answered
                 return
 
-
-def _moment(kind: bytes, body: bytes) -> Moment:
-    if kind == b"d":
-        return Moment.COPY
-    if kind == b"c":
-        return Moment.COPIED
-    if kind in b"QP" and b"COMMIT" in body[:20]:
-        return Moment.COMMIT
-    return Moment.OTHER
+    def _moment(self, kind: bytes, body: bytes) -> Moment:
+        """Return what this message is; the COMMIT of a claim, say, which follows no COPY, is no moment."""
+        if kind == b"d":
+            moment = Moment.COPY
+        elif kind == b"c":
+            moment = Moment.COPIED
+        elif self._last is Moment.COMMIT:
+            moment = Moment.COMMITTED
+        elif self._copied and kind in b"QP" and b"COMMIT" in body[:20]:
+            moment = Moment.COMMIT
+        else:
+            moment = Moment.OTHER
+        self._last = moment
+        self._copied = moment is Moment.COPIED or (self._copied and moment is Moment.OTHER)
+        return moment

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from tests.faults.relay import Act, Moment, Relay, Word
+from tests.faults.arena import cut_workers
+from tests.faults.relay import Act, Moment, Relay
 
 if TYPE_CHECKING:
     from tests.faults.arena import Arena
@@ -27,21 +27,12 @@ def test_a_connection_is_cut_in_mid_copy(arena: Arena, how: str) -> None:
         worker = arena.worker(through=relay.uri)
         arena.wait_for_progress()
         for _ in range(times):
-            cut = threading.Event()
             seen = len(worker.events("starting_over"))
-
-            def script(word: Word, cut: threading.Event = cut) -> Act:
-                if word.moment is not Moment.COPY or cut.is_set():
-                    return Act.PASS
-                if how == "server":
-                    admin.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                        "WHERE datname = current_database() AND application_name = 'cryptometrics'"
-                    )
-                cut.set()
-                return Act.CUT if how == "relay" else Act.PASS
-
-            relay.script = script
+            cut = (
+                relay.once(Moment.COPY, Act.CUT)
+                if how == "relay"
+                else relay.once(Moment.COPY, harm=lambda: cut_workers(admin))
+            )
             arena.wait_for("a COPY was cut", cut.is_set)
             arena.wait_for_event(worker, "starting_over", seen)
             arena.recovers()
@@ -57,16 +48,8 @@ def test_the_server_does_not_hear_that_a_connection_broke_in_mid_copy(arena: Are
         worker = arena.worker(through=relay.uri)
         arena.wait_for_progress()
         for _ in range(times):
-            broken = threading.Event()
             seen = len(worker.events("starting_over"))
-
-            def script(word: Word, broken: threading.Event = broken) -> Act:
-                if word.moment is not Moment.COPY or broken.is_set():
-                    return Act.PASS
-                broken.set()
-                return Act.ORPHAN
-
-            relay.script = script
+            broken = relay.once(Moment.COPY, Act.ORPHAN)
             arena.wait_for("a COPY was orphaned", broken.is_set)
             arena.wait_for_event(worker, "starting_over", seen)
             arena.recovers()
@@ -79,15 +62,7 @@ def test_a_connection_stalls_while_the_group_rebalances(arena: Arena) -> None:
     with Relay(arena.settings.postgres()) as relay:
         worker = arena.worker(through=relay.uri)
         arena.wait_for_progress(RATE)
-        stalled = threading.Event()
-
-        def script(word: Word) -> Act:
-            if word.moment is not Moment.COPY or stalled.is_set():
-                return Act.PASS
-            stalled.set()
-            return Act.STALL
-
-        relay.script = script
+        stalled = relay.once(Moment.COPY, Act.STALL)
         arena.wait_for("stalled in COPY", stalled.is_set)
         heir = arena.worker()
         arena.all_partitions_move()
@@ -119,3 +94,19 @@ def test_a_broken_connection_of_an_idle_worker_does_not_keep_it_from_ending(aren
         )
     assert idle.wait(60) == 0
     arena.finish("idle worker's connection broken", 1)
+
+
+def test_a_connection_is_cut_while_a_worker_starts(arena: Arena) -> None:
+    """At any of the first words of its sessions: to go on is as good as to start again."""
+    times = arena.times(3, 15)
+    arena.load.send(1_000)
+    with Relay(arena.settings.postgres()) as relay:
+        for number in range(times):
+            nth = number * 30 // times
+            cut = relay.nth(nth, Act.CUT)
+            worker = arena.worker("--until-caught-up", through=relay.uri)
+            assert worker.wait(60) == 0, worker.words()
+            assert cut.is_set(), f"there were no {nth} words"
+            arena.load.send(100)
+        arena.worker("--until-caught-up", through=relay.uri).wait(60)
+        arena.finish("connection cut while a worker starts", times)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from tests.faults.ledger import Market, Quote, poison
+from tests.faults.ledger import Market, Quote
+from tests.faults.poison import poison
 
 if TYPE_CHECKING:
     import random
@@ -107,9 +108,9 @@ def test_postgres_refuses_a_value(arena: Arena) -> None:
     arena.worker("--batch", "400")
     outcome = arena.finish("PostgreSQL refuses a value", 0, refused=refused)
     outcome.times = sum(
-        sent.quote is not None and refused(sent.quote)
+        isinstance(record, Quote) and refused(record)
         for records in arena.load.ledger.records.values()
-        for sent in records.values()
+        for record in records.values()
     )
     assert outcome.times
     assert arena.ask(

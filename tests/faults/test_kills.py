@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer
 
 from cryptometrics import broker
-from tests.faults.relay import Act, Moment, Relay, Word
+from tests.faults.relay import Act, Moment, Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.arena import Arena, WorkerProcess
+    from tests.faults.arena import Arena
+    from tests.faults.worker import WorkerProcess
 
 RATE = 2_000
 """Ticks a second while workers are harmed: far from idle, and far from what would hide a restart."""
@@ -32,42 +32,25 @@ def test_a_worker_is_killed_at_any_moment(arena: Arena) -> None:
                 arena.recovers()
             arena.wait_for_progress()
             _kill(arena, relay, worker.kill, aims[number % len(aims)])
-            relay.script, relay.after = lambda _word: Act.PASS, lambda _word: None
         arena.worker("--batch", "500", through=relay.uri)
         arena.recovers()
         arena.finish("kill -9 of a worker", times)
 
 
 def _kill(arena: Arena, relay: Relay, kill: Callable[[], None], aim: str) -> None:
-    if aim == "random":
-        time.sleep(arena.chance.uniform(0, 0.5))  # the fault itself: any moment will do
-        kill()
-        return
-    wanted = {"in COPY": Moment.COPY, "after COPY": Moment.COPIED}.get(aim, Moment.COMMIT)
-    done = threading.Event()
-    committed: set[int] = set()
-
-    def script(word: Word) -> Act:
-        if aim == "COMMIT done" and word.connection in committed and not done.is_set():
-            kill()  # the first word after a COMMIT: its answer was heard
-            done.set()
-            return Act.PASS
-        if word.moment is not wanted or done.is_set():
-            return Act.PASS
-        if aim == "COMMIT done":
-            committed.add(word.connection)
-        elif aim != "COMMIT sent":
+    match aim:
+        case "random":
+            time.sleep(arena.chance.uniform(0, 0.5))  # the fault itself: any moment will do
             kill()
-            done.set()
-            return Act.CUT if aim == "in COPY" else Act.PASS
-        return Act.PASS
-
-    def after(word: Word) -> None:
-        if aim == "COMMIT sent" and word.moment is wanted and not done.is_set():
-            kill()
-            done.set()
-
-    relay.script, relay.after = script, after
+            return
+        case "in COPY":
+            done = relay.once(Moment.COPY, Act.CUT, kill)
+        case "after COPY":
+            done = relay.once(Moment.COPIED, harm=kill)
+        case "COMMIT sent":
+            done = relay.once(Moment.COMMIT, harm=kill, when_sent=True)
+        case _:
+            done = relay.once(Moment.COMMITTED, harm=kill)
     arena.wait_for(f"killed {aim}", done.is_set)
 
 
@@ -98,18 +81,7 @@ def test_a_worker_sleeps_in_mid_copy_with_the_lock_of_its_rows(arena: Arena) -> 
         for _ in range(times):
             sleeper = arena.worker(through=relay.uri)
             arena.wait_for_progress()
-            stalled = threading.Event()
-
-            def script(
-                word: Word, sleeper: WorkerProcess = sleeper, stalled: threading.Event = stalled
-            ) -> Act:
-                if word.moment is not Moment.COPY or stalled.is_set():
-                    return Act.PASS
-                sleeper.freeze()
-                stalled.set()
-                return Act.STALL
-
-            relay.script = script
+            stalled = relay.once(Moment.COPY, Act.STALL, sleeper.freeze)
             arena.wait_for("stalled in COPY", stalled.is_set)
             heir = arena.worker()
             arena.all_partitions_move()
@@ -130,20 +102,8 @@ def test_the_answer_to_commit_is_lost(arena: Arena) -> None:
         worker = arena.worker(through=relay.uri)
         arena.wait_for_progress()
         for _ in range(times):
-            swallowed = threading.Event()
             noticed = len(worker.events("starting_over"))
-            copied: set[int] = set()
-
-            def script(word: Word, swallowed: threading.Event = swallowed, copied: set[int] = copied) -> Act:
-                if word.moment is Moment.COPIED:
-                    copied.add(word.connection)
-                # A batch's COMMIT, not that of a claim.
-                if word.moment is not Moment.COMMIT or word.connection not in copied or swallowed.is_set():
-                    return Act.PASS
-                swallowed.set()
-                return Act.SWALLOW
-
-            relay.script = script
+            swallowed = relay.once(Moment.COMMIT, Act.SWALLOW)
             arena.wait_for("a COMMIT without an answer", swallowed.is_set)
             arena.wait_for_event(worker, "starting_over", noticed)
             arena.recovers()

@@ -15,6 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.faults.arena import cut_workers
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -131,16 +133,6 @@ def admin(arena: Arena) -> Iterator[psycopg.Connection]:
     """Return a session of the administrator, in the test's database."""
     with psycopg.connect(arena.settings.postgres(), autocommit=True) as connection:
         yield connection
-
-
-def cut_workers(admin: psycopg.Connection) -> int:
-    """End the workers' sessions; return how many there were."""
-    return len(
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'cryptometrics'"
-        ).fetchall()
-    )
 
 
 def test_the_database_is_read_only_for_a_while(arena: Arena, admin: psycopg.Connection) -> None:

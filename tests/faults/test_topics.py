@@ -66,6 +66,66 @@ def test_retention_took_what_was_not_read(arena: Arena, admin: AdminClient) -> N
     arena.compare("retention takes unread ticks", 1, note=f"{given_up:,} told, and given up when asked to")
 
 
+def test_retention_overtakes_a_running_worker(arena: Arena, admin: AdminClient) -> None:
+    """To the client it is an offset out of range; a person hears how much is gone, or has it recorded."""
+    topic, ledger = arena.settings.kafka_topic, arena.load.ledger
+    for skip in (False, True):
+        worker = arena.worker(*(("--on-data-loss", "skip") if skip else ()))
+        arena.load.send(2_000)
+        arena.wait_for("caught up", arena.caught_up)
+        stored = arena.next_offsets()
+        worker.freeze()
+        arena.load.send(2_000)
+        gone = {partition: (stored[partition] + end) // 2 for partition, end in ledger.ends().items()}
+        done(admin.delete_records([TopicPartition(topic, p, offset) for p, offset in gone.items()]))
+        worker.thaw()
+        if skip:
+            arena.wait_for("caught up", arena.caught_up)
+        else:
+            assert worker.wait(LIMIT_S) == 1, worker.words()
+            assert "ticks are gone" in worker.words()
+            assert "--on-data-loss skip" in worker.words()
+            assert process_all(arena, "--on-data-loss", "skip")[0] == 0
+        lost = arena.ask(
+            "SELECT kafka_partition, first_offset, last_offset FROM skipped_offsets "
+            "WHERE reason = 'lost' AND last_offset >= (%s::bigint[])[kafka_partition + 1]",
+            [stored.get(partition, 0) for partition in range(4)],
+        )
+        assert {partition: last + 1 for partition, _, last in lost} == gone
+        for partition, first, last in lost:
+            assert first >= stored[partition]  # a fetch may have been under way
+            ledger.give_up(partition, range(first, last + 1))
+    arena.finish(
+        "retention overtakes a running worker", 2, note=f"{len(ledger.given_up):,} told, or recorded as lost"
+    )
+
+
+def test_retention_took_the_beginning_of_a_new_partition(arena: Arena, admin: AdminClient) -> None:
+    """The group was there before it, so it had to read all of it."""
+    topic, ledger = arena.settings.kafka_topic, arena.load.ledger
+    arena.load.send(2_000)
+    assert process_all(arena)[0] == 0
+    done(admin.create_partitions([NewPartitions(topic, 8)]))
+    arena.wait_for_partitions(8)
+    arena.load = Load(arena.settings, arena.load.source, ledger)
+    arena.load.send(4_000)
+    gone = {partition: end // 2 for partition, end in ledger.ends().items() if partition >= 4}
+    assert gone
+    done(admin.delete_records([TopicPartition(topic, p, offset) for p, offset in gone.items()]))
+
+    code, words = process_all(arena)
+    assert code == 1
+    assert any(f"{offset} ticks are gone from partition {p}" in words for p, offset in gone.items())
+    assert process_all(arena, "--on-data-loss", "skip")[0] == 0
+    lost = arena.ask(
+        "SELECT kafka_partition, first_offset, last_offset + 1 FROM skipped_offsets WHERE reason = 'lost'"
+    )
+    assert sorted(lost) == [(partition, 0, offset) for partition, offset in sorted(gone.items())]
+    for partition, offset in gone.items():
+        ledger.give_up(partition, range(offset))
+    arena.finish("retention takes a new partition's first ticks", 1, note=f"{len(ledger.given_up):,} told")
+
+
 @pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])
 def test_the_topic_was_made_again(arena: Arena, admin: AdminClient, longer: bool) -> None:
     """Also one that is already longer than what was read of the old one: its offsets look right."""

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from cryptometrics.errors import UserError
-from cryptometrics.store import offsets
+from cryptometrics.store import data_loss, offsets
 from cryptometrics.store.batch import Batch, FencedError, Part, Skipped, write
 from cryptometrics.store.offsets import Claim, Reader
 
@@ -223,3 +223,15 @@ def test_partitions_are_registered_once_when_the_group_begins(
     assert next_offsets(connection) == {0: 3, 1: 0}
     offsets.register(connection, Reader("other", "t", "id-1"), {0: 1})
     assert offsets.next_offsets(connection, Reader("other", "t", "id-1")) == {0: 1}
+
+
+def test_a_loss_that_another_worker_has_read_past_is_none(connect: Callable[[], psycopg.Connection]) -> None:
+    """What was stored was asked before the claim: meanwhile whoever had the partition went on."""
+    connection = connect()
+    write(connection, READER, batch(claim(connection), count=10))
+    mine = claim(connection)
+    found = data_loss.found(offsets.Stored("id-1", 5), "id-1", oldest=9, end=20)
+    assert found is not None
+    assert data_loss.skip(connection, READER, mine, found) == mine
+    assert next_offsets(connection) == {0: 15}
+    assert count(connection, "skipped_offsets") == 1

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 
 from cryptometrics import broker
-from cryptometrics.errors import UserError
+from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
 from cryptometrics.pipeline.worker import Worker
@@ -630,6 +630,38 @@ def test_a_whole_batch_may_be_refused(bench: Bench) -> None:
     totals = bench.process()
     assert bench.check(refused=range(8)) == Counter(rejected=8)
     assert totals.rejected == 8
+
+
+@pytest.mark.slow
+def test_many_refusals_do_not_cost_the_place_in_the_group(cli: Cli, bench: Bench) -> None:
+    """To find them takes longer than Kafka lets a member go unheard."""
+    with psycopg.connect(bench.settings.postgres()) as connection:
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "IF NEW.trade_id >= 100 THEN RETURN NEW; END IF; PERFORM pg_sleep(0.04); "
+            "RAISE 'never' USING ERRCODE = 'check_violation', CONSTRAINT = 'never'; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON crypto_metrics FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    bench.send(*(tick("1", "2", n, n) for n in range(150)))
+    done = cli(
+        *("process", "--group", bench.group, "--until-caught-up", "--batch", "100"),
+        env={"KAFKA_CONF_MAX_POLL_INTERVAL_MS": "7000"},
+    )
+    assert "maximum poll interval" not in done.stderr
+    assert bench.check(refused=range(100)) == Counter(rejected=100, metrics=50)
+
+
+@pytest.mark.slow
+def test_a_rejection_that_postgresql_refuses_too_is_told(bench: Bench) -> None:
+    refuse(bench, [2])
+    with psycopg.connect(bench.settings.postgres()) as connection:
+        connection.execute("ALTER TABLE rejected_ticks ADD CONSTRAINT neither CHECK (false)")
+    bench.send(*(tick("1", "2", n, n) for n in range(4)))
+    with pytest.raises(CryptometricsError, match=r'offset 2 of partition 0 even as a rejected .*"neither"'):
+        bench.process()
+    assert len(bench.metrics("kafka_offset")) == 2
 
 
 # Processes

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,6 +15,7 @@ from confluent_kafka import Producer
 
 from cryptometrics import broker
 from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.metrics import measure, opened
 from cryptometrics.pipeline.options import Options
 from cryptometrics.pipeline.run import run
 from cryptometrics.store import prune as store
@@ -21,6 +23,8 @@ from cryptometrics.store.batch import Batch, DayRows, Part, write
 from cryptometrics.store.connection import connect
 from cryptometrics.store.offsets import Reader
 from cryptometrics.store.prune import Piece, first_kept_day, prunable, prune
+from cryptometrics.store.rows import encode_one
+from cryptometrics.ticks import Tick
 from cryptometrics.verify.findings import Kind
 from cryptometrics.verify.run import GroupReport, _verify_group, verify
 
@@ -436,8 +440,10 @@ def test_no_writer_waits(week: Market) -> None:
         pruning.start()
         wait_until(lambda: week.value("SELECT count(*) FROM crypto_metrics_days WHERE NOT attached"))
         writer.execute("SET lock_timeout = '20ms'")
+        tick = Tick("BTC-USD", "quote", Decimal(1), Decimal(2), NOON, None)
+        measured = measure(tick, opened(tick))
         for offset in range(50):
-            line = f"BTC-USD\t1\t2\t1.5\t1\t1\t2\t1\t{NOON}\tother\ts\tquote\t\\N\t0\t{offset}\n"
+            line = encode_one(tick, measured, opened(tick), (b"BTC-USD", b"other", b"s", b"quote"), 0, offset)
             part = Part(1, offset, offset + 1, metrics=1)
             write(writer, reader, Batch({0: part}, [line], [DayRows(0, str(NOON.date()), offset, offset, 1)]))
             writer.execute("SELECT crypto_metrics_add_day(%s)", [TODAY])

@@ -267,3 +267,19 @@ def test_what_kafka_refuses_does_not_hold_up_the_rest(
     assert done.stdout == "requeued 3\n"
     assert f"Kafka does not take 1 of them, message {rejected[0]} for one" in done.stderr
     assert marks(settings) == [(False, False)] + [(False, True)] * 3
+
+
+def test_more_than_the_client_holds_goes_back_all_the_same(
+    settings: Settings, rejected: list[int], cli: Cli
+) -> None:
+    """What waits in the client for Kafka is bounded, to less than these are together."""
+    with connect(settings) as connection:
+        connection.execute(
+            "INSERT INTO rejected_ticks "
+            "(consumer_group, topic, kafka_partition, kafka_offset, reason, detail, value) "
+            "SELECT 'g', %s, 0, 100 + n, 'too_large', '', repeat(md5(n::text), 29000)::bytea "
+            "FROM generate_series(1, 90) AS n",
+            [settings.kafka_topic],
+        )
+    assert cli("rejects", "requeue", "--reason", "too_large").stdout == "requeued 90\n"
+    assert len(topic(settings)) == 90

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.metrics import Session
+from cryptometrics.metrics import Session, measure, opened
 from cryptometrics.store import offsets
 from cryptometrics.store.batch import Batch, PairState, Part, Rejected, Skipped, write
 from cryptometrics.store.offsets import Reader
+from cryptometrics.store.rows import encode_one
 from cryptometrics.store.state import NEARBY, State
+from cryptometrics.ticks import Tick
 from cryptometrics.trade_ids import TradeIds
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ READER = Reader("g", "t", "id")
 
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(settings.postgres(), autocommit=True) as opened:
-        yield opened
+    with psycopg.connect(settings.postgres(), autocommit=True) as made:
+        yield made
 
 
 def stored(connection: psycopg.Connection, batch: Batch, reader: Reader = READER) -> None:
@@ -45,10 +47,11 @@ def session(ticks: int = 7) -> Session:
     return Session(WIDE, at[0], TINY, at[1], WIDE, at[2], TINY, WIDE, at[3], at[4], ticks, 2)
 
 
-def line(trade_id: int, time: datetime, pair: str = "BTC-USD", group: str = "g") -> str:
-    return (
-        f"{pair}\t1\t2\t1.5\t1\t1\t2\t1\t{time.isoformat()}\t{group}\ts\tticker\t{trade_id}\t0\t{trade_id}\n"
-    )
+def line(trade_id: int, time: datetime, pair: str = "BTC-USD", group: str = "g") -> bytes:
+    tick = Tick(pair, "ticker", Decimal(1), Decimal(2), time, trade_id)
+    names = pair.encode(), group.encode(), b"s", b"ticker"
+    first = opened(tick)
+    return encode_one(tick, measure(tick, first), first, names, 0, trade_id)
 
 
 def test_sessions_come_back_as_they_were(connection: psycopg.Connection) -> None:

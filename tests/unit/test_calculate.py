@@ -7,6 +7,7 @@ back is tested with the real one (tests/integration/test_state.py and test_proce
 from __future__ import annotations
 
 import json
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,21 +18,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptometrics.pipeline.calculate import Calculator, Work, _escaped
-from cryptometrics.store.batch import COPY_COLUMNS, PairState
+from cryptometrics.pipeline import calculate
+from cryptometrics.pipeline.calculate import Calculator, Work
 from cryptometrics.store.offsets import Claim
+from cryptometrics.store.rows import COPY_COLUMNS
 from cryptometrics.store.state import State, TickKey
-from cryptometrics.ticks import Reason
+from cryptometrics.ticks import EXACT, Reason
 from cryptometrics.trade_ids import MOST_RANGES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cryptometrics.metrics import Session
+    from cryptometrics.store.batch import PairState
 
 EVENING = datetime(2026, 6, 30, 23, 59, 55, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")
 Row = dict[str, Any]
+BOTH_WAYS = pytest.mark.usefixtures("measured")
 
 
 @dataclass(frozen=True)
@@ -130,17 +134,43 @@ def _copied(session: Session) -> Session:
     return type(session)(*(getattr(session, name) for name in session.__struct_fields__))
 
 
-def _parsed(line: str) -> Row:
-    assert line.endswith("\n")
+def _parsed(row: bytes) -> Row:
     names = COPY_COLUMNS.split(", ")
-    values: Row = dict(zip(names, line[:-1].split("\t"), strict=True))
+    values: Row = dict(zip(names, _fields(row), strict=True))
     for name in names[1:8]:
-        values[name] = Decimal(values[name])
-    values["time"] = datetime.fromisoformat(values.pop("timestamp"))
-    values["trade_id"] = None if values["trade_id"] == r"\N" else int(values["trade_id"])
-    values["partition"] = int(values.pop("kafka_partition"))
-    values["offset"] = int(values.pop("kafka_offset"))
+        values[name] = _decimal(values[name])
+    for name in ("pair", "consumer_group", "session", "kind"):
+        values[name] = values[name].decode()
+    since_2000 = timedelta(microseconds=_whole(values.pop("timestamp")))
+    values["time"] = datetime(2000, 1, 1, tzinfo=UTC) + since_2000
+    values["trade_id"] = None if values["trade_id"] is None else _whole(values["trade_id"])
+    values["partition"] = _whole(values.pop("kafka_partition"))
+    values["offset"] = _whole(values.pop("kafka_offset"))
     return values
+
+
+def _fields(row: bytes) -> Iterator[bytes | None]:
+    """The fields of a row in COPY's binary format."""
+    count, rest = _whole(row[:2]), row[2:]
+    for _ in range(count):
+        size, rest = _whole(rest[:4]), rest[4:]
+        yield None if size < 0 else rest[:size]
+        rest = rest[max(size, 0) :]
+    assert not rest
+
+
+def _decimal(number: bytes) -> Decimal:
+    digits, weight, sign, places, *values = struct.unpack(f"!{len(number) // 2}h", number)
+    assert len(values) == digits
+    assert not sign
+    total = sum(
+        (Decimal(value).scaleb(4 * (weight - at)) for at, value in enumerate(values)), start=Decimal(0)
+    )
+    return total.quantize(Decimal(1).scaleb(-places), context=EXACT)
+
+
+def _whole(number: bytes) -> int:
+    return int.from_bytes(number, "big", signed=True)
 
 
 def calculator(memory: Memory, firsts: dict[int, int], session: str | None = None) -> Calculator:
@@ -257,6 +287,13 @@ def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> 
     assert stored == {key: (n, expected.late[key]) for key, n in expected.ticks.items()}
 
 
+@pytest.fixture(params=[0, 1000], ids=["at once", "one by one"])
+def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to measure ticks, whatever their number."""
+    monkeypatch.setattr(calculate, "FEW", request.param)
+
+
+@BOTH_WAYS
 @given(streams(), st.integers(0, 2))
 def test_every_offset_has_one_fate_and_the_counts_add_up(stream: list[Message], first: int) -> None:
     memory, firsts = Memory(), {0: min([first, *(m.at for m in stream if not m.of)]), 1: 7}
@@ -264,6 +301,7 @@ def test_every_offset_has_one_fate_and_the_counts_add_up(stream: list[Message], 
     check(memory, stream, firsts)
 
 
+@BOTH_WAYS
 @settings(max_examples=300)
 @given(streams(), st.data())
 def test_batches_of_any_size_stored_at_any_time_give_the_same(
@@ -399,14 +437,3 @@ def test_a_duplicate_of_a_trade_that_memory_gave_up_is_still_found() -> None:
     ]
     memory.commit(working.calculate(again, []))
     assert [memory.fates[0, end + n] for n in range(3)] == ["duplicates", "metrics", "duplicates"]
-
-
-@given(st.text())
-def test_names_survive_copys_text_format(name: str) -> None:
-    escaped = _escaped(name)
-    assert not set(escaped) & set("\t\n\r")
-    back = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
-    text, rest = "", iter(escaped)
-    for character in rest:
-        text += back[next(rest)] if character == "\\" else character
-    assert text == name

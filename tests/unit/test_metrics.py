@@ -23,8 +23,7 @@ prices = st.builds(
 
 def tick(bid: str, ask: str, seconds: int = 0) -> Tick:
     time = NOON + timedelta(seconds=seconds)
-    text = time.isoformat()
-    return Tick("ETH-USD", "ticker", Decimal(bid), Decimal(ask), time, None, bid, ask, text, text[:10])
+    return Tick("ETH-USD", "ticker", Decimal(bid), Decimal(ask), time, None)
 
 
 @st.composite
@@ -87,14 +86,6 @@ def test_an_extreme_has_the_time_of_the_first_tick_that_set_it(stream: list[Tick
 
 
 @given(streams)
-def test_the_texts_that_are_stored_say_what_the_numbers_do(stream: list[Tick]) -> None:
-    session = after(stream)
-    assert Decimal(session.highest_bid_text) == session.highest_bid
-    assert Decimal(session.lowest_ask_text) == session.lowest_ask
-    assert Decimal(session.max_spread_text) == session.max_spread
-
-
-@given(streams)
 def test_first_and_last_go_by_event_time(stream: list[Tick]) -> None:
     session = after(stream)
     assert session.first_at == min(t.time for t in stream)
@@ -111,16 +102,3 @@ def test_the_order_of_ticks_changes_no_extreme(stream: list[Tick], random: objec
     one, two = after(stream), after(other)
     for name in ("highest_bid", "lowest_ask", "max_spread", "first_at", "last_at", "ticks"):
         assert getattr(one, name) == getattr(two, name), name
-
-
-@given(streams, st.integers(0, 40))
-def test_a_session_read_back_goes_on_as_if_it_had_not_been_stored(stream: list[Tick], cut: int) -> None:
-    cut = 1 + cut % len(stream)
-    stored = after(stream[:cut])
-    # What the table keeps: everything but the texts.
-    fields = [name for name in Session.__struct_fields__ if not name.endswith("_text")]
-    session = Session(*(getattr(stored, name) for name in fields))
-    for one in stream[cut:]:
-        measure(one, session)
-    whole = after(stream)
-    assert [getattr(session, name) for name in fields] == [getattr(whole, name) for name in fields]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,22 +17,24 @@ from cryptometrics.pipeline.report import Report
 from cryptometrics.store.batch import Batch, Part, Rejected
 from cryptometrics.telemetry.measurements import Histogram, Measurements
 from cryptometrics.telemetry.pipeline import STALLED_S, Pipeline
+from cryptometrics.ticks import EPOCH
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class At:
-    """What is used of a tick here."""
+class Times:
+    """What is used of a batch's columns here."""
 
-    time: datetime
+    time: np.ndarray[Any, Any]
 
 
 def work(ages: list[float], rejected: list[str]) -> Work:
     part = Part(1, 0, len(ages) + len(rejected), metrics=len(ages), rejected=len(rejected))
     messages = [Rejected(0, n, reason, "", None, None, None) for n, reason in enumerate(rejected)]
-    ticks: Any = [At(NOW - timedelta(seconds=age)) for age in ages]
-    return Work(Batch(parts={0: part}, rejected=messages), [], ticks)
+    now = (NOW - EPOCH) // timedelta(microseconds=1)
+    columns: Any = Times(np.array([now - int(age * 1e6) for age in ages], np.int64))
+    return Work(Batch(parts={0: part}, rejected=messages), [], columns)
 
 
 def measured(ages: list[float], rejected: list[str]) -> Measurements:

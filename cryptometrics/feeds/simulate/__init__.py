@@ -14,7 +14,7 @@ from cryptometrics.feeds.simulate.bad import spoiled
 from cryptometrics.feeds.simulate.market import Market
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
     from cryptometrics.feeds.publish import Message
@@ -63,26 +63,53 @@ class Simulation:
         random = Random(self.seed)  # noqa: S311  (a simulation has to be repeatable, not secret)
         chance_of_bad = Random(self.seed).random  # noqa: S311
         start = (self.start - _EPOCH) // timedelta(microseconds=1)
-        shares = _shares([Market(pair, random, start) for pair in self.pairs])
+        markets = [Market(pair, random, start) for pair in self.pairs]
+        shares = _shares(len(markets))
         bad, bad_ticks = self.bad, itertools.count()
         good: tuple[bytes, bytes] | None = None
         for first in itertools.count(0, BLOCK):
             draws = _DRAWS.unpack(random.randbytes(_DRAWS.size))
-            block: list[Message] = []
-            for draw, time in zip(draws, _times(start, self.step, first), strict=True):
-                # A bad tick takes a place of its own: the trade ids of the good ones stay without gaps.
-                if bad and good and chance_of_bad() < bad:
-                    block.append(spoiled(next(bad_ticks), *good))
-                    continue
-                market = shares[draw & 255]
-                good = market.key, market.trade(draw, time)
-                block.append(good)
+            times = _times(start, self.step, first)
+            # A bad tick takes a place of its own: the trade ids of the good ones stay without gaps.
+            is_bad = (
+                [bool(good or place) and chance_of_bad() < bad for place in range(BLOCK)] if bad else None
+            )
+            block: list[Message] = [(None, None)] * BLOCK
+            for market, places in zip(markets, _places(draws, shares, len(markets), is_bad), strict=True):
+                made = market.trades([draws[place] for place in places], [times[place] for place in places])
+                for place, value in zip(places, made, strict=True):
+                    block[place] = market.key, value
+            if is_bad is not None:
+                good = _spoil(block, is_bad, bad_ticks, good)
             yield block
 
 
-def _shares(markets: list[Market]) -> list[Market]:
-    """Return 256 parts of the stream: the first pair has most of them, and each pair has one (MAX_PAIRS)."""
-    return [markets[part * part * len(markets) >> 16] for part in range(256)]
+def _shares(markets: int) -> list[int]:
+    """Return the market of each of 256 parts of the stream: the first has most, each has one (MAX_PAIRS)."""
+    return [part * part * markets >> 16 for part in range(256)]
+
+
+def _places(
+    draws: Sequence[int], shares: list[int], markets: int, is_bad: list[bool] | None
+) -> list[list[int]]:
+    """Return for each market which places of the block are its trades."""
+    places: list[list[int]] = [[] for _ in range(markets)]
+    for place, draw in enumerate(draws):
+        if is_bad is None or not is_bad[place]:
+            places[shares[draw & 255]].append(place)
+    return places
+
+
+def _spoil(
+    block: list[Message], is_bad: list[bool], turns: Iterator[int], good: tuple[bytes, bytes] | None
+) -> tuple[bytes, bytes] | None:
+    """Put the bad ticks in, each made from the good one before it; return the last good one."""
+    for place, (key, value) in enumerate(block):
+        if is_bad[place] and good is not None:
+            block[place] = spoiled(next(turns), *good)
+        elif key is not None and value is not None:
+            good = key, value
+    return good
 
 
 def _times(start: int, step: Fraction, first: int) -> list[str]:
@@ -91,15 +118,15 @@ def _times(start: int, step: Fraction, first: int) -> list[str]:
     start: of the stream, in microseconds since the epoch. first: the number of the block's first tick.
     """
     texts = []
-    second, second_text = -1, ""
+    begin, begin_text = -_SECOND, ""  # of the second
     numerator, denominator = step.numerator, step.denominator
     for number in range(first, first + BLOCK):
         # From the start each time: steps of a third of a microsecond do not add up an error.
         time = start + number * numerator // denominator
-        if time // _SECOND != second:
-            second = time // _SECOND
-            second_text = _second_text(second)
-        texts.append(f"{second_text}.{time % _SECOND:06d}Z")
+        if not 0 <= time - begin < _SECOND:
+            begin = time - time % _SECOND
+            begin_text = _second_text(time // _SECOND)
+        texts.append(f"{begin_text}.{time - begin:06d}Z")
     return texts
 
 

@@ -1,0 +1,139 @@
+"""How fast `process` works a backlog off, while all its workers have some of it.
+
+The backlog appears at once before workers that are ready: Kafka keeps what a transaction writes out of sight
+until its commit. The end, when the first worker has nothing left, is not counted: partitions are of unequal
+size, and how unequal says nothing about speed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Producer
+
+from cryptometrics import broker
+from cryptometrics.errors import CryptometricsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptometrics.bench.place import Place
+    from cryptometrics.feeds.publish import Message
+
+GROUP = "bench"
+READY_S = 60.0
+"""How long workers may take to have caught up, and a backlog to be worked off."""
+LOOK_S = 0.005
+"""How often it is looked how far they are."""
+TRANSACTION_S = 30.0
+"""How long each step of a transaction may take."""
+
+_OWNERS = """
+SELECT o.owner, sum(o.metrics), sum(coalesce(greatest(e.end_offset - o.next_offset, 0), 0))
+FROM consumer_offsets o LEFT JOIN unnest(%s::int[], %s::bigint[]) AS e (kafka_partition, end_offset)
+  USING (kafka_partition)
+WHERE o.consumer_group = %s AND o.owner <> '' GROUP BY o.owner
+"""
+
+
+class Backlog:
+    """Puts ticks on the topic as often as asked; workers that are ready see them at once."""
+
+    def __init__(self, place: Place, blocks: Iterator[list[Message]], ticks: int) -> None:
+        """blocks: where the ticks come from; ticks: how many it has at least each time."""
+        self._place = place
+        self._topic = place.settings.kafka_topic
+        self._blocks = blocks
+        self._ticks = ticks
+        self._producer = Producer(
+            broker.client_conf(
+                place.settings,
+                **{
+                    "transactional.id": self._topic,
+                    "partitioner": "murmur2_random",
+                    "compression.type": "lz4",
+                    "linger.ms": 5,
+                },
+            )
+        )
+        self._producer.init_transactions(TRANSACTION_S)
+
+    def _reveal(self) -> tuple[int, float]:
+        """Write ticks, let everybody see them; return how many and the moment just before (perf_counter)."""
+        producer = self._producer
+        producer.begin_transaction()
+        sent = 0
+        while sent < self._ticks:
+            for key, value in next(self._blocks):
+                while True:
+                    try:
+                        producer.produce(self._topic, value, key)
+                        break
+                    except BufferError:
+                        producer.poll(0.1)
+                sent += 1
+        if producer.flush(TRANSACTION_S):
+            raise CryptometricsError("Kafka does not take the benchmark's ticks")
+        revealed = time.perf_counter()
+        producer.commit_transaction(TRANSACTION_S)
+        return sent, revealed
+
+    def measure(self, workers: int) -> float:
+        """Return how many ticks a second the running workers store while all of them have work."""
+        place = self._place
+        before = sum(stored for stored, _ in _owners(place, {}).values())
+        sent, revealed = self._reveal()
+        # The last offset of a partition is the transaction's mark.
+        ends = {partition: end - 1 for partition, end in place.ends().items()}
+        rate = 0.0
+        while time.perf_counter() - revealed < READY_S:
+            owners = _owners(place, ends)
+            seconds = time.perf_counter() - revealed
+            stored = sum(stored for stored, _ in owners.values()) - before
+            busy = sum(left > 0 for _, left in owners.values())
+            if busy == workers or not rate:
+                rate = stored / seconds
+            if stored >= sent:
+                return rate
+            time.sleep(LOOK_S)
+        raise CryptometricsError(f"{workers} workers did not work the backlog off in {READY_S:g} s")
+
+
+@contextlib.contextmanager
+def workers(place: Place, number: int) -> Iterator[None]:
+    """Run so many workers, which have caught up when this begins."""
+    command = place.command("process", "--group", GROUP)
+    command += ["--workers", str(number)] if number > 1 else []
+    running = subprocess.Popen(
+        command,
+        env=place.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ends = place.ends()
+        deadline = time.monotonic() + READY_S
+        while True:
+            owners = _owners(place, ends)
+            if len(owners) == number and not any(left for _, left in owners.values()):
+                break
+            if running.poll() is not None or time.monotonic() > deadline:
+                raise CryptometricsError(f"{number} workers did not get ready in {READY_S:g} s")
+            time.sleep(LOOK_S)
+        yield
+    finally:
+        running.terminate()
+        try:
+            running.wait(READY_S)
+        except subprocess.TimeoutExpired:
+            running.kill()
+
+
+def _owners(place: Place, ends: dict[int, int]) -> dict[str, tuple[int, int]]:
+    """Return for each worker how much of its partitions is stored, and how much is left."""
+    rows = place.connection.execute(_OWNERS, [list(ends), list(ends.values()), GROUP])
+    return {owner: (int(stored), int(left)) for owner, stored, left in rows}

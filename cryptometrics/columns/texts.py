@@ -1,0 +1,130 @@
+"""Columns of texts into columns of whole numbers: prices, and times in microseconds.
+
+Only the plain forms are read, those that an exchange sends all day. A text of another form is called odd:
+it may be valid all the same, which one strict decoder decides.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+LONGEST_PRICE = 18
+"""Characters of a plain price; so many digits fit into 64 bits."""
+DAY_US = 86_400_000_000
+"""Microseconds of a day."""
+
+_NEWLINE, _POINT, _ZERO, _NINE = b"\n.09"
+_PLAIN_TIME = "2009-01-01T00:00:00.000000Z"
+_LINE = len(_PLAIN_TIME) + 1
+_SEPARATORS = [place for place, character in enumerate(_PLAIN_TIME) if not character.isdigit()]
+_SEPARATOR_VALUES = np.array([ord(_PLAIN_TIME[place]) for place in _SEPARATORS], np.uint8)
+_DIGITS = [place for place, character in enumerate(_PLAIN_TIME) if character.isdigit()]
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+def prices(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
+    """Return of each text its digits as a number, how many stand after the point, and whether it is odd.
+
+    "64441.10" is 6444110 and 2. Plain is what has 1 to 18 characters, digits on both sides of at most one
+    point, and is not zero. The numbers of an odd text mean nothing.
+    """
+    count = len(texts)
+    text = "\n".join(texts) + "\n"
+    characters = np.frombuffer(text.encode(), np.uint8)
+    ends = np.flatnonzero(characters == _NEWLINE)
+    if len(ends) != count:  # a text with a line break in it: no column at all
+        return np.zeros(count, np.int64), np.zeros(count, np.int64), np.ones(count, np.bool_)
+    lengths = np.diff(ends, prepend=-1) - 1
+    points = np.flatnonzero(characters == _POINT)
+    pointed = np.searchsorted(ends, points)  # the text in which each point stands
+    after = np.zeros(count, np.int64)
+    after[pointed] = ends[pointed] - points
+    before = lengths - after
+    odd = (before < 1) | (after == 1) | (lengths > LONGEST_PRICE)
+    odd[pointed[1:][pointed[1:] == pointed[:-1]]] = True
+    others = np.flatnonzero((characters < _ZERO) | (characters > _NINE))
+    if len(others) != count + len(points):
+        values = characters[others]
+        odd[np.searchsorted(ends, others[(values != _NEWLINE) & (values != _POINT)])] = True
+    if odd.any():
+        plain = (("0" if is_odd else text) for text, is_odd in zip(texts, odd.tolist(), strict=True))
+        text = "\n".join(plain) + "\n"
+    digits = np.fromstring(text.replace(".", ""), np.int64, sep="\n")
+    odd |= digits == 0
+    return digits, np.maximum(after - 1, 0), odd
+
+
+def times(texts: Sequence[str]) -> tuple[Ints, Flags]:
+    """Return of each text the microseconds since 1970 UTC, and whether it is odd.
+
+    Plain is a time that exists, written as 2026-01-31T23:59:59.123456Z.
+    """
+    count = len(texts)
+    if not count:
+        return np.zeros(0, np.int64), np.zeros(0, np.bool_)
+    odd = np.zeros(count, np.bool_)
+    raw = ("\n".join(texts) + "\n").encode()
+    if not _aligned(raw, count):
+        is_plain = [len(text) == _LINE - 1 and text.isascii() and "\n" not in text for text in texts]
+        odd = ~np.array(is_plain)
+        plain = (text if fits else _PLAIN_TIME for text, fits in zip(texts, is_plain, strict=True))
+        raw = ("\n".join(plain) + "\n").encode()
+    lines = np.frombuffer(raw, np.uint8).reshape(count, _LINE)
+    odd |= (lines[:, _SEPARATORS] != _SEPARATOR_VALUES).any(axis=1)
+    digits = lines[:, _DIGITS].astype(np.int64) - _ZERO
+    odd |= ((digits < 0) | (digits > 9)).any(axis=1)
+    days, hours, minutes, seconds, micros = (
+        _number(digits, begin, end) for begin, end in ((0, 8), (8, 10), (10, 12), (12, 14), (14, 20))
+    )
+    odd |= (hours > 23) | (minutes > 59) | (seconds > 59)
+    ordinals, is_no_day = _ordinals(days)
+    odd |= is_no_day
+    return ordinals * DAY_US + ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros, odd
+
+
+def _aligned(raw: bytes, count: int) -> bool:
+    """Whether each text has the plain length: the line breaks are those between texts, at equal distances."""
+    return (
+        len(raw) == count * _LINE and raw.count(b"\n") == count and raw[_LINE - 1 :: _LINE] == b"\n" * count
+    )
+
+
+def _number(digits: Ints, begin: int, end: int) -> Ints:
+    """Return the number that these columns of digits are."""
+    number: Ints = digits[:, begin]
+    for place in range(begin + 1, end):
+        number = number * 10 + digits[:, place]
+    return number
+
+
+def _ordinals(days: Ints) -> tuple[Ints, Flags]:
+    """Return of days like 20260131 the days since 1970, and whether the calendar lacks them."""
+    first = days[0]
+    known = [first] if (days == first).all() else np.unique(days)
+    ordinals, missing = np.zeros(len(days), np.int64), np.zeros(len(days), np.bool_)
+    for day in known:
+        same = slice(None) if len(known) == 1 else days == day
+        ordinal = _ordinal(int(day))
+        if ordinal is None:
+            missing[same] = True
+        else:
+            ordinals[same] = ordinal - _EPOCH
+    return ordinals, missing
+
+
+def _ordinal(day: int) -> int | None:
+    try:
+        return date(day // 10_000, day // 100 % 100, day % 100).toordinal()
+    except ValueError:
+        return None

@@ -1,0 +1,107 @@
+"""Candlesticks: one a window, with the mean and the largest spread of each below on the same time axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+from matplotlib.patches import Patch
+
+from cryptometrics.plot.axes import time_axis, value_axis
+from cryptometrics.plot.figure import COLUMNS, GREY, STYLE, cut
+from cryptometrics.plot.lines import DAY, day_number
+from cryptometrics.plot.panels import GREEN, VERMILLION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from cryptometrics.store.candles import Candle, Candles
+
+BODY = 0.7
+"""Of the window's length, that a candle's body is wide."""
+HEIGHTS = (2.6, 1.0)
+SPREAD = "#CC79A7"
+
+
+def draw(figure: Figure, pairs: Sequence[Candles]) -> None:
+    """Draw each pair's candles on the empty `figure`, whose size is set to what they need."""
+    columns = min(len(pairs), COLUMNS)
+    rows = -(-len(pairs) // columns)
+    with matplotlib.style.context(STYLE):
+        figure.set_layout_engine("constrained")
+        figure.set_size_inches((12 if columns == 1 else 8) * columns, (1.2 + 1.6 * sum(HEIGHTS)) * rows)
+        for block, each in zip(figure.subfigures(rows, columns, squeeze=False).flat, pairs, strict=False):
+            _draw_pair(block, each)
+
+
+def _draw_pair(block: SubFigure, series: Candles) -> None:
+    price, spread = block.subplots(2, sharex=True, height_ratios=HEIGHTS)
+    candles = series.candles
+    quote = series.pair.partition("-")[2]
+    _draw_candles(price, series)
+    price.set_ylabel(f"mid price ({quote})")
+    _draw_spreads(spread, series)
+    spread.set_ylabel(f"spread ({quote})")
+    start, end = candles[0].start, candles[-1].start + series.size
+    last = candles[-1]
+    price.set_title(
+        f"{series.pair} · {series.name} candles", loc="left", fontsize=13, fontweight="bold", pad=22
+    )
+    until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
+    text = (
+        f"{start:%Y-%m-%d %H:%M} to {until} UTC · {sum(c.ticks for c in candles):,} ticks · "
+        f"group {cut(series.group)} · last open {last.open:,f} high {last.high:,f} low {last.low:,f} "
+        f"close {last.close:,f}"
+    )
+    price.annotate(text, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", color=GREY)
+    time_axis(spread, start, end)
+    block.align_ylabels([price, spread])
+
+
+def _draw_candles(axes: Axes, series: Candles) -> None:
+    candles = series.candles
+    low, high = float(min(c.low for c in candles)), float(max(c.high for c in candles))
+    value_axis(axes, low, high, from_zero=False)
+    legend = []
+    # A window that opens and closes at one price still shows: as a line.
+    least = (high - low or high * 1e-4) / 400
+    for rises, colour, label in ((True, GREEN, "close ≥ open"), (False, VERMILLION, "close < open")):
+        chosen = [c for c in candles if (c.close >= c.open) is rises]
+        middles = _middles(chosen, series)
+        axes.vlines(
+            middles, [float(c.low) for c in chosen], [float(c.high) for c in chosen], colour, linewidth=0.9
+        )
+        bottoms = [float(min(c.open, c.close)) for c in chosen]
+        heights = [max(float(abs(c.close - c.open)), least) for c in chosen]
+        bars = axes.bar(
+            middles, heights, _width(series), bottoms, color=colour, edgecolor=colour, linewidth=0.9, zorder=3
+        )
+        for candle, bar in zip(chosen, bars, strict=True):
+            if not candle.complete:
+                bar.set_facecolor("white")
+        legend.append(Patch(color=colour, label=label))
+    if not all(c.complete for c in candles):
+        legend.append(Patch(facecolor="white", edgecolor=GREY, label="not complete yet"))
+    axes.legend(handles=legend, loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0)
+
+
+def _draw_spreads(axes: Axes, series: Candles) -> None:
+    candles = series.candles
+    value_axis(axes, 0, float(max(c.max_spread for c in candles)), from_zero=True)
+    middles, width = _middles(candles, series), _width(series)
+    largest = axes.bar(
+        middles, [float(c.max_spread) for c in candles], width, color=SPREAD, alpha=0.35, label="largest"
+    )
+    mean = axes.bar(middles, [float(c.avg_spread) for c in candles], width, color=SPREAD, label="mean")
+    axes.legend(handles=[largest, mean], loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0)
+
+
+def _middles(candles: Sequence[Candle], series: Candles) -> list[float]:
+    return [day_number(candle.start + series.size / 2) for candle in candles]
+
+
+def _width(series: Candles) -> float:
+    return series.size / DAY * BODY

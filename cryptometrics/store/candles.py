@@ -1,0 +1,111 @@
+"""Candles of a pair over time, from its minutes: as fast over a year as over an hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg.rows import class_row
+
+from cryptometrics.errors import UserError
+from cryptometrics.store.reads import no_ticks, pair_sessions
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    import psycopg
+
+SIZES = {
+    "1m": timedelta(minutes=1),
+    "5m": timedelta(minutes=5),
+    "15m": timedelta(minutes=15),
+    "1h": timedelta(hours=1),
+    "4h": timedelta(hours=4),
+    "1d": timedelta(days=1),
+}
+"""How long a candle can be, by the names of the views of the same windows."""
+BEST_UP_TO = 150
+"""A length that is not asked for is the shortest that makes no more candles than this."""
+MOST = 1_500
+"""More candles than that are thinner than the eye can tell apart."""
+
+# Minutes by their own key; what makes a candle of them is the same as in the views.
+_CANDLES = """
+SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS ticks,
+    (min(ARRAY[extract(epoch FROM open_at), open_partition, open_offset, open]))[4] AS open,
+    max(high) AS high, min(low) AS low,
+    (max(ARRAY[extract(epoch FROM close_at), close_partition, close_offset, close]))[4] AS close,
+    sum(spread_sum) / sum(ticks) AS avg_spread, max(max_spread) AS max_spread,
+    bool_and(complete) AND date_bin(%(size)s, window_start, 'epoch') + %(size)s <= now() AS complete
+FROM crypto_windows
+WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
+  AND window_start BETWEEN date_bin('1 minute', %(since)s, 'epoch') AND %(until)s
+GROUP BY 1 ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """A pair in one window; prices are mid prices in the quote currency."""
+
+    start: datetime
+    ticks: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    avg_spread: Decimal
+    max_spread: Decimal
+    complete: bool
+
+
+class Candles(NamedTuple):
+    """The candles of a pair, the oldest first; windows without a tick have none."""
+
+    pair: str
+    group: str
+    name: str
+    size: timedelta
+    candles: list[Candle]
+
+
+def load_candles(
+    connection: psycopg.Connection,
+    group: str,
+    pair: str,
+    size: str | None,
+    *,
+    session: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Candles:
+    """Return the candles of a pair that have a minute in the range; without one, in its newest session.
+
+    size: one of SIZES, or None for the one that suits the range. Raises UserError where there are no candles
+    in it, or too many to be seen.
+    """
+    sessions = pair_sessions(connection, group, pairs=[pair], session=session)
+    if not sessions:
+        raise no_ticks(connection, group, [pair], session)
+    first, last = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
+    if since is None and until is None:
+        since, until = sessions[0].first_at, sessions[0].last_at
+    begin = max(filter(None, (since, first)))
+    end = min(filter(None, (until, last)))
+    name = size or next((name for name, each in SIZES.items() if (end - begin) / each <= BEST_UP_TO), "1d")
+    if (count := (end - begin) // SIZES[name]) > MOST:
+        longer = next((other for other, each in SIZES.items() if (end - begin) / each <= MOST), None)
+        raise UserError(
+            f"{count:,} candles of {name} are too many to be seen: "
+            + (f"take --candles {longer}, or a shorter range" if longer else "take a shorter range")
+        )
+    values = {"size": SIZES[name], "group": group, "pair": pair, "since": begin, "until": end}
+    with connection.cursor(row_factory=class_row(Candle)) as cursor:
+        candles = cursor.execute(_CANDLES, values).fetchall()
+    if not candles:
+        raise UserError(
+            f"no ticks of {pair} in group {group} in that range; "
+            f"there are some from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    return Candles(pair, group, name, SIZES[name], candles)

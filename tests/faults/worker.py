@@ -1,0 +1,81 @@
+"""A worker as a person starts one: a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class WorkerProcess:
+    """A `cryptometrics process`, its words in a file."""
+
+    def __init__(
+        self, place: Path, group: str, environment: dict[str, str], arguments: tuple[str, ...]
+    ) -> None:
+        self.log = place
+        with place.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cryptometrics", "process", "--group", group, *arguments],
+                cwd=place.parent,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.doomed = False
+        """Whether its end is what the test wants."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self.doomed = True
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self, limit: float = 60.0) -> int:
+        """SIGTERM, as a person or a service manager ends it; return its exit code."""
+        self.doomed = True
+        self.process.terminate()
+        return self.process.wait(limit)
+
+    def wait(self, limit: float) -> int:
+        self.doomed = True
+        return self.process.wait(limit)
+
+    def words(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return its log events of this name."""
+        found = []
+        for line in self.words().splitlines():
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict) and event.get("event") == name:
+                    found.append(event)
+        return found
+
+    def resident(self) -> int:
+        """Return its memory in bytes."""
+        return int(psutil.Process(self.pid).memory_info().rss)

@@ -1,0 +1,204 @@
+"""Live minutes: what `process` keeps in crypto_windows, against one SQL query over crypto_metrics."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from cryptometrics.store import windows
+from cryptometrics.store.connection import connect
+from cryptometrics.windows import MINUTE, Aggregate, merge, of_tick
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+START = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[psycopg.Connection]:
+    with connect(settings) as connection:
+        yield connection
+
+
+def part(
+    second: float, offset: int, bid: str, ask: str, *, partition: int = 0, late: bool = False
+) -> Aggregate:
+    place = START + timedelta(seconds=second), partition, offset
+    return of_tick(place, Decimal(bid), Decimal(ask), late=late)
+
+
+def put(connection: psycopg.Connection, pair: str, *parts: Aggregate) -> None:
+    """Merge parts of one pair, each by itself, into its minutes."""
+    for each in parts:
+        minute = each.opened[0].replace(second=0, microsecond=0)
+        with connection.cursor() as cursor:
+            windows.merge(cursor, "g1", {(pair, minute): each})
+
+
+def stored(connection: psycopg.Connection) -> list[tuple[str, datetime, bool]]:
+    return connection.execute(
+        "SELECT pair, window_start, complete FROM crypto_windows ORDER BY pair, window_start"
+    ).fetchall()
+
+
+def test_the_database_merges_as_the_definition_does(connection: psycopg.Connection) -> None:
+    parts = [
+        part(30, 5, "100.10", "100.30"),
+        part(10, 6, "99.5", "101.123456789012345678", late=True),
+        part(30, 7, "98", "98"),
+        part(59.999999, 8, "12345678901234567890", "99999999999999999999.999999999999999999"),
+        part(10, 9, "100.2", "100.4"),
+    ]
+    put(connection, "BTC-USD", *parts)
+    whole = reduce(merge, parts)
+    names = [
+        *("ticks", "open", "high", "low", "close", "highest_bid", "lowest_ask"),
+        *("spread_sum", "max_spread", "spread_bps_sum", "late"),
+    ]
+    columns = [
+        *names,
+        "open_at",
+        "open_partition",
+        "open_offset",
+        "close_at",
+        "close_partition",
+        "close_offset",
+    ]
+    row = connection.execute(f"SELECT {', '.join(columns)} FROM crypto_windows").fetchone()
+    assert row == (*(getattr(whole, name) for name in names), *whole.opened, *whole.closed)
+
+
+def test_to_write_a_whole_window_again_changes_nothing(connection: psycopg.Connection) -> None:
+    def write(ticks: int) -> datetime:
+        rows = [
+            ("BTC-USD", START, START + MINUTE, reduce(merge, [part(n, n, "1", "2") for n in range(ticks)]))
+        ]
+        with connection.cursor() as cursor:
+            windows.overwrite(cursor, "g1", "mine", rows, complete=True)
+        row = connection.execute("SELECT updated_at, ticks, name FROM crypto_windows").fetchone()
+        assert row is not None
+        assert row[1:] == (ticks, "mine")
+        changed: datetime = row[0]
+        return changed
+
+    first = write(3)
+    assert write(3) == first
+    assert write(4) > first
+
+
+def test_minutes_are_complete_once_their_partition_has_passed_them(connection: psycopg.Connection) -> None:
+    put(connection, "A-USD", part(5, 1, "1", "2"))
+    put(connection, "B-USD", part(59, 2, "1", "2"), part(61.9, 3, "1", "2"))
+    put(connection, "C-USD", part(5, 1, "1", "2", partition=1))
+    assert windows.complete_passed(connection, "g1", [0, 1], [0, 1]) == 0  # 2 s are left for what comes late
+    put(connection, "B-USD", part(62, 4, "1", "2"))
+    assert windows.complete_passed(connection, "g1", [1], []) == 0
+    assert windows.complete_passed(connection, "other", [0, 1], []) == 0
+    assert windows.complete_passed(connection, "g1", [0, 1], [0, 1]) == 2
+    # A-USD has fallen silent, its partition has not. C-USD's has, but a moment ago only.
+    assert stored(connection) == [
+        ("A-USD", START, True),
+        ("B-USD", START, True),
+        ("B-USD", START + MINUTE, False),
+        ("C-USD", START, False),
+    ]
+
+
+def test_a_partition_without_ticks_is_idle_only_when_read_to_its_end(connection: psycopg.Connection) -> None:
+    put(connection, "A-USD", part(5, 1, "1", "2"))
+    put(connection, "C-USD", part(5, 1, "1", "2", partition=1))
+    assert windows.complete_passed(connection, "g1", [0, 1], [1]) == 0
+    assert windows.complete_passed(connection, "g1", [0, 1], [1], idle=0) == 1
+    assert stored(connection) == [("A-USD", START, False), ("C-USD", START, True)]
+    put(connection, "C-USD", part(6, 2, "1", "2", partition=1))  # it came late, and counts all the same
+    assert stored(connection) == [("A-USD", START, False), ("C-USD", START, True)]
+
+
+def test_a_tick_of_the_future_completes_nothing(connection: psycopg.Connection) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    put(connection, "A-USD", of_tick((datetime.now(UTC), 0, 1), Decimal(1), Decimal(2)))
+    put(connection, "A-USD", of_tick((ahead, 0, 2), Decimal(1), Decimal(2)))
+    assert windows.complete_passed(connection, "g1", [0], []) == 0
+
+
+def test_a_row_that_a_batch_has_in_hand_is_not_waited_for(
+    connection: psycopg.Connection, settings: Settings
+) -> None:
+    put(connection, "A-USD", part(5, 1, "1", "2"), part(90, 2, "1", "2"))
+    with psycopg.connect(settings.postgres()) as other:
+        other.execute("SELECT FROM crypto_windows ORDER BY window_start LIMIT 1 FOR UPDATE")
+        connection.execute("SET lock_timeout = '1s'")
+        assert windows.complete_passed(connection, "g1", [0], []) == 0
+    assert windows.complete_passed(connection, "g1", [0], []) == 1
+
+
+def test_minutes_views_and_the_migration_say_what_the_ticks_say(
+    cli: Cli, connection: psycopg.Connection
+) -> None:
+    cli("init-db", "--partitions", "2")
+    simulated = [
+        "--rate",
+        "0",
+        "--step",
+        "100ms",
+        "--seed",
+        "7",
+        "--start",
+        "2026-06-30T23:40",
+        "--bad",
+        "0.01",
+    ]
+    cli("simulate", *simulated, "--count", "12000")
+    # The same again, somewhat later: its trades lie between those of the first, and are late.
+    cli(
+        "simulate",
+        *simulated[:-4],
+        "--start",
+        "2026-06-30T23:40:00.0001",
+        "--count",
+        "3000",
+        "--pair",
+        "BTC-USD",
+    )
+    cli("process", "--group", "g1", "--until-caught-up", "--batch", "700")
+    assert windows.differing(connection, "g1", "1m", MINUTE) == []
+    totals = connection.execute(
+        "SELECT sum(ticks), sum(late) > 1000, (SELECT count(*) FROM crypto_metrics) FROM crypto_windows"
+    ).fetchone()
+    assert totals is not None
+    assert totals[0] == totals[2] > 14_000
+    assert totals[1]
+
+    # Each coarser view is that query with another length.
+    for name, size in (("5m", "5 minutes"), ("1h", "1 hour"), ("1d", "1 day")):
+        difference = connection.execute(
+            f"""
+            WITH truth AS ({windows.RECOMPUTED}),
+                 seen AS (SELECT {windows.COLUMNS} FROM crypto_windows_{name})
+            (TABLE truth EXCEPT TABLE seen) UNION ALL (TABLE seen EXCEPT TABLE truth)""".encode(),
+            {"group": "g1", "size": size, "slide": size},
+        ).fetchall()
+        assert difference == []
+
+    # A wrong minute is found, and named.
+    cli("verify")
+    connection.execute("UPDATE crypto_windows SET ticks = ticks + 1, high = high + 1 WHERE pair = 'BTC-USD'")
+    assert "minutes whose value is not what their rows say" in cli("verify", code=1).stdout
+
+    # What the migration makes of rows that were there before it.
+    script = Path(windows.__file__).parent / "migrations/0005_windows.sql"
+    insert = "INSERT INTO crypto_windows"
+    fill = insert + script.read_text().partition(insert)[2].partition(";")[0]
+    connection.execute("DELETE FROM crypto_windows")
+    connection.execute(fill.encode())
+    assert windows.differing(connection, "g1", "1m", MINUTE) == []
