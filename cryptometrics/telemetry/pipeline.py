@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,9 @@ from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
-    InfoMetricFamily,
 )
 
-from cryptometrics import __version__
+from cryptometrics.telemetry.build import build_info
 from cryptometrics.telemetry.endpoint import Health
 from cryptometrics.ticks import Reason
 
@@ -27,12 +25,6 @@ if TYPE_CHECKING:
 
 STALLED_S = 30.0
 """`/healthz` is red when there was lag and no commit for so long, or no report for so long."""
-
-
-def build_info() -> Metric:
-    """Return which version runs, on which Python."""
-    info = {"version": __version__, "python": platform.python_version()}
-    return InfoMetricFamily("cryptometrics_build", "Which version runs.", value=info)
 
 
 class Pipeline:

@@ -18,25 +18,13 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-# TEMPORARY, for a branch without the migrations 0005_windows and 0006_alerts: what the queries need of them.
-STAND_INS = """
-CREATE TABLE IF NOT EXISTS crypto_windows (consumer_group text, name text DEFAULT '1m', pair text,
-    window_start timestamptz, window_end timestamptz, ticks bigint, open numeric, high numeric, low numeric,
-    close numeric, highest_bid numeric, lowest_ask numeric, avg_spread numeric, max_spread numeric);
+# TEMPORARY, for a branch without the migration 0006_alerts: what the queries need of it.
+ALERTS_STAND_IN = """
 CREATE TABLE IF NOT EXISTS alerts (consumer_group text, rule text, pair text, severity text, value numeric,
     level numeric, message text, fired_at timestamptz, resolved_at timestamptz);
-DO $$ BEGIN
-    IF to_regclass('crypto_windows_5m') IS NULL THEN
-        CREATE VIEW crypto_windows_5m AS SELECT * FROM crypto_windows;
-        CREATE VIEW crypto_windows_15m AS SELECT * FROM crypto_windows;
-        CREATE VIEW crypto_windows_1h AS SELECT * FROM crypto_windows;
-        CREATE VIEW crypto_windows_4h AS SELECT * FROM crypto_windows;
-        CREATE VIEW crypto_windows_1d AS SELECT * FROM crypto_windows;
-    END IF;
-END $$;
 """
 RANGE = "now() - interval '1 day' AND now() + interval '1 day'"
-EMPTY_HERE = {"alerts of the time shown, all pairs", "$pair: mid price in windows"}
+EMPTY_HERE = {"alerts of the time shown, all pairs"}
 """Panels that may show nothing of the data at hand."""
 
 
@@ -44,7 +32,7 @@ EMPTY_HERE = {"alerts of the time shown, all pairs", "$pair: mid price in window
 def connection(settings: Settings) -> Iterator[psycopg.Connection]:
     """Return a connection to a database with the schema and nothing in it."""
     with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-        connection.execute(STAND_INS)
+        connection.execute(ALERTS_STAND_IN)
         yield connection
 
 

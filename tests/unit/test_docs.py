@@ -15,6 +15,7 @@ import pytest
 from cryptometrics.config import Settings
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.pipeline.report import Report
+from cryptometrics.telemetry.feed import Feed
 from cryptometrics.telemetry.pipeline import Pipeline
 from cryptometrics.ticks import Reason
 
@@ -225,7 +226,7 @@ def test_each_metric_is_explained() -> None:
 def _metrics() -> list[Any]:
     pipeline = Pipeline("g")
     pipeline.see(Report())
-    return list(pipeline.collect())
+    return [*pipeline.collect(), *Feed().collect()]
 
 
 def test_each_alerting_rule_says_what_to_do() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
+from cryptometrics.errors import UserError
 from cryptometrics.pipeline.calculate import Work
 from cryptometrics.pipeline.report import Report
 from cryptometrics.store.batch import Batch, Part, Rejected
+from cryptometrics.telemetry.endpoint import serving
+from cryptometrics.telemetry.feed import DEAF_S, Feed, PairNumbers
 from cryptometrics.telemetry.measurements import Histogram, Measurements
 from cryptometrics.telemetry.pipeline import STALLED_S, Pipeline
 from cryptometrics.ticks import EPOCH
@@ -141,3 +146,52 @@ def test_a_loop_that_says_nothing_any_more_is_red() -> None:
     pipeline.see(report(10, lag=0))
     clock.now += STALLED_S + 1
     assert not pipeline.health().ok
+
+
+def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
+    clock = Clock()
+    feed = Feed(clock)
+    numbers = {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}
+
+    def see(*, connected: bool = True, kafka_silence: float = 0.0) -> bool:
+        feed.see(numbers, connected=connected, sent=10, acknowledged=9, kafka_silence=kafka_silence)
+        return feed.health().ok
+
+    assert see()
+    clock.now += DEAF_S - 1
+    assert see(connected=False)
+    clock.now += 2
+    assert not see(connected=False)
+    assert see()
+    assert not see(kafka_silence=DEAF_S + 1)
+    assert see()
+    clock.now += DEAF_S + 1
+    assert not feed.health().ok
+
+
+def test_a_feeds_numbers_are_served_by_pair() -> None:
+    feed = Feed()
+    feed.see(
+        {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}, connected=True, sent=11, acknowledged=9, kafka_silence=0
+    )
+    with serving(feed.collect, feed.health, "127.0.0.1", 0) as address:
+        text = urllib.request.urlopen(f"http://{address}/metrics", timeout=5).read().decode()
+    samples = {
+        (sample.name, sample.labels.get("pair")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["cryptometrics_ingest_ticks_total", "BTC-USD"] == 10
+    assert samples["cryptometrics_ingest_missed_trades_total", "BTC-USD"] == 2
+    assert samples["cryptometrics_ingest_acknowledged_messages_total", None] == 9
+    assert samples["cryptometrics_ingest_connected", None] == 1
+
+
+def test_a_port_that_is_taken_is_the_users_to_change() -> None:
+    feed = Feed()
+    with (
+        serving(feed.collect, feed.health, "127.0.0.1", 0) as address,
+        pytest.raises(UserError, match="choose another port"),
+        serving(feed.collect, feed.health, "127.0.0.1", int(address.split(":")[1])),
+    ):
+        pass
