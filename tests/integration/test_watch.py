@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
+# TEMPORARY, for a branch without the migration 0006_alerts.
+ALERTS_STAND_IN = """
+CREATE TABLE IF NOT EXISTS alerts (consumer_group text, rule text, kind text, pair text, severity text,
+    level numeric, value numeric, message text, started_at timestamptz, fired_at timestamptz,
+    resolved_at timestamptz);
+"""
+_FIRE = """
+INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, message, started_at, fired_at,
+                    resolved_at)
+SELECT 'g1', rule, 'spread', 'BTC-USD', 'critical', 10, 12.5, 'spread 12.5 bps', now(), now(), resolved_at
+FROM (VALUES ('wide', NULL), ('over', now())) AS rules (rule, resolved_at)
+"""
 LIMIT_S = 40.0
 TICKS = 2000
 
@@ -70,9 +82,19 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
     assert sessions[1]["highest_bid"] in text
     assert "ETH-USD" not in text
     assert "\x1b" not in text
+    what_fires_is_shown_and_what_is_over_is_not(settings, filled)
     mistakes_are_one_line(filled)
     without_kafka_all_but_the_lag_is_shown(filled)
     the_cost_does_not_grow_with_the_table(settings, filled)
+
+
+def what_fires_is_shown_and_what_is_over_is_not(settings: Settings, filled: Cli) -> None:
+    with psycopg.connect(settings.postgres()) as connection:
+        connection.execute(ALERTS_STAND_IN)
+        connection.execute(_FIRE)
+    [alert] = json.loads(filled("watch", "--json").stdout)["alerts"]
+    assert (alert["rule"], alert["pair"], alert["severity"]) == ("wide", "BTC-USD", "critical")
+    assert "BTC-USD wide: spread 12.5 bps" in filled("watch", "--once").stdout
 
 
 def mistakes_are_one_line(filled: Cli) -> None:
