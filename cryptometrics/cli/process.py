@@ -178,7 +178,6 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
 def _supervise(options: Options, workers: int, stop: Callable[[], bool], see: See) -> None:
     """Have several workers, each a process, and show them as one."""
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
     from cryptometrics.pipeline.supervisor import Supervisor  # noqa: PLC0415
 
     command = [sys.executable, "-m", "cryptometrics", "process", "--reporting"]
@@ -188,10 +187,12 @@ def _supervise(options: Options, workers: int, stop: Callable[[], bool], see: Se
     command += ["--on-data-loss", "skip"] if options.skip_lost else []
     supervisor = Supervisor(command, workers, may_end=options.until_caught_up)
     with Progress() as progress:
-        line, report_due = Line(), Due(REPORT_EVERY_S)
+        line, seen = Line(), 0
 
         def show(supervisor: Supervisor) -> None:
-            if report_due():
+            nonlocal seen
+            if supervisor.told != seen:
+                seen = supervisor.told
                 see(supervisor.report())
             if progress.due():
                 report = supervisor.report()

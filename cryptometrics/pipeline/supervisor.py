@@ -56,6 +56,8 @@ class Supervisor:
         self._ended = Report()
         self._log = log.get_logger()
         self.restarts = 0
+        self.told = 0
+        """Rises with each report of a worker: while it stands still, none of them gets anywhere."""
 
     def report(self) -> Report:
         """Return what all workers did so far, the dead ones included as far as they told."""
@@ -121,12 +123,12 @@ class Supervisor:
         slot.listener.start()
         self._log.info("worker_started", worker=slot.number, pid=slot.process.pid)
 
-    @staticmethod
-    def _listen(slot: _Slot, process: subprocess.Popen[str]) -> None:
+    def _listen(self, slot: _Slot, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
         for line in process.stdout:
             with contextlib.suppress(ValueError, TypeError, KeyError):  # the last line of one that was killed
                 slot.last = Report.from_dict(json.loads(line))
+                self.told += 1
 
     def _bury(self, slot: _Slot) -> None:
         """Keep what a worker told of itself; its lag is for those who live."""
