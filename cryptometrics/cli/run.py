@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,8 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     from cryptometrics.watch.view import View  # noqa: PLC0415
 
     log.setup("auto", quiet=True)
+    # A terminal that is closed ends it as Ctrl-C does: nothing may go on unseen.
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     settings = config.load()
     with _services(settings):
         _prepare(settings)

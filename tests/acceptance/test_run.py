@@ -31,7 +31,7 @@ def stored(settings: Settings) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_from_an_empty_database_to_stored_ticks_and_a_clean_end(
     number: signal.Signals, empty_database_settings: Settings, cli_for: Callable[[Settings], Cli]
 ) -> None:

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -107,6 +108,14 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
     assert json.load(health)["ok"] is True
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"http://{address}/", timeout=5)
+    if workers == "2":
+        victim = psutil.Process(running.pid).children()[0]
+        victim.kill()
+        until(
+            lambda: not victim.is_running() and scrape(address)[0]["cryptometrics_consumer_lag"] == 0,
+            "it is gone",
+        )
+        assert scrape(address)[0]["cryptometrics_ticks_total"] == row[0]  # what it told is not forgotten
     taken = cli("process", "--metrics-port", address.split(":")[1], code=2)
     assert f"cannot serve metrics on {address}" in taken.stderr
     running.send_signal(signal.SIGTERM)
