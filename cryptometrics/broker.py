@@ -112,8 +112,11 @@ def delete_topic(settings: Settings) -> None:
         raise _explained(settings, error) from None
 
 
-def make_producer(settings: Settings) -> Producer:
-    """Return a producer that delivers each message once and in order, or reports that it could not."""
+def make_producer(settings: Settings, *, patient: bool = False) -> Producer:
+    """Return a producer that delivers each message once and in order, or reports that it could not.
+
+    patient: wait for a broker that is away without end; else a message fails after five minutes.
+    """
     tuning: dict[str, Any] = {
         "compression.type": "lz4",
         "linger.ms": 2,
@@ -123,7 +126,9 @@ def make_producer(settings: Settings) -> Producer:
         # Java's partitioner: whoever else produces a pair reaches the same partition.
         "partitioner": "murmur2_random",
     }
-    promised = {"enable.idempotence": True, "acks": "all"}
+    promised: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
+    if patient:
+        promised["message.timeout.ms"] = 0
     try:
         return Producer(tuning | client_conf(settings, **promised))
     except KafkaException as error:

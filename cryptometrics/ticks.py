@@ -63,6 +63,7 @@ class Reason(enum.StrEnum):
     CROSSED_QUOTE = "crossed_quote"
     BAD_TIME = "bad_time"
     IMPLAUSIBLE_TIME = "implausible_time"
+    BAD_GAP = "bad_gap"
     REFUSED = "refused_by_postgres"
 
 

@@ -226,7 +226,8 @@ class Line:
 
 def summary(totals: Fates) -> str:
     """Return what was done, in words."""
+    gaps = f", {totals.gaps:,} gap records" if totals.gaps else ""
     return (
         f"{totals.metrics:,} stored, {totals.rejected:,} rejected, "
-        f"{totals.duplicates:,} duplicates, {totals.late:,} late"
+        f"{totals.duplicates:,} duplicates, {totals.late:,} late{gaps}"
     )

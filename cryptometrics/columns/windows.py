@@ -67,7 +67,7 @@ def _of_minute(
 
 
 def _bps_units(measured: Measured) -> Ints:
-    """Return each spread in 10^-8 basis points of the mid price, rounded half up as `windows.spread_bps` does.
+    """Return each spread in 10^-8 basis points of the mid price, rounded half up: see `windows.spread_bps`.
 
     That is 2 * spread / (bid + ask) * 10^12. The product does not fit into 64 bits, so the division goes as
     by hand, three decimals at a time.

@@ -110,6 +110,8 @@ class _Publisher:
         number = 0
         for block in blocks:
             taken = 0
+            if not block:  # a feed that waits says so, that delivery reports and progress go on
+                yield block
             while taken < len(block):
                 if self._stop():
                     return

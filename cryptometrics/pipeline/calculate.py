@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import time
-from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from cryptometrics import metrics
-from cryptometrics.columns.decode import NO_TRADE, Columns, decode, moment
-from cryptometrics.columns.measure import measure
-from cryptometrics.pipeline import repetitions, windows
+from cryptometrics.columns.decode import Columns, decode, moment
+from cryptometrics.gaps import decode as decode_gap
+from cryptometrics.pipeline import repetitions
+from cryptometrics.pipeline.draft import Draft
+from cryptometrics.pipeline.gaps import FoundGap, Known, settle
 from cryptometrics.pipeline.groups import group, runs
 from cryptometrics.pipeline.remembered import Owned, Pair
-from cryptometrics.store import rows
-from cryptometrics.store.batch import Batch, DayRows, PairState, Part, Rejected, Skipped
+from cryptometrics.store.batch import Batch, Part, Rejected, Skipped
 from cryptometrics.ticks import Reason, RejectedError
 from cryptometrics.trade_ids import TradeIds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cryptometrics.columns.measure import Places
-    from cryptometrics.columns.texts import Flags, Ints
-    from cryptometrics.metrics import Session
+    from cryptometrics.columns.texts import Ints
+    from cryptometrics.gaps import Gap
     from cryptometrics.pipeline.groups import Group
     from cryptometrics.store.offsets import Claim
     from cryptometrics.store.state import State, TickKey
 
 MOST_REMEMBERED = 50_000
 """Sessions kept in memory; when there are more, all are dropped, and read again when needed."""
-FEW = 24
-"""Ticks of a pair up to which it is quicker to measure them one by one."""
 
 
 class Record(Protocol):
@@ -59,22 +55,6 @@ class Work:
     late: int = 0
     begun: float = field(default_factory=time.monotonic)
     """When its calculation began, by the monotonic clock."""
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A batch in the making."""
-
-    batch: Batch
-    columns: Columns
-    partitions: Ints
-    """Of each tick, as its offset."""
-    offsets: Ints
-    is_late: Flags
-    rows: list[bytes | None]
-    """None: a duplicate has no row."""
-    touched: list[tuple[Pair, str, Session]] = field(default_factory=list)
-    days: dict[tuple[int, str], DayRows] = field(default_factory=dict)
 
 
 class Calculator:
@@ -135,30 +115,29 @@ class Calculator:
         begun, batch = time.monotonic(), Batch()
         taken, partitions, offsets = self._take(messages, batch)
         keys, values = [message.key() for message in taken], [message.value() for message in taken]
-        columns, rejected = decode(keys, values, datetime.now(UTC))
+        now = datetime.now(UTC)
+        columns, rejected = decode(keys, values, now)
         if refused:
             columns = self._refuse(taken, columns, refused, rejected)
+        gaps: list[FoundGap] = []
         for place, error in sorted(rejected.items()):
-            _reject(batch, taken[place], error)
-        draft = _Draft(
-            batch=batch,
-            columns=columns,
-            partitions=partitions[columns.index],
-            offsets=offsets[columns.index],
-            is_late=np.zeros(len(columns), np.bool_),
-            rows=[None] * len(columns),
-        )
+            if gap := _gap_or_reject(batch, taken[place], error, now):
+                before = int(np.searchsorted(columns.index, place))
+                gaps.append(FoundGap(int(partitions[place]), int(offsets[place]), gap, before))
+        draft = Draft(batch, columns, partitions[columns.index], offsets[columns.index])
         groups = group(columns, draft.partitions, self._owned)
         self._recall(groups)
-        duplicate, draft.is_late = repetitions.find(
+        if gaps:  # before the trades of this batch are known, of which some come after the gap
+            batch.gaps = settle(gaps, columns, self._known, self.state)
+        draft.is_duplicate, draft.is_late = repetitions.find(
             columns,
             groups,
             [work.columns for work in in_flight if work.columns is not None],
             self._stored,
         )
         for each in groups:
-            self._measure(each, draft, duplicate)
-        self._count(draft, duplicate)
+            draft.measure(each, self._group, self._session)
+        self._days_with_news |= draft.finish()
         newest = moment(int(columns.time.max())) if len(columns) else None
         return Work(batch, messages, columns, newest, int(draft.is_late.sum()), begun)
 
@@ -219,6 +198,14 @@ class Calculator:
                 rejected[place] = RejectedError(Reason.REFUSED, why)
         return columns.only(~np.isin(columns.index, list(rejected)))
 
+    def _known(self, name: str) -> Known | None:
+        """Return what is in memory of a pair, None where it has to be looked up."""
+        for owned in self._owned.values():
+            pair = owned.pairs.get(name)
+            if pair is not None:
+                return Known(pair.trade_ids.highest, pair.stored.time if pair.stored else None)
+        return None
+
     def _recall(self, groups: Iterable[Group]) -> None:
         """Read what is not in memory: pairs, sessions, and whether a day has its partition."""
         wanted: dict[tuple[str, str], Owned] = {}
@@ -259,87 +246,6 @@ class Calculator:
         assert self.state is not None  # noqa: S101
         return self.state.stored(ticks)
 
-    def _measure(self, each: Group, draft: _Draft, duplicate: Flags) -> None:
-        """Compute the rows of a pair and bring its sessions forward."""
-        pair = each.owned.pairs[each.name]
-        days = [(day, at[~duplicate[at]]) for day, at in each.days] if duplicate.any() else each.days
-        days = [(day, at) for day, at in days if len(at)]
-        for day, at in days:
-            _count_day(draft, each.owned.partition, day, at)
-            self._days_with_news.add(day)
-        if self._session and len(days) > 1:
-            days = [(days[0][0], np.sort(np.concatenate([at for _, at in days])))]
-        for day, at in days:
-            name = self._session or day
-            session = pair.sessions[name]
-            if session is None:
-                session = pair.sessions[name] = metrics.opened(draft.columns.tick(int(at[0])))
-            self._write_rows(draft, at, session, each, name)
-            session.late += int(draft.is_late[at].sum())
-            draft.touched.append((pair, name, session))
-
-    def _write_rows(self, draft: _Draft, at: Places, session: Session, each: Group, name: str) -> None:
-        texts = each.name.encode(), self._group.encode(), name.encode()
-        partition = each.owned.partition
-        columns = draft.columns
-        measured = measure(columns, at, session) if len(at) > FEW else None
-        offsets, late, minutes = draft.offsets[at], draft.is_late[at], draft.batch.windows
-        if measured is None:
-            ticks = [columns.tick(place) for place in at.tolist()]
-            for place, tick, offset in zip(at.tolist(), ticks, offsets.tolist(), strict=True):
-                draft.rows[place] = rows.encode_one(
-                    tick,
-                    metrics.measure(tick, session),
-                    session,
-                    (*texts, tick.kind.encode()),
-                    partition,
-                    offset,
-                )
-            windows.add_ticks(minutes, each.name, ticks, partition, offsets, late)
-            return
-        windows.add_columns(minutes, each.name, measured, partition, offsets, columns.time[at], late)
-        for kind, same in _by_form(draft, at):
-            part = measured if same is None else measured.only(same)
-            places = at if same is None else at[same]
-            encoded = rows.encode(part, columns, places, (*texts, kind), partition, draft.offsets[places])
-            for place, row in zip(places.tolist(), encoded, strict=True):
-                draft.rows[place] = row
-
-    def _count(self, draft: _Draft, duplicate: Flags) -> None:
-        """Put into the batch what the ticks come to."""
-        batch = draft.batch
-        for place in np.flatnonzero(duplicate).tolist():
-            _skip_duplicate(batch, int(draft.partitions[place]), int(draft.offsets[place]))
-        for partition, count in zip(*np.unique(draft.partitions, return_counts=True), strict=True):
-            batch.parts[int(partition)].metrics += int(count)
-        batch.rows = [row for row in draft.rows if row is not None]
-        batch.days = list(draft.days.values())
-        # Copies: the sessions go on with the next batch while this one is still being written.
-        batch.sessions = {(pair.name, name): copy(session) for pair, name, session in draft.touched}
-        batch.pairs = _pair_states(draft.touched)
-
-
-def _by_form(draft: _Draft, at: Places) -> list[tuple[bytes, Flags | None]]:
-    """Return the kinds of these ticks, and which are of it, apart for those with and without a trade."""
-    columns = draft.columns
-    quote = np.array([columns.kind[place] == "quote" for place in at.tolist()])
-    trade = columns.trade_id[at] != NO_TRADE
-    if not quote.any() and trade.all():  # nearly always
-        return [(b"ticker", None)]
-    forms = [
-        (kind, (quote == is_quote) & (trade == has_trade))
-        for kind, is_quote in ((b"ticker", False), (b"quote", True))
-        for has_trade in (True, False)
-    ]
-    return [(kind, same) for kind, same in forms if same.any()]
-
-
-def _count_day(draft: _Draft, partition: int, day: str, at: Places) -> None:
-    first, last = int(draft.offsets[at[0]]), int(draft.offsets[at[-1]])
-    known = draft.days.setdefault((partition, day), DayRows(partition, day, first, last, 0))
-    known.first_offset, known.last_offset = min(known.first_offset, first), max(known.last_offset, last)
-    known.rows += len(at)
-
 
 def _part_of(owned: Owned, batch: Batch) -> Part:
     part = batch.parts.get(owned.partition)
@@ -348,29 +254,17 @@ def _part_of(owned: Owned, batch: Batch) -> Part:
     return part
 
 
-def _pair_states(touched: Iterable[tuple[Pair, str, Session]]) -> list[PairState]:
-    """Return the state of each pair touched; its quote is the newest by event time, across its sessions."""
-    states: dict[str, PairState] = {}
-    for pair, _, session in touched:
-        bid, ask, time = session.last_bid, session.last_ask, session.last_at
-        if pair.stored is not None and pair.stored.time > time:
-            bid, ask, time = pair.stored.bid, pair.stored.ask, pair.stored.time
-        trades = pair.trade_ids
-        highest = trades.highest if trades.highest >= 0 else None
-        pair.stored = PairState(pair.name, bid, ask, time, str(trades), trades.floor, highest)
-        states[pair.name] = pair.stored
-    return list(states.values())
-
-
-def _skip_duplicate(batch: Batch, partition: int, offset: int) -> None:
-    part = batch.parts[partition]
-    part.metrics -= 1
-    part.duplicates += 1
-    last = batch.skipped[-1] if batch.skipped else None
-    if last and last.partition == partition and last.reason == "duplicate" and last.last_offset == offset - 1:
-        batch.skipped[-1] = Skipped(partition, last.first_offset, offset, "duplicate")
-    else:
-        batch.skipped.append(Skipped(partition, offset, offset, "duplicate"))
+def _gap_or_reject(batch: Batch, message: Record, error: RejectedError, now: datetime) -> Gap | None:
+    """Return the gap of the feed that a message is which is no tick; put all else into the batch."""
+    try:
+        if error.reason is Reason.REFUSED:
+            raise error
+        gap = decode_gap(message.key(), message.value(), now, error)
+    except RejectedError as reason:
+        _reject(batch, message, reason)
+        return None
+    batch.parts[message.partition()].gaps += 1
+    return gap
 
 
 def _reject(batch: Batch, message: Record, error: RejectedError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptometrics.store import windows
+from cryptometrics.store import gaps, windows
 from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.metrics import Session
+    from cryptometrics.store.gaps import StoredGap
     from cryptometrics.store.offsets import Reader
     from cryptometrics.windows import Aggregate
 
@@ -101,6 +102,7 @@ class Batch:
     """(pair, minute) → what the batch adds to it."""
     rejected: list[Rejected] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    gaps: list[StoredGap] = field(default_factory=list)
 
 
 # The row first, so that it is locked before anything is written: of two owners one waits here and then
@@ -207,6 +209,8 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         if batch.skipped:
             skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
             cursor.execute(_SKIPPED, [reader.group, reader.topic, *_columns(skipped)])
+        if batch.gaps:
+            gaps.write(cursor, reader, batch.gaps)
 
 
 def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:

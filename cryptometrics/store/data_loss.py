@@ -87,7 +87,7 @@ _RENAME = sql.SQL("""
 UPDATE {table} SET topic = %(closed)s
 WHERE consumer_group = %(group)s AND topic = %(topic)s AND kafka_partition = %(partition)s
 """)
-_RENAMED = ("rejected_ticks", "skipped_offsets", "metric_days", "pruned_days")
+_RENAMED = ("rejected_ticks", "skipped_offsets", "feed_gaps", "metric_days", "pruned_days")
 
 
 def skip(connection: psycopg.Connection, reader: Reader, claim: Claim, loss: Loss) -> Claim:

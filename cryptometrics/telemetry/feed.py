@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
+
+    from cryptometrics.feeds.coinbase.watch import Quality
 
 DEAF_S = 30.0
 """`/healthz` is red when for so long there was no connection, no word from Kafka, or no report."""
@@ -42,6 +44,11 @@ class PairNumbers:
     missed_trades: int
     duplicate_ticks: int
     reconnects: int
+
+    @classmethod
+    def of(cls, quality: Quality) -> Self:
+        """Return them from what a feed keeps of a pair."""
+        return cls(quality.ticks, quality.gaps, quality.trades_missed, quality.duplicates, quality.reconnects)
 
 
 class Feed:

@@ -55,6 +55,9 @@ _FATES = f"""
     SELECT 'rejected', topic, kafka_partition, kafka_offset, kafka_offset
     FROM rejected_ticks WHERE consumer_group = %(group)s
     UNION ALL
+    SELECT 'gaps', topic, kafka_partition, kafka_offset, kafka_offset
+    FROM feed_gaps WHERE consumer_group = %(group)s
+    UNION ALL
     SELECT CASE reason WHEN 'duplicate' THEN 'duplicates' ELSE 'holes' END,
            topic, kafka_partition, first_offset, last_offset
     FROM skipped_offsets WHERE consumer_group = %(group)s

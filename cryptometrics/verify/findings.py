@@ -26,6 +26,7 @@ class Kind(enum.StrEnum):
     SESSION = "session"
     PAIR = "pair"
     WINDOW = "window"
+    GAP = "gap"
     NOT_ON_TOPIC = "not_on_topic"
     DIFFERS = "differs"
     NOT_VALID = "not_valid"
@@ -48,9 +49,10 @@ MEANING = {
     Kind.SESSION: "sessions whose value is not what their rows say",
     Kind.PAIR: "pairs whose state is not what their rows say",
     Kind.WINDOW: "minutes whose value is not what their rows say",
+    Kind.GAP: "gaps whose value is not what the rows before them say",
     Kind.NOT_ON_TOPIC: "offsets with a fate, but without a message on the topic",
     Kind.DIFFERS: "offsets whose stored value is not the message's",
-    Kind.NOT_VALID: "rows and duplicates whose message is no valid tick",
+    Kind.NOT_VALID: "rows, duplicates and gaps whose message is no valid tick or gap",
     Kind.VALID: "rejected messages that are not wrong in the way that is stored",
     Kind.NO_DUPLICATE: "offsets counted as duplicates that repeat no row before them",
     Kind.NO_HOLE: "offsets counted as holes that hold a message",

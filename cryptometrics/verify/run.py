@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import UserError
 from cryptometrics.store.reads import listed, snapshot
 from cryptometrics.verify import books as offsets
-from cryptometrics.verify import pruned, rows, windows
+from cryptometrics.verify import gaps, pruned, rows, windows
 from cryptometrics.verify.findings import Finding, Findings
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ CHECKS = {
     "sessions": rows.check_sessions,
     "pairs": rows.check_pairs,
     "minutes": windows.check_windows,
+    "gaps": gaps.check_gaps,
 }
 """What is checked without the topic, under the names that the progress shows."""
 

@@ -17,6 +17,7 @@ from cryptometrics.errors import UserError
 from cryptometrics.ticks import Reason, RejectedError, decode
 from cryptometrics.verify.books import ROWS
 from cryptometrics.verify.findings import Kind
+from cryptometrics.verify.gaps import FINGERPRINT, compare_gap, reason_against
 from cryptometrics.verify.messages import Messages
 
 if TYPE_CHECKING:
@@ -44,15 +45,20 @@ _QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id")
 _STORED = f"""
 SELECT topic COLLATE "C" AS topic, kafka_partition, kafka_offset, kafka_offset AS last_offset,
        'metrics' AS fate, recorded_at, pair, kind, bid, ask, timestamp, trade_id,
-       NULL AS reason, NULL::bytea AS key, NULL::bytea AS value, NULL::timestamptz AS kafka_timestamp
+       NULL AS reason, NULL::bytea AS key, NULL::bytea AS value, NULL::timestamptz AS kafka_timestamp,
+       NULL::text AS gap
 FROM ({ROWS}) AS metrics
 UNION ALL
 SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'rejected', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, reason, sha256(key), sha256(value), kafka_timestamp
+       NULL, NULL, NULL, NULL, NULL, NULL, reason, sha256(key), sha256(value), kafka_timestamp, NULL
 FROM rejected_ticks WHERE consumer_group = %(group)s
 UNION ALL
+SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'gaps', recorded_at,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {FINGERPRINT}
+FROM feed_gaps WHERE consumer_group = %(group)s
+UNION ALL
 SELECT topic, kafka_partition, first_offset, last_offset, reason, recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM skipped_offsets WHERE consumer_group = %(group)s
 ORDER BY topic, kafka_partition, kafka_offset
 """  # noqa: S608  (constants)
@@ -182,6 +188,9 @@ class TopicCheck:
         fate = record[_FATE]
         if fate == "rejected":
             self._compare_rejected(record, message, book.place, offset)
+        elif fate == "gaps":
+            now = record[_RECORDED_AT] + CLOCKS
+            compare_gap(self._findings, record[-1], message, book.place, offset, now)
         elif fate == "hole":
             self._findings.offsets(Kind.NO_HOLE, book.place, offset)
         elif fate != "lost":
@@ -200,7 +209,7 @@ class TopicCheck:
                 self._note_duplicate(book, tick, offset)
 
     def _compare_rejected(self, record: Stored, message: Message, place: Place, offset: int) -> None:
-        reason, key, value, created = record[_REJECTED_AT:]
+        reason, key, value, created = record[_REJECTED_AT:-1]
         for column, now, then in (
             ("key", _hash(message.key()), key),
             ("value", _hash(message.value()), value),
@@ -210,11 +219,8 @@ class TopicCheck:
                 self._findings.offsets(Kind.DIFFERS, place, offset, column=column)
         if reason == Reason.REFUSED:
             return  # valid for all that we know: only PostgreSQL could tell
-        try:
-            decode(message.key(), message.value(), record[_RECORDED_AT] - CLOCKS)
-        except RejectedError as error:
-            if error.reason == reason:
-                return
+        if reason_against(message, record[_RECORDED_AT] - CLOCKS) == reason:
+            return
         self._findings.offsets(Kind.VALID, place, offset, column=reason)
 
     def _note_duplicate(self, book: Book, tick: Tick, offset: int) -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptometrics.pipeline import calculate
+from cryptometrics.pipeline import draft
 from cryptometrics.pipeline.calculate import Calculator, Work
 from cryptometrics.store.offsets import Claim
 from cryptometrics.store.rows import COPY_COLUMNS
@@ -290,7 +290,7 @@ def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> 
 @pytest.fixture(params=[0, 1000], ids=["at once", "one by one"])
 def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to measure ticks, whatever their number."""
-    monkeypatch.setattr(calculate, "FEW", request.param)
+    monkeypatch.setattr(draft, "FEW", request.param)
 
 
 @BOTH_WAYS

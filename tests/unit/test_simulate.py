@@ -162,7 +162,7 @@ def test_bad_ticks_are_of_every_kind_and_leave_the_good_ones_whole() -> None:
             reasons[error.reason] += 1
         else:
             good[tick.pair].append(tick.trade_id)
-    assert set(reasons) == set(Reason) - {Reason.REFUSED}
+    assert set(reasons) == set(Reason) - {Reason.REFUSED, Reason.BAD_GAP}
     assert 300 < reasons.total() < 700
     for trade_ids in good.values():
         first = trade_ids[0]

@@ -1,0 +1,137 @@
+"""`cryptometrics gaps`: what the live feed has not heard, from PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cryptometrics.cli import options
+from cryptometrics.cli.times import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from cryptometrics.store.gaps import GapRow, PairGaps
+
+WIDE = 10_000
+"""Columns of a console whose lines are read by a program: nothing is ever cut."""
+
+PAIR_COLUMNS = {
+    "pair": "pair",
+    "covered_s": "covered s",
+    "ticks": "ticks",
+    "gaps": "gaps",
+    "trades_missed": "trades missed",
+    "longest_gap_s": "longest silence s",
+    "reconnects": "reconnects",
+}
+GAP_COLUMNS = ("pair", "kind", "begins_at", "ends_at", "first_trade_id", "last_trade_id", "trades_missed")
+
+
+def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return parse_time(value, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("gaps")
+@options.pairs
+@click.option(
+    "--since", metavar="TIME", callback=_since, help="Only from then on: 15m, 2h or 7d ago, or a time (UTC)."
+)
+@click.option("--list", "listing", is_flag=True, help="Each gap, not their sums.")
+@options.reading_group
+@options.as_json
+def gaps(
+    pairs: tuple[str, ...], since: datetime | None, listing: bool, group: str | None, as_json: bool
+) -> None:
+    """Show what the live feed has not heard: gaps, trades missed, reconnects.
+
+    \b
+    Example:
+      cryptometrics gaps --since 1d
+    """
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.store import gaps as store  # noqa: PLC0415
+    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+
+    with (
+        connect(config.load(), notice=waiting("PostgreSQL")) as connection,
+        explaining(),
+        reads.snapshot(connection),
+    ):
+        chosen = reads.resolve_group(connection, group)
+        summary = store.by_pair(connection, chosen.name, pairs, since)
+        rows = store.gaps(connection, chosen.name, pairs, since)
+    if chosen.note:
+        click.echo(chosen.note, err=True)
+    if as_json:
+        click.echo(as_text(summary, rows))
+    elif not rows:
+        click.echo("no gap records: the live feed (`cryptometrics ingest`) writes one at each start")
+    else:
+        _show(_listed(rows) if listing else _summed(summary))
+        unknown = sum(row.unknown for row in summary)
+        if unknown and not listing:
+            click.echo(f"starts of which it is not known how much was missed before: {unknown}")
+
+
+def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
+    """Return a JSON object: `pairs` with their sums, and every gap."""
+    import json  # noqa: PLC0415
+
+    pairs = [
+        {key: _plain(getattr(row, key)) for key in (*PAIR_COLUMNS, "unknown", "first_at", "last_at")}
+        for row in summary
+    ]
+    gaps = [{key: _plain(getattr(row, key)) for key in GAP_COLUMNS} for row in rows]
+    return json.dumps({"pairs": pairs, "gaps": gaps}, indent=2)
+
+
+def _summed(summary: Sequence[PairGaps]) -> tuple[list[str], list[list[object]]]:
+    return list(PAIR_COLUMNS.values()), [[getattr(row, key) for key in PAIR_COLUMNS] for row in summary]
+
+
+def _listed(rows: Sequence[GapRow]) -> tuple[list[str], list[list[object]]]:
+    return list(GAP_COLUMNS), [[getattr(row, key) for key in GAP_COLUMNS] for row in rows]
+
+
+def _show(content: tuple[list[str], list[list[object]]]) -> None:
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    plain = not console.is_terminal
+    if plain:
+        console = Console(width=WIDE, highlight=False)
+    heads, rows = content
+    table: Table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    for number, head in enumerate(heads):
+        name = head.replace(" ", "_") if plain else head
+        table.add_column(name, justify="right" if number and not plain else "left", no_wrap=plain)
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console.print(table)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(_plain(value))

@@ -1,0 +1,246 @@
+"""`cryptometrics ingest` and `record`: Coinbase's live market data, onto the topic and into files."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cryptometrics.cli import options
+from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cryptometrics.feeds.coinbase.client import Client
+    from cryptometrics.feeds.coinbase.feed import Feed
+    from cryptometrics.feeds.coinbase.outbox import Outbox
+    from cryptometrics.feeds.publish import Published
+    from cryptometrics.gaps import Gap
+
+    See = Callable[[Feed, bool, Published | None], None]
+
+QUALITY_EVERY_S = 60.0
+"""Seconds between two log events about the data's quality."""
+REPORT_EVERY_S = 0.25
+"""Seconds between two reports to the metrics."""
+KEPT_GAPS = 100_000
+"""Gaps that are kept for the report; more of them only count."""
+
+
+def _address(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"wss?://[^\s/@]+(/\S*)?", value):
+        raise click.BadParameter(f"{value!r} is no address such as wss://host/path")
+    return value
+
+
+_url = click.option("--url", default=URL, callback=_address, help="Another endpoint, such as the sandbox's.")
+_book = click.option(
+    "--book", is_flag=True, help="Quotes from the order book, at each change of the best bid or ask."
+)
+
+
+@click.command()
+@options.pairs
+@_book
+@_url
+@click.option(
+    "--record",
+    "file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep each frame as it came, too; see `record`.",
+)
+@options.metrics_port
+@options.metrics_host
+@options.as_json
+def ingest(
+    *,
+    pairs: tuple[str, ...],
+    book: bool,
+    url: str,
+    file: Path | None,
+    metrics_port: int | None,
+    metrics_host: str,
+    as_json: bool,
+) -> None:
+    """Put live market data of Coinbase Exchange on the topic.
+
+    Without --pair: BTC-USD and ETH-USD. No key is needed. It goes on until Ctrl-C, comes back whenever the
+    connection ends, and puts a gap record on the topic for whatever was not heard.
+
+    \b
+    Example:
+      cryptometrics ingest --pair BTC-USD --pair ETH-USD
+    """
+    from cryptometrics import broker, config  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.feeds.coinbase.outbox import Outbox  # noqa: PLC0415
+
+    settings = config.load()
+    broker.wait_for_kafka(settings, waiting("Kafka"))
+    topic = broker.describe_topic(settings)
+    outbox = Outbox(broker.make_producer(settings, patient=True), topic.name)
+    with _measuring(metrics_host, metrics_port) as see:
+        _listen(pairs, book, url, file, outbox, as_json=as_json, see=see)
+
+
+@contextlib.contextmanager
+def _measuring(host: str, port: int | None) -> Iterator[See]:
+    """Serve the metrics within the block, if asked for; yield who is told now and then how it stands."""
+    if port is None:
+        yield lambda _feed, _connected, _published: None
+        return
+    from cryptometrics.telemetry import feed as telemetry  # noqa: PLC0415
+    from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
+
+    told = telemetry.Feed()
+
+    def see(feed: Feed, connected: bool, published: Published | None) -> None:
+        told.see(
+            {pair: telemetry.PairNumbers.of(watch.quality) for pair, watch in feed.pairs.items()},
+            connected=connected,
+            sent=published.sent if published else 0,
+            acknowledged=published.acknowledged if published else 0,
+            kafka_silence=published.silence if published else 0.0,
+        )
+
+    with serving(told.collect, told.health, host, port):
+        yield see
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@options.pairs
+@_book
+@_url
+@options.as_json
+def record(file: Path, pairs: tuple[str, ...], book: bool, url: str, as_json: bool) -> None:
+    """Keep live market data in compressed files, for `replay`, without Kafka.
+
+    One JSON object a line: the time of receipt and the frame as it came. A file that has grown to 256 MiB is
+    followed by FILE-2 and so on; one that is there is never written to.
+
+    \b
+    Example:
+      cryptometrics record btc.jsonl.gz --pair BTC-USD
+    """
+    _listen(pairs, book, url, file, None, as_json=as_json)
+
+
+def _listen(
+    pairs: tuple[str, ...],
+    book: bool,
+    url: str,
+    file: Path | None,
+    outbox: Outbox | None,
+    *,
+    as_json: bool,
+    see: See = lambda _feed, _connected, _published: None,
+) -> None:
+    import asyncio  # noqa: PLC0415
+
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.feed_report import as_text, show  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.errors import CryptometricsError  # noqa: PLC0415
+    from cryptometrics.feeds.coinbase.capture import Recorder  # noqa: PLC0415
+    from cryptometrics.feeds.coinbase.client import Client  # noqa: PLC0415
+    from cryptometrics.feeds.coinbase.feed import Feed  # noqa: PLC0415
+    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
+
+    found: list[Gap] = []
+    feed = Feed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
+    recorder = Recorder(file) if file is not None else None
+    client = Client(
+        feed, url, book=book, outbox=outbox, recorder=recorder, wait=config.load().wait
+    )  # fmt: skip
+    published = outbox.state if outbox is not None else None
+    try:
+        with stopping() as asked, Progress() as progress:
+            line, report_due = _Line(feed, client, outbox), Due(REPORT_EVERY_S)
+
+            def tend() -> None:
+                line.log_quality()
+                if report_due():
+                    see(feed, client.connected > 0, published)
+                if progress.due():
+                    progress.show(line())
+
+            asyncio.run(client.run(asked, tend))
+            if outbox is not None:
+                outbox.drain(lambda: False)
+    finally:
+        if recorder is not None:
+            recorder.close()
+            click.echo("recorded into " + ", ".join(map(str, recorder.files)), err=True)
+    click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
+    if published is not None and published.acknowledged != published.sent:
+        raise CryptometricsError(
+            f"Kafka has not acknowledged {published.sent - published.acknowledged} of {published.sent} "
+            "messages: see whether it is up; what is missing will be a gap when the feed starts again"
+        )
+
+
+def noting(found: list[Gap]) -> Callable[[Gap], None]:
+    """Return a function that keeps each gap in the list, and logs it."""
+    from cryptometrics import log  # noqa: PLC0415
+    from cryptometrics.gaps import Kind  # noqa: PLC0415
+
+    logger = log.get_logger()
+
+    def note(gap: Gap) -> None:
+        if len(found) < KEPT_GAPS:
+            found.append(gap)
+        if gap.kind is Kind.START:
+            logger.info("feed_started", pair=gap.pair, trade_before=gap.last_trade_id)
+        else:
+            logger.warning(
+                "feed_gap",
+                pair=gap.pair,
+                kind=gap.kind,
+                trades_missed=gap.trades_missed,
+                first_trade_id=gap.first_trade_id,
+                last_trade_id=gap.last_trade_id,
+                seconds=round(gap.seconds or 0.0, 3),
+            )
+
+    return note
+
+
+class _Line:
+    """Makes the progress line, and now and then a log event about the data's quality."""
+
+    def __init__(self, feed: Feed, client: Client, outbox: Outbox | None) -> None:
+        self._feed = feed
+        self._client = client
+        self._outbox = outbox
+        self._next_log = time.monotonic() + QUALITY_EVERY_S
+
+    def __call__(self) -> str:
+        from cryptometrics.cli.feed_report import totals  # noqa: PLC0415
+        from cryptometrics.cli.simulate import SILENCE_S  # noqa: PLC0415
+
+        line = totals(self._feed)
+        if not self._client.connected:
+            line += ", not connected"
+        if self._outbox is not None:
+            state = self._outbox.state
+            line += f", {state.acknowledged:,} acknowledged"
+            if state.silence > SILENCE_S:
+                line += f", waiting for Kafka for {state.silence:.0f} s"
+        return line
+
+    def log_quality(self) -> None:
+        if time.monotonic() < self._next_log:
+            return
+        from cryptometrics import log  # noqa: PLC0415
+        from cryptometrics.cli.feed_report import quality_totals  # noqa: PLC0415
+
+        self._next_log = time.monotonic() + QUALITY_EVERY_S
+        log.get_logger().info("feed_quality", **quality_totals(self._feed))

@@ -1,0 +1,143 @@
+"""Gaps of the feed in PostgreSQL: written with their batch, read for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg.rows import class_row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    import psycopg
+
+    from cryptometrics.store.offsets import Reader
+
+_INSERT = """
+INSERT INTO feed_gaps
+    (consumer_group, topic, kafka_partition, kafka_offset, pair, kind, begins_at, ends_at,
+     first_trade_id, last_trade_id, trades_missed)
+SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[],
+    %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[])
+"""
+
+_GAPS = """
+SELECT pair, kind, begins_at, ends_at, first_trade_id, last_trade_id, trades_missed
+FROM feed_gaps
+WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
+  AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
+ORDER BY ends_at, pair, kafka_partition, kafka_offset
+"""
+
+# A gap may have begun before the time asked for; it counts from then on.
+_PAIRS = """
+SELECT pair, coalesce(ticks, 0) AS ticks, first_at, last_at, gaps, trades_missed, longest_gap_s, reconnects,
+       unknown, coalesce(greatest(extract(epoch FROM last_at - first_at) - away_s, 0), 0)::float8 AS covered_s
+FROM (
+    SELECT pair, count(*) FILTER (WHERE kind <> 'start') AS gaps,
+           coalesce(sum(trades_missed), 0)::bigint AS trades_missed,
+           coalesce(max(extract(epoch FROM ends_at - begins_at)), 0)::float8 AS longest_gap_s,
+           count(*) FILTER (WHERE kind IN ('down', 'silence', 'overflow')) AS reconnects,
+           count(*) FILTER (WHERE trades_missed IS NULL) AS unknown,
+           coalesce(sum(extract(epoch FROM ends_at - greatest(begins_at, %(since)s)))
+                    FILTER (WHERE kind <> 'missed' AND begins_at IS NOT NULL), 0)::float8 AS away_s
+    FROM feed_gaps
+    WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
+      AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
+    GROUP BY pair
+) AS gaps
+LEFT JOIN (
+    {ticks}
+) AS ticks USING (pair)
+ORDER BY pair
+"""
+_ALL_TICKS = """
+    SELECT pair, sum(ticks)::bigint AS ticks, min(first_at) AS first_at, max(last_at) AS last_at
+    FROM session_extremes WHERE consumer_group = %(group)s GROUP BY pair
+"""
+_TICKS_SINCE = """
+    SELECT pair, count(*) AS ticks, min(timestamp) AS first_at, max(timestamp) AS last_at
+    FROM crypto_metrics WHERE consumer_group = %(group)s AND timestamp >= %(since)s GROUP BY pair
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGap:
+    """A gap record of the topic, as it is stored: what only the reader knows is filled in."""
+
+    partition: int
+    offset: int
+    pair: str
+    kind: str
+    begins: datetime | None
+    ends: datetime
+    first_trade_id: int | None
+    last_trade_id: int | None
+    trades_missed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRow:
+    """One gap, for a person."""
+
+    pair: str
+    kind: str
+    begins_at: datetime | None
+    ends_at: datetime
+    first_trade_id: int | None
+    last_trade_id: int | None
+    trades_missed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairGaps:
+    """What is known of a pair's feed: what came, and what did not."""
+
+    pair: str
+    ticks: int
+    first_at: datetime | None
+    last_at: datetime | None
+    """Event times of the first and the newest tick."""
+    covered_s: float
+    """Seconds from the first tick to the last in which the pair was heard."""
+    gaps: int
+    """Without the starts."""
+    trades_missed: int
+    longest_gap_s: float
+    reconnects: int
+    unknown: int
+    """Starts of which it is not known how many trades were missed before."""
+
+
+def write(cursor: psycopg.Cursor, reader: Reader, gaps: Iterable[StoredGap]) -> None:
+    """Insert gaps; part of the transaction of their batch."""
+    rows = (
+        (
+            g.partition, g.offset, g.pair, g.kind, g.begins, g.ends,
+            g.first_trade_id, g.last_trade_id, g.trades_missed,
+        )
+        for g in gaps
+    )  # fmt: skip
+    columns: list[list[object]] = [list(column) for column in zip(*rows, strict=True)]
+    cursor.execute(_INSERT, [reader.group, reader.topic, *columns])
+
+
+def gaps(
+    connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
+) -> list[GapRow]:
+    """Return the gaps of a group that ended since then, the oldest first."""
+    values = {"group": group, "pairs": list(pairs) or None, "since": since}
+    with connection.cursor(row_factory=class_row(GapRow)) as cursor:
+        return cursor.execute(_GAPS, values).fetchall()
+
+
+def by_pair(
+    connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
+) -> list[PairGaps]:
+    """Return each pair of the live feed that a group has, with its ticks and gaps since then."""
+    query = _PAIRS.format(ticks=_ALL_TICKS if since is None else _TICKS_SINCE)
+    values = {"group": group, "pairs": list(pairs) or None, "since": since}
+    with connection.cursor(row_factory=class_row(PairGaps)) as cursor:
+        return cursor.execute(query.encode(), values).fetchall()
