@@ -11,6 +11,8 @@ import psutil
 import psycopg
 import pytest
 
+from tests.fakes.coinbase import FakeCoinbase
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,6 +54,24 @@ def test_from_an_empty_database_to_stored_ticks_and_a_clean_end(
     assert "applied 0001_metrics" in errors
     assert not [child for child in children if child.is_running()]
     assert [row["pair"] for row in json.loads(cli("session", "--json").stdout)] == ["BTC-USD"]
+
+
+@pytest.mark.slow
+def test_live_it_shows_the_exchanges_feed(settings: Settings, cli: Cli) -> None:
+    with FakeCoinbase(("BTC-USD",), rate=100) as server:
+        running = cli.start(
+            *("run", "--live", "--pair", "BTC-USD", "--group", "g1"),
+            env={"CRYPTOMETRICS_INGEST_URL": server.url},
+        )
+        deadline = time.monotonic() + LIMIT_S
+        while stored(settings) < 100:
+            assert time.monotonic() < deadline, "nothing is stored"
+            assert running.poll() is None, running.communicate()[1]
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        output, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0, errors
+    assert "group g1: " in output
 
 
 def test_a_part_that_fails_ends_the_rest_with_its_words(

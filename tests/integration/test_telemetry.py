@@ -22,6 +22,7 @@ from cryptometrics.pipeline.report import Report
 from cryptometrics.pipeline.worker import Worker
 from cryptometrics.telemetry import pipeline as telemetry
 from cryptometrics.telemetry.endpoint import serving
+from tests.fakes.coinbase import FakeCoinbase
 
 if TYPE_CHECKING:
     import subprocess
@@ -121,6 +122,34 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=LIMIT_S)
     assert running.returncode == 0
+
+
+def test_ingest_tells_what_its_report_tells(cli: Cli) -> None:
+    cli("init-db", "--partitions", "1")
+    with FakeCoinbase(("BTC-USD",), rate=200, trades=600, script=[(200, "cut")]) as server:
+        running = cli.start(
+            "ingest", "--pair", "BTC-USD", "--url", server.url, "--metrics-port", "0", "--json"
+        )
+        address = address_of(running)
+        assert server.done.wait(LIMIT_S)
+        until(lambda: scrape(address)[0].get("cryptometrics_ingest_reconnects_total") == 1, "it is back")
+        sums, seen = scrape(address)[0], -1.0
+        while sums["cryptometrics_ingest_acknowledged_messages_total"] != seen:  # until nothing more comes
+            seen = sums["cryptometrics_ingest_acknowledged_messages_total"]
+            time.sleep(0.6)
+            sums = scrape(address)[0]
+        assert sums["cryptometrics_ingest_connected"] == 1
+        assert json.load(urllib.request.urlopen(f"http://{address}/healthz", timeout=5))["connected"] is True
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=LIMIT_S)
+    report = json.loads(output)
+    [pair] = report["pairs"]
+    for metric, key in (
+        *(("ticks", "ticks"), ("gaps", "gaps"), ("missed_trades", "trades_missed")),
+        *(("duplicate_ticks", "duplicates"), ("reconnects", "reconnects")),
+    ):
+        assert sums[f"cryptometrics_ingest_{metric}_total"] == pair[key], metric
+    assert pair["ticks"] > 100
 
 
 def test_a_database_that_lets_nothing_in_turns_health_red(
