@@ -14,6 +14,7 @@ ALERTS = annotation(
 )
 _OF = '{group="$group"}'
 _SINCE = "[$__rate_interval]"
+_INGEST = "cryptometrics_ingest"
 
 
 def _rate(name: str, by: str = "") -> str:
@@ -109,6 +110,31 @@ def build() -> Json:
         ],
         "Above 0 for long: see the log for service_unavailable and starting_over.",
     )
+    feed = _chart(
+        "the live feed: ticks a second, by pair",
+        [promql(f"sum by (pair) (rate(cryptometrics_ingest_ticks_total{_SINCE}))", "{{pair}}")],
+        "What `ingest` hears; empty with a simulated market.",
+        "ops",
+        12,
+    )
+    losses = _chart(
+        "the live feed: missed trades and reconnects, in the last minutes",
+        [
+            promql(
+                "sum by (pair) (increase(cryptometrics_ingest_missed_trades_total[5m]))",
+                "missed {{pair}}",
+                "A",
+            ),
+            promql("max(increase(cryptometrics_ingest_reconnects_total[5m]))", "reconnects", "B"),
+            promql(
+                f"sum({_INGEST}_sent_messages_total) - sum({_INGEST}_acknowledged_messages_total)",
+                "not acknowledged by Kafka",
+                "C",
+            ),
+        ],
+        "Every missed trade is stored as a gap: `cryptometrics gaps`.",
+        width=12,
+    )
     progress = panel(
         "table",
         "the books",
@@ -152,6 +178,7 @@ def build() -> Json:
             [rates, rejected, gaps],
             [lag, latency, troubles],
             [batches, durations, commits],
+            [feed, losses],
             [progress, rejections],
             [versions],
         ],

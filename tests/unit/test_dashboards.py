@@ -121,9 +121,9 @@ def test_the_image_is_built_from_files_that_are_there() -> None:
 
 
 def test_prometheus_asks_where_process_listens() -> None:
-    target = loaded(PACKAGE / "prometheus/prometheus.yml")["scrape_configs"][0]["static_configs"][0][
-        "targets"
-    ][0]
-    host, port = target.split(":")
-    assert f"--metrics-port {port}" in SERVICES[host]["command"][0]
-    assert f":{port}/healthz" in SERVICES[host]["healthcheck"]["test"][-1]
+    jobs = loaded(PACKAGE / "prometheus/prometheus.yml")["scrape_configs"]
+    targets = dict(job["static_configs"][0]["targets"][0].split(":") for job in jobs)
+    assert set(targets) == {"process", "ingest"}
+    for host, port in targets.items():
+        assert f"--metrics-port {port}" in " ".join(SERVICES[host]["command"])
+    assert f":{targets['process']}/healthz" in SERVICES["process"]["healthcheck"]["test"][-1]
