@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast faults bench-growth lint format docs lock clean
+.PHONY: help demo test test-fast faults bench-growth lint format docs dashboards lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,6 +49,9 @@ docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagra
 	$(BIN)/python docs/cli_reference.py
 	$(BIN)/python docs/architecture_diagram.py
 	$(BIN)/python docs/sample_chart.py
+
+dashboards: .venv/installed ## renew the Grafana dashboards in cryptometrics/dashboards/
+	$(BIN)/python -m cryptometrics.dashboards.build
 
 lock: .venv/installed ## renew requirements.lock within the bounds of pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --extra beam --generate-hashes --allow-unsafe --strip-extras \

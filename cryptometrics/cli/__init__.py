@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # In the order in which a person meets them; each is the function of that name in the module.
 COMMANDS = {
     "demo": "demo:demo",
+    "run": "run:run",
     "up": "services:up",
     "down": "services:down",
     "status": "services:status",
@@ -31,6 +32,8 @@ COMMANDS = {
     "process": "process:process",
     "session": "session:session",
     "plot": "plot:plot",
+    "watch": "watch:watch",
+    "export": "export:export",
     "alerts": "alerts:alerts",
     "rejects": "rejects:rejects",
     "gaps": "gaps:gaps",

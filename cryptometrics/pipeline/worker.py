@@ -96,9 +96,13 @@ class Worker:
         self._windows_due = Due(WINDOWS_EVERY_S)
         self._standstill = Standstill(self._source.held)
 
+    def lags(self) -> dict[int, int]:
+        """Return how many messages of each assigned partition are not yet stored, as far as is known."""
+        return self._source.lags(self.totals.next_offsets)
+
     def lag(self) -> int:
-        """Return how many messages of the assigned partitions are not yet stored, as far as is known."""
-        return self._source.lag(self.totals.next_offsets)
+        """Return how many that is together."""
+        return sum(self.lags().values())
 
     def run(self) -> Totals:
         """Work until stopped, or until caught up; what is in hand is finished first."""
@@ -252,7 +256,11 @@ class Worker:
         self._log.warning("partitions_lost", partitions=sorted(partitions))
 
     def _open(self, partition: int) -> None:
-        if self._claims.open(partition, self._db) and self._goals is not None:
+        """Begin to read a partition where the database says, unless that has to wait."""
+        if not self._claims.open(partition, self._db):
+            return
+        self.totals.next_offsets[partition] = self._calculator.positions()[partition]
+        if self._goals is not None:
             self._goals.opened(partition)
 
     # Starting over
@@ -282,6 +290,7 @@ class Worker:
         failed = writer.failed_work if writer is not None else None
         reason = why_start_over(failure) if failure is not None else self._doubt
         self._failures += 1
+        self.totals.measured.retries += 1
         wait = retry.wait_after(self._failures)
         self._log.warning("starting_over", reason=reason, failures=self._failures, wait_s=round(wait, 2))
         self._forget()
@@ -307,6 +316,7 @@ class Worker:
 
     def _reopen(self) -> None:
         self._connect()
+        self.totals.measured.reconnects += 1
         self._doubt = None
         self._claims.unopened = set(self._source.assigned)
         for partition in sorted(self._claims.unopened):
@@ -320,6 +330,7 @@ class Worker:
             self._show()
 
     def _notice(self, error: BaseException, seconds: float) -> None:
+        self.totals.measured.retries += 1
         self._log.warning("service_unavailable", error=one_line(error), next_attempt_s=round(seconds, 1))
 
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
