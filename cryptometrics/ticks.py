@@ -20,6 +20,9 @@ MAX_VALUE_BYTES = 64 * 1024
 """A longer message is rejected unread; a ticker takes some 400 bytes."""
 INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
 """Digits a price may have before and after the point."""
+LONGEST_PRICE = INTEGER_DIGITS + 1 + FRACTION_DIGITS
+LONGEST_PAIR = 41
+"""Characters. What is longer is none, and is not remembered: a sender could fill the memory with it."""
 MOST_TRADES = 2**63 - 1
 """A trade id is below it, so that the range it ends fits into PostgreSQL's bigint."""
 EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
@@ -125,9 +128,10 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
     if kind is None:
         raise RejectedError(Reason.UNKNOWN_TYPE, f"type is {_shown(wire.type)}, not ticker or quote")
     pair = wire.product_id
-    if pair != _pair_in(key):
+    if len(key or b"") > LONGEST_PAIR or pair != _pair_in(key):
         raise _why_no_pair(key, pair)
-    bid, ask = _price(wire.best_bid), _price(wire.best_ask)
+    bid = _price(wire.best_bid) if len(wire.best_bid) <= LONGEST_PRICE else None
+    ask = _price(wire.best_ask) if len(wire.best_ask) <= LONGEST_PRICE else None
     if bid is None or ask is None:
         raise _why_no_price(*(("best_ask", wire.best_ask) if bid else ("best_bid", wire.best_bid)))
     if bid > ask:
