@@ -95,7 +95,7 @@ def grants_script(connection: psycopg.Connection) -> str:
             "-- Run by a role with CREATEROLE that owns the database, or by an administrator; then set",
             r"-- passwords with \password ROLE in psql, or give the roles to your own logins:",
             f"--   GRANT {READER} TO somebody;",
-            "-- A superuser may add this, with which `prune` sees long queries of other users before it waits",
+            "-- A superuser may add this, with which `prune` sees long queries of others before it waits",
             f"-- for them:  GRANT pg_read_all_stats TO {OWNER};",
             *_role_statements(connection),
             *_place_statements(connection),
