@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast faults bench-growth lint format docs lock clean
+.PHONY: help demo test test-fast faults fuzz audit bench-growth lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,10 @@ test-fast: .venv/installed ## what takes under a minute: the pure parts, state a
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
 faults: .venv/installed ## every fault in full, about an hour; ends with the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest tests/faults
+
+# FUZZ_SECONDS: how long the decoder is fuzzed; the rest takes its share. FUZZ_SEED: another one, other inputs.
+fuzz: .venv/installed ## a minute of hostile input for everything that reads from outside
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(BIN)/python -m pytest tests/fuzz
 
 # ROWS: how many the table has; five million take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up
