@@ -39,6 +39,12 @@ fuzz: .venv/installed ## a minute of hostile input for everything that reads fro
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up
 	$(BIN)/python -m cryptometrics.bench.growth --rows $(or $(ROWS),5000000)
 
+# Not one of the dependencies: it is needed here alone, and wants the newest list.
+audit: .venv/installed ## known vulnerabilities of what is locked, as PyPI knows them
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock
+
 lint: .venv/installed ## format check, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -48,10 +54,11 @@ format: .venv/installed ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagram, sample chart
+docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagram, sample chart, licences
 	$(BIN)/python docs/cli_reference.py
 	$(BIN)/python docs/architecture_diagram.py
 	$(BIN)/python docs/sample_chart.py
+	$(BIN)/python docs/licences.py
 
 lock: .venv/installed ## renew requirements.lock within the bounds of pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --extra beam --generate-hashes --allow-unsafe --strip-extras \
