@@ -165,7 +165,7 @@ class Settings(BaseSettings):
 def _secret_in(path: str | Path, variable: str) -> str:
     """Return the secret that a file holds, without the line's end that editors put there."""
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with Path(path).open("rb") as file:
             raw = file.read(LONGEST_SECRET + 1)
         if not raw.strip() or len(raw) > LONGEST_SECRET:
             raise UserError(f"{variable} is not valid: {path} is {'too long' if raw.strip() else 'empty'}")
