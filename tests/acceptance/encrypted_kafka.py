@@ -7,6 +7,15 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented there
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
 from cryptometrics.local import jars, java
 from cryptometrics.local.kafka import _free_ports, _java
 from tests.acceptance.certificates import Authority
@@ -45,6 +54,8 @@ auto.create.topics.enable=false
 ssl.keystore.type=PEM
 ssl.truststore.type=PEM
 listener.name.mutual.ssl.client.auth=required
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
 listener.name.login.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
 """
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -65,6 +76,15 @@ class Broker:
 
     def address(self, listener: str) -> str:
         return f"{HOST}:{self.ports[listener]}"
+
+    def allow(self, topic: str, *groups: str) -> None:
+        """Give USER what docs/security.md says that a user needs, as an administrator does."""
+        admin = AdminClient({"bootstrap.servers": self.address("PLAIN")})
+        operations = (AclOperation.CREATE, AclOperation.WRITE, AclOperation.READ)
+        acls = [_acl(ResourceType.TOPIC, topic, operation) for operation in operations]
+        acls += [_acl(ResourceType.GROUP, group, AclOperation.READ) for group in groups]
+        for future in admin.create_acls(acls).values():
+            future.result(LIMIT_S)
 
 
 @contextlib.contextmanager
@@ -122,6 +142,12 @@ def broker(folder: Path, jar_folder: Path) -> Iterator[Broker]:
     finally:
         process.kill()
         process.wait(LIMIT_S)
+
+
+def _acl(kind: ResourceType, name: str, operation: AclOperation) -> AclBinding:
+    return AclBinding(
+        kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
+    )
 
 
 def _key_store(certificate: Path, key: Path) -> Path:

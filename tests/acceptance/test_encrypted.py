@@ -120,6 +120,8 @@ def test_every_stage_works_over_encrypted_connections(
     with postgres.connect() as admin:
         admin.execute(f"CREATE DATABASE {database}".encode())
     cli = cli_with(configuration | {"DB_NAME": database, "KAFKA_TOPIC": database})
+    assert "refuses (check KAFKA_SASL_*" in error_of(cli("init-db", code=2))  # it may nothing yet
+    kafka.allow(database, "cryptometrics", "cryptometrics-verify")
     cli("init-db", "--partitions", "2")
     cli("simulate", "--rate", "0", "--count", "500", "--seed", "1")
     cli("process", "--until-caught-up", "--workers", "2")

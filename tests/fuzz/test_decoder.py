@@ -57,12 +57,12 @@ def test_what_hypothesis_thinks_of_is_a_tick_or_rejected(several: list[Message])
 
 
 def _long_prices() -> Iterator[Message]:
-    for number in range(5_000):
+    for number in range(2_000):
         yield b"ETH-USD", json.dumps(GOOD | {"best_bid": f"{number:060000d}"}).encode()
 
 
 def _long_keys() -> Iterator[Message]:
-    for number in range(1_000):
+    for number in range(200):
         yield b"%0900000d" % number, json.dumps(GOOD).encode()
 
 
