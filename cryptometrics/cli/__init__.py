@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from structlog.typing import FilteringBoundLogger
 
 # In the order in which a person meets them; each is the function of that name in the module.
 COMMANDS = {
@@ -41,6 +44,9 @@ COMMANDS = {
     "prune": "prune:prune",
     "bench": "bench:bench",
 }
+
+SUPERVISED = "--reporting"
+"""The option of a worker whose supervisor has said already what is to be said once."""
 
 
 class StagedGroup(click.Group):
@@ -87,6 +93,17 @@ def cryptometrics(log_format: str, verbose: bool) -> None:
     from cryptometrics import log  # noqa: PLC0415
 
     log.setup(log_format, verbose=verbose)  # type: ignore[arg-type]
+    _warn_of_open_settings(log.get_logger())
+
+
+def _warn_of_open_settings(logger: FilteringBoundLogger) -> None:
+    """Say so, once a command, when other users of this machine may read the passwords in `.env`."""
+    try:
+        found = os.stat(".env")  # noqa: PTH116  (pathlib takes a while to import)
+    except OSError:
+        return
+    if stat.S_ISREG(found.st_mode) and found.st_mode & 0o044 and SUPERVISED not in sys.argv:
+        logger.warning("env_file_is_open_to_others", file=os.path.abspath(".env"), advice="chmod 600 .env")  # noqa: PTH100
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -127,9 +144,11 @@ def _complain(error: CryptometricsError | click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 0
+    from cryptometrics.text import visible  # noqa: PLC0415
+
     message = error.format_message() if isinstance(error, click.ClickException) else str(error)
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "cryptometrics"
         message = f"{message.rstrip('.')} (see `{path} --help`)"
-    click.echo("error: " + " ".join(message.split()), err=True)
+    click.echo("error: " + visible(" ".join(message.split())), err=True)
     return error.exit_code

@@ -170,6 +170,19 @@ def test_each_setting_is_in_the_readme_with_its_default() -> None:
     assert set(rows) == {"KAFKA_CONF_<NAME>", MIRROR_VARIABLE, "JAVA_HOME"}
 
 
+def test_each_test_that_the_security_page_names_is_one() -> None:
+    page = (DOCS / "security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!threat|---|role|`)(.+?) \| .+? \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) > 15
+    for threat, shown in rows:
+        files = re.findall(r"\]\(\.\./(tests/\S+?)\)", shown)
+        tests = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
+        assert files or shown == "the same two", threat
+        assert [name for name in re.findall(r"`(test_\w+)`", shown) if f"def {name}(" not in tests] == [], (
+            threat
+        )
+
+
 def test_each_reason_to_reject_is_explained() -> None:
     text = (DOCS / "assumptions.md").read_text(encoding="utf-8")
     assert [reason for reason in Reason if f"`{reason}`" not in text] == []
