@@ -48,7 +48,9 @@ def shape_of(window: timedelta | None, slide: timedelta | None, gap: timedelta |
     """Return the shape that these options ask for; raise UserError where they contradict each other."""
     if gap is not None:
         if window is not None or slide is not None:
-            raise UserError("--gap makes session windows, which have no length: leave --window and --slide out")
+            raise UserError(
+                "--gap makes session windows, which have no length: leave --window and --slide out"
+            )
         return Shape(None, gap=gap)
     if window is None:
         raise UserError("give the windows with --window 5m, or with --gap 30s for sessions")
@@ -60,7 +62,9 @@ def shape_of(window: timedelta | None, slide: timedelta | None, gap: timedelta |
 def name_of(shape: Shape, into: str | None) -> str:
     """Return the name under which windows are written; raise UserError where it belongs to `process`."""
     if into == MINUTES or (into is None and shape.size == MINUTE and shape.slide is None):
-        raise UserError(f"windows named {MINUTES} belong to `process`: write them under another one, --into NAME")
+        raise UserError(
+            f"windows named {MINUTES} belong to `process`: write them under another one, --into NAME"
+        )
     return into or shape.name
 
 

@@ -11,6 +11,8 @@ from array import array
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from cryptometrics.ticks import RejectedError, decode
 from cryptometrics.trade_ids import TradeIds
 from cryptometrics.windows import EPOCH, MICROSECOND, MINUTE, Aggregate, fixed_start, fold
@@ -30,7 +32,7 @@ PairMemory = tuple[str, str, int, bytes, bytes]
 """A pair, its trade ids and their floor, and of the newest trades the ids and the times."""
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """What some ticks of one pair amount to, which lie in the same windows."""
 
     aggregate: Aggregate
@@ -94,10 +96,9 @@ class Memory:
 
     def keep(self, pair: str, news: _Trades) -> None:
         """Take over what was read of a pair."""
-        trades = self._pairs.setdefault(pair, news)
-        if trades is not news:
-            trades.ids = news.ids
-            trades.times |= news.times
+        trades = self._pairs.setdefault(pair, _Trades(news.ids, {}))
+        trades.ids = news.ids
+        trades.times |= news.times
         excess = len(trades.times) - REMEMBERED
         if excess > 0:
             for trade_id in sorted(trades.times)[:excess]:
@@ -108,6 +109,7 @@ class Poll:
     """The news of one poll of one partition: nothing of it is remembered until `keep`."""
 
     def __init__(self, job: Job, memory: Memory) -> None:
+        """Begin with what is remembered of the polls before."""
         self._job = job
         self._memory = memory
         self._news: dict[str, tuple[_Trades, _Trades]] = {}
@@ -115,17 +117,17 @@ class Poll:
         self.counts = Counts()
         self.newest: datetime | None = None
 
-    def keep(self) -> None:
-        """Remember what was read."""
+    def keep(self, memory: Memory) -> None:
+        """Put what was read into a memory."""
         for pair, (_, news) in self._news.items():
-            self._memory.keep(pair, news)
+            memory.keep(pair, news)
 
     def read(
         self, partition: int, messages: Sequence[Record], now: datetime, watermark: datetime | None
     ) -> None:
         """Decode and fold messages of a partition, in their order."""
         since, until = self._job.since, self._job.until
-        groups = _Groups(self._job.shape)
+        groups = Groups(self._job.shape)
         rejected = duplicates = outside = 0
         for message in messages:
             try:
@@ -173,7 +175,7 @@ class Poll:
         return late
 
 
-class _Groups:
+class Groups:
     """Ticks of one partition by pair and by the windows they lie in."""
 
     def __init__(self, shape: Shape) -> None:
@@ -216,9 +218,7 @@ class _Groups:
         ]
 
 
-def _folded(
-    partition: int, ticks: Sequence[Tick], offsets: Sequence[int], late: Sequence[int]
-) -> Aggregate:
+def _folded(partition: int, ticks: Sequence[Tick], offsets: Sequence[int], late: Sequence[int]) -> Aggregate:
     """Return the aggregate of ticks that may lie in any order."""
     if any(after < before for before, after in zip(offsets, offsets[1:], strict=False)):
         order = sorted(range(len(offsets)), key=offsets.__getitem__)
@@ -243,9 +243,7 @@ def _runs(
     for n in [*order, None]:
         if run and (n is None or ticks[n].time - ticks[run[-1]].time >= gap):
             chosen = [offsets[m] for m in run]
-            yield _folded(
-                partition, [ticks[m] for m in run], chosen, [o for o in chosen if o in late_here]
-            )
+            yield _folded(partition, [ticks[m] for m in run], chosen, [o for o in chosen if o in late_here])
             run = []
         if n is not None:
             run.append(n)

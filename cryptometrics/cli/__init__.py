@@ -24,6 +24,7 @@ COMMANDS = {
     "init-db": "init_db:init_db",
     "simulate": "simulate:simulate",
     "process": "process:process",
+    "aggregate": "aggregate:aggregate",
     "session": "session:session",
     "plot": "plot:plot",
     "rejects": "rejects:rejects",

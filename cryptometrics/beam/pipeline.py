@@ -1,0 +1,156 @@
+"""From partial aggregates to rows of `crypto_windows`: the same on every runner and from every source."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms import trigger
+from apache_beam.transforms.window import FixedWindows, IntervalWindow, Sessions, SlidingWindows
+from apache_beam.utils.timestamp import Duration, Timestamp
+from apache_beam.utils.windowed_value import PaneInfoTiming
+
+from cryptometrics.beam.reading import Part
+from cryptometrics.beam.sink import Row, Write
+from cryptometrics.windows import MICROSECOND, Aggregate, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+
+    from apache_beam.transforms.window import WindowFn
+
+    from cryptometrics.beam.options import Job, Shape
+
+EARLY_S = 5
+"""How often a window that is still open is written when following."""
+
+
+class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
+    """(pair, Part) to Row: windows, what comes too late, merging, panes."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def expand(self, parts: Any) -> Any:
+        """Return the rows; when following, of each window one whenever it has changed."""
+        job = self._job
+        into = beam.WindowInto(window_fn(job.shape))
+        if job.follow:
+            into = beam.WindowInto(
+                window_fn(job.shape),
+                trigger=trigger.AfterWatermark(
+                    early=trigger.AfterProcessingTime(EARLY_S), late=trigger.AfterCount(1)
+                ),
+                # A late pane is the whole window once more, so its row is simply written again.
+                accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
+                allowed_lateness=Duration(job.lateness.total_seconds()),
+            )
+        return (
+            parts
+            | "windows" >> into
+            | "not too late" >> beam.ParDo(NotTooLate(job.lateness)).with_output_types(tuple[str, Any])
+            | "merge" >> beam.CombinePerKey(Merge())
+            | "rows" >> beam.ParDo(AsRow())
+        )
+
+
+def write(job: Job) -> Any:
+    """Return the transform that writes rows."""
+    return "write" >> beam.ParDo(Write(job.group, job.name))
+
+
+def window_fn(shape: Shape) -> WindowFn:
+    """Return Beam's windows of a shape."""
+    if shape.gap is not None:
+        return PartSessions(_duration(shape.gap))
+    assert shape.size is not None  # noqa: S101
+    if shape.slide is None:
+        return FixedWindows(_duration(shape.size))
+    return SlidingWindows(_duration(shape.size), _duration(shape.slide))
+
+
+class PartSessions(Sessions):  # type: ignore[misc]
+    """Sessions of elements that have a length themselves: from the first tick of a Part to its last."""
+
+    def assign(self, context: Any) -> list[IntervalWindow]:
+        """Return the window from the first tick to `gap` after the last."""
+        _, part = context.element
+        last = Timestamp.from_utc_datetime(part.aggregate.closed[0])
+        return [IntervalWindow(context.timestamp, last + self.gap_size)]
+
+
+class NotTooLate(beam.DoFn):  # type: ignore[misc]
+    """Lets pass what its window still takes, and counts what it does not: (pair, Part) to (pair, Aggregate).
+
+    A runner would drop it without a word. Its watermark is never ahead of the one that the reader gave with
+    the part, so nothing that passes here is dropped there.
+    """
+
+    def __init__(self, lateness: timedelta) -> None:
+        self._lateness = _duration(lateness)
+        self._dropped = Metrics.counter("aggregate", "too_late")
+
+    def process(
+        self,
+        element: tuple[str, Part],
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[tuple[str, Aggregate]]:
+        """Decide for one of the windows that a part lies in."""
+        pair, part = element
+        if part.watermark is not None:
+            watermark = Timestamp.from_utc_datetime(part.watermark)
+            if window.end + self._lateness <= watermark:
+                self._dropped.inc(part.aggregate.ticks)
+                return
+        yield pair, part.aggregate
+
+
+class Merge(beam.CombineFn):  # type: ignore[misc]
+    """`windows.merge`, which may be done in any order and grouping."""
+
+    def create_accumulator(self) -> Aggregate | None:
+        """Return what is there before any tick: nothing."""
+        return None
+
+    def add_input(self, accumulator: Aggregate | None, part: Aggregate) -> Aggregate:
+        """Merge a part in."""
+        return part if accumulator is None else merge(accumulator, part)
+
+    def merge_accumulators(self, accumulators: Iterable[Aggregate | None]) -> Aggregate | None:
+        """Merge them all."""
+        parts = [part for part in accumulators if part is not None]
+        return reduce(merge, parts) if parts else None
+
+    def extract_output(self, accumulator: Aggregate | None) -> Aggregate | None:
+        """Return the whole."""
+        return accumulator
+
+
+class AsRow(beam.DoFn):  # type: ignore[misc]
+    """(pair, Aggregate) to Row, once a pane. A window without a tick has none."""
+
+    def process(
+        self,
+        element: tuple[str, Aggregate | None],
+        window: Any = beam.DoFn.WindowParam,
+        pane: Any = beam.DoFn.PaneInfoParam,
+    ) -> Iterator[Row]:
+        """Add the window's bounds, and whether it is complete."""
+        pair, aggregate = element
+        if aggregate is not None:
+            complete = pane.timing != PaneInfoTiming.EARLY
+            yield Row(pair, _moment(window.start), _moment(window.end), aggregate, complete)
+
+
+def _duration(length: timedelta) -> Duration:
+    return Duration(micros=length // MICROSECOND)
+
+
+def _moment(timestamp: Timestamp) -> datetime:
+    moment: datetime = timestamp.to_utc_datetime()
+    return moment.replace(tzinfo=UTC)
