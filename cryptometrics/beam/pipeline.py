@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.transforms import trigger
-from apache_beam.transforms.window import FixedWindows, IntervalWindow, Sessions, SlidingWindows
+from apache_beam.transforms.window import FixedWindows, SlidingWindows
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
-from cryptometrics.beam.reading import Part
 from cryptometrics.beam.sink import Row, Write
 from cryptometrics.windows import MICROSECOND, Aggregate, merge
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from apache_beam.transforms.window import WindowFn
 
     from cryptometrics.beam.options import Job, Shape
+    from cryptometrics.beam.reading import Part
 
 EARLY_S = 5
 """How often a window that is still open is written when following."""
@@ -39,6 +39,9 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
     def expand(self, parts: Any) -> Any:
         """Return the rows; when following, of each window one whenever it has changed."""
         job = self._job
+        if job.shape.gap is not None:
+            sessions = beam.ParDo(MergeSessions(job.shape.gap))
+            return parts | "gather" >> beam.GroupByKey() | "sessions" >> sessions
         into = beam.WindowInto(window_fn(job.shape))
         if job.follow:
             into = beam.WindowInto(
@@ -65,23 +68,35 @@ def write(job: Job) -> Any:
 
 
 def window_fn(shape: Shape) -> WindowFn:
-    """Return Beam's windows of a shape."""
-    if shape.gap is not None:
-        return PartSessions(_duration(shape.gap))
+    """Return Beam's windows of a shape with a size."""
     assert shape.size is not None  # noqa: S101
     if shape.slide is None:
         return FixedWindows(_duration(shape.size))
     return SlidingWindows(_duration(shape.size), _duration(shape.slide))
 
 
-class PartSessions(Sessions):  # type: ignore[misc]
-    """Sessions of elements that have a length themselves: from the first tick of a Part to its last."""
+class MergeSessions(beam.DoFn):  # type: ignore[misc]
+    """(pair, all its Parts) to one Row a session; Beam's own take the square of their number in time."""
 
-    def assign(self, context: Any) -> list[IntervalWindow]:
-        """Return the window from the first tick to `gap` after the last."""
-        _, part = context.element
-        last = Timestamp.from_utc_datetime(part.aggregate.closed[0])
-        return [IntervalWindow(context.timestamp, last + self.gap_size)]
+    def __init__(self, gap: timedelta) -> None:
+        self._gap = gap
+
+    def process(self, element: tuple[str, Iterable[Part]]) -> Iterator[Row]:
+        """Go through the parts in the order of their first ticks, and merge what begins within the gap."""
+        pair, parts = element
+        session: Aggregate | None = None
+        for part in sorted((part.aggregate for part in parts), key=lambda part: part.opened):
+            if session is not None and part.opened[0] - session.closed[0] < self._gap:
+                session = merge(session, part)
+                continue
+            if session is not None:
+                yield self._row(pair, session)
+            session = part
+        if session is not None:
+            yield self._row(pair, session)
+
+    def _row(self, pair: str, session: Aggregate) -> Row:
+        return Row(pair, session.opened[0], session.closed[0] + self._gap, session, complete=True)
 
 
 class NotTooLate(beam.DoFn):  # type: ignore[misc]

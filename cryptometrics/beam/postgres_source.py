@@ -30,9 +30,10 @@ FROM (
                PARTITION BY pair ORDER BY kafka_partition, kafka_offset
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS late
     FROM crypto_metrics
-    WHERE consumer_group = %(group)s AND timestamp >= coalesce(%(before)s, timestamp)
+    WHERE consumer_group = %(group)s AND timestamp >= coalesce(%(before)s::timestamptz, timestamp)
 ) AS ticks
-WHERE timestamp >= coalesce(%(since)s, timestamp) AND timestamp < coalesce(%(until)s, 'infinity')
+WHERE timestamp >= coalesce(%(since)s::timestamptz, timestamp)
+  AND timestamp < coalesce(%(until)s::timestamptz, 'infinity')
 """
 
 

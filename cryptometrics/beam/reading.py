@@ -1,14 +1,15 @@
 """From messages to partial aggregates: what a reader does before anything crosses the runner. Pure.
 
 The ticks of a poll are folded where they are read, so a few elements cross the runner in place of thousands.
-Ticks are decoded, and duplicates of the feed dropped, by the rules of `process`. What has to be remembered for
-that is a reader's memory, and part of its restriction.
+Ticks are decoded, and duplicates of the feed dropped, by the rules of `process`. What has to be remembered
+for that is a reader's memory, and part of its restriction.
 """
 
 from __future__ import annotations
 
 from array import array
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -68,7 +69,7 @@ class _Trades:
 
 
 class Memory:
-    """Which trades were read. It changes only by `keep`: whoever splits a reader's work sees it as of a poll."""
+    """Which trades were read. It changes only by `keep`: a split sees it as of the end of a poll."""
 
     def __init__(self, pairs: Iterable[PairMemory] = ()) -> None:
         self._pairs: dict[str, _Trades] = {}
@@ -220,7 +221,7 @@ class Groups:
 
 def _folded(partition: int, ticks: Sequence[Tick], offsets: Sequence[int], late: Sequence[int]) -> Aggregate:
     """Return the aggregate of ticks that may lie in any order."""
-    if any(after < before for before, after in zip(offsets, offsets[1:], strict=False)):
+    if any(after < before for before, after in pairwise(offsets)):
         order = sorted(range(len(offsets)), key=offsets.__getitem__)
         ticks, offsets = [ticks[n] for n in order], [offsets[n] for n in order]
     return fold(

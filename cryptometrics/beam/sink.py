@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003  (of a field, like the next)
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import msgspec
 from apache_beam.metrics import Metrics
 
-from cryptometrics.windows import Aggregate
+from cryptometrics.windows import Aggregate  # noqa: TC001
 
 if TYPE_CHECKING:
     import psycopg

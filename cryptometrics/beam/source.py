@@ -21,6 +21,7 @@ from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from cryptometrics import log
 from cryptometrics.beam import tally
 from cryptometrics.beam.reading import Counts, Memory, Poll
 from cryptometrics.beam.watermark import Watermark
@@ -188,41 +189,48 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         positions = {each.partition: each.start for each in restriction.ranges}
         memory = Memory(restriction.memory)
         warm = self._take_warm(element.topic, positions)
-        watermark, consumer = warm.watermark, warm.consumer
-        stop_at, heard_at = time.monotonic() + BUNDLE_S, time.monotonic()
-        follow, keep = self._job.follow, False
+        stop_at = heard_at = time.monotonic()
+        stop_at += BUNDLE_S
+        keep = False
         try:
             while any(positions[partition] < end for partition, end in ends.items()):
-                received = consumer.consume(POLL, POLL_S)
+                received = warm.consumer.consume(POLL, POLL_S)
                 now = datetime.now(UTC)
-                messages = self._by_partition(received, positions, ends)
-                polls = self._poll(messages, memory, now, watermark.value)
-                claim = Claim(dict(positions), [poll for poll, _ in polls])
-                if (polls or received) and not tracker.try_claim(claim):
+                polls = self._poll(
+                    self._by_partition(received, positions, ends), memory, now, warm.watermark.value
+                )
+                if received and not tracker.try_claim(Claim(dict(positions), [poll for poll, _ in polls])):
                     return
-                for poll, partition in polls:
-                    poll.keep(memory)
-                    if poll.newest is not None:
-                        watermark.see(partition, poll.newest, now)
-                    self._count(poll.counts)
-                    for pair, part in poll.parts:
-                        yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(part.at))
+                yield from self._kept(polls, memory, warm.watermark, now)
                 if received:
                     heard_at = time.monotonic()
-                if follow:
-                    _advance(estimator, watermark.advance(now, _at_end(consumer, element.topic, positions)))
+                if self._job.follow:
+                    at_end = _at_end(warm.consumer, element.topic, positions)
+                    _advance(estimator, warm.watermark.advance(now, at_end))
                     if not received or time.monotonic() > stop_at:
                         keep = True
                         tracker.defer_remainder(Duration(0 if received else PAUSE_S))
                         return
-                elif not received and time.monotonic() - heard_at > STILL_S:
+                elif time.monotonic() - heard_at > STILL_S:
                     raise RuntimeError(f"Kafka has sent nothing of {element.topic} for {STILL_S:.0f} s")
         finally:
             if keep:
                 warm.positions = dict(positions)
                 self._warm[tuple(positions)] = warm
             else:
-                consumer.close()
+                warm.consumer.close()
+
+    def _kept(
+        self, polls: list[tuple[Poll, int]], memory: Memory, watermark: Watermark, now: datetime
+    ) -> Iterator[TimestampedValue]:
+        """Remember what was claimed, and yield what it amounts to."""
+        for poll, partition in polls:
+            poll.keep(memory)
+            if poll.newest is not None:
+                watermark.see(partition, poll.newest, now)
+            self._count(poll.counts)
+            for pair, part in poll.parts:
+                yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(part.at))
 
     def _take_warm(self, topic: str, positions: dict[int, int]) -> _Warm:
         warm = self._warm.pop(tuple(positions), None)
@@ -230,6 +238,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
             return warm
         if warm is not None:
             warm.consumer.close()
+        log.get_logger().info("reader_begins", topic=topic, offsets=positions)
         return _Warm(
             _consumer(topic, positions),
             Watermark(positions, datetime.now(UTC), timedelta(seconds=self._job.idle)),
@@ -241,8 +250,8 @@ class _Read(beam.DoFn):  # type: ignore[misc]
     ) -> list[tuple[Poll, int]]:
         polls = []
         for partition, its in messages.items():
-            # After a topic grew a pair may lie in two partitions: then the later one does not see the news
-            # of the former until they are claimed; a repetition across partitions is no repetition of the feed.
+            # A pair lies in one partition. After the topic grew it may lie in two, whose news of one poll do
+            # not know of each other: what the feed repeats comes to the partition in which it was.
             poll = Poll(self._job, memory)
             poll.read(partition, cast("Any", its), now, watermark if self._job.follow else None)
             polls.append((poll, partition))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from cryptometrics.beam.options import Job
 
 
-def _duration(context: click.Context, option: click.Parameter, text: str | None) -> timedelta | None:
+def _duration(_context: click.Context, option: click.Parameter, text: str | None) -> timedelta | None:
     if text is None:
         return None
     try:
@@ -161,6 +162,9 @@ def aggregate(
 def _run(
     job: Job, source: str, first: int | None, last: int | None, readers: int | None, beam: tuple[str, ...]
 ) -> dict[str, int]:
+    # Beam says much on the way, and wraps what goes wrong in tracebacks of its own: we say it in one line.
+    if not click.get_current_context().find_root().params.get("verbose"):
+        logging.disable(logging.CRITICAL)
     from cryptometrics import broker, config  # noqa: PLC0415
     from cryptometrics.beam.run import check_name, options_of, run  # noqa: PLC0415
     from cryptometrics.cli.notices import waiting  # noqa: PLC0415
