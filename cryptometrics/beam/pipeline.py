@@ -13,6 +13,8 @@ from apache_beam.transforms.window import FixedWindows, SlidingWindows
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
+from cryptometrics.beam import tally
+from cryptometrics.beam.reading import Counts
 from cryptometrics.beam.sink import Row, Write
 from cryptometrics.windows import MICROSECOND, Aggregate, merge
 
@@ -121,6 +123,7 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
             watermark = Timestamp.from_utc_datetime(part.watermark)
             if window.end + self._lateness <= watermark:
                 self._dropped.inc(part.aggregate.ticks)
+                tally.add(Counts(too_late=part.aggregate.ticks))
                 return
         yield pair, part.aggregate
 

@@ -52,6 +52,8 @@ class Counts(NamedTuple):
     rejected: int = 0
     outside: int = 0
     """Of event times that were not asked for."""
+    too_late: int = 0
+    """Once for each window that takes them no more; counted among `ticks`, too."""
 
     def plus(self, other: Counts) -> Counts:
         """Return both together."""

@@ -107,7 +107,7 @@ def counters(result: Any) -> dict[str, int]:
     found = dict.fromkeys(COUNTERS, 0)
     for each in result.metrics().query()["counters"]:
         if each.key.metric.namespace == "aggregate" and each.key.metric.name in found:
-            found[each.key.metric.name] += int(each.result or 0)
+            found[each.key.metric.name] += int(each.committed or each.attempted or 0)
     return found
 
 

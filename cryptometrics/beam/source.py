@@ -172,7 +172,9 @@ class _Read(beam.DoFn):  # type: ignore[misc]
     def __init__(self, job: Job) -> None:
         self._job = job
         self._warm: dict[tuple[int, ...], _Warm] = {}
-        self._counters = {name: Metrics.counter("aggregate", name) for name in Counts._fields}
+        self._counters = {
+            name: Metrics.counter("aggregate", name) for name in Counts._fields if name != "too_late"
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_warm": {}}
