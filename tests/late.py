@@ -24,7 +24,13 @@ LATEST = 2_000
 
 
 def late_blocks(
-    count: int, start: datetime, step: timedelta, *, late: float = 0.01, twice: float = 0.001, bad: float = 0.001
+    count: int,
+    start: datetime,
+    step: timedelta,
+    *,
+    late: float = 0.01,
+    twice: float = 0.001,
+    bad: float = 0.001,
 ) -> Iterator[list[Message]]:
     """Yield `count` simulated messages, of which shares come late, are repeated later, or are bad."""
     random = Random(7)
@@ -47,10 +53,8 @@ def late_blocks(
     yield [message for _, message in sorted(held)]
 
 
-def publish_late(
-    settings: Settings, count: int, start: datetime, step: timedelta, *, rate: float = 0
-) -> int:
-    """Put such a stream on the topic, as fast as it goes or at so many a second; return how many were sent."""
+def publish_late(settings: Settings, count: int, start: datetime, step: timedelta, *, rate: float = 0) -> int:
+    """Put such a stream on the topic, at so many a second or as fast as it goes; return the number sent."""
     published = publish(
         broker.make_producer(settings),
         settings.kafka_topic,

@@ -1,4 +1,4 @@
-"""A Flink cluster as processes on loopback: a job manager, task managers with a worker pool each, a job server."""
+"""A Flink cluster as processes on loopback: job manager, job server, task managers with a pool each."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Cluster:
         try:
             self._configure()
             self._start(
-                "jobmanager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", "-Xmx512m",
-                "--configDir", str(self._folder), "--executionMode", "cluster",
+                "jobmanager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+                "-Xmx512m", "--configDir", str(self._folder), "--executionMode", "cluster",
             )  # fmt: skip
             self._wait(lambda: self.rest("/overview") is not None, "the job manager")
             for number in (1, 2):
@@ -119,9 +119,9 @@ class Cluster:
 
     def rest(self, path: str) -> Any:
         """Return the job manager's answer, None while there is none."""
-        with contextlib.suppress(OSError, ValueError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['rest']}{path}", timeout=5) as reply:
-                return json.load(reply)
+        url = f"http://127.0.0.1:{self._ports['rest']}{path}"
+        with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=5) as reply:
+            return json.load(reply)
         return None
 
     def checkpoints(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A Beam worker pool at one loopback address: `python pool.py 127.0.0.2:50000`. Beam's own listens everywhere."""
+"""A Beam worker pool at one address: `python pool.py 127.0.0.2:50000`. Beam's own listens everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cryptometrics aggregate` on FnApiRunner: every way to a window gives what one SQL query over the ticks says."""
+"""`cryptometrics aggregate` on FnApiRunner: every way to a window gives what one SQL query says."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from cryptometrics.beam.bounds import readers
+from cryptometrics.beam.options import Job, Shape
+from cryptometrics.beam.postgres_source import FromPostgres
+from cryptometrics.beam.run import check_name, options_of, run
+from cryptometrics.beam.source import FromKafka
 from cryptometrics.errors import UserError
 from cryptometrics.store.windows import COLUMNS, RECOMPUTED, differing
 from cryptometrics.windows import MINUTE
@@ -32,8 +37,8 @@ SELECT pair, min(timestamp), max(timestamp) + %(gap)s, count(*), sum(spread)
 FROM (
     SELECT *, sum(begins::int) OVER (PARTITION BY pair ORDER BY timestamp, kafka_offset) AS number
     FROM (
-        SELECT *, coalesce(timestamp - lag(timestamp) OVER (PARTITION BY pair ORDER BY timestamp, kafka_offset)
-                           >= %(gap)s, true) AS begins
+        SELECT *, coalesce(timestamp - lag(timestamp) OVER (
+            PARTITION BY pair ORDER BY timestamp, kafka_offset) >= %(gap)s, true) AS begins
         FROM crypto_metrics WHERE consumer_group = 'g1'
     ) AS ticks
 ) AS numbered
@@ -58,12 +63,6 @@ def _configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_process_topic_and_history_give_the_same_windows(
     cli: Cli, settings: Settings, connection: psycopg.Connection
 ) -> None:
-    from cryptometrics.beam.bounds import readers
-    from cryptometrics.beam.options import Job, Shape
-    from cryptometrics.beam.postgres_source import FromPostgres
-    from cryptometrics.beam.run import check_name, options_of, run
-    from cryptometrics.beam.source import FromKafka
-
     cli("init-db", "--partitions", "3")
     publish_late(settings, TICKS, START, timedelta(milliseconds=200))
     stored = cli("process", "--group", "g1", "--until-caught-up", "--batch", "3000").stdout
@@ -85,9 +84,10 @@ def test_process_topic_and_history_give_the_same_windows(
     # Again: nothing changes, not even when it was changed last.
     before = connection.execute("SELECT max(updated_at) FROM crypto_windows WHERE name = 'kafka'").fetchone()
     aggregate(Shape(MINUTE), "kafka")
-    assert before == connection.execute(
-        "SELECT max(updated_at) FROM crypto_windows WHERE name = 'kafka'"
-    ).fetchone()
+    assert (
+        before
+        == connection.execute("SELECT max(updated_at) FROM crypto_windows WHERE name = 'kafka'").fetchone()
+    )
 
     size, slide = 10 * MINUTE, 4 * MINUTE
     aggregate(Shape(size, slide), "sliding")
@@ -99,9 +99,8 @@ def test_process_topic_and_history_give_the_same_windows(
     since, until = START + 15 * MINUTE, START + 25 * MINUTE
     for source in ("kafka", "postgres"):
         aggregate(Shape(5 * MINUTE), f"range-{source}", source, since=since, until=until)
-        truth = RECOMPUTED.replace("AS stored", "AS stored").replace(
-            "WHERE start +", "WHERE timestamp >= %(since)s AND timestamp < %(until)s AND start +"
-        )
+        within = "WHERE timestamp >= %(since)s AND timestamp < %(until)s AND start +"
+        truth = RECOMPUTED.replace("WHERE start +", within)
         wrong = differing(
             connection, "g1", f"range-{source}", 5 * MINUTE, truth=truth,
             parameters={"since": since, "until": until},
@@ -166,4 +165,7 @@ def test_without_beam_it_says_how_to_get_it(cli: Cli) -> None:
 
 
 def test_to_follow_it_needs_a_runner_that_streams(cli: Cli) -> None:
-    assert "--follow needs a runner that streams" in cli("aggregate", "--window", "5m", "--follow", code=2).stderr
+    assert (
+        "--follow needs a runner that streams"
+        in cli("aggregate", "--window", "5m", "--follow", code=2).stderr
+    )

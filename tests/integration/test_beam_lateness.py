@@ -1,7 +1,7 @@
 """When windows are written and what comes too late, on Beam's TestStream.
 
-A reader's watermark goes with what it folds, so a test reads batches of ticks as the source does, and lets the
-stream's watermark be the reader's.
+A reader's watermark goes with what it folds. So a test reads batches of ticks as the source does, and the
+stream's watermark is the reader's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import apache_beam as beam
 import pytest
@@ -24,11 +24,13 @@ from cryptometrics.beam import tally
 from cryptometrics.beam.options import Job, Shape
 from cryptometrics.beam.pipeline import ToRows
 from cryptometrics.beam.reading import Part
-from cryptometrics.beam.sink import Row
 from cryptometrics.beam.watermark import OUT_OF_ORDER, Watermark
 from cryptometrics.windows import fixed_start, of_tick
 
-# A cluster of its own reads what is tested here; the runner of TestStream says that it is an old one.
+if TYPE_CHECKING:
+    from cryptometrics.beam.sink import Row
+
+# Beam's imports, and its old runner for TestStream, warn of their own.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 NOW = datetime(2026, 7, 1, 13, tzinfo=UTC)
