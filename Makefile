@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast faults bench-growth lint format docs lock clean
+.PHONY: help demo test test-fast test-flink faults bench-growth bench-windows lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,13 @@ test-fast: .venv/installed ## what takes under a minute: the pure parts, state a
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
 faults: .venv/installed ## every fault in full, about an hour; ends with the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest tests/faults
+
+# The only target that fetches Flink's jars (159 MiB, pinned). TICKS=100000 makes it shorter.
+test-flink: .venv/installed ## the streaming job on a Flink cluster of its own, a task manager killed in the middle
+	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_flink.py -k killed
+
+bench-windows: .venv/installed ## how fast windows are made: process, FnApiRunner, Flink; each compared with SQL
+	FLINK=full $(BIN)/python -m pytest -s tests/flink -k 'not killed'
 
 # ROWS: how many the table has; five million take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up

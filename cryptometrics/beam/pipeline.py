@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.transforms import trigger
-from apache_beam.transforms.window import FixedWindows, SlidingWindows
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, SlidingWindows
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
 from cryptometrics.beam import tally
 from cryptometrics.beam.reading import Counts
-from cryptometrics.beam.sink import Row, Write
+from cryptometrics.beam.sink import Row, Write, WriteTooLate
 from cryptometrics.windows import MICROSECOND, Aggregate, merge
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cryptometrics.beam.options import Job, Shape
     from cryptometrics.beam.reading import Part
 
+TOO_LATE = "too_late"
 EARLY_S = 5
 """How often a window that is still open is written when following."""
 
@@ -37,6 +38,8 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
+        self.too_late: Any = None
+        """When following: ("PAIR START", ticks left out so far)."""
 
     def expand(self, parts: Any) -> Any:
         """Return the rows; when following, of each window one whenever it has changed."""
@@ -55,18 +58,49 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
                 accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
                 allowed_lateness=Duration(job.lateness.total_seconds()),
             )
+        taken = parts | "windows" >> into
+        if job.follow:
+            decided = taken | "not too late" >> beam.ParDo(NotTooLate(job.lateness)).with_outputs(
+                TOO_LATE, main="taken"
+            )
+            taken = decided.taken
+            self.too_late = decided[TOO_LATE] | "count" >> CountTooLate()
+        else:
+            taken = taken | "all" >> beam.MapTuple(lambda pair, part: (pair, part.aggregate))
+        return taken | "merge" >> beam.CombinePerKey(Merge()) | "rows" >> beam.ParDo(AsRow())
+
+
+class CountTooLate(beam.PTransform):  # type: ignore[misc]
+    """("PAIR START", ticks) to the sum so far, now and then: it is in the checkpoints, too."""
+
+    def expand(self, left_out: Any) -> Any:
+        """Sum what belongs to one window, without an end."""
         return (
-            parts
-            | "windows" >> into
-            | "not too late" >> beam.ParDo(NotTooLate(job.lateness)).with_output_types(tuple[str, Any])
-            | "merge" >> beam.CombinePerKey(Merge())
-            | "rows" >> beam.ParDo(AsRow())
+            left_out
+            | "for ever"
+            >> beam.WindowInto(
+                GlobalWindows(),
+                trigger=trigger.Repeatedly(trigger.AfterProcessingTime(EARLY_S)),
+                accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
+            )
+            | "sum" >> beam.CombinePerKey(sum)
         )
 
 
-def write(job: Job) -> Any:
-    """Return the transform that writes rows."""
-    return "write" >> beam.ParDo(Write(job.group, job.name))
+class Windows(beam.PTransform):  # type: ignore[misc]
+    """(pair, Part) to rows in PostgreSQL."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def expand(self, parts: Any) -> Any:
+        """Aggregate and write."""
+        job, to_rows = self._job, ToRows(self._job)
+        rows = parts | "aggregate" >> to_rows
+        if to_rows.too_late is not None:
+            to_rows.too_late | "write too late" >> beam.ParDo(WriteTooLate(job.group, job.name))
+        return rows | "write" >> beam.ParDo(Write(job.group, job.name))
 
 
 def window_fn(shape: Shape) -> WindowFn:
@@ -116,7 +150,7 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
         self,
         element: tuple[str, Part],
         window: Any = beam.DoFn.WindowParam,
-    ) -> Iterator[tuple[str, Aggregate]]:
+    ) -> Iterator[Any]:
         """Decide for one of the windows that a part lies in."""
         pair, part = element
         if part.watermark is not None:
@@ -124,6 +158,9 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
             if window.end + self._lateness <= watermark:
                 self._dropped.inc(part.aggregate.ticks)
                 tally.add(Counts(too_late=part.aggregate.ticks))
+                # A text, because a key has to be written the same way everywhere.
+                of_window = f"{pair} {_moment(window.start).isoformat()}"
+                yield beam.pvalue.TaggedOutput(TOO_LATE, (of_window, part.aggregate.ticks))
                 return
         yield pair, part.aggregate
 

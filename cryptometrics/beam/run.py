@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,12 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import PipelineState
 
 from cryptometrics.beam import tally
-from cryptometrics.beam.pipeline import ToRows, write
+from cryptometrics.beam.pipeline import Windows
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     import psycopg
 
@@ -30,11 +33,21 @@ METRICS_S = 5.0
 """How often a cluster is asked for its counters."""
 CANCEL_S = 60.0
 """How long a cancelled job may take to end."""
+_FLINK = ("PortableRunner", "FlinkRunner")
+_FINISH = "--finish_bundle_before_checkpointing"
 _LOCAL = ("FnApiRunner", "DirectRunner")
 
 _OTHER_SIZE = """
 SELECT window_end - window_start FROM crypto_windows
 WHERE consumer_group = %s AND name = %s AND window_end - window_start IS DISTINCT FROM %s LIMIT 1
+"""
+
+
+_WRITTEN = """
+SELECT coalesce(sum(ticks), 0)::bigint, count(*),
+       (SELECT coalesce(sum(ticks), 0)::bigint FROM crypto_windows_too_late
+        WHERE consumer_group = %(group)s AND name = %(name)s)
+FROM crypto_windows WHERE consumer_group = %(group)s AND name = %(name)s AND updated_at >= %(begun)s
 """
 
 
@@ -60,11 +73,17 @@ def options_of(job: Job, arguments: Sequence[str]) -> PipelineOptions:
     given = list(arguments)
     if not any(word == "--runner" or word.startswith("--runner=") for word in given):
         given += ["--runner", "FnApiRunner"]
+    said = io.StringIO()
     try:
-        options = PipelineOptions(given, streaming=job.follow)
-        runner = str(options.view_as(StandardOptions).runner)
+        with contextlib.redirect_stderr(said):  # it would print all of its many options
+            options = PipelineOptions(given, streaming=job.follow)
+            runner = str(options.view_as(StandardOptions).runner)
     except SystemExit:
-        raise UserError(f"Beam does not understand its options: {' '.join(arguments)}") from None
+        why = said.getvalue().strip().splitlines()[-1:] or [" ".join(arguments)]
+        raise UserError(f"Beam does not take its options: {why[0].rpartition('error: ')[2]}") from None
+    if job.follow and runner.rpartition(".")[2] in _FLINK and _FINISH not in given:
+        # Without it Flink's runner may keep back for ever what was put out before the first checkpoint.
+        return options_of(job, [*given, _FINISH])
     if job.follow and runner.rpartition(".")[2] in _LOCAL:
         raise UserError(
             "--follow needs a runner that streams: give it after --, such as "
@@ -74,14 +93,21 @@ def options_of(job: Job, arguments: Sequence[str]) -> PipelineOptions:
 
 
 def run(
-    job: Job, source: Any, options: PipelineOptions, *, stop: Callable[[], bool], show: Show
+    job: Job,
+    source: Any,
+    options: PipelineOptions,
+    *,
+    stop: Callable[[], bool],
+    show: Show,
+    look: Callable[[], dict[str, int]] | None = None,
 ) -> dict[str, int]:
     """Run the pipeline to its end, or until `stop`; return the counters.
 
-    show: told the counters now and then. Raises CryptometricsError when the run fails.
+    show: told the counters now and then. look: returns those of an endless job, which no runner tells before
+    its end. Raises CryptometricsError when the run fails.
     """
     pipeline = beam.Pipeline(options=options)
-    pipeline | source | ToRows(job) | write(job)
+    pipeline | source | Windows(job)
     shown = threading.Event()
     if not job.follow:
         threading.Thread(target=_show_tally, args=(shown, show), daemon=True).start()
@@ -89,7 +115,7 @@ def run(
         # From the main thread: a portable job is submitted only there.
         result = pipeline.run()
         if job.follow:
-            return _watch(result, stop, show)
+            return _watch(result, stop, show, look)
         result.wait_until_finish()
     except KeyboardInterrupt:
         raise
@@ -116,7 +142,15 @@ def _show_tally(done: threading.Event, show: Show) -> None:
         show(tally.total()._asdict())
 
 
-def _watch(result: Any, stop: Callable[[], bool], show: Show) -> dict[str, int]:
+def written(connection: psycopg.Connection, job: Job, begun: datetime) -> dict[str, int]:
+    """Return what the windows hold that were written since a job began, and what was too late for them."""
+    found = connection.execute(_WRITTEN, {"group": job.group, "name": job.name, "begun": begun}).fetchone()
+    return dict.fromkeys(COUNTERS, 0) | dict(zip(("ticks", "rows", "too_late"), found or (), strict=True))
+
+
+def _watch(
+    result: Any, stop: Callable[[], bool], show: Show, look: Callable[[], dict[str, int]] | None
+) -> dict[str, int]:
     """Show how an endless job goes; cancel it when asked to stop, and wait until it has ended."""
     latest = dict.fromkeys(COUNTERS, 0)
     next_look = time.monotonic() + METRICS_S
@@ -132,7 +166,8 @@ def _watch(result: Any, stop: Callable[[], bool], show: Show) -> dict[str, int]:
                 time.sleep(LOOK_S)
             return latest
         if time.monotonic() >= next_look:
-            latest = counters(result)
+            with contextlib.suppress(ServiceUnavailableError):
+                latest = look() if look is not None else counters(result)
             next_look = time.monotonic() + METRICS_S
             show(latest)
         time.sleep(LOOK_S)

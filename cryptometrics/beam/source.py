@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import apache_beam as beam
 import msgspec
+from apache_beam.coders import VarIntCoder
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
@@ -323,13 +325,40 @@ class FromKafka(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, begin: Any) -> Any:
         """Give each reader to a worker, and read."""
-        read = ReadEndless(self._job) if self._job.follow else ReadBounded(self._job)
+        if not self._job.follow:
+            return (
+                begin
+                | "readers" >> beam.Create(self._readers)
+                | "spread" >> beam.Reshuffle()
+                | "read" >> beam.ParDo(ReadBounded(self._job)).with_output_types(tuple[str, Any])
+            )
         return (
             begin
-            | "readers" >> beam.Create(self._readers)
-            | "spread" >> beam.Reshuffle()
-            | "read" >> beam.ParDo(read).with_output_types(tuple[str, Any])
+            | "readers" >> beam.Create(list(enumerate(self._readers)))
+            | "once" >> beam.ParDo(Once())
+            | "read" >> beam.ParDo(ReadEndless(self._job)).with_output_types(tuple[str, Any])
         )
+
+
+class Once(beam.DoFn):  # type: ignore[misc]
+    """Lets each reader begin once: (number, Reader) to Reader.
+
+    Flink's runner may send the beginning of a pipeline once more when it restores a checkpoint. The readers
+    are in the checkpoint already, further on: to begin them again would count everything twice.
+    """
+
+    BEGUN = ReadModifyWriteStateSpec("begun", VarIntCoder())
+
+    def process(
+        self,
+        element: tuple[int, Reader],
+        begun: Any = beam.DoFn.StateParam(BEGUN),  # noqa: B008  (Beam's way)
+    ) -> Iterator[Reader]:
+        """Yield it the first time."""
+        _, reader = element
+        if begun.read() is None:
+            begun.write(1)
+            yield reader
 
 
 def _consumer(topic: str, positions: dict[int, int]) -> Consumer:

@@ -166,7 +166,7 @@ def _run(
     if not click.get_current_context().find_root().params.get("verbose"):
         logging.disable(logging.CRITICAL)
     from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics.beam.run import check_name, options_of, run  # noqa: PLC0415
+    from cryptometrics.beam.run import check_name, options_of, run, written  # noqa: PLC0415
     from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
     from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
@@ -202,8 +202,21 @@ def _run(
                 progress.show(f"{rate:,.0f} ticks/s, {_in_words(found)}")
 
         if job.follow:
+            begun = datetime.now(UTC)
+
+            def look() -> dict[str, int]:
+                with connect(settings, timeout=1) as connection, explaining():
+                    return written(connection, job, begun)
+
             with stopping() as stop:
-                return run(job, transform, beam_options, stop=stop, show=show)
+                return run(
+                    job,
+                    transform,
+                    beam_options,
+                    stop=stop,
+                    show=show,
+                    look=look,
+                )
         return run(job, transform, beam_options, stop=lambda: False, show=show)
 
 

@@ -111,7 +111,8 @@ def test_a_named_session_is_drawn(cli: Cli, store: Store) -> None:
 
 MINUTES = """
 INSERT INTO crypto_windows (consumer_group, pair, window_start, window_end, ticks, open, high, low, close,
-    highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum, open_at, open_partition, open_offset,
+    highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum,
+    open_at, open_partition, open_offset,
     close_at, close_partition, close_offset, complete)
 SELECT {group}, {pair}, start, start + interval '1 minute', {ticks}, 100 + n % 3, 110 + n, 90, 101,
     100, 101, 5, 0, {ticks}, {ticks}, start, 0, n * 10, start + interval '59 s', 0, n * 10 + 9, true
@@ -153,8 +154,9 @@ def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
         loaded = load_candles(connection, "g1", "BTC-USD", "5m")
         assert len(loaded.candles) == 60
         second = loaded.candles[1]
-        assert (second.ticks, second.open, second.high, second.low, second.close) == (50, 102, 119, 90, 101)
-        assert (second.avg_spread, second.max_spread, second.complete) == (1, 5, True)
+        prices = second.open, second.high, second.low, second.close
+        assert (second.ticks, *map(int, prices)) == (50, 102, 119, 90, 101)
+        assert (int(second.avg_spread), int(second.max_spread), second.complete) == (1, 5, True)
         assert load_candles(connection, "g1", "BTC-USD", None).name == "5m"
         since = datetime(2024, 1, 5, 14, 30, 30, tzinfo=UTC)
         assert len(load_candles(connection, "g1", "BTC-USD", "1m", since=since).candles) == 30
@@ -193,7 +195,7 @@ def test_a_long_range_is_made_of_minutes(cli: Cli, settings: Settings) -> None:
         assert (sum(series.ticks), series.width) == (1_400_000, timedelta(minutes=2))
         assert set(METRICS) - set(series.metrics) == {"bid", "ask"}
         highest = series.metrics["mid_price"].high
-        assert (highest[0], max(highest)) == (111, 809)
+        assert (int(highest[0]), int(max(highest))) == (111, 809)
         assert series.metrics["highest_bid"].last == [100] * len(series.ticks)
         with pytest.raises(UserError, match="no ticks of BTC-USD"):  # which are not there, only their minutes
             load_series(connection, "g1", "BTC-USD", ["bid"], since=since)
