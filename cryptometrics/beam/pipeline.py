@@ -71,7 +71,7 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
 
 
 class CountTooLate(beam.PTransform):  # type: ignore[misc]
-    """("PAIR START", ticks) to the sum so far, now and then: it is in the checkpoints, too."""
+    """("PAIR START", ticks) to the sum so far, which is in the checkpoints, too."""
 
     def expand(self, left_out: Any) -> Any:
         """Sum what belongs to one window, without an end."""
@@ -80,7 +80,7 @@ class CountTooLate(beam.PTransform):  # type: ignore[misc]
             | "for ever"
             >> beam.WindowInto(
                 GlobalWindows(),
-                trigger=trigger.Repeatedly(trigger.AfterProcessingTime(EARLY_S)),
+                trigger=trigger.Repeatedly(trigger.AfterCount(1)),
                 accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
             )
             | "sum" >> beam.CombinePerKey(sum)

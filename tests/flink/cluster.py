@@ -184,7 +184,7 @@ class Cluster:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder,
-                env=self._environment | {"PATH": path},
+                env=self._environment | {"PATH": path, "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
 
     def _wait(self, ready: Callable[[], Any], what: str) -> None:
