@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 1.0
 """How long a full writer is waited for before the partitions are paused."""
-REVOKE_S = 5.0
+REVOKE_S = 3.0
 """How long a revocation waits for what is in hand; the group waits meanwhile."""
 FINISH_S = 30.0
 """How long the end waits for the last batches."""
