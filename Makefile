@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast faults bench-growth lint format docs lock clean
+.PHONY: help demo test test-fast faults fuzz audit bench-growth lint format docs dashboards lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,9 +32,19 @@ test-fast: .venv/installed ## what takes under a minute: the pure parts, state a
 faults: .venv/installed ## every fault in full, about half an hour; ends with the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
 
+# FUZZ_SECONDS: how long the decoder is fuzzed; the rest takes its share. FUZZ_SEED: another one, other inputs.
+fuzz: .venv/installed ## a minute of hostile input for everything that reads from outside
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(BIN)/python -m pytest tests/fuzz
+
 # ROWS: how many the table has; five million take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up
 	$(BIN)/python -m cryptometrics.bench.growth --rows $(or $(ROWS),5000000)
+
+# Not one of the dependencies: it is needed here alone, and wants the newest list.
+audit: .venv/installed ## known vulnerabilities of what is locked, as PyPI knows them
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock
 
 lint: .venv/installed ## format check, lint, types
 	$(BIN)/ruff format --check .
@@ -45,10 +55,14 @@ format: .venv/installed ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagram, sample chart
+docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagram, sample chart, licences
 	$(BIN)/python docs/cli_reference.py
 	$(BIN)/python docs/architecture_diagram.py
 	$(BIN)/python docs/sample_chart.py
+	$(BIN)/python docs/licences.py
+
+dashboards: .venv/installed ## renew the Grafana dashboards in cryptometrics/dashboards/
+	$(BIN)/python -m cryptometrics.dashboards.build
 
 lock: .venv/installed ## renew requirements.lock within the bounds of pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --extra beam --generate-hashes --allow-unsafe --strip-extras \

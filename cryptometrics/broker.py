@@ -5,12 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it is documented there
 
-from cryptometrics import log
+from cryptometrics import log, probe
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
 
@@ -45,6 +46,10 @@ _REFUSED = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
+_WRONG_KEY = (
+    "ssl.key.location failed:",
+    "KAFKA_SSL_KEY_LOCATION is no private key, or KAFKA_SSL_KEY_PASSWORD is not its password:",
+)
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,7 @@ def _ask(
 
     def attempt() -> Answer:
         heard.clear()
+        probed = False
         future = request(admin, min(ATTEMPT_S, max(deadline - time.monotonic(), 0.1)))
         while not future.done():
             concurrent.futures.wait([future], timeout=0.1)
@@ -213,11 +219,16 @@ def _ask(
             for error in heard:
                 if error.code() in _REFUSED:
                     raise KafkaException(error)
+            if heard and not probed:
+                probed = True
+                _see_encryption(settings)
         try:
             return future.result()
         except KafkaException as error:
             if _code(error) not in _TRANSIENT:
                 raise
+            if not probed:
+                _see_encryption(settings)
             raise _NoAnswerError(_reason(heard) or error.args[0].str()) from None
 
     try:
@@ -233,6 +244,12 @@ def _ask(
         ) from None
 
 
+def _see_encryption(settings: Settings) -> None:
+    """Raise UserError where both sides speak differently, or do not accept a certificate: no wait helps."""
+    if problem := probe.kafka_problem(settings.kafka()):
+        raise UserError(f"no connection to Kafka at {_place(settings)}: {problem}") from None
+
+
 def _reason(heard: list[KafkaError]) -> str | None:
     """Return why connections failed, without librdkafka's own address and state around it."""
     telling = [error.str() for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN]
@@ -245,6 +262,7 @@ def _explained(settings: Settings, error: KafkaException) -> CryptometricsError:
     """Return what Kafka's or librdkafka's refusal means to a user."""
     what = error.args[0].str().strip()
     if _code(error) == KafkaError._INVALID_ARG:
+        what = _unreadable_file(settings) or what.replace(*_WRONG_KEY)
         return UserError(f"the Kafka settings are not valid (KAFKA_* in the environment or .env): {what}")
     if _code(error) in _REFUSED:
         return UserError(
@@ -252,6 +270,18 @@ def _explained(settings: Settings, error: KafkaException) -> CryptometricsError:
             f"{_reason([error.args[0]])}"
         )
     return CryptometricsError(f"Kafka at {_place(settings)} answers: {what}")
+
+
+def _unreadable_file(settings: Settings) -> str | None:
+    """Return which file of the settings cannot be read: librdkafka says only that OpenSSL could not."""
+    for name, value in settings.kafka().items():
+        if name.startswith("ssl.") and name.endswith(".location") and value != "probe":
+            try:
+                Path(str(value)).stat()
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                return f"cannot read KAFKA_{name.upper().replace('.', '_')} ({value}): {reason}"
+    return None
 
 
 def _code(error: KafkaException) -> int:

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cryptometrics.errors import UserError
@@ -23,6 +31,11 @@ DEFAULT_GROUP = "cryptometrics"
 """The consumer group of whoever names none."""
 
 Port = PositiveInt
+
+_FILE = "_file"
+"""How the settings end that name a file with the secret instead of the secret."""
+LONGEST_SECRET = 64 * 1024
+"""Bytes of a secret's file; more is some other file."""
 
 
 def _default_home() -> Path:
@@ -43,13 +56,17 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = None
+    database_url_file: Path | None = None
     db_host: str | None = None
     db_port: int = Field(default=5432, ge=1, le=65535)
     db_name: str | None = None
     db_user: str | None = None
     db_password: SecretStr | None = None
+    db_password_file: Path | None = None
     db_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     db_sslrootcert: Path | None = None
+    db_sslcert: Path | None = None
+    db_sslkey: Path | None = None
 
     kafka_bootstrap_servers: str | None = None
     kafka_topic: str = Field(default="crypto_prices", pattern=r"^[a-zA-Z0-9._-]{1,249}$")
@@ -57,10 +74,12 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
+    kafka_sasl_password_file: Path | None = None
     kafka_ssl_ca_location: Path | None = None
     kafka_ssl_certificate_location: Path | None = None
     kafka_ssl_key_location: Path | None = None
     kafka_ssl_key_password: SecretStr | None = None
+    kafka_ssl_key_password_file: Path | None = None
 
     home: Path = Field(default_factory=_default_home, validation_alias=AliasChoices("CRYPTOMETRICS_HOME"))
     """Where the local services keep their state."""
@@ -77,6 +96,17 @@ class Settings(BaseSettings):
         default="generic", validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_FORMAT")
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Put what stands in a secret's file where the secret itself would stand."""
+        for name in [name for name in values if name.endswith(_FILE) and name in cls.model_fields]:
+            secret = name.removesuffix(_FILE)
+            if values.get(secret) is not None:
+                raise UserError(f"{secret.upper()} and {name.upper()} are both set: take one away")
+            values[secret] = _secret_in(values[name], name.upper())
+        return values
+
     def kafka(self) -> dict[str, str | int | float | bool]:
         """Return librdkafka's connection settings; raise UserError where no broker is known."""
         servers = self.kafka_bootstrap_servers
@@ -86,6 +116,8 @@ class Settings(BaseSettings):
         for name in type(self).model_fields:
             value = getattr(self, name)
             if value is None or not name.startswith(("kafka_security_", "kafka_sasl_", "kafka_ssl_")):
+                continue
+            if name.endswith(_FILE):
                 continue
             secret = isinstance(value, SecretStr)
             conf[name.removeprefix("kafka_").replace("_", ".")] = (
@@ -109,6 +141,8 @@ class Settings(BaseSettings):
             "password": self.db_password.get_secret_value() if self.db_password else None,
             "sslmode": self.db_sslmode,
             "sslrootcert": self.db_sslrootcert,
+            "sslcert": self.db_sslcert,
+            "sslkey": self.db_sslkey,
         }
         return make_conninfo("", **{name: value for name, value in parts.items() if value is not None})
 
@@ -141,6 +175,21 @@ class Settings(BaseSettings):
                 f"no {name} is configured and the local one is not running: "
                 f"start it with `cryptometrics up`, or set {variables}"
             ) from None
+
+
+def _secret_in(path: str | Path, variable: str) -> str:
+    """Return the secret that a file holds, without the line's end that editors put there."""
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(LONGEST_SECRET + 1)
+        if not raw.strip() or len(raw) > LONGEST_SECRET:
+            raise UserError(f"{variable} is not valid: {path} is {'too long' if raw.strip() else 'empty'}")
+        return raw.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UserError(f"{variable} is not valid: {path} is not UTF-8 text") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{variable} is not valid: cannot read {path}: {reason}") from None
 
 
 def _kafka_conf_variables() -> dict[str, str]:

@@ -36,6 +36,7 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
             structlog.processors.format_exc_info,
+            _harmless,
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -43,6 +44,16 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
         ),
         logger_factory=structlog.PrintLoggerFactory(file=stderr),
     )
+
+
+def _harmless(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write what does not print as Python has it: a value of an unknown sender could steer the terminal."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(
+                c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value
+            )
+    return event
 
 
 def get_logger(**context: object) -> structlog.typing.FilteringBoundLogger:

@@ -12,14 +12,20 @@ import functools
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_VALUE_BYTES = 64 * 1024
 """A longer message is rejected unread; a ticker takes some 400 bytes."""
 INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
 """Digits a price may have before and after the point."""
+LONGEST_PRICE = INTEGER_DIGITS + 1 + FRACTION_DIGITS
+LONGEST_PAIR = 41
+"""Characters. What is longer is none, and is not remembered: a sender could fill the memory with it."""
 MOST_TRADES = 2**63 - 1
 """A trade id is below it, so that the range it ends fits into PostgreSQL's bigint."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -131,9 +137,10 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> Read:
     if kind is None:
         raise RejectedError(Reason.UNKNOWN_TYPE, f"type is {_shown(wire.type)}, not ticker or quote")
     pair = wire.product_id
-    if pair != pair_in(key):
+    if pair != pairs_in([key])[0]:
         raise _why_no_pair(key, pair)
-    bid, ask = _price(wire.best_bid), _price(wire.best_ask)
+    bid = _price(wire.best_bid) if len(wire.best_bid) <= LONGEST_PRICE else None
+    ask = _price(wire.best_ask) if len(wire.best_ask) <= LONGEST_PRICE else None
     if bid is None or ask is None:
         raise _why_no_price(*(("best_ask", wire.best_ask) if bid else ("best_bid", wire.best_bid)))
     if bid > ask:
@@ -145,10 +152,16 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> Read:
     return Read(Tick(pair, kind, bid, ask, time, trade_id), wire.best_bid, wire.best_ask)
 
 
+def pairs_in(keys: Sequence[bytes | None]) -> list[str | None]:
+    """Return the pair that each record's key is, None where it is none."""
+    if max(map(len, filter(None, keys)), default=0) > LONGEST_PAIR:
+        keys = [key if len(key or b"") <= LONGEST_PAIR else None for key in keys]
+    return list(map(_pair_in, keys))
+
+
 # Keys come again and again, so to remember them is faster than to look at them anew.
 @functools.lru_cache(maxsize=4096)
-def pair_in(key: bytes | None) -> str | None:
-    """Return the pair that a record's key is, None where it is none."""
+def _pair_in(key: bytes | None) -> str | None:
     try:
         text = (key or b"").decode()
     except UnicodeDecodeError:

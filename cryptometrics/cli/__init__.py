@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ from cryptometrics.errors import CryptometricsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from structlog.typing import FilteringBoundLogger
+
 # In the order in which a person meets them; each is the function of that name in the module.
 COMMANDS = {
     "demo": "demo:demo",
+    "run": "run:run",
     "up": "services:up",
     "down": "services:down",
     "status": "services:status",
@@ -31,6 +35,8 @@ COMMANDS = {
     "process": "process:process",
     "session": "session:session",
     "plot": "plot:plot",
+    "watch": "watch:watch",
+    "export": "export:export",
     "alerts": "alerts:alerts",
     "rejects": "rejects:rejects",
     "gaps": "gaps:gaps",
@@ -38,6 +44,9 @@ COMMANDS = {
     "prune": "prune:prune",
     "bench": "bench:bench",
 }
+
+SUPERVISED = "--reporting"
+"""The option of a worker whose supervisor has said already what is to be said once."""
 
 
 class StagedGroup(click.Group):
@@ -84,11 +93,23 @@ def cryptometrics(log_format: str, verbose: bool) -> None:
     from cryptometrics import log  # noqa: PLC0415
 
     log.setup(log_format, verbose=verbose)  # type: ignore[arg-type]
+    _warn_of_open_settings(log.get_logger())
+
+
+def _warn_of_open_settings(logger: FilteringBoundLogger) -> None:
+    """Say so, once a command, when other users of this machine may read the passwords in `.env`."""
+    try:
+        found = os.stat(".env")  # noqa: PTH116  (pathlib takes a while to import)
+    except OSError:
+        return
+    if stat.S_ISREG(found.st_mode) and found.st_mode & 0o044 and SUPERVISED not in sys.argv:
+        logger.warning("env_file_is_open_to_others", file=os.path.abspath(".env"), advice="chmod 600 .env")  # noqa: PTH100
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 2 a user's mistake, 3 a service that is down."""
-    signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
+        signal.signal(signal.SIGINT, interrupt)
     try:
         code = _run(arguments)
     except BaseException:
@@ -97,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("\nstopped", err=True)
         code = 130
     # What is left is to wait for threads of Kafka's client: whoever asks again need not.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
 
 
@@ -122,9 +144,11 @@ def _complain(error: CryptometricsError | click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 0
+    from cryptometrics.text import visible  # noqa: PLC0415
+
     message = error.format_message() if isinstance(error, click.ClickException) else str(error)
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "cryptometrics"
         message = f"{message.rstrip('.')} (see `{path} --help`)"
-    click.echo("error: " + " ".join(message.split()), err=True)
+    click.echo("error: " + visible(" ".join(message.split())), err=True)
     return error.exit_code

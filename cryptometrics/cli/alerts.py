@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.messages import time, visible
+from cryptometrics.cli.messages import time
 from cryptometrics.cli.times import parse_time
+from cryptometrics.text import visible
 
 if TYPE_CHECKING:
     from cryptometrics.store.alerts import Alert

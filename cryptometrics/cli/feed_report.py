@@ -18,22 +18,16 @@ if TYPE_CHECKING:
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
 
-COLUMNS = {
-    "pair": "pair",
-    "covered_s": "covered s",
-    "ticks": "ticks",
-    "gaps": "gaps",
-    "trades_missed": "trades\nmissed",
-    "longest_silence_s": "longest\nsilence s",
-    "reconnects": "recon-\nnects",
-    "quote_age_s": "quote\nage s",
-    "skew_ms": "skew ms",
-    "duplicates": "dupli-\ncates",
-    "late": "late",
-    "crossed": "crossed",
-    "locked": "locked",
+STACKS = {
+    "pair": ("pair",),
+    "covered s\nsilence s": ("covered_s", "longest_silence_s"),
+    "ticks\nduplicates": ("ticks", "duplicates"),
+    "gaps\nmissed": ("gaps", "trades_missed"),
+    "reconnects\nlate": ("reconnects", "late"),
+    "quote age s\nskew ms": ("quote_age_s", "skew_ms"),
+    "crossed\nlocked": ("crossed", "locked"),
 }
-"""What is said of a pair: the key in the JSON and the head of the column."""
+"""On a terminal two values share a column, one above the other, so that 80 characters hold them."""
 
 
 def numbers_of(watch: PairWatch) -> dict[str, Any]:
@@ -75,27 +69,31 @@ def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str
 
 
 def show(feed: Feed, published: Published | None) -> None:
-    """Print a line a pair, and what was sent."""
+    """Print a table: for a person on a terminal, else one line a pair; and what was sent."""
     from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False)
-    plain = not console.is_terminal
-    if plain:
+    if console.is_terminal:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for head in STACKS:
+            table.add_column(head, justify="left" if head == "pair" else "right", overflow="fold")
+        for watch in feed.pairs.values():
+            numbers = numbers_of(watch)
+            least, most = numbers["least_skew_ms"], numbers["most_skew_ms"]
+            numbers["skew_ms"] = "–" if least is None else f"{least:g}…{most:g}"
+            table.add_row(*("\n".join(_cell(numbers[key]) for key in keys) for keys in STACKS.values()))
+    else:
         console = Console(width=WIDE, highlight=False)
-    table = Table(
-        box=None if plain else box.SIMPLE_HEAD, padding=(0, 2 if plain else 1, 0, 0), pad_edge=False
-    )
-    for key, head in COLUMNS.items():
-        text = key if plain else head
-        table.add_column(text, justify="left" if plain or key == "pair" else "right", no_wrap=plain)
-    for watch in feed.pairs.values():
-        numbers = numbers_of(watch)
-        least, most = numbers["least_skew_ms"], numbers["most_skew_ms"]
-        numbers["skew_ms"] = "–" if least is None else f"{least:g}…{most:g}"
-        table.add_row(*(Text(_cell(numbers[key])) for key in COLUMNS))
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for number, watch in enumerate(feed.pairs.values()):
+            numbers = numbers_of(watch)
+            if not number:
+                for key in numbers:
+                    table.add_column(key, no_wrap=True)
+            table.add_row(*(Text("–" if value is None else str(value)) for value in numbers.values()))
     console.print(table)
     if feed.passed_over:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in feed.passed_over.items())

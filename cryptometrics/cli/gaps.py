@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -12,8 +12,6 @@ from cryptometrics.cli.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
 
     from cryptometrics.store.gaps import GapRow, PairGaps
 
@@ -29,7 +27,16 @@ PAIR_COLUMNS = {
     "longest_gap_s": "longest silence s",
     "reconnects": "reconnects",
 }
-GAP_COLUMNS = ("pair", "kind", "begins_at", "ends_at", "first_trade_id", "last_trade_id", "trades_missed")
+GAP_COLUMNS = {
+    "pair": "pair",
+    "kind": "kind",
+    "begins_at": "from (UTC)",
+    "ends_at": "to",
+    "first_trade_id": "first trade",
+    "last_trade_id": "last trade",
+    "trades_missed": "missed",
+}
+"""What is known of a gap: the key in the JSON, and the head of the column on a terminal."""
 
 
 def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -79,7 +86,10 @@ def gaps(
     elif not rows:
         click.echo("no gap records: the live feed (`cryptometrics ingest`) writes one at each start")
     else:
-        _show(_listed(rows) if listing else _summed(summary))
+        if listing:
+            _show(GAP_COLUMNS, rows)
+        else:
+            _show(PAIR_COLUMNS, summary)
         unknown = sum(row.unknown for row in summary)
         if unknown and not listing:
             click.echo(f"starts of which it is not known how much was missed before: {unknown}")
@@ -97,15 +107,7 @@ def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
     return json.dumps({"pairs": pairs, "gaps": gaps}, indent=2)
 
 
-def _summed(summary: Sequence[PairGaps]) -> tuple[list[str], list[list[object]]]:
-    return list(PAIR_COLUMNS.values()), [[getattr(row, key) for key in PAIR_COLUMNS] for row in summary]
-
-
-def _listed(rows: Sequence[GapRow]) -> tuple[list[str], list[list[object]]]:
-    return list(GAP_COLUMNS), [[getattr(row, key) for key in GAP_COLUMNS] for row in rows]
-
-
-def _show(content: tuple[list[str], list[list[object]]]) -> None:
+def _show(columns: dict[str, str], rows: Sequence[object]) -> None:
     from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -115,13 +117,15 @@ def _show(content: tuple[list[str], list[list[object]]]) -> None:
     plain = not console.is_terminal
     if plain:
         console = Console(width=WIDE, highlight=False)
-    heads, rows = content
-    table: Table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    for number, head in enumerate(heads):
-        name = head.replace(" ", "_") if plain else head
-        table.add_column(name, justify="right" if number and not plain else "left", no_wrap=plain)
+    table = Table(
+        box=None if plain else box.SIMPLE_HEAD, padding=(0, 2 if plain else 1, 0, 0), pad_edge=False
+    )
+    for key, head in columns.items():
+        justify: Literal["left", "right"] = "left" if plain or key in {"pair", "kind"} else "right"
+        table.add_column(key if plain else head, justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        values = (getattr(row, key) for key in columns)
+        table.add_row(*(Text(_exact(value) if plain else _short(value)) for value in values))
     console.print(table)
 
 
@@ -129,9 +133,13 @@ def _plain(value: Any) -> Any:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
+def _exact(value: object) -> str:
+    return "–" if value is None else str(_plain(value))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%m-%d %H:%M:%S}"
     if isinstance(value, float):
         return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(_plain(value))
+    return f"{value:,}" if isinstance(value, int) else _exact(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from pathlib import Path
@@ -13,15 +14,20 @@ from cryptometrics.cli import options
 from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cryptometrics.feeds.coinbase.client import Client
     from cryptometrics.feeds.coinbase.feed import Feed
     from cryptometrics.feeds.coinbase.outbox import Outbox
+    from cryptometrics.feeds.publish import Published
     from cryptometrics.gaps import Gap
+
+    See = Callable[[Feed, bool, Published | None], None]
 
 QUALITY_EVERY_S = 60.0
 """Seconds between two log events about the data's quality."""
+REPORT_EVERY_S = 0.25
+"""Seconds between two reports to the metrics."""
 KEPT_GAPS = 100_000
 """Gaps that are kept for the report; more of them only count."""
 
@@ -49,8 +55,19 @@ _book = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep each frame as it came, too; see `record`.",
 )
+@options.metrics_port
+@options.metrics_host
 @options.as_json
-def ingest(pairs: tuple[str, ...], book: bool, url: str, file: Path | None, as_json: bool) -> None:
+def ingest(
+    *,
+    pairs: tuple[str, ...],
+    book: bool,
+    url: str,
+    file: Path | None,
+    metrics_port: int | None,
+    metrics_host: str,
+    as_json: bool,
+) -> None:
     """Put live market data of Coinbase Exchange on the topic.
 
     Without --pair: BTC-USD and ETH-USD. No key is needed. It goes on until Ctrl-C, comes back whenever the
@@ -68,7 +85,32 @@ def ingest(pairs: tuple[str, ...], book: bool, url: str, file: Path | None, as_j
     broker.wait_for_kafka(settings, waiting("Kafka"))
     topic = broker.describe_topic(settings)
     outbox = Outbox(broker.make_producer(settings, patient=True), topic.name)
-    _listen(pairs, book, url, file, outbox, as_json=as_json)
+    with _measuring(metrics_host, metrics_port) as see:
+        _listen(pairs, book, url, file, outbox, as_json=as_json, see=see)
+
+
+@contextlib.contextmanager
+def _measuring(host: str, port: int | None) -> Iterator[See]:
+    """Serve the metrics within the block, if asked for; yield who is told now and then how it stands."""
+    if port is None:
+        yield lambda _feed, _connected, _published: None
+        return
+    from cryptometrics.telemetry import feed as telemetry  # noqa: PLC0415
+    from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
+
+    told = telemetry.Feed()
+
+    def see(feed: Feed, connected: bool, published: Published | None) -> None:
+        told.see(
+            {pair: telemetry.PairNumbers.of(watch.quality) for pair, watch in feed.pairs.items()},
+            connected=connected,
+            sent=published.sent if published else 0,
+            acknowledged=published.acknowledged if published else 0,
+            kafka_silence=published.silence if published else 0.0,
+        )
+
+    with serving(told.collect, told.health, host, port):
+        yield see
 
 
 @click.command()
@@ -98,6 +140,7 @@ def _listen(
     outbox: Outbox | None,
     *,
     as_json: bool,
+    see: See = lambda _feed, _connected, _published: None,
 ) -> None:
     import asyncio  # noqa: PLC0415
 
@@ -109,6 +152,7 @@ def _listen(
     from cryptometrics.feeds.coinbase.capture import Recorder  # noqa: PLC0415
     from cryptometrics.feeds.coinbase.client import Client  # noqa: PLC0415
     from cryptometrics.feeds.coinbase.feed import Feed  # noqa: PLC0415
+    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
 
     found: list[Gap] = []
     feed = Feed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
@@ -119,10 +163,12 @@ def _listen(
     published = outbox.state if outbox is not None else None
     try:
         with stopping() as asked, Progress() as progress:
-            line = _Line(feed, client, outbox)
+            line, report_due = _Line(feed, client, outbox), Due(REPORT_EVERY_S)
 
             def tend() -> None:
                 line.log_quality()
+                if report_due():
+                    see(feed, client.connected > 0, published)
                 if progress.due():
                     progress.show(line())
 

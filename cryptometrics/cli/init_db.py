@@ -12,23 +12,34 @@ import click
 @click.option(
     "--check", is_flag=True, help="Change nothing; exit 1 when the schema is behind or the topic missing."
 )
-def init_db(partitions: int, check: bool) -> None:
+@click.option(
+    "--grants", is_flag=True, help="Make the roles for owner, writer and reader, too, with their rights."
+)
+@click.option(
+    "--print-grants", is_flag=True, help="Change nothing; print the SQL of --grants for an administrator."
+)
+def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> None:
     """Make or bring up to date the tables and the topic.
 
     Running it again, or twice at the same moment, changes nothing. A topic that exists stays as it is.
+    Roles that are there get their rights on tables that are new.
 
     \b
     Example:
       cryptometrics init-db
+      cryptometrics init-db --print-grants > grants.sql
     """
     from cryptometrics import broker, config  # noqa: PLC0415
     from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.errors import UserError  # noqa: PLC0415
-    from cryptometrics.store import migrate  # noqa: PLC0415
+    from cryptometrics.store import migrate, roles  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
     settings = config.load()
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
+        if print_grants:
+            click.echo(roles.grants_script(connection))
+            return
         if check:
             behind = migrate.pending(connection)
             broker.wait_for_kafka(settings, waiting("Kafka"))
@@ -42,7 +53,12 @@ def init_db(partitions: int, check: bool) -> None:
             click.echo("the schema is up to date")
             return
         applied = migrate.migrate(connection)
+        made = roles.make(connection) if grants else []
+        if applied and not grants:
+            roles.grant(connection)
     click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
+    if grants:
+        click.echo(f"roles: {'made ' + ', '.join(made) if made else 'there already'}, with their rights")
     broker.wait_for_kafka(settings, waiting("Kafka"))
     if broker.make_topic(settings, partitions):
         click.echo(f"topic {settings.kafka_topic}: made with {partitions} partitions")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
+from cryptometrics.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
@@ -58,11 +60,6 @@ def readable(raw: bytes | None) -> str:
         text = "\n".join(_dumped(shown))
     more = len(raw) - len(shown)
     return text + (f"\n… and {more:,} bytes more; `rejects export` gives all" if more else "")
-
-
-def visible(text: str) -> str:
-    r"""Return a text with what does not print written as Python has it: an escape is \x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _dumped(raw: bytes) -> Iterator[str]:

@@ -30,3 +30,17 @@ reading_group = click.option(
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+metrics_port = click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve /metrics (Prometheus) and /healthz on this port; 0 takes a free one and logs it.",
+)
+
+metrics_host = click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="The address to serve metrics on; 0.0.0.0 lets other machines see them.",
+)

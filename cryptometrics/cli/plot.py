@@ -14,6 +14,7 @@ from cryptometrics.cli import options
 from cryptometrics.cli.times import parse_time
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS, panels_of
+from cryptometrics.ticks import is_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,9 +158,7 @@ def plot(
     if chosen.note:
         click.echo(chosen.note, err=True)
     name = "" if candles is None else "-candles"
-    charts = (
-        {out: loaded} if out is not None else {CHARTS / f"{each.pair}{name}.png": [each] for each in loaded}
-    )
+    charts = {out: loaded} if out is not None else {_file_of(each.pair, name): [each] for each in loaded}
     for path, together in charts.items():
         save(path, figure_of(together, panels, show=show))
         click.echo(path)
@@ -167,6 +166,13 @@ def plot(
         import matplotlib.pyplot as plt  # noqa: PLC0415
 
         plt.show()
+
+
+def _file_of(pair: str, suffix: str) -> Path:
+    """Return where the chart of a pair goes; what is none in the table must not choose a place."""
+    if not is_pair(pair):
+        raise UserError(f"{pair!a} in the table is not a pair and gives no file's name: set --out")
+    return CHARTS / f"{pair}{suffix}.png"
 
 
 def figure_of(together: Sequence[Series | Candles], panels: Sequence[Panel], *, show: bool = False) -> Figure:
@@ -199,7 +205,14 @@ def save(path: Path, figure: Figure) -> None:
     try:
         if path.parent == CHARTS:
             CHARTS.mkdir(exist_ok=True)
-        path.write_bytes(chart)
+        # Beside its place and then there: never half a chart, nor one through a link to another file.
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with part.open("xb") as file:
+                file.write(chart)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 

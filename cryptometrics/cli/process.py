@@ -5,33 +5,36 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 import threading
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.cli import options as shared
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.report import Report
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
     from cryptometrics.pipeline.writer import Fates, Totals
 
+    See = Callable[[Report], None]
+
 REPORT_EVERY_S = 0.25
-"""How often a worker reports to its supervisor."""
+"""How often a worker reports to its supervisor, and a report reaches the metrics."""
 
 
 def _name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"[^\x00-\x1f\x7f]{1,100}", value):
+    # What does not print could steer a terminal or read differently from what it is.
+    if value is not None and not (0 < len(value) <= 100 and value.isprintable()):
         raise click.BadParameter("a name has 1 to 100 characters and no control characters")
     return value
 
@@ -74,8 +77,11 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     metavar="FILE",
     help="Alert rules; without it those that CRYPTOMETRICS_ALERTS names, else alerts.toml if it is here.",
 )
+@shared.metrics_port
+@shared.metrics_host
 @click.option("--reporting", is_flag=True, hidden=True, help="Be one of several: see _report.")
 def process(
+    *,
     group: str,
     session: str | None,
     until_caught_up: bool,
@@ -83,6 +89,8 @@ def process(
     batch: int,
     on_data_loss: str,
     rules_file: Path | None,
+    metrics_port: int | None,
+    metrics_host: str,
     reporting: bool,
 ) -> None:
     """Compute risk metrics of every tick and store them exactly once.
@@ -104,24 +112,42 @@ def process(
     settings = config.load()
     rules = rules_of(settings, rules_file)
     wait_for_services(settings, waiting)  # while nothing is in hand, Ctrl-C ends it at once
-    options = Options(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
-    with stopping() as stop:
+    asked = Options(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
+    with stopping() as stop, _measuring(group, metrics_host, None if reporting else metrics_port) as see:
         if reporting:
-            _report(options, stop)
+            _report(asked, stop)
         elif workers > 1:
-            _supervise(options, rules.path, workers, stop)
+            _supervise(asked, rules.path, workers, stop, see)
         else:
-            _work(options, stop)
+            _work(asked, stop, see)
 
 
-def _work(options: Options, stop: Callable[[], bool]) -> None:
+@contextlib.contextmanager
+def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
+    """Serve the metrics within the block, if asked for; yield who is to be given each report."""
+    if port is None:
+        yield lambda _report: None
+        return
+    from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
+    from cryptometrics.telemetry.pipeline import Pipeline  # noqa: PLC0415
+
+    pipeline = Pipeline(group)
+    with serving(pipeline.collect, pipeline.health, host, port):
+        yield pipeline.see
+
+
+def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
     """Be the only worker here."""
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
+    from cryptometrics.pipeline.report import Report  # noqa: PLC0415
 
     with Progress() as progress:
-        line = Line()
+        line, report_due = Line(), Due(REPORT_EVERY_S)
 
         def show(worker: Worker) -> None:
+            if report_due():
+                see(Report.of(worker.totals, worker.lags()))
             if progress.due():
                 progress.show(line(worker.totals, worker.lag()))
 
@@ -131,7 +157,8 @@ def _work(options: Options, stop: Callable[[], bool]) -> None:
 
 def _report(options: Options, stop: Callable[[], bool]) -> None:
     """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
-    from cryptometrics.pipeline.writer import Fates  # noqa: PLC0415
+    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
+    from cryptometrics.pipeline.report import Report  # noqa: PLC0415
 
     orphaned = threading.Event()
 
@@ -141,19 +168,15 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
         orphaned.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    next_report = 0.0
+    due = Due(REPORT_EVERY_S)
 
-    def tell(totals: Totals, lag: int) -> None:
+    def tell(totals: Totals, lags: dict[int, int]) -> None:
         with contextlib.suppress(BrokenPipeError):
-            click.echo(
-                json.dumps({each.name: getattr(totals, each.name) for each in fields(Fates)} | {"lag": lag})
-            )
+            click.echo(json.dumps(Report.of(totals, lags).as_dict()))
 
     def now_and_then(worker: Worker) -> None:
-        nonlocal next_report
-        if time.monotonic() >= next_report:
-            next_report = time.monotonic() + REPORT_EVERY_S
-            tell(worker.totals, worker.lag())
+        if due():
+            tell(worker.totals, worker.lags())
 
     try:
         totals = _run(options, lambda: stop() or orphaned.is_set(), now_and_then)
@@ -161,10 +184,12 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
         if error.exit_code == 1:  # which a crash has, too, and that is worth another start
             error.exit_code = GAVE_UP
         raise
-    tell(totals, 0)
+    tell(totals, {})
 
 
-def _supervise(options: Options, rules_file: Path | None, workers: int, stop: Callable[[], bool]) -> None:
+def _supervise(
+    options: Options, rules_file: Path | None, workers: int, stop: Callable[[], bool], see: See
+) -> None:
     """Have several workers, each a process, and show them as one."""
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
     from cryptometrics.pipeline.supervisor import Supervisor  # noqa: PLC0415
@@ -177,9 +202,13 @@ def _supervise(options: Options, rules_file: Path | None, workers: int, stop: Ca
     command += ["--alerts", str(rules_file)] if rules_file else []
     supervisor = Supervisor(command, workers, may_end=options.until_caught_up)
     with Progress() as progress:
-        line = Line()
+        line, seen = Line(), 0
 
         def show(supervisor: Supervisor) -> None:
+            nonlocal seen
+            if supervisor.told != seen:
+                seen = supervisor.told
+                see(supervisor.report())
             if progress.due():
                 report = supervisor.report()
                 progress.show(f"{len(supervisor.alive())} workers: {line(report, report.lag)}")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.messages import as_dict, readable, time, visible
+from cryptometrics.cli.messages import as_dict, readable, time
+from cryptometrics.text import visible
 from cryptometrics.ticks import Reason
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ def decode(
     The same as `ticks.decode` of each message.
     """
     wires = _wires(values)
-    pair = list(map(ticks.pair_in, keys))
+    pair = ticks.pairs_in(keys)
     named = [wire.product_id for wire in wires]
     bid_text = [wire.best_bid for wire in wires]
     ask_text = [wire.best_ask for wire in wires]

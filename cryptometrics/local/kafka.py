@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import string
-import struct
 import subprocess
 import uuid
 from importlib import resources
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import ServiceUnavailableError
 from cryptometrics.local import jars, java
 from cryptometrics.local.daemon import Daemon, Status, write_whole
+from cryptometrics.probe import API_VERSIONS_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +36,6 @@ FORMAT_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 PORT_ATTEMPTS = 5
 """How often a port may be snatched between the look at it and the broker's start."""
-API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 0, -1)
-"""The request that every broker answers to everybody: length, key, version, correlation id, no client id."""
 
 
 class Kafka:

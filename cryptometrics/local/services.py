@@ -160,8 +160,8 @@ class Services:
             ) from None
 
     def _make_home(self) -> None:
-        # Nobody else's business; but where we are root, PostgreSQL's own user must get through to its folder.
-        is_root = os.geteuid() == 0
-        self.home.mkdir(mode=0o711 if is_root else 0o700, parents=True, exist_ok=True)
-        if is_root:
-            self.home.chmod(self.home.stat().st_mode | 0o011)
+        # A folder that is there already stays as it is: it is somebody's.
+        if not self.home.is_dir():
+            self.home.mkdir(parents=True, exist_ok=True)
+            # Nobody else's business; but as root, PostgreSQL's own user must get through to its folder.
+            self.home.chmod(0o711 if os.geteuid() == 0 else 0o700)

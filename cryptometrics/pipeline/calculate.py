@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ class Work:
     """Its valid ticks, to know them again when the feed repeats them."""
     newest: datetime | None = None
     late: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    """When its calculation began, by the monotonic clock."""
 
 
 class Calculator:
@@ -110,7 +113,7 @@ class Calculator:
         in_flight: what is calculated but not yet stored: a repetition may be of one of its ticks.
         refused: (partition, offset) → PostgreSQL's message, of ticks that it does not take.
         """
-        batch = Batch()
+        begun, batch = time.monotonic(), Batch()
         taken, partitions, offsets = self._take(messages, batch)
         keys, values = [message.key() for message in taken], [message.value() for message in taken]
         now = datetime.now(UTC)
@@ -140,7 +143,7 @@ class Calculator:
         if self.alerting is not None and self.state is not None:
             self.alerting.judge(self.state.connection, taken, draft.seen or [], batch)
         newest = moment(int(columns.time.max())) if len(columns) else None
-        return Work(batch, messages, columns, newest, int(draft.is_late.sum()))
+        return Work(batch, messages, columns, newest, int(draft.is_late.sum()), begun)
 
     def ended(self, partition: int, position: int) -> Work | None:
         """Account for the offsets up to `position`, which hold nothing to read; None where there are none."""

@@ -181,13 +181,13 @@ class Source:
                 f"({error.args[0].str()}): try again"
             ) from None
 
-    def lag(self, stored: dict[int, int]) -> int:
-        """Return how many messages of the assigned partitions lie after what is stored, as far as known."""
-        lag = 0
+    def lags(self, stored: dict[int, int]) -> dict[int, int]:
+        """Return how many messages of each assigned partition lie after what is stored, as far as known."""
+        lags = {}
         for partition in self.assigned & stored.keys():
             _, high = self._consumer.get_watermark_offsets(self._at(partition), cached=True)
-            lag += max(high - stored[partition], 0)
-        return lag
+            lags[partition] = max(high - stored[partition], 0)
+        return lags
 
     def at_end(self, positions: dict[int, int]) -> list[int]:
         """Return the partitions of which nothing is left to read, as far as known."""

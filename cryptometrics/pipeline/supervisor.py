@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
-from cryptometrics.pipeline.writer import Fates
+from cryptometrics.pipeline.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,18 +29,6 @@ LAST_WORDS_S = 5.0
 NO_USE = {2, GAVE_UP}
 """Exit codes after which starting again cannot help. That a service is away is none of them: it was there
 when we began, and is waited for without end."""
-
-
-@dataclass
-class Report(Fates):
-    """What a worker, or all of them, say of themselves."""
-
-    lag: int = 0
-
-    def add(self, other: Report) -> None:
-        """Count another one in."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(eq=False)
@@ -68,12 +56,14 @@ class Supervisor:
         self._ended = Report()
         self._log = log.get_logger()
         self.restarts = 0
+        self.told = 0
+        """Rises with each report of a worker: while it stands still, none of them gets anywhere."""
 
     def report(self) -> Report:
         """Return what all workers did so far, the dead ones included as far as they told."""
-        total = Report(**vars(self._ended))
-        for slot in self._slots:
-            total.add(slot.last)
+        total = Report()
+        for part in (self._ended, *(slot.last for slot in self._slots)):
+            total.add(part)
         return total
 
     def alive(self) -> list[int]:
@@ -133,12 +123,12 @@ class Supervisor:
         slot.listener.start()
         self._log.info("worker_started", worker=slot.number, pid=slot.process.pid)
 
-    @staticmethod
-    def _listen(slot: _Slot, process: subprocess.Popen[str]) -> None:
+    def _listen(self, slot: _Slot, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
         for line in process.stdout:
-            with contextlib.suppress(ValueError, TypeError):  # the last line of one that was killed
-                slot.last = Report(**json.loads(line))
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # the last line of one that was killed
+                slot.last = Report.from_dict(json.loads(line))
+                self.told += 1
 
     def _bury(self, slot: _Slot) -> None:
         """Keep what a worker told of itself; its lag is for those who live."""
@@ -148,7 +138,7 @@ class Supervisor:
                 if pipe is not None and (pipe is slot.process.stdin or not slot.listener.is_alive()):
                     pipe.close()
         slot.process = slot.listener = None
-        slot.last.lag = 0
+        slot.last.measured.lags = {}
         self._ended.add(slot.last)
         slot.last = Report()
 

@@ -17,16 +17,17 @@ from cryptometrics import broker, log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline.alerting import Alerting
 from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
+from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.due import Due
-from cryptometrics.pipeline.growth import Growth
+from cryptometrics.pipeline.goals import Goals
 from cryptometrics.pipeline.halving import Halving
 from cryptometrics.pipeline.judge import FINAL, GONE, why_start_over
 from cryptometrics.pipeline.source import Source
 from cryptometrics.pipeline.standstill import Standstill
 from cryptometrics.pipeline.writer import Totals
 from cryptometrics.store import batch as store
-from cryptometrics.store import data_loss, offsets, windows
+from cryptometrics.store import offsets, windows
 from cryptometrics.store.connection import is_refusal, one_line
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ WINDOWS_EVERY_S = 5.0
 """How often minutes that the watermark has passed are marked as complete."""
 REJOIN_S = 20.0
 """A worker that is fenced again so soon after it joined anew has a double."""
-CAUGHT_UP_EVERY_S = 0.2
-"""How often it is asked whether everything is stored."""
 
 
 class Worker:
@@ -76,31 +75,34 @@ class Worker:
         topic = broker.describe_topic(settings)
         self._partitions = range(topic.partitions)
         self._reader = offsets.Reader(options.group, topic.name, topic.id)
-        self._owner = f"{instance_id} pid {os.getpid()}"
         self._source = Source(settings, topic, options.group, instance_id)
         self._calculator = Calculator(options.group, options.session)
+        owner = f"{instance_id} pid {os.getpid()}"
+        self._claims = Claims(
+            self._reader, self._source, self._calculator, owner, skip_lost=options.skip_lost
+        )
         if options.rules:
             self._calculator.alerting = Alerting(options.rules, options.group, notify=settings.has_webhook)
         self._database: Database | None = None
         self.totals = Totals()
         """What was committed so far."""
-        self._unopened: set[int] = set()
-        self._epochs: dict[int, int] = {}
         self._doubt: str | None = None
         self._failures = 0
         self._batches_seen = 0
-        self._goals: dict[int, int] | None = None
-        self._growth = Growth(self._source.held)
+        self._goals: Goals | None = None
         self._rejoined_at: float | None = None
         self._commit_due = Due(COMMIT_EVERY_S)
         self._summary_due = Due(SUMMARIZE_EVERY_S)
         self._windows_due = Due(WINDOWS_EVERY_S)
-        self._goal_check_due = Due(CAUGHT_UP_EVERY_S)
         self._standstill = Standstill(self._source.held)
 
+    def lags(self) -> dict[int, int]:
+        """Return how many messages of each assigned partition are not yet stored, as far as is known."""
+        return self._source.lags(self.totals.next_offsets)
+
     def lag(self) -> int:
-        """Return how many messages of the assigned partitions are not yet stored, as far as is known."""
-        return self._source.lag(self.totals.next_offsets)
+        """Return how many that is together."""
+        return sum(self.lags().values())
 
     def run(self) -> Totals:
         """Work until stopped, or until caught up; what is in hand is finished first."""
@@ -141,10 +143,11 @@ class Worker:
     def _begin(self) -> None:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._reader)
+        stored = offsets.next_offsets(self._db.connection, self._reader)
         held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._reader, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
-            self._goals = {partition: end for partition, (_, end) in held.items()}
+            self._goals = Goals(held, stored)
 
     # One step
 
@@ -154,10 +157,10 @@ class Worker:
             self._start_over()
             return
         try:
-            for partition in sorted(self._unopened):
+            for partition in sorted(self._claims.unopened):
                 self._open(partition)
             messages, events = self._source.consume(self._options.batch)
-            self._see_same_topic(self._source.topic_id())
+            self._claims.see_same_topic(self._source.topic_id())
             # What came before the end of a partition is calculated before the end is.
             if messages:
                 self._submit(self._calculator.calculate(messages, self._db.writer.in_flight()))
@@ -188,14 +191,6 @@ class Worker:
         positions = self._calculator.positions()
         at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
         windows.complete_passed(self._db.connection, self._reader.group, positions, at_end)
-
-    def _see_same_topic(self, topic_id: str) -> None:
-        """Raise where the topic was made again while it was read: Kafka goes on as if it were the old one."""
-        if topic_id != self._reader.topic_id:
-            raise data_loss.DataLossError(
-                f"the topic {self._reader.topic} was made again while group {self._reader.group} read it: "
-                "start `cryptometrics process` again to see what is lost, and what can be done"
-            )
 
     def _hear(self, event: Message) -> None:
         """Act on an event that comes in place of a message."""
@@ -244,56 +239,29 @@ class Worker:
     # Assignment
 
     def _on_assign(self, partitions: set[int]) -> None:
-        self._unopened |= partitions
-        self._growth.forget()
+        self._claims.add(partitions)
         self._log.info("partitions_assigned", partitions=sorted(partitions))
 
     def _on_revoke(self, partitions: set[int]) -> None:
         """Finish what is in hand, so that the next owner begins after it; then let go."""
         if self._database is not None and not self._database.writer.drain(REVOKE_S):
             self._doubt = "what was in hand at a revocation is not stored yet"
-        self._let_go(partitions)
+        self._claims.let_go(partitions)
         self._log.info("partitions_revoked", partitions=sorted(partitions))
 
     def _on_lost(self, partitions: set[int]) -> None:
         """Discard: another worker may own them by now."""
         self._doubt = "partitions were lost"
-        self._let_go(partitions)
+        self._claims.let_go(partitions)
         self._log.warning("partitions_lost", partitions=sorted(partitions))
 
-    def _let_go(self, partitions: set[int]) -> None:
-        self._unopened -= partitions
-        self._calculator.drop(partitions)
-        for partition in partitions:
-            self._epochs.pop(partition, None)
-
     def _open(self, partition: int) -> None:
-        """Claim a partition and begin to read it where the database says, unless that has to wait."""
-        connection, backend = self._db.connection, self._db.backend
-        self._see_same_topic(self._source.topic_id(fresh=True))
-        stored = offsets.stored(connection, self._reader, partition)
-        oldest, end = self._source.held(partition)
-        if stored is None:
-            if not self._growth.is_over(offsets.next_offsets(connection, self._reader)):
-                return
-            # The group was there before the partition, so all that ever was in it is to be read.
-            stored = offsets.Stored(self._reader.topic_id, 0)
-        loss = data_loss.found(stored, self._reader.topic_id, oldest, end)
-        if loss is not None and not self._options.skip_lost:
-            raise loss.error(self._reader, partition)
-        claim = None
-        if (epoch := self._epochs.get(partition)) is not None:
-            claim = offsets.renew(connection, self._reader, partition, epoch, backend)
-        if claim is None:
-            claim = offsets.claim(
-                connection, self._reader, partition, stored.next_offset, self._owner, backend
-            )
-        if loss is not None:
-            claim = data_loss.skip(connection, self._reader, claim, loss)
-        self._epochs[partition] = claim.epoch
-        self._calculator.own(claim)
-        self._source.go_to(partition, claim.next_offset)
-        self._unopened.discard(partition)
+        """Begin to read a partition where the database says, unless that has to wait."""
+        if not self._claims.open(partition, self._db):
+            return
+        self.totals.next_offsets[partition] = self._calculator.positions()[partition]
+        if self._goals is not None:
+            self._goals.opened(partition)
 
     # Starting over
 
@@ -322,6 +290,7 @@ class Worker:
         failed = writer.failed_work if writer is not None else None
         reason = why_start_over(failure) if failure is not None else self._doubt
         self._failures += 1
+        self.totals.measured.retries += 1
         wait = retry.wait_after(self._failures)
         self._log.warning("starting_over", reason=reason, failures=self._failures, wait_s=round(wait, 2))
         self._forget()
@@ -347,9 +316,10 @@ class Worker:
 
     def _reopen(self) -> None:
         self._connect()
+        self.totals.measured.reconnects += 1
         self._doubt = None
-        self._unopened = set(self._source.assigned)
-        for partition in sorted(self._unopened):
+        self._claims.unopened = set(self._source.assigned)
+        for partition in sorted(self._claims.unopened):
             self._open(partition)
 
     def _sit_out(self, seconds: float) -> None:
@@ -360,17 +330,15 @@ class Worker:
             self._show()
 
     def _notice(self, error: BaseException, seconds: float) -> None:
+        self.totals.measured.retries += 1
         self._log.warning("service_unavailable", error=one_line(error), next_attempt_s=round(seconds, 1))
 
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
         """Write what PostgreSQL has refused as a whole; the consumer goes on after it."""
         self._source.pause()
-        Halving(self._calculator, self._db, self._reader, self._opened, self._go_on).write(messages)
+        Halving(self._calculator, self._db, self._reader, self._claims.opened, self._go_on).write(messages)
         for partition, offset in self._calculator.positions().items():
             self._source.go_to(partition, offset)
-
-    def _opened(self) -> dict[int, int]:
-        return {p: epoch for p, epoch in self._epochs.items() if p not in self._unopened}
 
     def _go_on(self) -> bool:
         self._source.keep_place(0)
@@ -395,13 +363,10 @@ class Worker:
             self._database = self._calculator.state = None
 
     def _caught_up(self) -> bool:
-        """Whether all that was in the topic at the start is stored, by whichever workers."""
-        if self._goals is None or self._doubt or not self._goal_check_due():
+        if self._goals is None or self._doubt or not self._goals.are_due():
             return False
         try:
-            stored = offsets.next_offsets(self._db.connection, self._reader)
+            return self._goals.are_reached(offsets.next_offsets(self._db.connection, self._reader))
         except psycopg.Error as error:
             self._doubt = why_start_over(error)
             return False
-        # A partition that nobody has opened may hide a loss, even where it is empty.
-        return all(stored.get(partition, -1) >= goal for partition, goal in self._goals.items())

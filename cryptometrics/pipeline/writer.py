@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptometrics.store import batch as store
+from cryptometrics.telemetry.measurements import Measurements
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import psycopg
 
     from cryptometrics.pipeline.calculate import Work
@@ -45,9 +46,10 @@ class Totals(Fates):
     batches: int = 0
     next_offsets: dict[int, int] = field(default_factory=dict)
     newest: datetime | None = None
+    measured: Measurements = field(default_factory=Measurements)
 
-    def add(self, work: Work) -> None:
-        """Count one committed batch."""
+    def add(self, work: Work, seconds: float) -> None:
+        """Count one committed batch, whose transaction took `seconds`."""
         for partition, part in work.batch.parts.items():
             self.metrics += part.metrics
             self.rejected += part.rejected
@@ -58,6 +60,7 @@ class Totals(Fates):
         self.late += work.late
         self.batches += 1
         self.newest = work.newest or self.newest
+        self.measured.committed(work, seconds, time.monotonic() - work.begun, datetime.now(UTC))
 
 
 class Writer:
@@ -116,6 +119,7 @@ class Writer:
     def _run(self) -> None:
         while (work := self._next()) is not None:
             failure: Exception | None = None
+            begun = time.monotonic()
             try:
                 store.write(self._connection, self._reader, work.batch)
             except Exception as error:  # noqa: BLE001  (whatever it is, the loop decides on it)
@@ -123,7 +127,7 @@ class Writer:
             with self._changed:
                 if failure is None:
                     self._pending.popleft()
-                    self._totals.add(work)
+                    self._totals.add(work, time.monotonic() - begun)
                 else:
                     self.failure, self.failed_work = failure, work
                 self._changed.notify_all()

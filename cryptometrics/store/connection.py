@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import conninfo, errors
 
+from cryptometrics import probe
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
 
@@ -40,6 +42,8 @@ def connect(
         try:
             return connect_once(uri, autocommit=autocommit)
         except psycopg.OperationalError as error:
+            if problem := _encryption_problem(uri, str(error)):
+                raise UserError(f"no connection to PostgreSQL at {place(uri)}: {problem}") from None
             if _is_final(error):
                 raise UserError(f"PostgreSQL at {place(uri)} refuses: {one_line(error)}") from None
             raise
@@ -157,6 +161,28 @@ def _lacks_partition(error: BaseException | None) -> bool:
     PostgreSQL calls it a violated check, as of a value that is wrong, but one that has no name.
     """
     return isinstance(error, errors.CheckViolation) and not error.diag.constraint_name
+
+
+def _encryption_problem(uri: str, said: str) -> str | None:
+    """Return what keeps both sides from speaking as they want to, None where it is something else."""
+    if "server does not support SSL" in said:
+        return "the server offers no encryption, and DB_SSLMODE asks for it"
+    if "no pg_hba.conf entry" in said and "no encryption" in said and "SSL encryption" not in said:
+        return "the server refuses this without encryption: set DB_SSLMODE to verify-full"
+    for words in ("could not read root certificate file", "could not load private key", "private key file"):
+        if words in said:
+            return said[said.index(words) :].partition("\n")[0]
+    if "certificate verify failed" not in said and "does not match host name" not in said:
+        return None
+    parts = conninfo.conninfo_to_dict(uri)
+    host, port = str(parts.get("host", "localhost")), str(parts.get("port", 5432))
+    rootcert = parts.get("sslrootcert") or os.path.expanduser("~/.postgresql/root.crt")  # noqa: PTH111  (raises nothing)
+    authorities = None if rootcert == "system" else str(rootcert)
+    checks_name = parts.get("sslmode") == "verify-full" or authorities is None
+    found = probe.postgres_problem(
+        host.partition(",")[0], int(port.partition(",")[0]), authorities, check_name=checks_name
+    )
+    return found or one_line(psycopg.OperationalError(said))
 
 
 def _is_final(error: psycopg.OperationalError) -> bool:

@@ -34,7 +34,8 @@ class Loss:
             what = (
                 f"{where} is not the one that group {reader.group} has read "
                 f"up to offset {self.next_offset}: "
-                "the topic was made again, and what was unread of the old one is gone, an unknown number"
+                "the topic was made again (or its broker has lost the newest records), and what was unread "
+                "of the old one is gone, an unknown number"
             )
         else:
             what = (
@@ -66,9 +67,14 @@ def found(stored: Stored, topic_id: str, oldest: int, end: int) -> Loss | None:
 
 
 # Offsets of the old topic and of the new one would look alike, so the old books are closed under another
-# name, which no topic can have; `ended_at` tells their rows of crypto_metrics from those that follow.
+# name, which no topic can have; `ended_at` tells their rows of crypto_metrics from those that follow. A topic
+# that lost its newest records keeps its id, and may do so again: then the epoch tells the books apart.
 _CLOSE_BOOKS = """
-UPDATE consumer_offsets SET topic = topic || '@' || topic_id, ended_at = clock_timestamp()
+UPDATE consumer_offsets o SET ended_at = clock_timestamp(), topic = topic || '@' || topic_id || CASE
+    WHEN EXISTS (SELECT FROM consumer_offsets c
+                 WHERE (c.consumer_group, c.kafka_partition) = (o.consumer_group, o.kafka_partition)
+                   AND c.topic = o.topic || '@' || o.topic_id)
+    THEN '@' || epoch ELSE '' END
 WHERE consumer_group = %(group)s AND topic = %(topic)s AND kafka_partition = %(partition)s
   AND epoch = %(epoch)s
 RETURNING topic

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
     from cryptometrics.verify.findings import Findings
 
-# Books that were closed because the topic was made again end; in all others `ends` is NULL.
+# Books that were closed because the topic was made again, or its broker lost the newest records (then the id
+# stays), end; in all others `ends` is NULL.
 _BOOKS = """
 SELECT topic, topic_id, kafka_partition AS partition, first_offset, next_offset,
        metrics, rejected, gaps, duplicates, holes,
-       dense_rank() OVER (ORDER BY topic_begun_at)::int AS era,
+       dense_rank() OVER (ORDER BY topic_begun_at, turn)::int AS era,
        lag(ended_at) OVER (PARTITION BY kafka_partition ORDER BY ended_at) AS begins, ended_at AS ends
-FROM (SELECT *, min(begun_at) OVER (PARTITION BY topic_id) AS topic_begun_at
+FROM (SELECT *, min(begun_at) OVER (PARTITION BY topic_id) AS topic_begun_at,
+             row_number() OVER (PARTITION BY topic_id, kafka_partition ORDER BY begun_at) AS turn
       FROM consumer_offsets WHERE consumer_group = %(group)s) AS books
 ORDER BY topic_begun_at, topic, kafka_partition
 """
@@ -126,7 +128,7 @@ class Book:
     duplicates: int
     holes: int
     era: int
-    """Which one of the topics of that name it is, made again and again; counted from 1."""
+    """Which one of the topics of that name it is, made or begun again and again; counted from 1."""
     begins: datetime | None
     ends: datetime | None
     """Rows recorded from `begins` to before `ends` are from this topic; None is no bound."""

@@ -159,6 +159,7 @@ def test_the_schema_is_not_made(
 @pytest.mark.parametrize("command", [["process"], ["status"]], ids=lambda c: c[0])
 def test_an_env_file_that_is_no_text(cli: Cli, command: list[str]) -> None:
     (cli.cwd / ".env").write_bytes(b"DB_PASSWORD=" + SECRET.encode() + b"\xff\n")
+    (cli.cwd / ".env").chmod(0o600)
     assert error_of(cli(*command, code=2)) == f"error: cannot read {cli.cwd / '.env'}: it is not UTF-8 text"
 
 

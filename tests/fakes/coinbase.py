@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import threading
 from dataclasses import dataclass, field
@@ -33,8 +34,8 @@ NO_KEY = (
 )
 SUBSCRIBE_S = 5.0
 """Who has not subscribed by then is disconnected."""
-SLOW = 20_000
-"""Frames that may wait for one client; beyond it, it reads too slowly."""
+BATCH = 5
+"""Heartbeats between two tickers of `ticker_batch`."""
 
 
 @dataclass(frozen=True)
@@ -82,27 +83,28 @@ class FakeCoinbase:
         tls: ssl.SSLContext | None = None,
         recording: Path | None = None,
         port: int = 0,
-        send_buffer: int | None = None,
+        never_traded: Sequence[str] = (),
+        skew_s: float = 0.0,
+        slow: int = 20_000,
     ) -> None:
         """Prepare a market of these products with `rate` trades a second, `trades` in all (0: none).
 
         script: (number of trades, fault) in order: what goes wrong when; see `_act`.
-        recording: is sent to whoever subscribes, in place of a market.
+        recording: is sent to whoever subscribes, in place of a market. skew_s: how far the exchange's clock
+        is ahead. slow: frames that may wait for one client; beyond it, it reads too slowly.
         """
         self._random = Random(seed)
-        self.products = {name: Product(name, Random(f"{seed} {name}")) for name in products}
-        self.never_traded: set[str] = set()
+        self.products = {name: Product(name, Random(f"{seed} {name}"), skew_s) for name in products}
+        self.never_traded = set(never_traded)
         self._rate, self._trades, self._heartbeat_s = rate, trades, heartbeat_s
         self._faults, self._script = faults, list(script)
-        self._tls, self._recording, self._port, self._send_buffer = tls, recording, port, send_buffer
+        self._tls, self._recording, self._port, self._slow = tls, recording, port, slow
         self._clients: set[Client] = set()
         self._late: list[tuple[Product, dict[str, Any], dict[str, Any]]] = []
         self.subscriptions: list[dict[str, Any]] = []
         """Each subscribe request as it came."""
         self.requests: list[float] = []
         """When connections and requests came, by the loop's clock."""
-        self.cuts = 0
-        self.refuse_for = 0.0
         self.made = 0
         self.done = threading.Event()
         """Set when all trades are made."""
@@ -148,8 +150,7 @@ class FakeCoinbase:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        options: dict[str, Any] = {} if self._send_buffer is None else {"write_limit": self._send_buffer}
-        async with serve(self._handle, "localhost", self._port, ssl=self._tls, **options) as server:
+        async with serve(self._handle, "localhost", self._port, ssl=self._tls) as server:
             self._port = next(iter(server.sockets)).getsockname()[1]
             self._ready.set()
             tasks: list[asyncio.Task[Any]] = [
@@ -199,7 +200,7 @@ class FakeCoinbase:
             entry = {"name": channel} if isinstance(channel, str) else channel
             name = ALIASES.get(entry["name"], entry["name"])
             wanted.setdefault(name, set()).update([*everywhere, *entry.get("product_ids", [])])
-        if (reason := self._against(wanted)) is not None:
+        if request["type"] == "subscribe" and (reason := self._against(wanted)) is not None:
             self._put(client, {"type": "error", "message": "Failed to subscribe", "reason": reason})
             return
         new = {name: ids - client.channels.get(name, set()) for name, ids in wanted.items()}
@@ -242,6 +243,8 @@ class FakeCoinbase:
             return
         for name, ids in new.items():
             for product in (self.products[each] for each in sorted(ids)):
+                # What was before a subscription is not sent to it.
+                self._late = [late for late in self._late if late[0] is not product]
                 if name in {"ticker", "ticker_batch"} and product.name in self.never_traded:
                     self._put(client, product.zero_ticker())
                 elif name in {"ticker", "ticker_batch"} and product.last is not None:
@@ -254,7 +257,7 @@ class FakeCoinbase:
 
     def _put(self, client: Client, frame: dict[str, Any]) -> None:
         """Send a frame, and enter into the ledger what it tells."""
-        if client.out.qsize() > SLOW:
+        if client.out.qsize() > self._slow:
             self._put_raw(client, dumps({"type": "error", "message": "ErrSlowConsume"}))
             client.channels.clear()
             client.socket.transport.abort()
@@ -285,10 +288,11 @@ class FakeCoinbase:
     async def _market(self) -> None:
         while not self.begin.is_set():
             await asyncio.sleep(0.005)
-        started, names = self._loop.time(), list(self.products)
+        started, names = self._loop.time(), [name for name in self.products if name not in self.never_traded]
         while True:
             due = int((self._loop.time() - started) * self._rate)
-            due = min(due, self._trades or due)
+            # A slow machine makes a slower market, not one that keeps everybody waiting.
+            due = min(due, self._trades or due, self.made + 50)
             while self.made < due:
                 self.made += 1
                 last_ones = 0 < self._trades < self.made + len(names)  # each product ends with a trade heard
@@ -328,11 +332,16 @@ class FakeCoinbase:
                 self._put(client, frame)
 
     async def _heartbeats(self) -> None:
-        while True:
+        told: dict[str, int] = {}
+        for beat in itertools.count(1):
             await asyncio.sleep(self._heartbeat_s)
             for product in self.products.values():
-                if product.name not in self.never_traded:
-                    self._tell(product, product.heartbeat())
+                if product.name in self.never_traded:
+                    continue
+                self._tell(product, product.heartbeat())
+                if beat % BATCH == 0 and product.last and told.get(product.name) != product.trade_id:
+                    told[product.name] = product.trade_id
+                    self._tell(product, product.last[0], "ticker_batch")
 
     async def _books(self) -> None:
         while True:
@@ -354,8 +363,6 @@ class FakeCoinbase:
             if kind in {"cut", "close", "silence", "half-open", "huge", "flush"}:
                 await self._arrived(client)
             await self._harm(client, kind, argument)
-        if kind in {"cut", "close", "huge"}:
-            self.cuts += 1
 
     async def _harm(self, client: Client, kind: str, argument: str) -> None:
         match kind:

@@ -7,19 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from random import Random
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
 
 DEPTH = 8
 """Levels of each side of an order book."""
-
-
-def now() -> str:
-    """Return the exchange's time as it writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def text(cents: int) -> str:
@@ -47,11 +40,13 @@ class Account:
 class Product:
     """One product: its trades, its order book."""
 
-    def __init__(self, name: str, random: Random, first_trade: int = 1_000) -> None:
+    def __init__(self, name: str, random: Random, skew_s: float = 0.0) -> None:
         self.name = name
         self.account = Account()
-        self.trade_id = first_trade
+        self.trade_id = 1_000
+        self._skew = timedelta(seconds=skew_s)
         self._random = random
+        self._chance = Random(name)  # for what happens when somebody looks, and not when the market moves
         self._sequence = random.randrange(10**9, 10**10)
         self._mid = random.randrange(10_000, 5_000_000)
         self.bids: dict[int, str] = {}
@@ -66,13 +61,17 @@ class Product:
         self._sequence += self._random.randrange(2, 2_000)
         return self._sequence
 
+    def now(self) -> str:
+        """Return the exchange's time as it writes it."""
+        return (datetime.now(UTC) + self._skew).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
     def trade(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Make a trade; return its ticker and its match."""
         random = self._random
         self.trade_id += 1
         self._move(random.choice((-7, -3, -1, 0, 0, 1, 3, 7)))
         side, maker = random.choice((("buy", "sell"), ("sell", "buy")))
-        sequence, time, size = self.sequence, now(), f"{random.random():.8f}"
+        sequence, time, size = self.sequence, self.now(), f"{random.random():.8f}"
         best_bid, best_ask = self.best()
         price = text(best_ask if side == "buy" else best_bid)
         ticker = {
@@ -104,14 +103,14 @@ class Product:
         changes, self._changes = self._changes, []
         if not changes:
             return None
-        if self._random.random() < 0.2:  # a level that was never there is taken away
+        if self._chance.random() < 0.2:  # a level that was never there is taken away
             changes.insert(0, ["buy", "0.01", "0.00000000"])
-        return {"type": "l2update", "product_id": self.name, "time": now(), "changes": changes}
+        return {"type": "l2update", "product_id": self.name, "time": self.now(), "changes": changes}
 
     def heartbeat(self) -> dict[str, Any]:
         return {
             "type": "heartbeat", "sequence": self._sequence, "last_trade_id": self.trade_id,
-            "product_id": self.name, "time": now(),
+            "product_id": self.name, "time": self.now(),
         }  # fmt: skip
 
     def zero_ticker(self) -> dict[str, Any]:

@@ -260,7 +260,7 @@ class Arena:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=1800,
         )
         assert done.returncode == code, f"verify: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -49,9 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.slow)
         item.add_marker(pytest.mark.timeout(3600 if FULL else 300))
         item.user_properties.append((PLACE, place))
-    if FULL:
+    if FULL and items:
         ranks = {name: rank for rank, name in enumerate(LONGEST)}
         items.sort(key=lambda item: ranks.get(item.name.partition("[")[0], len(LONGEST)))
+        items.insert(
+            1, items.pop()
+        )  # a process gets two at first: the longest must not hold up another long one
 
 
 @pytest.fixture

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import psycopg
-import pytest
 
 from tests.faults.arena import cut_workers
 from tests.faults.relay import Act, Moment, Relay
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.faults.arena import Arena
 
 RATE = 2_000
 
 
-@pytest.mark.parametrize("how", ["relay", "server"])
-def test_a_connection_is_cut_in_mid_copy(arena: Arena, how: str) -> None:
-    times = arena.times(4, 50)
-    arena.load.start(RATE)
-    with (
-        Relay(arena.settings.postgres()) as relay,
-        psycopg.connect(arena.settings.postgres(), autocommit=True) as admin,
-    ):
-        worker = arena.worker(through=relay.uri)
-        arena.wait_for_progress()
-        for _ in range(times):
-            seen = len(worker.events("starting_over"))
-            cut = (
-                relay.once(Moment.COPY, Act.CUT)
-                if how == "relay"
-                else relay.once(Moment.COPY, harm=lambda: cut_workers(admin))
-            )
-            arena.wait_for("a COPY was cut", cut.is_set)
-            arena.wait_for_event(worker, "starting_over", seen)
-            arena.recovers()
-        name = "connection cut in mid-COPY" if how == "relay" else "pg_terminate_backend in mid-COPY"
-        arena.finish(name, times)
-
-
-def test_the_server_does_not_hear_that_a_connection_broke_in_mid_copy(arena: Arena) -> None:
-    """A firewall that forgets a connection does this: the server keeps the lock, for nobody."""
-    times = arena.times(1, 10)
+def break_connection(
+    arena: Arena, fault: str, times: int, moment: Moment, act: Act, harm: Callable[[], object] = lambda: None
+) -> None:
+    """Do this to a connection of the one worker, again and again, at this moment."""
     arena.load.start(RATE)
     with Relay(arena.settings.postgres()) as relay:
         worker = arena.worker(through=relay.uri)
         arena.wait_for_progress()
         for _ in range(times):
-            seen = len(worker.events("starting_over"))
-            broken = relay.once(Moment.COPY, Act.ORPHAN)
-            arena.wait_for("a COPY was orphaned", broken.is_set)
-            arena.wait_for_event(worker, "starting_over", seen)
+            noticed = len(worker.events("starting_over"))
+            done = relay.once(moment, act, harm)
+            arena.wait_for(fault, done.is_set)
+            arena.wait_for_event(worker, "starting_over", noticed)
             arena.recovers()
-        arena.finish("connection broken in mid-COPY, server not told", times)
+        arena.finish(fault, times)
+
+
+def test_a_connection_is_cut_in_mid_copy(arena: Arena) -> None:
+    break_connection(arena, "connection cut in mid-COPY", arena.times(4, 50), Moment.COPY, Act.CUT)
+
+
+def test_the_server_ends_a_session_in_mid_copy(arena: Arena) -> None:
+    with psycopg.connect(arena.settings.postgres(), autocommit=True) as admin:
+        fault = "pg_terminate_backend in mid-COPY"
+        harm = functools.partial(cut_workers, admin)
+        break_connection(arena, fault, arena.times(4, 50), Moment.COPY, Act.PASS, harm)
+
+
+def test_the_answer_to_commit_is_lost(arena: Arena) -> None:
+    break_connection(arena, "COMMIT done, its answer lost", arena.times(3, 50), Moment.COMMIT, Act.SWALLOW)
+
+
+def test_the_server_does_not_hear_that_a_connection_broke_in_mid_copy(arena: Arena) -> None:
+    """A firewall that forgets a connection does this: the server keeps the lock, for nobody."""
+    fault = "connection broken in mid-COPY, server not told"
+    break_connection(arena, fault, arena.times(1, 10), Moment.COPY, Act.ORPHAN)
 
 
 def test_a_connection_stalls_while_the_group_rebalances(arena: Arena) -> None:

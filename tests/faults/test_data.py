@@ -20,19 +20,21 @@ MOST_MEMORY = 400 * 1024 * 1024
 
 
 def test_poison_among_good_ticks(arena: Arena) -> None:
-    """Rubbish of sixteen kinds, up to a megabyte each; the worker is killed in the middle of it."""
+    """Rubbish of sixteen kinds, up to a megabyte each, one in ten; and a kill -9 in mid-run."""
     good = arena.times(10_000, 200_000)
-    arena.begin(Market(SEED, bad=0.095, spoil=poison))
+    arena.begin(Market(SEED, bad=0.1, spoil=poison))
     arena.load.send(good // 2)
     worker = arena.worker()
     arena.wait_for_progress()
     worker.kill()
     worker = arena.worker()
-    arena.load.send(good - good // 2 + good // 10)
+    arena.load.send(good - good // 2 + good // 8)
     arena.wait_for("caught up", arena.caught_up, 600)
     memory = worker.resident()
     assert memory < MOST_MEMORY, f"{memory / 2**20:.0f} MB"
     bad = arena.load.ledger.bad()
+    assert bad >= good // 10
+    assert arena.load.ledger.sent - bad >= good
     arena.finish("poison among good ticks", bad, note=f"worker's memory {memory / 2**20:.0f} MB")
 
 

@@ -95,21 +95,6 @@ def test_a_worker_sleeps_in_mid_copy_with_the_lock_of_its_rows(arena: Arena) -> 
         arena.finish("SIGSTOP in mid-COPY, row lock held", times, note="until each partition moves again")
 
 
-def test_the_answer_to_commit_is_lost(arena: Arena) -> None:
-    times = arena.times(3, 50)
-    arena.load.start(RATE)
-    with Relay(arena.settings.postgres()) as relay:
-        worker = arena.worker(through=relay.uri)
-        arena.wait_for_progress()
-        for _ in range(times):
-            noticed = len(worker.events("starting_over"))
-            swallowed = relay.once(Moment.COMMIT, Act.SWALLOW)
-            arena.wait_for("a COMMIT without an answer", swallowed.is_set)
-            arena.wait_for_event(worker, "starting_over", noticed)
-            arena.recovers()
-        arena.finish("COMMIT done, its answer lost", times)
-
-
 def test_workers_join_and_leave_every_second(arena: Arena) -> None:
     times = arena.times(4, 30)
     arena.load.start(RATE)

@@ -42,16 +42,26 @@ def end(arena: Arena, service: str, how: signal.Signals) -> None:
     )
 
 
-def test_the_broker_is_killed(arena: Arena) -> None:
+@pytest.mark.parametrize(
+    ("fault", "ended", "how"),
+    [
+        ("kill -9 of the broker", ["kafka"], signal.SIGKILL),
+        ("kill -9 of the postmaster", ["postgres"], signal.SIGKILL),
+        ("immediate stop of PostgreSQL", ["postgres"], signal.SIGQUIT),
+        ("kill -9 of both services", ["postgres", "kafka"], signal.SIGKILL),
+    ],
+)
+def test_services_are_killed(arena: Arena, fault: str, ended: list[str], how: signal.Signals) -> None:
     times = arena.times(1, 5)
     arena.load.start(RATE)
     arena.worker()
     arena.wait_for_progress()
     for _ in range(times):
-        end(arena, "kafka", signal.SIGKILL)
+        for service in ended:
+            end(arena, service, how)
         arena.services.up()
         arena.all_partitions_move()
-    arena.finish("kill -9 of the broker, restarted", times, note="until each partition moves again")
+    arena.finish(f"{fault}, restarted", times, note="until each partition moves again")
 
 
 def test_the_broker_is_killed_while_partitions_change_hands(arena: Arena) -> None:
@@ -69,33 +79,6 @@ def test_the_broker_is_killed_while_partitions_change_hands(arena: Arena) -> Non
         arena.services.up()
         arena.all_partitions_move()
     arena.finish("kill -9 of the broker in mid-rebalance", times, note="until each partition moves again")
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGQUIT], ids=["kill", "immediate"])
-def test_postgres_is_killed(arena: Arena, how: signal.Signals) -> None:
-    times = arena.times(1, 5)
-    arena.load.start(RATE)
-    arena.worker()
-    arena.wait_for_progress()
-    for _ in range(times):
-        end(arena, "postgres", how)
-        arena.services.up()
-        arena.recovers()
-    name = "kill -9 of the postmaster" if how is signal.SIGKILL else "immediate stop of PostgreSQL"
-    arena.finish(f"{name}, restarted", times)
-
-
-def test_both_are_killed_at_once(arena: Arena) -> None:
-    times = arena.times(1, 5)
-    arena.load.start(RATE)
-    arena.worker()
-    arena.wait_for_progress()
-    for _ in range(times):
-        end(arena, "postgres", signal.SIGKILL)
-        end(arena, "kafka", signal.SIGKILL)
-        arena.services.up()
-        arena.all_partitions_move()
-    arena.finish("kill -9 of both services, restarted", times, note="until each partition moves again")
 
 
 def test_postgres_is_away_under_full_load_and_memory_stays_flat(arena: Arena) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,12 +77,22 @@ def test_mistakes_are_one_line(cli: Cli, store: Store, options: list[str], messa
     assert not (cli.cwd / "charts").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_one_line(cli: Cli, store: Store) -> None:
     store(RECENT)
-    (cli.cwd / "chart.svg").symlink_to("/dev/full")
-    done = cli("plot", "--group", "g1", "--out", "chart.svg", code=2)
-    assert done.stderr == f"error: cannot write chart.svg: {os.strerror(28)}\n"
+    (cli.cwd / "chart.svg").write_text("the one before")
+    limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", sys.executable, "-m", "cryptometrics"]
+    done = subprocess.run(
+        [*limited, "plot", "--group", "g1", "--out", "chart.svg"],
+        cwd=cli.cwd,
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, f"error: cannot write chart.svg: {os.strerror(27)}\n")
+    assert [path.name for path in cli.cwd.iterdir()] == ["chart.svg"]
+    assert (cli.cwd / "chart.svg").read_text() == "the one before"
 
 
 def test_too_many_pairs_must_be_named(cli: Cli, store: Store) -> None:

@@ -64,12 +64,19 @@ class Bench:
             self._producer.produce(self.settings.kafka_topic, content, **options)
         assert self._producer.flush(LIMIT_S) == 0
 
-    def process(self, group: str | None = None, session: str | None = None, batch: int = 10_000) -> Totals:
+    def process(
+        self,
+        group: str | None = None,
+        session: str | None = None,
+        batch: int = 10_000,
+        *,
+        skip_lost: bool = False,
+    ) -> Totals:
         """Process all that is there."""
         limit = time.monotonic() + 2 * LIMIT_S
         totals = run(
             self.settings,
-            Options(group or self.group, session, batch, until_caught_up=True),
+            Options(group or self.group, session, batch, until_caught_up=True, skip_lost=skip_lost),
             stop=lambda: time.monotonic() > limit,
         )
         assert time.monotonic() < limit, "did not catch up"
@@ -495,6 +502,35 @@ def test_a_topic_that_got_more_partitions_keeps_its_extremes(settings: Settings)
     assert len(grown.rows("SELECT DISTINCT kafka_partition FROM crypto_metrics")) > 1
 
 
+@pytest.mark.slow
+def test_a_broker_that_lost_its_newest_records_is_noticed_each_time(cli: Cli, bench: Bench) -> None:
+    """A power cut can do that. The topic has the id that it had, and ends before what is stored of it."""
+    bench.send(*(tick(str(20 + n), str(60 - n), n, n if n % 3 else None, f"P{n % 5}-USD") for n in range(15)))
+    bench.process()
+    for time_ in (1, 2):
+        with psycopg.connect(bench.settings.postgres()) as connection:
+            # As if there had been three more in each partition.
+            connection.execute(
+                "INSERT INTO rejected_ticks "
+                "(consumer_group, topic, kafka_partition, kafka_offset, reason, detail) "
+                "SELECT consumer_group, topic, kafka_partition, next_offset + n, 'no_value', '' "
+                "FROM consumer_offsets, generate_series(0, 2) AS n WHERE topic = %s",
+                [bench.settings.kafka_topic],
+            )
+            connection.execute(
+                "UPDATE consumer_offsets SET next_offset = next_offset + 3, rejected = rejected + 3 "
+                "WHERE topic = %s",
+                [bench.settings.kafka_topic],
+            )
+        with pytest.raises(CryptometricsError, match="newest records"):
+            bench.process()
+        bench.process(skip_lost=True)
+        # Ticks with a trade id are recognised; the five without one are there again.
+        assert len(bench.metrics("id")) == 15 + 5 * time_
+        assert "each with exactly one fate" in cli("verify", "--topic").stdout
+
+
+@pytest.mark.slow
 def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: Bench) -> None:
     bench.send(*(tick("1", "2", trade_id=number) for number in range(300)))
     paused: list[Worker] = []

@@ -14,10 +14,12 @@ import psutil
 import psycopg
 import pytest
 
-from cryptometrics.pipeline import supervisor
+from cryptometrics.errors import CryptometricsError
+from cryptometrics.pipeline import GAVE_UP, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
@@ -104,11 +106,34 @@ def test_workers_end_when_their_supervisor_is_killed(settings: Settings, cli: Cl
 def test_what_a_worker_says_last_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it is dead before all of it is read."""
     monkeypatch.setattr(supervisor, "LOOK_S", 0.0)
-    program = "import json\nfor n in range(2000): print(json.dumps({'metrics': n, 'lag': 0}))"
+    program = "import json\nfor n in range(2000): print(json.dumps({'metrics': n, 'measured': {}}))"
     for _ in range(5):
         several = supervisor.Supervisor([sys.executable, "-c", program], 2, may_end=True)
         several.run(lambda: False, lambda _: None)
         assert several.report().metrics == 2 * 1999
+
+
+def test_a_worker_whose_service_was_away_is_started_again(tmp_path: Path) -> None:
+    """Exit code 3, as a crash, and a kill; until one comes to its end."""
+    program = (
+        "import os, signal, sys; place = sys.argv[1]; open(place, 'a').write('x'); "
+        "life = os.path.getsize(place); "
+        "life == 2 and os.kill(os.getpid(), signal.SIGKILL); sys.exit({1: 3, 3: 1}.get(life, 0))"
+    )
+    lives = tmp_path / "lives"
+    several = supervisor.Supervisor([sys.executable, "-c", program, str(lives)], 1, may_end=True)
+    several.run(lambda: False, lambda _: None)
+    assert lives.read_text() == "xxxx"
+    assert several.restarts == 3
+
+
+@pytest.mark.parametrize(("code", "passed_on"), [(2, 2), (GAVE_UP, 1)])
+def test_a_worker_that_cannot_do_it_ends_all(code: int, passed_on: int) -> None:
+    several = supervisor.Supervisor([sys.executable, "-c", f"exit({code})"], 2, may_end=False)
+    with pytest.raises(CryptometricsError) as caught:
+        several.run(lambda: False, lambda _: None)
+    assert caught.value.exit_code == passed_on
+    assert several.alive() == []
 
 
 def test_a_mistake_ends_all_with_one_line_each(settings: Settings, cli: Cli) -> None:

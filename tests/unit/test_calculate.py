@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryptometrics.gaps import Gap, Kind, encode
 from cryptometrics.pipeline import draft
 from cryptometrics.pipeline.calculate import Calculator, Work
 from cryptometrics.store.offsets import Claim
@@ -70,6 +71,11 @@ def quote(bid: str, ask: str, second: int = 0, trade_id: int | None = None, pair
     return json.dumps(fields | ({} if trade_id is None else {"trade_id": trade_id})).encode()
 
 
+def start(before: int | None, pair: str = "BTC-USD") -> bytes:
+    """Return the record of a feed's start that heard the trade after `before` first."""
+    return encode(Gap(pair, Kind.START, EVENING, None, None, before))[1]
+
+
 class Memory(State):
     """What batches have stored."""
 
@@ -84,6 +90,7 @@ class Memory(State):
         self.next_offsets: dict[int, int] = {}
         self.asked: list[TickKey] = []
         self.late = 0
+        self.gaps: list[tuple[Any, ...]] = []
 
     def pairs(self, names: Collection[str]) -> dict[str, PairState]:
         return {name: self.known_pairs[name] for name in names if name in self.known_pairs}
@@ -111,6 +118,11 @@ class Memory(State):
         rows = [_parsed(line) for line in batch.rows]
         fated = [((row["partition"], row["offset"]), "metrics") for row in rows]
         fated += [((r.partition, r.offset), "rejected") for r in batch.rejected]
+        fated += [((g.partition, g.offset), "gaps") for g in batch.gaps]
+        self.gaps += [
+            (g.partition, g.offset, g.begins, g.first_trade_id, g.last_trade_id, g.trades_missed)
+            for g in batch.gaps
+        ]
         fated += [
             ((s.partition, offset), f"{s.reason}s")
             for s in batch.skipped
@@ -198,6 +210,7 @@ contents = st.one_of(
         st.integers(0, 9),
         st.none() | st.integers(0, 8) | st.sampled_from([100, 1000, 2**62]),
     ),
+    st.builds(start, st.none() | st.integers(0, 9)),
     st.sampled_from([None, b"", b"{}", quote("3", "2"), quote("0", "1"), quote("1", "2", pair="X")]),
 )
 
@@ -227,6 +240,8 @@ class Expected:
         position = {0: 0, 1: 0}
         seen: set[tuple[str, int, str]] = set()
         highest: dict[str, int] = {}
+        newest: dict[str, datetime] = {}
+        self.gaps: list[tuple[Any, ...]] = []
         sessions: dict[tuple[str, str], list[tuple[Decimal, Decimal]]] = {}
         for message in stream:
             for hole in range(position[message.of], message.at):
@@ -238,6 +253,16 @@ class Expected:
                 continue
             fields = json.loads(message.content)
             pair, time = fields["product_id"], fields["time"]
+            if fields["type"] == "gap":
+                self.fates[place] = "gaps"
+                last: int | None = fields.get("last_trade_id")
+                first: int | None = None
+                missed: int | None = 0
+                if pair in highest:
+                    first = highest[pair] + 1
+                    missed = None if last is None else max(last - highest[pair], 0)
+                self.gaps.append((*place, newest.get(pair), first, last, missed))
+                continue
             bid, ask = Decimal(fields["best_bid"]), Decimal(fields["best_ask"])
             if pair == "X" or bid > ask or not bid:
                 continue
@@ -251,6 +276,8 @@ class Expected:
                 seen.add((pair, trade_id, time))
                 self.late[key] += trade_id < highest.get(pair, -1)
                 highest[pair] = max(trade_id, highest.get(pair, -1))
+            at = datetime.fromisoformat(time)
+            newest[pair] = max(at, newest.get(pair, at))
             self.ticks[key] += 1
             quotes = sessions.setdefault(key, [])
             quotes.append((bid, ask))
@@ -276,6 +303,7 @@ def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> 
     fates = {place: fate for place, fate in expected.fates.items() if place[1] >= firsts[place[0]]}
     assert memory.fates == fates
     assert as_tuples(memory.rows) == sorted(expected.rows)
+    assert sorted(memory.gaps, key=lambda g: g[:2]) == sorted(expected.gaps, key=lambda g: g[:2])
     for partition, first in firsts.items():
         end = memory.next_offsets.get(partition, first)
         assert end == max(expected.ends[partition], first)

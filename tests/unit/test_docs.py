@@ -15,6 +15,9 @@ import pytest
 from cryptometrics.alerts.rules import KINDS
 from cryptometrics.config import Settings
 from cryptometrics.local.maven import MIRROR_VARIABLE
+from cryptometrics.pipeline.report import Report
+from cryptometrics.telemetry.feed import Feed
+from cryptometrics.telemetry.pipeline import Pipeline
 from cryptometrics.ticks import Reason
 
 if TYPE_CHECKING:
@@ -167,6 +170,19 @@ def test_each_setting_is_in_the_readme_with_its_default() -> None:
     assert set(rows) == {"KAFKA_CONF_<NAME>", MIRROR_VARIABLE, "JAVA_HOME"}
 
 
+def test_each_test_that_the_security_page_names_is_one() -> None:
+    page = (DOCS / "security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!threat|---|role|`)(.+?) \| .+? \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) > 15
+    for threat, shown in rows:
+        files = re.findall(r"\]\(\.\./(tests/\S+?)\)", shown)
+        tests = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
+        assert files or shown == "the same two", threat
+        assert [name for name in re.findall(r"`(test_\w+)`", shown) if f"def {name}(" not in tests] == [], (
+            threat
+        )
+
+
 def test_each_reason_to_reject_is_explained() -> None:
     text = (DOCS / "assumptions.md").read_text(encoding="utf-8")
     assert [reason for reason in Reason if f"`{reason}`" not in text] == []
@@ -199,3 +215,53 @@ def test_the_diagram_was_drawn_from_its_source() -> None:
     picture, source = DOCS / "architecture_diagram.png", DOCS / "architecture_diagram.py"
     drawn_from = b"Source-SHA256\x00" + hashlib.sha256(source.read_bytes()).hexdigest().encode()
     assert drawn_from in picture.read_bytes(), STALE
+
+
+# What operators are told
+
+
+def test_each_event_of_the_operations_page_is_logged() -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "cryptometrics").rglob("*.py"))
+    table = page.partition("## Events to act on")[2].partition("## ")[0]
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| (\w+) \|", table, re.MULTILINE))
+    assert len(told) > 8
+    for event, level in told.items():
+        assert re.search(rf'\.{level}\(\s*"{event}"', code), event
+    warned = set(re.findall(r'\.warning\(\s*"([a-z_]+)"', code))
+    assert warned - {"machine_busy"} <= set(told), "a warning that the page does not explain"
+    informed = set(re.findall(r'\.info\(\s*"([a-z_]+)"', code))
+    assert {event for event in informed if f"`{event}`" not in page} == set()
+
+
+def test_each_metric_is_explained() -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    table = page.partition("## Metrics")[2].partition("## ")[0]
+    explained = set(re.findall(r"^\| `(cryptometrics_[a-z_]+)` \|", table, re.MULTILINE))
+    collected = {
+        f"{metric.name}{'_total' if metric.type == 'counter' else '_info' if metric.type == 'info' else ''}"
+        for metric in _metrics()
+    }
+    assert explained == collected
+
+
+def _metrics() -> list[Any]:
+    pipeline = Pipeline("g")
+    pipeline.see(Report())
+    return [*pipeline.collect(), *Feed().collect()]
+
+
+def test_each_alerting_rule_says_what_to_do() -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    rules = (ROOT / "cryptometrics/dashboards/prometheus/rules.yml").read_text(encoding="utf-8")
+    names = re.findall(r"- alert: (\w+)", rules)
+    assert names
+    assert re.findall(r"^\| `(Cryptometrics\w+)` \|", page, re.MULTILINE) == names
+
+
+def test_each_view_is_explained() -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    migration = (ROOT / "cryptometrics/store/migrations/0007_views.sql").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(crypto_\w+)` \|", page, re.MULTILINE) == re.findall(
+        r"CREATE VIEW (\w+)", migration
+    )

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.cli.messages import SHOWN_BYTES, as_dict, readable, visible
+from cryptometrics.cli.messages import SHOWN_BYTES, as_dict, readable
 from cryptometrics.store.rejects import Rejected
+from cryptometrics.text import visible
 
 
 @given(st.binary() | st.text().map(str.encode))

@@ -1,0 +1,106 @@
+"""`cryptometrics export`: stored quotes as CSV or JSON lines, of any amount."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from cryptometrics.cli import options
+from cryptometrics.cli.times import parse_time
+from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptometrics.store.export import Format
+
+
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return parse_time(value, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("export")
+@options.pairs
+@click.option(
+    "--since", metavar="TIME", callback=_moment, help="Quotes from this time on: 2h, 7d or 2026-07-01T12:00."
+)
+@click.option("--until", metavar="TIME", callback=_moment, help="Quotes before this time.")
+@options.reading_group
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", help="How it is written."
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write there, instead of to stdout; the file is there when it is whole.",
+)
+def export(
+    pairs: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    group: str | None,
+    form: Format,
+    out: Path | None,
+) -> None:
+    """Export stored quotes as CSV or JSON lines, in the order of their time.
+
+    Without --pair all pairs, without --since and --until everything. Prices are exact, times UTC. In CSV a
+    text that begins like a formula (= + - @) gets an apostrophe before it; JSON lines are unchanged.
+
+    \b
+    Example:
+      cryptometrics export --pair BTC-USD --since 2h --out btc.csv
+    """
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.store import export as store  # noqa: PLC0415
+    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+
+    rows = 0
+    with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():
+        chosen = reads.resolve_group(connection, group)
+        if chosen.note:
+            click.echo(chosen.note, err=True)
+        blocks = store.export(connection, chosen.name, pairs, since, until, form)
+        # Closed before the connection is, whatever happens: until then the COPY holds it.
+        with contextlib.closing(blocks), _written(out) as file, Progress() as progress:
+            for block in blocks:
+                file.write(block.data)
+                rows += block.rows
+                progress.show(f"{rows:,} quotes, up to {block.until:%Y-%m-%d %H:%M:%S} UTC")
+    click.echo(f"{rows:,} quotes" + (f" in {out}" if out else ""), err=True)
+
+
+@contextlib.contextmanager
+def _written(out: Path | None) -> Iterator[BinaryIO]:
+    """Open the output: stdout, or a file that takes its place only when it is whole."""
+    if out is None:
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # `… | head`: whoever read has enough; at exit nothing can be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")  # two may write at the same moment
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(out)
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or out}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,178 @@
+"""`cryptometrics watch`: the market and the pipeline, live on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cryptometrics.cli import options
+from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import psycopg
+    from rich.console import Console
+
+    from cryptometrics.watch.screen import Frame
+    from cryptometrics.watch.view import View
+
+BETWEEN_S = 1.0
+"""Seconds between the two looks that `--once` takes, to know ticks a second."""
+STEP_S = 0.05
+"""How soon Ctrl-C is heard."""
+
+
+@click.command()
+@options.pairs
+@options.reading_group
+@click.option(
+    "--refresh", type=click.FloatRange(0.1, 10), default=4, metavar="N", help="Frames a second, at most 10."
+)
+@click.option("--once", is_flag=True, help="Print one frame and end.")
+@options.as_json
+def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool, as_json: bool) -> None:
+    """Watch quotes, session extremes, lag and alerts live on the terminal.
+
+    Ages are yellow from 5 s, red from 30 s. Ctrl-C ends it. --json prints one frame for programs.
+
+    \b
+    Example:
+      cryptometrics watch --pair BTC-USD --pair ETH-USD
+    """
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.watch.view import View  # noqa: PLC0415
+
+    if not (once or as_json or is_live()):
+        raise UserError("watch needs a terminal: use --once or --json where there is none")
+
+    def choose(connection: psycopg.Connection) -> str:
+        return reads.resolve_group(connection, group).name
+
+    with View(config.load(), choose, pairs, waiting("PostgreSQL")) as view:
+        if once or as_json:
+            frame = _second_look(view)
+            if as_json:
+                click.echo(json.dumps(as_dict(frame), indent=2))
+            else:
+                print_once(frame)
+            return
+        with stopping() as stop:
+            look(view, 1 / refresh, stop)
+
+
+def is_live() -> bool:
+    """Whether there is a terminal that a screen can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def look(view: View, every: float, stop: Callable[[], bool]) -> None:
+    """Draw the view every so many seconds, on the other screen of the terminal, until `stop` says so."""
+    from rich.live import Live  # noqa: PLC0415
+
+    from cryptometrics.watch.screen import render  # noqa: PLC0415
+
+    console = _console()
+    plain = console.options.ascii_only
+    with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
+        while not stop():
+            begun = time.monotonic()
+            frame = view.frame()
+            width, height = console.size
+            live.update(render(frame, width, height, ascii_only=plain), refresh=True)
+            # What a frame cost is not waited for again, but there is always a pause.
+            until = max(begun + every, time.monotonic() + STEP_S)
+            while not stop() and (left := until - time.monotonic()) > 0 and console.size == (width, height):
+                time.sleep(min(left, STEP_S))
+
+
+def _console(width: int | None = None) -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "…" shows "?"
+    return Console(highlight=False, width=width)
+
+
+def _second_look(view: View) -> Frame:
+    view.frame()
+    time.sleep(BETWEEN_S)
+    view.frame()
+    view.wait_for_lag()
+    return view.frame()
+
+
+def print_once(frame: Frame) -> None:
+    """Print a frame: of the terminal's width, or wide enough for everything."""
+    from cryptometrics.watch.screen import WIDE, render  # noqa: PLC0415
+
+    console = _console(width=None if sys.stdout.isatty() else WIDE + 28)
+    height = 4 + len(frame.snapshot.rows) * 2 + 12  # a page may be longer than the window
+    console.print(render(frame, console.width, height, ascii_only=console.options.ascii_only))
+
+
+def as_dict(frame: Frame) -> dict[str, Any]:
+    """Return the frame for programs: prices as exact strings, times as ISO 8601."""
+    snapshot = frame.snapshot
+    return {
+        "group": snapshot.group,
+        "at": _time(snapshot.at),
+        "trouble": frame.trouble,
+        "pairs": [
+            {
+                "pair": row.pair,
+                "session": row.session,
+                "bid": f"{row.bid:f}",
+                "ask": f"{row.ask:f}",
+                "mid_price": f"{row.mid_price:f}",
+                "spread": f"{row.spread:f}",
+                "spread_bps": round(float(row.spread / row.mid_price) * 10_000, 4),
+                "highest_bid": f"{row.highest_bid:f}",
+                "lowest_ask": f"{row.lowest_ask:f}",
+                "max_spread": f"{row.max_spread:f}",
+                "last_at": _time(row.last_at),
+                "quote_age_seconds": round((snapshot.at - row.last_at).total_seconds(), 3),
+                "ticks": row.ticks,
+                "ticks_per_second": _rounded(frame.memory.rate(row.pair)),
+            }
+            for row in snapshot.rows
+        ],
+        "partitions": [
+            {
+                "topic": part.topic,
+                "partition": part.partition,
+                "next_offset": part.next_offset,
+                "lag": frame.lags.get((part.topic, part.partition)),
+            }
+            for part in snapshot.partitions
+        ],
+        **{fate: snapshot.total(fate) for fate in ("metrics", "rejected", "gaps", "duplicates", "holes")},
+        "alerts": [
+            {
+                "pair": alert.pair,
+                "rule": alert.rule,
+                "severity": alert.severity,
+                "message": alert.message,
+                "fired_at": _time(alert.fired_at),
+            }
+            for alert in snapshot.alerts
+        ],
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Grafana's dashboards, made by `make dashboards`, and what it and Prometheus are provisioned with."""

@@ -1,0 +1,34 @@
+"""Writes the dashboards' JSON; `make dashboards` runs it, and a test sees whether it is current."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptometrics.dashboards import market, pipeline
+
+if TYPE_CHECKING:
+    from cryptometrics.dashboards.parts import Json
+
+FOLDER = Path(__file__).with_name("grafana") / "dashboards"
+
+
+def dashboards() -> dict[Path, Json]:
+    """Return each dashboard with the file where it belongs."""
+    return {FOLDER / "market.json": market.build(), FOLDER / "pipeline.json": pipeline.build()}
+
+
+def as_text(dashboard: Json) -> str:
+    """Return a dashboard as it stands in its file."""
+    return json.dumps(dashboard, indent=2) + "\n"
+
+
+def main() -> None:
+    """Write the files."""
+    for path, dashboard in dashboards().items():
+        path.write_text(as_text(dashboard), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

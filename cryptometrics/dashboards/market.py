@@ -1,0 +1,177 @@
+"""The dashboard *Market*: what the quotes of a pair do, and what the alerts said about it."""
+
+from __future__ import annotations
+
+from cryptometrics.dashboards.parts import (
+    Json,
+    annotation,
+    chosen,
+    dashboard,
+    field,
+    one_of,
+    override,
+    panel,
+    sql,
+)
+
+GROUP = chosen(
+    "group",
+    "group",
+    "SELECT consumer_group FROM crypto_sessions GROUP BY consumer_group ORDER BY max(last_at) DESC",
+)
+PAIR = chosen(
+    "pair",
+    "pair",
+    "SELECT pair FROM crypto_latest_quotes WHERE consumer_group = ${group:sqlstring} ORDER BY pair",
+)
+SESSION = chosen(
+    "session",
+    "session",
+    """SELECT session FROM crypto_sessions WHERE consumer_group = ${group:sqlstring}
+    AND pair = ${pair:sqlstring} ORDER BY last_at DESC""",
+    everything=True,
+)
+WINDOW = one_of(
+    "window",
+    "candle",
+    {"1m": "crypto_windows"} | {size: f"crypto_windows_{size}" for size in ("5m", "15m", "1h", "4h", "1d")},
+)
+
+_PAIR = "consumer_group = ${group:sqlstring} AND pair = ${pair:sqlstring}"
+_QUOTES = f"$__timeFilter(quoted_at) AND {_PAIR} AND session IN (${{session:sqlstring}})"
+_BUCKET = "date_bin(make_interval(secs => $__interval_ms / 1000.0), quoted_at, 'epoch')"
+# Arrays compare element by element, so the greatest holds the values of the newest quote of the bucket.
+_LAST = """(max(ARRAY[extract(epoch FROM quoted_at), kafka_offset, bid, ask, mid_price, session_highest_bid,
+session_lowest_ask]))"""
+
+ALERTS = annotation(
+    "alerts",
+    f"""SELECT fired_at AS time, resolved_at AS timeend, rule || ': ' || message AS text, severity AS tags
+    FROM alerts WHERE $__timeFilter(fired_at) AND {_PAIR} ORDER BY fired_at""",  # noqa: S608
+    "red",
+)
+
+
+def _stat(
+    title: str, expression: str, about: str, unit: str | None = None, decimals: int | None = None
+) -> Json:
+    """Return a single value of the newest session of the pair."""
+    query = f"SELECT {expression} FROM crypto_sessions WHERE {_PAIR} ORDER BY last_at DESC LIMIT 1"  # noqa: S608
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "none",
+    }
+    return panel(
+        "stat",
+        title,
+        [sql(query)],
+        (4, 4),
+        about,
+        options=options,
+        fieldConfig=field(unit=unit, decimals=decimals),
+    )
+
+
+def build() -> Json:
+    """Return the dashboard."""
+    prices = panel(
+        "timeseries",
+        "$pair: bid, ask, mid price and session extremes",
+        [
+            sql(
+                f"""SELECT {_BUCKET} AS "time", {_LAST}[3] AS "bid", {_LAST}[4] AS "ask",
+                {_LAST}[5] AS "mid price",
+                {_LAST}[6] AS "highest bid", {_LAST}[7] AS "lowest ask"
+                FROM crypto_quotes WHERE {_QUOTES} GROUP BY 1 ORDER BY 1""",  # noqa: S608
+                "time_series",
+            )
+        ],
+        (24, 10),
+        "The last quote of each interval; the extremes are those of the session up to then.",
+        fieldConfig=field(
+            lineWidth=1,
+            fillOpacity=0,
+            spanNulls=False,
+            overrides=[
+                override("highest bid", custom_lineStyle={"fill": "dash", "dash": [8, 6]}),
+                override("lowest ask", custom_lineStyle={"fill": "dash", "dash": [8, 6]}),
+            ],
+        ),
+        options={"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+    )
+    spread = panel(
+        "timeseries",
+        "$pair: spread in basis points",
+        [
+            sql(
+                f"""SELECT {_BUCKET} AS "time", max(spread_bps) AS "widest", min(spread_bps) AS "narrowest"
+                FROM crypto_quotes WHERE {_QUOTES} GROUP BY 1 ORDER BY 1""",  # noqa: S608
+                "time_series",
+            )
+        ],
+        (12, 8),
+        "The widest and the narrowest spread of each interval, of the mid price: no spike is lost.",
+        fieldConfig=field(unit="none", decimals=2, lineWidth=1, fillOpacity=10),
+    )
+    candles = panel(
+        "candlestick",
+        "$pair: mid price in windows",
+        [
+            sql(
+                f"""SELECT window_start AS "time", open, high, low, close, ticks AS volume
+                FROM ${{window:raw}} WHERE $__timeFilter(window_start) AND {_PAIR} ORDER BY 1""",  # noqa: S608
+            )
+        ],
+        (12, 8),
+        "Open, high, low and close of the mid price; the volume is the number of ticks.",
+        options={"mode": "candles+volume", "candleStyle": "candles", "includeAllFields": False},
+    )
+    latest = panel(
+        "table",
+        "newest quote of every pair",
+        [
+            sql(
+                """SELECT pair, quoted_at, bid, ask, mid_price, spread, spread_bps, age_seconds
+                FROM crypto_latest_quotes WHERE consumer_group = ${group:sqlstring} ORDER BY pair"""
+            )
+        ],
+        (14, 8),
+        "One row a pair, whatever is chosen above.",
+        fieldConfig=field(overrides=[override("age_seconds", unit="s")]),
+    )
+    alerts = panel(
+        "table",
+        "alerts of the time shown, all pairs",
+        [
+            sql(
+                """SELECT fired_at, resolved_at, severity, pair, rule, message FROM alerts
+                WHERE $__timeFilter(fired_at) AND consumer_group = ${group:sqlstring}
+                ORDER BY fired_at DESC LIMIT 200"""
+            )
+        ],
+        (10, 8),
+        "Without a resolved_at an alert still fires.",
+    )
+    stats = [
+        _stat("mid price", "mid_price", "Of the newest quote, in the quote currency."),
+        _stat("spread", "spread_bps", "Of the newest quote, in basis points of the mid price.", decimals=2),
+        _stat("highest bid", "highest_bid", "Of the newest session."),
+        _stat("lowest ask", "lowest_ask", "Of the newest session."),
+        _stat("largest spread", "max_spread", "Of the newest session, in the quote currency."),
+        _stat(
+            "age of the quote",
+            "extract(epoch FROM clock_timestamp() - last_at) AS age",
+            "Since the exchange's time of the newest quote.",
+            "s",
+            1,
+        ),
+    ]
+    return dashboard(
+        "cryptometrics-market",
+        "Market",
+        rows=[stats, [prices], [spread, candles], [latest, alerts]],
+        variables=[GROUP, PAIR, SESSION, WINDOW],
+        annotations=[ALERTS],
+        refresh="5s",
+        since="now-15m",
+    )

@@ -1,0 +1,92 @@
+"""Which partitions a worker has: assigned by Kafka, then claimed in the database, then read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptometrics.pipeline.growth import Growth
+from cryptometrics.store import data_loss, offsets
+
+if TYPE_CHECKING:
+    from cryptometrics.pipeline.calculate import Calculator
+    from cryptometrics.pipeline.database import Database
+    from cryptometrics.pipeline.source import Source
+
+
+class Claims:
+    """The partitions assigned, with the epoch of each one that is claimed."""
+
+    def __init__(
+        self,
+        reader: offsets.Reader,
+        source: Source,
+        calculator: Calculator,
+        owner: str,
+        *,
+        skip_lost: bool,
+    ) -> None:
+        """owner: who we are, for people who look. skip_lost: go on where Kafka has lost what was unread."""
+        self._reader = reader
+        self._source = source
+        self._calculator = calculator
+        self._owner = owner
+        self._skip_lost = skip_lost
+        self._epochs: dict[int, int] = {}
+        self._growth = Growth(source.held)
+        self.unopened: set[int] = set()
+        """Assigned, but not to be read yet."""
+
+    def add(self, partitions: set[int]) -> None:
+        """Take note of partitions that were assigned."""
+        self.unopened |= partitions
+        self._growth.forget()
+
+    def let_go(self, partitions: set[int]) -> None:
+        """Forget partitions that are another worker's, or will be."""
+        self.unopened -= partitions
+        self._calculator.drop(partitions)
+        for partition in partitions:
+            self._epochs.pop(partition, None)
+
+    def opened(self) -> dict[int, int]:
+        """Return the epoch of each partition that is being read."""
+        return {p: epoch for p, epoch in self._epochs.items() if p not in self.unopened}
+
+    def open(self, partition: int, database: Database) -> bool:
+        """Claim a partition and read it from where the database says on; return False where that has to wait.
+
+        Raises DataLossError where Kafka does not hold what was to be read next, unless that is to be skipped.
+        """
+        connection, backend = database.connection, database.backend
+        self.see_same_topic(self._source.topic_id(fresh=True))
+        stored = offsets.stored(connection, self._reader, partition)
+        oldest, end = self._source.held(partition)
+        if stored is None:
+            if not self._growth.is_over(offsets.next_offsets(connection, self._reader)):
+                return False
+            # The group was there before the partition, so all that ever was in it is to be read.
+            stored = offsets.Stored(self._reader.topic_id, 0)
+        loss = data_loss.found(stored, self._reader.topic_id, oldest, end)
+        if loss is not None and not self._skip_lost:
+            raise loss.error(self._reader, partition)
+        claim = None
+        if (epoch := self._epochs.get(partition)) is not None:
+            claim = offsets.renew(connection, self._reader, partition, epoch, backend)
+        if claim is None:
+            first = stored.next_offset
+            claim = offsets.claim(connection, self._reader, partition, first, self._owner, backend)
+        if loss is not None:
+            claim = data_loss.skip(connection, self._reader, claim, loss)
+        self._epochs[partition] = claim.epoch
+        self._calculator.own(claim)
+        self._source.go_to(partition, claim.next_offset)
+        self.unopened.discard(partition)
+        return True
+
+    def see_same_topic(self, topic_id: str) -> None:
+        """Raise where the topic was made again while it was read: Kafka goes on as if it were the old one."""
+        if topic_id != self._reader.topic_id:
+            raise data_loss.DataLossError(
+                f"the topic {self._reader.topic} was made again while group {self._reader.group} read it: "
+                "start `cryptometrics process` again to see what is lost, and what can be done"
+            )

@@ -1,0 +1,141 @@
+"""Stored quotes as text that other programs read, of any amount in flat memory.
+
+PostgreSQL sorts and sends one slice of time after the other, and each is passed on as it comes: neither side
+ever holds more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from psycopg import sql
+
+from cryptometrics.store.reads import no_ticks, pair_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    import psycopg
+
+Format = Literal["csv", "jsonl"]
+DAY = timedelta(days=1)
+FEWEST, MOST = 24, 1440
+"""Slices of a day: each has its own sort, and its own look into the table's index."""
+ROWS_A_SLICE = 20_000
+"""About how many rows are sorted at once, where a day's rows come evenly."""
+
+_TEXTS = ("pair", "session", "consumer_group", "kind")
+_PRICES = ("bid", "ask", "mid_price", "spread", "spread_bps")
+_EXTREMES = ("session_highest_bid", "session_lowest_ask", "session_max_spread")
+_NUMBERS = ("trade_id", "kafka_partition", "kafka_offset")
+COLUMNS = ("quoted_at", *_TEXTS[:3], *_PRICES, *_EXTREMES, "kind", *_NUMBERS, "recorded_at")
+"""The columns of the CSV and the keys of the JSON, in their order; those of the view crypto_quotes."""
+
+_DAYS = """
+SELECT day, sum(rows)::bigint FROM metric_days
+WHERE consumer_group = %(group)s AND day BETWEEN %(first)s AND %(last)s GROUP BY day ORDER BY day
+"""
+_SLICE = sql.SQL("""
+COPY (
+    SELECT {columns} FROM crypto_quotes
+    WHERE quoted_at >= {start} AND quoted_at < {end} AND consumer_group = {group} AND pair = ANY({pairs})
+    ORDER BY crypto_quotes.quoted_at, kafka_partition, kafka_offset
+) TO STDOUT WITH ({options})
+""")
+# With a quote and a delimiter that no JSON contains, CSV is the line as it is; text doubles backslashes.
+_OPTIONS = {
+    "csv": sql.SQL("FORMAT csv"),
+    "jsonl": sql.SQL(r"FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02'"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole slices of text: what to write, and how far it goes."""
+
+    data: bytes
+    rows: int
+    """Rows that ended with this block's slice; 0 within one."""
+    until: datetime
+
+
+def export(
+    connection: psycopg.Connection,
+    group: str,
+    pairs: Sequence[str],
+    since: datetime | None,
+    until: datetime | None,
+    form: Format,
+) -> Generator[Block]:
+    """Yield the quotes of `pairs` (all where none is named) with since <= quoted_at < until, in that order.
+
+    In CSV a text that a spreadsheet would take for a formula gets an apostrophe before it. What is stored
+    later for a time that has been yielded is not seen any more. Raises UserError where a pair has no ticks.
+    """
+    sessions = pair_sessions(connection, group, pairs=pairs)
+    if missing := [pair for pair in pairs if pair not in {row.pair for row in sessions}]:
+        raise no_ticks(connection, group, missing, None)
+    chosen = sorted({row.pair for row in sessions})
+    start = max(filter(None, (since, min(row.first_at for row in sessions))))
+    # The last one is in it, and what comes later is not.
+    newest = max(row.last_at for row in sessions) + timedelta(microseconds=1)
+    end = min(filter(None, (until, newest)))
+    if form == "csv":
+        yield Block((",".join(COLUMNS) + "\r\n").encode(), 0, start)
+    for first, last in _slices(connection, group, start, end):
+        query = _SLICE.format(
+            columns=_columns(form), start=first, end=last, group=group, pairs=chosen, options=_OPTIONS[form]
+        )
+        with connection.cursor() as cursor:
+            with cursor.copy(query) as copy:
+                for data in copy:
+                    yield Block(bytes(data), 0, first)
+            yield Block(b"", cursor.rowcount, last)
+
+
+def _slices(
+    connection: psycopg.Connection, group: str, start: datetime, end: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the slices between two times, of the days that have rows."""
+    days = connection.execute(_DAYS, {"group": group, "first": start.date(), "last": end.date()}).fetchall()
+    for day, rows in days:
+        midnight, parts = datetime.combine(day, time(), UTC), min(max(rows // ROWS_A_SLICE, FEWEST), MOST)
+        for number in range(parts):
+            first = max(midnight + number * DAY / parts, start)
+            last = min(midnight + (number + 1) * DAY / parts, end)
+            if first < last:
+                yield first, last
+
+
+def _columns(form: Format) -> sql.Composed:
+    comma = sql.SQL(", ")
+    if form == "csv":
+        return comma.join(_cell(column) for column in COLUMNS)
+    pairs = (sql.SQL("{}, {}").format(sql.Literal(column), _json(column)) for column in COLUMNS)
+    return sql.SQL("json_build_object({})").format(comma.join(pairs))
+
+
+def _cell(column: str) -> sql.Composed:
+    name = sql.Identifier(column)
+    if column.endswith("_at"):
+        return _time(name)
+    if column in _TEXTS:
+        # What Excel, LibreOffice and Sheets take for the beginning of a formula (OWASP, CSV injection).
+        return sql.SQL(r"CASE WHEN {0} ~ '^[=+\-@\t\r]' THEN '''' || {0} ELSE {0} END").format(name)
+    return sql.SQL("{}").format(name)
+
+
+def _json(column: str) -> sql.Composed:
+    name = sql.Identifier(column)
+    if column.endswith("_at"):
+        return _time(name)
+    if column in _PRICES or column in _EXTREMES:
+        return sql.SQL("{}::text").format(name)  # exact, whatever reads it takes a number for
+    return sql.SQL("{}").format(name)
+
+
+def _time(name: sql.Identifier) -> sql.Composed:
+    """Return an expression of a time as ISO 8601 in UTC."""
+    return sql.SQL("""to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""").format(name)

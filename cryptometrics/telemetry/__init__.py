@@ -1,0 +1,1 @@
+"""What a running command tells about itself: measured per batch, served to Prometheus."""

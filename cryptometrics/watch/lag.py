@@ -1,0 +1,74 @@
+"""How many messages are not stored yet, asked without waiting: the screen goes on when Kafka does not."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is documented there
+
+from cryptometrics import broker
+from cryptometrics.errors import CryptometricsError
+
+if TYPE_CHECKING:
+    from cryptometrics.config import Settings
+    from cryptometrics.watch.snapshot import Partition
+
+ASK_EVERY_S = 1.0
+ANSWER_S = 3.0
+"""How long one answer is waited for."""
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class Lag:
+    """Knows the lag of each partition, or why it does not.
+
+    Kafka is asked at the moment at which a snapshot is read: an end from a second ago would hide the lag.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._admin: AdminClient | None = None
+        self._asked: dict[Place, concurrent.futures.Future[Any]] = {}
+        self._asked_at = float("-inf")
+        self._stored: dict[Place, int] = {}
+        self.known: dict[Place, int] = {}
+        self.trouble: str | None = None
+        """Why the lag is not known; None while it is."""
+        try:
+            self._admin = AdminClient(broker.client_conf(settings))
+        except (KafkaException, CryptometricsError) as error:
+            self.trouble = str(error)
+
+    def ask(self, places: list[Place]) -> bool:
+        """Ask where these end, unless the last answer is new or still to come; return whether it did."""
+        if self._admin is None or self._asked or not places:
+            return False
+        if time.monotonic() - self._asked_at < ASK_EVERY_S:
+            return False
+        self._asked_at = time.monotonic()
+        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        answers = self._admin.list_offsets(
+            {TopicPartition(*place): latest for place in places}, request_timeout=ANSWER_S
+        )
+        self._asked = {(place.topic, place.partition): answer for place, answer in answers.items()}
+        return True
+
+    def compare(self, partitions: list[Partition]) -> None:
+        """Take what was stored when it was asked."""
+        self._stored = {(part.topic, part.partition): part.next_offset for part in partitions}
+
+    def listen(self, wait: float = 0.0) -> None:
+        """Take the answers, if all have come within `wait` seconds."""
+        if not self._asked or concurrent.futures.wait(self._asked.values(), wait).not_done:
+            return
+        try:
+            ends = {place: answer.result().offset for place, answer in self._asked.items()}
+            self.known = {place: max(end - self._stored.get(place, end), 0) for place, end in ends.items()}
+            self.trouble = None
+        except KafkaException as error:
+            self.known, self.trouble = {}, error.args[0].str()
+        self._asked = {}

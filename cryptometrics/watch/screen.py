@@ -1,0 +1,264 @@
+"""The screen: a snapshot and what is remembered, as something that rich can draw. Pure.
+
+It fits the width and the height it is given: on a narrow terminal a pair has two lines while all of them have
+room, else one; what has no room at all is counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from cryptometrics.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from rich.console import RenderableType
+
+    from cryptometrics.store.reads import SessionRow
+    from cryptometrics.watch.snapshot import Alert, Memory, Snapshot
+
+WIDE = 132
+"""Columns from which a pair's values fit into one line."""
+BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
+SLOW_S, STALE_S = 5.0, 30.0
+"""Ages from which a quote is yellow, and red."""
+LAGGING = 10_000
+"""A lag from which it is yellow."""
+MOST_ALERTS = 5
+SEVERITIES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+
+
+class Frame(NamedTuple):
+    """What one drawing is made from."""
+
+    snapshot: Snapshot
+    memory: Memory
+    lags: Mapping[tuple[str, int], int]
+    """Messages not stored yet, by topic and partition; of those that are known."""
+    trouble: str | None = None
+    """Why something is not up to date, for the person who looks."""
+
+
+def render(frame: Frame, width: int, height: int, *, ascii_only: bool = False) -> RenderableType:
+    """Return the screen for a terminal of this size."""
+    snapshot = frame.snapshot
+    head = _head(frame)
+    foot = [_lag(frame, width), _fates(snapshot), *_alerts(snapshot.alerts, max(height // 4, 2))]
+    if frame.trouble:
+        foot.append(_line((frame.trouble, "bold red")))
+    room = max(height - len(foot) - 4, 1)  # the head, the table's two, an empty line
+    bars = PLAIN_BARS if ascii_only else BARS
+    if not snapshot.rows:
+        return Group(head, Text(""), _line(("waiting for the first ticks", "dim")), Text(""), *foot)
+    if width >= WIDE:
+        table, shown = _wide(frame, room, bars, min(width - 116, 60))
+    elif len(snapshot.rows) * 2 <= room:
+        table, shown = _stacked(frame, bars, width), len(snapshot.rows)
+    else:
+        table, shown = _short(frame, room, bars, width)
+    left = len(snapshot.rows) - shown
+    note = f"{left} more pairs: enlarge the window, or choose with --pair" if left else ""
+    return Group(head, table, _line((note, "dim")), *foot)
+
+
+def sparkline(values: Sequence[Decimal | None], bars: str = BARS) -> str:
+    """Return a character a value, as high as the value stands between the lowest and the highest."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    low, span = min(known), max(known) - min(known)
+    last = len(bars) - 1
+    return "".join(
+        " " if value is None else bars[last // 2 if not span else int((value - low) / span * last)]
+        for value in values
+    )
+
+
+def bps(part: Decimal, mid: Decimal) -> float:
+    """Return a part of a mid price in basis points of it, to be looked at only."""
+    return float(part / mid) * 10_000
+
+
+def age(seconds: float) -> Text:
+    """Return how old a quote is, in its colour."""
+    style = "red" if seconds >= STALE_S else "yellow" if seconds >= SLOW_S else "green"
+    if seconds < 60:
+        text = f"{max(seconds, 0):.1f}s"
+    elif seconds < 3600:
+        text = f"{seconds / 60:.0f}m"
+    elif seconds < 48 * 3600:
+        text = f"{seconds / 3600:.0f}h"
+    else:
+        text = f"{seconds / 86400:.0f}d"
+    return Text(text, style)
+
+
+def _line(*parts: str | tuple[str, str]) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for part in parts:
+        text, style = (part, "") if isinstance(part, str) else part
+        line.append(visible(text), style)
+    return line
+
+
+def _head(frame: Frame) -> Text:
+    snapshot = frame.snapshot
+    sessions = sorted({row.session for row in snapshot.rows})
+    session = sessions[-1] if len(sessions) == 1 else f"{len(sessions)} sessions" if sessions else "none yet"
+    rates = [rate for row in snapshot.rows if (rate := frame.memory.rate(row.pair)) is not None]
+    speed = f"{sum(rates):,.0f} ticks/s" if rates else "- ticks/s"
+    return _line(
+        (f"{snapshot.at:%H:%M:%S} UTC", "bold"),
+        "  group ", (snapshot.group, "bold"), "  session ", (session, "bold"), f"  {speed}",
+    )  # fmt: skip
+
+
+class _Cells(NamedTuple):
+    """A pair's values as text."""
+
+    pair: Text
+    bid: str
+    ask: str
+    mid: str
+    bps: str
+    high: str
+    from_high: str
+    low: str
+    from_low: str
+    max_spread: str
+    age: Text
+    rate: str
+
+
+def _cells(frame: Frame, row: SessionRow) -> _Cells:
+    mid, rate = row.mid_price, frame.memory.rate(row.pair)
+    return _Cells(
+        pair=_line((row.pair, "bold")),
+        bid=f"{row.bid:f}",
+        ask=f"{row.ask:f}",
+        mid=f"{mid:f}",
+        bps=f"{bps(row.spread, mid):.2f}",
+        high=f"{row.highest_bid:f}",
+        from_high=f"{bps(row.bid - row.highest_bid, mid):+.0f}",
+        low=f"{row.lowest_ask:f}",
+        from_low=f"{bps(row.ask - row.lowest_ask, mid):+.0f}",
+        max_spread=f"{row.max_spread:f}",
+        age=age((frame.snapshot.at - row.last_at).total_seconds()),
+        rate="-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
+    )
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    """Return an empty table: of each column the title, and `<` or `>` for its side."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for title, side in columns:
+        justify = "left" if side == "<" else "right"
+        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    return table
+
+
+def _wide(frame: Frame, room: int, bars: str, points: int) -> tuple[Table, int]:
+    table = _table(
+        ("pair", "<"), ("bid", ">"), ("ask", ">"), ("mid", ">"), ("spread bps", ">"), ("mid, 15 min", "<"),
+        ("highest bid", ">"), ("bps off", ">"), ("lowest ask", ">"), ("bps off", ">"), ("max spread", ">"),
+        ("age", ">"), ("ticks/s", ">"),
+    )  # fmt: skip
+    rows = frame.snapshot.rows[:room]
+    for row in rows:
+        c = _cells(frame, row)
+        spark = Text(sparkline(frame.memory.mids(row.pair, points), bars), "cyan")
+        table.add_row(
+            c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.high, c.from_high, c.low, c.from_low, c.max_spread,
+            c.age, c.rate,
+        )  # fmt: skip
+    return table, len(rows)
+
+
+def _stacked(frame: Frame, bars: str, width: int) -> Table:
+    """Two lines a pair: the quote, and below it the session's extremes with their distance in bps."""
+    table = _table(
+        ("pair", "<"), ("bid/high", ">"), ("ask/low", ">"), ("mid/max spread", ">"), ("bps", ">"),
+        ("mid, 15 min", "<"), ("age", ">"), ("ticks/s", ">"),
+    )  # fmt: skip
+    points = max(width - 68, 8)
+    for row in frame.snapshot.rows:
+        c = _cells(frame, row)
+        spark = Text(sparkline(frame.memory.mids(row.pair, points), bars), "cyan")
+        table.add_row(c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.age, c.rate)
+        off = f"{c.from_high}/{c.from_low}"
+        table.add_row("", c.high, c.low, c.max_spread, "", Text(f"{off} bps"), style="dim")
+    return table
+
+
+def _short(frame: Frame, room: int, bars: str, width: int) -> tuple[Table, int]:
+    table = _table(
+        ("pair", "<"), ("mid", ">"), ("bps", ">"), ("mid, 15 min", "<"), ("high bps", ">"), ("low bps", ">"),
+        ("age", ">"), ("ticks/s", ">"),
+    )  # fmt: skip
+    rows = frame.snapshot.rows[:room]
+    for row in rows:
+        c = _cells(frame, row)
+        spark = Text(sparkline(frame.memory.mids(row.pair, max(width - 66, 8)), bars), "cyan")
+        table.add_row(c.pair, c.mid, c.bps, spark, c.from_high, c.from_low, c.age, c.rate)
+    return table, len(rows)
+
+
+def _lag(frame: Frame, width: int) -> Text:
+    partitions = frame.snapshot.partitions
+    lags = {
+        part.partition: lag
+        for part in partitions
+        if (lag := frame.lags.get((part.topic, part.partition))) is not None
+    }
+    if not partitions:
+        return _line(("lag ", "dim"), "nothing is read yet")
+    if not lags:
+        return _line(("lag ", "dim"), "not known: Kafka has not said yet where its partitions end")
+    total = sum(lags.values())
+    parts: list[str | tuple[str, str]] = [
+        ("lag ", "dim"),
+        (f"{total:,}", "yellow" if total > LAGGING else "bold"),
+    ]
+    used = len(f"lag {total:,}")
+    for number, (partition, lag) in enumerate(sorted(lags.items())):
+        text = f"  p{partition} {lag:,}"
+        left = len(lags) - number
+        more = f"  and {left} more"
+        if used + len(text) + (len(more) if left > 1 else 0) > width:
+            parts.append((more, "dim"))
+            break
+        used += len(text)
+        parts += [(f"  p{partition} ", "dim"), f"{lag:,}"]
+    return _line(*parts)
+
+
+def _fates(snapshot: Snapshot) -> Text:
+    parts: list[str | tuple[str, str]] = []
+    for fate, style in (
+        *(("metrics", ""), ("rejected", "yellow"), ("gaps", "yellow"), ("duplicates", ""), ("holes", "")),
+    ):
+        count = snapshot.total(fate)
+        title = {"metrics": "stored"}.get(fate, fate)
+        parts += [(f"{'  ' if parts else ''}{title} ", "dim"), (f"{count:,}", style if count else "")]
+    return _line(*parts)
+
+
+def _alerts(alerts: Sequence[Alert], most: int) -> list[Text]:
+    """Return a line an alert that fires, the newest first; none while there are none."""
+    shown = alerts[: min(most, MOST_ALERTS)]
+    lines = [
+        _line(
+            (f"{alert.severity.upper():<8} ", SEVERITIES.get(alert.severity, "yellow")),
+            f"{alert.fired_at:%H:%M:%S} {alert.pair or '*'} {alert.rule}: {alert.message}",
+        )
+        for alert in shown
+    ]
+    if len(alerts) > len(shown):
+        lines.append(_line((f"and {len(alerts) - len(shown)} more alerts that fire", "dim")))
+    return lines

@@ -1,0 +1,84 @@
+"""The whole thing in one terminal: it starts, shows, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+import pytest
+
+from tests.fakes.coinbase import FakeCoinbase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+LIMIT_S = 60.0
+
+
+def stored(settings: Settings) -> int:
+    with psycopg.connect(settings.postgres()) as connection:
+        exists = connection.execute("SELECT to_regclass('consumer_offsets') IS NOT NULL").fetchone()
+        if exists != (True,):
+            return 0
+        row = connection.execute("SELECT coalesce(sum(metrics), 0) FROM consumer_offsets").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_from_an_empty_database_to_stored_ticks_and_a_clean_end(
+    number: signal.Signals, empty_database_settings: Settings, cli_for: Callable[[Settings], Cli]
+) -> None:
+    settings, cli = empty_database_settings, cli_for(empty_database_settings)
+    running = cli.start("run", "--rate", "200", "--pair", "BTC-USD", "--group", "g1")
+    deadline = time.monotonic() + LIMIT_S
+    while stored(settings) < 200:
+        assert time.monotonic() < deadline, "nothing is stored"
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.1)
+    children = psutil.Process(running.pid).children(recursive=True)
+    assert len(children) == 2
+    running.send_signal(number)
+    output, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0, errors
+    assert "sent " in output
+    assert "group g1: " in output
+    assert "applied 0001_metrics" in errors
+    assert not [child for child in children if child.is_running()]
+    assert [row["pair"] for row in json.loads(cli("session", "--json").stdout)] == ["BTC-USD"]
+
+
+@pytest.mark.slow
+def test_live_it_shows_the_exchanges_feed(settings: Settings, cli: Cli) -> None:
+    with FakeCoinbase(("BTC-USD",), rate=100) as server:
+        running = cli.start(
+            *("run", "--live", "--pair", "BTC-USD", "--group", "g1"),
+            env={"CRYPTOMETRICS_INGEST_URL": server.url},
+        )
+        deadline = time.monotonic() + LIMIT_S
+        while stored(settings) < 100:
+            assert time.monotonic() < deadline, "nothing is stored"
+            assert running.poll() is None, running.communicate()[1]
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        output, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0, errors
+    assert "group g1: " in output
+
+
+def test_a_part_that_fails_ends_the_rest_with_its_words(
+    empty_database_settings: Settings, cli_for: Callable[[Settings], Cli]
+) -> None:
+    cli = cli_for(empty_database_settings)
+    done = cli("run", "--rate", "10", code=2, env={"CRYPTOMETRICS_PROCESS_BATCH": "none"})
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: process ended (exit code 2): error: Invalid value for '--batch'")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,180 @@
+"""The decoder under hostile input: every message is a valid tick or rejected, in bounded time and memory.
+
+python -m tests.fuzz.decoder --inputs 10000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptometrics.columns.decode import decode as decode_columns
+from cryptometrics.ticks import EARLIEST, FURTHEST_AHEAD, RejectedError, Tick, decode, is_pair
+from tests.fuzz.messages import CORPUS, Message, mutations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    Outcome = Tick | RejectedError
+    BatchDecoder = Callable[[Sequence[Message]], Sequence[Outcome]]
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+AT_ONCE = 1000
+"""Messages between two looks at the memory, and of one batch."""
+HANG_S = 30
+"""Seconds after which AT_ONCE messages count as a hang; they take some milliseconds."""
+MOST_DETAIL = 400
+"""Characters that the reason against a message may take, whatever the message is."""
+MOST_GROWTH = 64 * 1024 * 1024
+"""Bytes that the process may grow by, whatever comes: what the decoder remembers is bounded."""
+
+_is_plain_price = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?").fullmatch
+
+
+def one_by_one(messages: Sequence[Message]) -> list[Outcome]:
+    """Decode each message for itself: the definition of what a message is."""
+    return [_outcome(*message) for message in messages]
+
+
+def in_columns(messages: Sequence[Message]) -> list[Outcome]:
+    """Decode them as `process` does: all at once."""
+    columns, rejected = decode_columns([key for key, _ in messages], [value for _, value in messages], NOW)
+    outcomes: dict[int, Outcome] = dict(rejected)
+    outcomes |= {int(index): columns.tick(place) for place, index in enumerate(columns.index)}
+    return [outcomes[index] for index in range(len(messages))]
+
+
+def _outcome(key: bytes | None, value: bytes | None) -> Outcome:
+    try:
+        return decode(key, value, NOW)
+    except RejectedError as error:
+        return error
+
+
+def check(message: Message, outcome: Outcome) -> None:
+    """Raise AssertionError where this cannot be stored as it is, or is no tick and not rejected."""
+    key, _ = message
+    if isinstance(outcome, RejectedError):
+        detail = outcome.detail
+        assert detail.isprintable(), message
+        assert len(detail) <= MOST_DETAIL, message
+        detail.encode()  # PostgreSQL takes no lone surrogates
+        return
+    assert isinstance(outcome, Tick), message
+    assert is_pair(outcome.pair), message
+    assert outcome.pair.encode() == key, message
+    assert outcome.kind in ("ticker", "quote"), message
+    assert 0 < outcome.bid <= outcome.ask, message
+    for price in (outcome.bid, outcome.ask):
+        assert _is_plain_price(f"{price:f}"), message
+    assert EARLIEST <= outcome.time <= NOW + FURTHEST_AHEAD, message
+    assert outcome.trade_id is None or 0 <= outcome.trade_id < 2**63 - 1, message
+
+
+def differences(batch: BatchDecoder, messages: Sequence[Message]) -> list[str]:
+    """Return where a decoder of whole batches disagrees with the decoding one by one.
+
+    batch: takes (key, value) pairs and returns a Tick or a RejectedError for each, in their order.
+    """
+    expected, found = one_by_one(messages), batch(messages)
+    if len(expected) != len(found):
+        return [f"{len(found)} outcomes for {len(messages)} messages"]
+    return [
+        f"{message!r:.500}: {_told(one)}, in a batch {_told(other)}"
+        for message, one, other in zip(messages, expected, found, strict=True)
+        if _told(one) != _told(other)
+    ]
+
+
+def _told(outcome: Outcome) -> object:
+    if isinstance(outcome, RejectedError):
+        return outcome.reason, outcome.detail
+    # As a tuple of the digits: 1.10 and 1.1 are equal numbers, but not the same.
+    return type(outcome), repr(outcome)
+
+
+def fuzz(
+    seed: int,
+    *,
+    inputs: int | None = None,
+    seconds: float | None = None,
+    batches: Sequence[BatchDecoder] = (),
+    progress: Callable[[int], None] = lambda _count: None,
+) -> Counter[str]:
+    """Decode the corpus, then mutations of it until so many inputs or seconds; return the fates' counts.
+
+    Raises AssertionError for an outcome that is none, TimeoutError for a hang.
+    """
+    fates: Counter[str] = Counter()
+    deadline = None if seconds is None else time.monotonic() + seconds
+    stream = itertools.chain(CORPUS, mutations(seed))
+    begun = 0
+    while (inputs is None or fates.total() < inputs) and (deadline is None or time.monotonic() < deadline):
+        messages = list(itertools.islice(stream, AT_ONCE))
+        with no_hang():
+            outcomes = one_by_one(messages)
+            for batch in batches:
+                assert not (found := differences(batch, messages)), found[0]
+        for message, outcome in zip(messages, outcomes, strict=True):
+            check(message, outcome)
+            fates[str(outcome.reason) if isinstance(outcome, RejectedError) else "tick"] += 1
+        if fates.total() == 20 * AT_ONCE:  # all code and most of what is remembered is in memory by now
+            begun = memory()
+        if begun:
+            assert memory() - begun < MOST_GROWTH, f"grew by {memory() - begun:,} bytes, seed {seed}"
+        progress(fates.total())
+    return fates
+
+
+@contextlib.contextmanager
+def no_hang() -> Iterator[None]:
+    """Raise TimeoutError where what is inside takes HANG_S seconds."""
+
+    def hang(_signal: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"no answer in {HANG_S} s")
+
+    before = signal.signal(signal.SIGALRM, hang)
+    signal.alarm(HANG_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def memory() -> int:
+    """Return the bytes that this process has in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    """Fuzz for a given number of inputs and print the fates."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    begun = time.monotonic()
+
+    def show(count: int) -> None:
+        if count % 100_000 == 0:
+            print(f"{count:,} inputs, {memory() >> 20} MiB", file=sys.stderr)  # noqa: T201
+
+    fates = fuzz(chosen.seed, inputs=chosen.inputs, batches=[in_columns], progress=show)
+    for fate, count in fates.most_common():
+        print(f"{fate:<20}{count:>14,}")  # noqa: T201
+    print(f"{fates.total():,} inputs in {time.monotonic() - begun:.0f} s, {memory() >> 20} MiB")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Every SQL query of every panel, variable and annotation, run against the real schema and data."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from cryptometrics.dashboards import build, market
+from cryptometrics.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+# TEMPORARY, for a branch without the migration 0006_alerts: what the queries need of it.
+ALERTS_STAND_IN = """
+CREATE TABLE IF NOT EXISTS alerts (consumer_group text, rule text, pair text, severity text, value numeric,
+    level numeric, message text, fired_at timestamptz, resolved_at timestamptz);
+"""
+RANGE = "now() - interval '1 day' AND now() + interval '1 day'"
+EMPTY_HERE = {"alerts of the time shown, all pairs"}
+"""Panels that may show nothing of the data at hand."""
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[psycopg.Connection]:
+    """Return a connection to a database with the schema and nothing in it."""
+    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
+        connection.execute(ALERTS_STAND_IN)
+        yield connection
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Yield (title, query) of all that Grafana would ask PostgreSQL."""
+    for dashboard in build.dashboards().values():
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                yield f"variable {variable['name']}", variable["query"]
+        for annotation in dashboard["annotations"]["list"]:
+            yield f"annotation {annotation['name']}", annotation["target"]["rawSql"]
+        for panel in dashboard["panels"]:
+            for target in panel["targets"]:
+                if "rawSql" in target:
+                    yield panel["title"], target["rawSql"]
+
+
+def expanded(query: str, values: dict[str, list[str]]) -> str:
+    """Return the query as Grafana sends it: its macros and variables replaced."""
+
+    def variable(found: re.Match[str]) -> str:
+        name, form = found[1], found[2]
+        if form == "raw":
+            return values[name][0]
+        assert form == "sqlstring"
+        return ",".join(sql.Literal(value).as_string(None) for value in values[name])
+
+    query = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN {RANGE}", query)
+    query = re.sub(r"\$__interval_ms", "1000", query)
+    query = re.sub(r"\$\{(\w+):(\w+)\}", variable, query)
+    assert "$" not in query, query
+    return query
+
+
+def test_every_query_works_on_real_data(cli: Cli, connection: psycopg.Connection) -> None:
+    cli("init-db")
+    cli("simulate", "--rate", "0", "--count", "1500", "--bad", "0.02", "--seed", "3")
+    cli("process", "--group", "g1", "--until-caught-up")
+    values: dict[str, list[str]] = {"window": ["crypto_windows"]}
+    asked = 0
+    for title, query in queries():
+        rows = connection.execute(expanded(query, values).encode()).fetchall()
+        asked += 1
+        if title.startswith("variable "):
+            values[title.removeprefix("variable ")] = [row[0] for row in rows][:1]
+        assert rows or title in EMPTY_HERE or title.startswith("annotation "), title
+    assert asked > 15
+
+
+def test_every_window_can_be_chosen(connection: psycopg.Connection) -> None:
+    variables: list[Any] = market.build()["templating"]["list"]
+    options = next(variable["options"] for variable in variables if variable["name"] == "window")
+    assert len(options) == 6
+    candles = next(query for title, query in queries() if "${window:raw}" in query)
+    for option in options:
+        values = {"window": [option["value"]], "group": ["g1"], "pair": ["BTC-USD"]}
+        connection.execute(expanded(candles, values).encode())
+
+
+def test_a_name_cannot_break_out_of_its_quotes(connection: psycopg.Connection) -> None:
+    evil = ["x' OR true; DROP TABLE crypto_metrics; --"]
+    values = {"window": ["crypto_windows"], "group": evil, "pair": evil, "session": evil}
+    for title, query in queries():
+        if "sqlstring" in query:
+            assert connection.execute(expanded(query, values).encode()).fetchall() == [], title
+
+
+def test_every_column_of_the_views_is_explained_or_explains_itself(connection: psycopg.Connection) -> None:
+    views = connection.execute(
+        "SELECT oid, relname, obj_description(oid) FROM pg_class WHERE relkind = 'v' "
+        "AND relname ~ '^crypto_(quotes|sessions|latest_quotes|progress|rejections)$'"
+    ).fetchall()
+    assert len(views) == 5
+    plain = {
+        "id",
+        "bid",
+        "ask",
+        "topic",
+        "metrics",
+        "kafka_partition",
+        "kafka_offset",
+        "first_offset",
+        "updated_at",
+    }
+    plain |= {
+        "consumer_group",
+        "pair",
+        "recorded_at",
+        "highest_bid",
+        "lowest_ask",
+        "lowest_ask_at",
+        "max_spread",
+    }
+    plain |= {"max_spread_at"}
+    for oid, name, comment in views:
+        assert comment, name
+        columns = connection.execute(
+            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute "
+            "WHERE attrelid = %s AND attnum > 0",
+            [oid],
+        ).fetchall()
+        assert [column for column, text in columns if not text and column not in plain] == [], name
+
+
+def test_the_views_can_be_read_by_the_role_for_reading(empty_database_settings: Settings) -> None:
+    with psycopg.connect(empty_database_settings.postgres(), autocommit=True) as connection:
+        connection.execute(
+            "DO $$ BEGIN CREATE ROLE cryptometrics_reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+        )
+        migrate(connection)
+        connection.execute("SET ROLE cryptometrics_reader")
+        for view in ("quotes", "sessions", "latest_quotes", "progress", "rejections"):
+            assert connection.execute(f"SELECT count(*) FROM crypto_{view}".encode()).fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM crypto_quotes")

@@ -1,0 +1,200 @@
+"""`watch` on real data: one frame for scripts, and live in a terminal that is resized."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+# TEMPORARY, for a branch without the migration 0006_alerts.
+ALERTS_STAND_IN = """
+CREATE TABLE IF NOT EXISTS alerts (consumer_group text, rule text, kind text, pair text, severity text,
+    level numeric, value numeric, message text, started_at timestamptz, fired_at timestamptz,
+    resolved_at timestamptz);
+"""
+_FIRE = """
+INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, message, started_at, fired_at,
+                    resolved_at)
+SELECT 'g1', rule, 'spread', 'BTC-USD', 'critical', 10, 12.5, 'spread 12.5 bps', now(), now(), resolved_at
+FROM (VALUES ('wide', NULL), ('over', now())) AS rules (rule, resolved_at)
+"""
+LIMIT_S = 40.0
+TICKS = 2000
+
+
+@pytest.fixture
+def filled(settings: Settings, cli: Cli) -> Cli:
+    cli("init-db")
+    cli("simulate", "--rate", "0", "--count", str(TICKS), "--bad", "0.02", "--seed", "3")
+    cli("process", "--group", "g1", "--until-caught-up")
+    return cli
+
+
+def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
+    filled("simulate", "--rate", "0", "--count", "70", "--seed", "4")  # which nobody has processed
+    shown = json.loads(filled("watch", "--json").stdout)
+    sessions = json.loads(filled("session", "--json").stdout)
+    assert shown["group"] == "g1"
+    assert shown["trouble"] is None
+    assert shown["metrics"] + shown["rejected"] == TICKS
+    assert shown["rejected"] > 0
+    assert sum(part["lag"] for part in shown["partitions"]) == 70
+    for pair, session in zip(shown["pairs"], sessions, strict=True):
+        for key in (
+            "pair",
+            "session",
+            "bid",
+            "ask",
+            "mid_price",
+            "highest_bid",
+            "lowest_ask",
+            "last_at",
+            "ticks",
+        ):
+            assert pair[key] == session[key]
+        assert pair["ticks_per_second"] == 0
+        assert pair["quote_age_seconds"] > 0
+        bps = 10_000 * Decimal(session["spread"]) / Decimal(session["mid_price"])
+        assert pair["spread_bps"] == pytest.approx(float(bps), abs=1e-4)
+    text = filled("watch", "--once", "--pair", "BTC-USD").stdout
+    assert "lag 70" in text
+    assert sessions[1]["pair"] == "BTC-USD"
+    assert sessions[1]["highest_bid"] in text
+    assert "ETH-USD" not in text
+    assert "\x1b" not in text
+    what_fires_is_shown_and_what_is_over_is_not(settings, filled)
+    mistakes_are_one_line(filled)
+    without_kafka_all_but_the_lag_is_shown(filled)
+    the_cost_does_not_grow_with_the_table(settings, filled)
+
+
+def what_fires_is_shown_and_what_is_over_is_not(settings: Settings, filled: Cli) -> None:
+    with psycopg.connect(settings.postgres()) as connection:
+        connection.execute(ALERTS_STAND_IN)
+        connection.execute(_FIRE)
+    [alert] = json.loads(filled("watch", "--json").stdout)["alerts"]
+    assert (alert["rule"], alert["pair"], alert["severity"]) == ("wide", "BTC-USD", "critical")
+    assert "BTC-USD wide: spread 12.5 bps" in filled("watch", "--once").stdout
+
+
+def mistakes_are_one_line(filled: Cli) -> None:
+    assert "watch needs a terminal" in filled("watch", code=2).stderr
+    assert "group g2 has stored nothing" in filled("watch", "--once", "--group", "g2", code=2).stderr
+    assert "no ticks of NO-USD" in filled("watch", "--once", "--pair", "NO-USD", code=2).stderr
+
+
+def without_kafka_all_but_the_lag_is_shown(filled: Cli) -> None:
+    nowhere = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    shown = json.loads(filled("watch", "--json", env=nowhere).stdout)
+    assert "Kafka" in shown["trouble"]
+    assert {part["lag"] for part in shown["partitions"]} == {None}
+    assert len(shown["pairs"]) == 6
+
+
+def the_cost_does_not_grow_with_the_table(settings: Settings, filled: Cli) -> None:
+    """No query of the view reads the ticks, however many there are."""
+    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
+        connection.execute("ALTER TABLE crypto_metrics RENAME TO ticks_that_nobody_may_read")
+        assert len(json.loads(filled("watch", "--json").stdout)["pairs"]) == 6
+        connection.execute("ALTER TABLE ticks_that_nobody_may_read RENAME TO crypto_metrics")
+
+
+class Terminal:
+    """A pseudo-terminal in which a command runs; what it draws is kept."""
+
+    def __init__(self, cli: Cli, *arguments: str, size: tuple[int, int]) -> None:
+        self._master, slave = pty.openpty()
+        self.resize(size)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cryptometrics", *arguments],
+            cwd=cli.cwd,
+            env=cli.environment | {"TERM": "xterm-256color"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.drawn = ""
+
+    def resize(self, size: tuple[int, int]) -> None:
+        lines, columns = size
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def until(self, condition: Callable[[str], bool], what: str) -> None:
+        deadline = time.monotonic() + LIMIT_S
+        while not condition(self.drawn):
+            assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}\n{self.drawn[-3000:]}"
+            if select.select([self._master], [], [], 0.2)[0]:
+                try:
+                    self.drawn += os.read(self._master, 65536).decode(errors="replace")
+                except OSError:  # Linux's way to say that the other side has closed
+                    assert condition(self.drawn), f"it ended before {what}\n{self.drawn[-3000:]}"
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(LIMIT_S)
+        os.close(self._master)
+
+
+def test_live_in_a_terminal_that_is_resized(settings: Settings, filled: Cli) -> None:
+    terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(24, 80))
+    try:
+        terminal.until(lambda text: "bid/high" in text, "the narrow screen")
+        assert "\x1b[?1049h" in terminal.drawn  # the terminal's other screen
+        widest = max(
+            len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)) for line in terminal.drawn.split("\r\n")
+        )
+        assert widest <= 80
+        terminal.resize((50, 200))
+        terminal.until(lambda text: "highest bid" in text, "the wide screen")
+        filled("simulate", "--rate", "0", "--count", "10", "--seed", "4")
+        terminal.until(lambda text: "lag 10" in re.sub(r"\x1b\[[0-9;]*m", "", text), "the lag is seen")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.until(lambda text: "\x1b[?1049l" in text, "the terminal is given back")
+        assert terminal.process.wait(LIMIT_S) == 0
+    finally:
+        terminal.close()
+
+
+def test_it_goes_on_when_postgres_has_ended_its_session(settings: Settings, filled: Cli) -> None:
+    terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(40, 160))
+    try:
+        terminal.until(lambda text: "highest bid" in text, "a screen")
+        with psycopg.connect(settings.postgres(), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        terminal.until(lambda text: "what you see is old" in text, "the trouble is told")
+        seen = len(terminal.drawn)
+        terminal.until(
+            lambda text: "highest bid" in text[seen:] and "is old" not in text[-2000:],
+            "it has connected again",
+        )
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.until(lambda text: "\x1b[?1049l" in text, "the terminal is given back")
+        assert terminal.process.wait(LIMIT_S) == 0
+    finally:
+        terminal.close()
