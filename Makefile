@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast faults fuzz audit bench-growth lint format docs dashboards lock clean
+.PHONY: help demo test test-fast test-flink faults fuzz audit bench-growth bench-windows lint format docs dashboards
+.PHONY: lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +36,13 @@ faults: .venv/installed ## every fault in full, about half an hour; ends with th
 # FUZZ_SECONDS: how long the decoder is fuzzed; the rest takes its share. FUZZ_SEED: another one, other inputs.
 fuzz: .venv/installed ## a minute of hostile input for everything that reads from outside
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(BIN)/python -m pytest tests/fuzz
+
+# The only target that fetches Flink's jars (159 MiB, pinned). TICKS=100000 makes it shorter.
+test-flink: .venv/installed ## the streaming job on a Flink cluster of its own, a task manager killed in the middle
+	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_flink.py -k killed
+
+bench-windows: .venv/installed ## how fast windows are made: process, FnApiRunner, Flink; each compared with SQL
+	FLINK=full $(BIN)/python -m pytest -s tests/flink -k 'not killed'
 
 # ROWS: how many the table has; five million take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up

@@ -1,4 +1,4 @@
-"""Windowed aggregation as an Apache Beam pipeline: any window, any size, on whatever runs Beam (extra `beam`).
+"""Windowed aggregation as an Apache Beam pipeline, on whatever runs Beam (extra `beam`).
 
 `reading` and `watermark` are pure; `source`, `postgres_source` and `sink` are where Beam meets the services.
 Workers read the configuration where they run, so that no password travels with the pipeline.

@@ -1,19 +1,22 @@
 """From messages to partial aggregates: what a reader does before anything crosses the runner. Pure.
 
 The ticks of a poll are folded where they are read, so a few elements cross the runner in place of thousands.
-Ticks are decoded, and duplicates of the feed dropped, by the rules of `process`. What has to be remembered for
-that is a reader's memory, and part of its restriction.
+Ticks are decoded, and duplicates of the feed dropped, by the rules of `process`. What has to be remembered
+for that is a reader's memory, and part of its restriction.
 """
 
 from __future__ import annotations
 
 from array import array
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta  # noqa: TC003  (msgspec looks for them at run time)
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.ticks import RejectedError, decode
+import msgspec
+
+from cryptometrics.columns.decode import decode
 from cryptometrics.trade_ids import TradeIds
-from cryptometrics.windows import EPOCH, MICROSECOND, MINUTE, Aggregate, fixed_start, fold
+from cryptometrics.windows import EPOCH, MICROSECOND, Aggregate, fixed_start, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,13 +27,12 @@ if TYPE_CHECKING:
 
 REMEMBERED = 1_000
 """Trades of a pair whose times are remembered; one before them that comes again is taken for a duplicate."""
-_MINUTE_LENGTH, _SECOND_LENGTH = len("2026-01-01T00:00"), len("2026-01-01T00:00:00")
 
 PairMemory = tuple[str, str, int, bytes, bytes]
 """A pair, its trade ids and their floor, and of the newest trades the ids and the times."""
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """What some ticks of one pair amount to, which lie in the same windows."""
 
     aggregate: Aggregate
@@ -49,6 +51,8 @@ class Counts(NamedTuple):
     rejected: int = 0
     outside: int = 0
     """Of event times that were not asked for."""
+    too_late: int = 0
+    """Once for each window that takes them no more; counted among `ticks`, too."""
 
     def plus(self, other: Counts) -> Counts:
         """Return both together."""
@@ -66,7 +70,7 @@ class _Trades:
 
 
 class Memory:
-    """Which trades were read. It changes only by `keep`: whoever splits a reader's work sees it as of a poll."""
+    """Which trades were read. It changes only by `keep`: a split sees it as of the end of a poll."""
 
     def __init__(self, pairs: Iterable[PairMemory] = ()) -> None:
         self._pairs: dict[str, _Trades] = {}
@@ -94,10 +98,9 @@ class Memory:
 
     def keep(self, pair: str, news: _Trades) -> None:
         """Take over what was read of a pair."""
-        trades = self._pairs.setdefault(pair, news)
-        if trades is not news:
-            trades.ids = news.ids
-            trades.times |= news.times
+        trades = self._pairs.setdefault(pair, _Trades(news.ids, {}))
+        trades.ids = news.ids
+        trades.times |= news.times
         excess = len(trades.times) - REMEMBERED
         if excess > 0:
             for trade_id in sorted(trades.times)[:excess]:
@@ -108,6 +111,7 @@ class Poll:
     """The news of one poll of one partition: nothing of it is remembered until `keep`."""
 
     def __init__(self, job: Job, memory: Memory) -> None:
+        """Begin with what is remembered of the polls before."""
         self._job = job
         self._memory = memory
         self._news: dict[str, tuple[_Trades, _Trades]] = {}
@@ -115,24 +119,23 @@ class Poll:
         self.counts = Counts()
         self.newest: datetime | None = None
 
-    def keep(self) -> None:
-        """Remember what was read."""
+    def keep(self, memory: Memory) -> None:
+        """Put what was read into a memory."""
         for pair, (_, news) in self._news.items():
-            self._memory.keep(pair, news)
+            memory.keep(pair, news)
 
     def read(
         self, partition: int, messages: Sequence[Record], now: datetime, watermark: datetime | None
     ) -> None:
         """Decode and fold messages of a partition, in their order."""
         since, until = self._job.since, self._job.until
-        groups = _Groups(self._job.shape)
-        rejected = duplicates = outside = 0
-        for message in messages:
-            try:
-                tick = decode(message.key(), message.value(), now)
-            except RejectedError:
-                rejected += 1
-                continue
+        groups = Groups(self._job.shape)
+        duplicates = outside = 0
+        keys, values = [message.key() for message in messages], [message.value() for message in messages]
+        columns, refused = decode(keys, values, now)
+        rejected = len(refused)
+        for place, index in enumerate(columns.index.tolist()):
+            tick = columns.tick(place)
             late = False
             if tick.trade_id is not None:
                 verdict = self._verdict(tick, tick.trade_id)
@@ -143,7 +146,7 @@ class Poll:
             if (since is not None and tick.time < since) or (until is not None and tick.time >= until):
                 outside += 1
                 continue
-            groups.add(tick, message.offset(), late=late)
+            groups.add(tick, messages[index].offset(), late=late)
         folded = groups.folded(partition)
         self.parts += [(pair, Part(aggregate, at, watermark)) for pair, at, aggregate in folded]
         ticks = sum(aggregate.ticks for *_, aggregate in folded)
@@ -173,19 +176,16 @@ class Poll:
         return late
 
 
-class _Groups:
+class Groups:
     """Ticks of one partition by pair and by the windows they lie in."""
 
     def __init__(self, shape: Shape) -> None:
         self._grain, self._gap = shape.grain, shape.gap
-        # The text of a time begins with its second, and no window begins within one.
-        whole_minutes = self._grain is not None and self._grain % MINUTE == timedelta()
-        self._length = _MINUTE_LENGTH if whole_minutes else _SECOND_LENGTH
-        self._groups: dict[tuple[str, str], tuple[list[Tick], list[int], list[int]]] = {}
+        self._groups: dict[tuple[str, datetime], tuple[list[Tick], list[int], list[int]]] = {}
 
     def add(self, tick: Tick, offset: int, *, late: bool) -> None:
         """Take one in, in the order of the topic."""
-        key = tick.pair, tick.time_text[: self._length] if self._gap is None else ""
+        key = tick.pair, EPOCH if self._grain is None else fixed_start(tick.time, self._grain)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = [], [], []
@@ -202,23 +202,12 @@ class _Groups:
                 for (pair, _), group in self._groups.items()
                 for aggregate in _runs(partition, *group, self._gap)
             ]
-        assert self._grain is not None  # noqa: S101
-        joined: dict[tuple[str, datetime], tuple[list[Tick], list[int], list[int]]] = {}
-        for (pair, _), (ticks, offsets, late) in self._groups.items():
-            key = pair, fixed_start(ticks[0].time, self._grain)
-            group = joined.setdefault(key, ([], [], []))
-            group[0].extend(ticks)
-            group[1].extend(offsets)
-            group[2].extend(late)
-        return [
-            (pair, start, _folded(partition, ticks, offsets, late))
-            for (pair, start), (ticks, offsets, late) in joined.items()
-        ]
+        return [(pair, start, _folded(partition, *group)) for (pair, start), group in self._groups.items()]
 
 
 def _folded(partition: int, ticks: Sequence[Tick], offsets: Sequence[int], late: Sequence[int]) -> Aggregate:
     """Return the aggregate of ticks that may lie in any order."""
-    if any(after < before for before, after in zip(offsets, offsets[1:], strict=False)):
+    if any(after < before for before, after in pairwise(offsets)):
         order = sorted(range(len(offsets)), key=offsets.__getitem__)
         ticks, offsets = [ticks[n] for n in order], [offsets[n] for n in order]
     return fold(

@@ -33,6 +33,7 @@ COMMANDS = {
     "record": "ingest:record",
     "replay": "replay:replay",
     "process": "process:process",
+    "aggregate": "aggregate:aggregate",
     "session": "session:session",
     "plot": "plot:plot",
     "watch": "watch:watch",

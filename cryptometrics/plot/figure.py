@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from decimal import Context
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
@@ -188,6 +189,7 @@ def _legend_label(series: Series, line: Line, low: float, high: float) -> str:
     value = series.metrics[line.metric].last[-1]
     if series.of_minutes and not line.is_extreme and line.metric != "mid_price":
         line = line._replace(label=f"mean {line.label}")
+        value = Context(prec=6).plus(value).normalize()  # a quotient, with no end of its own
     if line.metric == "spread_bps":
         return f"{line.label} {f'{value:,.2f}' if value >= 1 else f'{float(value):.2g}'} bps"
     if not line.is_extreme:

@@ -116,6 +116,14 @@ WHERE w.ctid = due.place AND w.consumer_group = %(group)s AND NOT w.complete
 """
 
 
+_TOO_LATE = """
+INSERT INTO crypto_windows_too_late (consumer_group, name, pair, window_start, ticks)
+SELECT %s, %s, n.* FROM unnest(%s::text[], %s::timestamptz[], %s::bigint[]) AS n (pair, start)
+ORDER BY pair, start
+ON CONFLICT (consumer_group, name, pair, window_start) DO UPDATE SET ticks = excluded.ticks
+"""
+
+
 class Difference(NamedTuple):
     """A window that is stored otherwise than its ticks say."""
 
@@ -196,6 +204,14 @@ def overwrite(
 ) -> None:
     """Write whole windows, (pair, start, end, aggregate); those that are stored so already stay untouched."""
     cursor.execute(_OVERWRITE, _values(group, name, list(rows), complete=complete))
+
+
+def write_too_late(
+    cursor: psycopg.Cursor, group: str, name: str, counts: Mapping[tuple[str, datetime], int]
+) -> None:
+    """Write how many ticks each (pair, window) has left out so far."""
+    pairs, starts = [pair for pair, _ in counts], [start for _, start in counts]
+    cursor.execute(_TOO_LATE, [group, name, pairs, starts, list(counts.values())])
 
 
 def complete_passed(

@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
+from psycopg import sql
+
+from cryptometrics.errors import UserError
+from cryptometrics.plot.panels import METRICS
+from cryptometrics.store.candles import load_candles
+from cryptometrics.store.connection import connect
+from cryptometrics.store.series import load_series
 
 if TYPE_CHECKING:
+    from cryptometrics.config import Settings
     from tests.conftest import Cli
     from tests.integration.conftest import Store
 
@@ -105,3 +115,104 @@ def test_a_named_session_is_drawn(cli: Cli, store: Store) -> None:
     store([("2024-01-05 10:00", "100", "101")], session="stress test/1")
     store([("2024-01-06 10:00", "100", "101")], session="later")
     assert cli("plot", "--session", "stress test/1").stdout == "charts/BTC-USD.png\n"
+
+
+# Candles
+
+
+MINUTES = """
+INSERT INTO crypto_windows (consumer_group, pair, window_start, window_end, ticks, open, high, low, close,
+    highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum,
+    open_at, open_partition, open_offset,
+    close_at, close_partition, close_offset, complete)
+SELECT {group}, {pair}, start, start + interval '1 minute', {ticks}, 100 + n % 3, 110 + n, 90, 101,
+    100, 101, 5, 0, {ticks}, {ticks}, start, 0, n * 10, start + interval '59 s', 0, n * 10 + 9, true
+FROM generate_series(0, {minutes} - 1) AS n,
+    LATERAL (SELECT timestamptz {start} + n * interval '1 minute' AS start) AS starts
+"""
+
+
+def put_minutes(
+    settings: Settings,
+    start: str,
+    minutes: int,
+    *,
+    ticks: int = 10,
+    pair: str = "BTC-USD",
+    session: str = "2024-01-05",
+) -> None:
+    """Store minutes, and the session that they are of, without their ticks."""
+    values = {"group": "g1", "pair": pair, "ticks": ticks, "minutes": minutes, "start": start}
+    with psycopg.connect(settings.postgres()) as connection:
+        connection.execute(
+            sql.SQL(MINUTES).format(**{name: sql.Literal(value) for name, value in values.items()})
+        )
+        connection.execute(
+            """
+            INSERT INTO session_extremes
+            SELECT 'g1', %(pair)s, %(session)s, 100, first, 101, first, 5, first, 100, 101, last, first,
+                   %(ticks)s, 0
+            FROM (SELECT min(open_at) AS first, max(close_at) AS last FROM crypto_windows
+                  WHERE window_start >= %(start)s) AS range
+            """,
+            {"pair": pair, "session": session, "ticks": ticks * minutes, "start": start},
+        )
+
+
+def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
+    put_minutes(settings, "2024-01-05 10:00Z", 300)
+    with connect(settings) as connection:
+        loaded = load_candles(connection, "g1", "BTC-USD", "5m")
+        assert len(loaded.candles) == 60
+        second = loaded.candles[1]
+        prices = second.open, second.high, second.low, second.close
+        assert (second.ticks, *map(int, prices)) == (50, 102, 119, 90, 101)
+        assert (int(second.avg_spread), int(second.max_spread), second.complete) == (1, 5, True)
+        assert load_candles(connection, "g1", "BTC-USD", None).name == "5m"
+        since = datetime(2024, 1, 5, 14, 30, 30, tzinfo=UTC)
+        assert len(load_candles(connection, "g1", "BTC-USD", "1m", since=since).candles) == 30
+    done = cli("plot", "--candles", "--pair", "BTC-USD")
+    assert done.stdout == "charts/BTC-USD-candles.png\n"
+    assert (cli.cwd / "charts/BTC-USD-candles.png").read_bytes().startswith(MAGIC[".png"])
+    assert cli("plot", "--candles", "1h", "--out", "one.svg").stdout == "one.svg\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--candles", "7m"], "'7m' is none of 1m, 5m, 15m, 1h, 4h, 1d"),
+        (["--candles", "--metric", "bid"], "--candles draws mid price and spread"),
+        (["--candles", "1m"], "2,999 candles of 1m are too many to be seen: take --candles 5m"),
+        (["--candles", "--pair", "NO-USD"], "no ticks of NO-USD in group g1"),
+        (["--candles", "--since", "15m"], "there are some from 2024-01-05 10:00:00 to"),
+    ],
+)
+def test_mistakes_with_candles_are_one_line(
+    cli: Cli, settings: Settings, options: list[str], message: str
+) -> None:
+    put_minutes(settings, "2024-01-05 10:00Z", 3_000)
+    done = cli("plot", "--group", "g1", *options, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_long_range_is_made_of_minutes(cli: Cli, settings: Settings) -> None:
+    put_minutes(settings, "2024-01-05 10:00Z", 700, ticks=1_000)
+    put_minutes(settings, "2024-01-06 00:00Z", 700, ticks=1_000, session="2024-01-06")
+    since = datetime(2024, 1, 5, tzinfo=UTC)
+    with connect(settings) as connection:
+        series = load_series(connection, "g1", "BTC-USD", METRICS, since=since, minutes=True)
+        assert series.of_minutes
+        assert (sum(series.ticks), series.width) == (1_400_000, timedelta(minutes=2))
+        assert set(METRICS) - set(series.metrics) == {"bid", "ask"}
+        highest = series.metrics["mid_price"].high
+        assert (int(highest[0]), int(max(highest))) == (111, 809)
+        assert series.metrics["highest_bid"].last == [100] * len(series.ticks)
+        with pytest.raises(UserError, match="no ticks of BTC-USD"):  # which are not there, only their minutes
+            load_series(connection, "g1", "BTC-USD", ["bid"], since=since)
+        few = load_series(
+            connection, "g1", "BTC-USD", ["mid_price"], since=since, minutes=True,
+            until=datetime(2024, 1, 7, tzinfo=UTC), session=None,
+        )  # fmt: skip
+        assert few.of_minutes
+    assert cli("plot", "--since", "2024-01-05").stdout == "charts/BTC-USD.png\n"

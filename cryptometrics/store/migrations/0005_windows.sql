@@ -50,6 +50,16 @@ COMMENT ON COLUMN crypto_windows.open_at IS 'Event time of the tick that opens t
 COMMENT ON COLUMN crypto_windows.complete IS 'Whether the watermark has passed the end: later ticks are merged all the same, and change updated_at.';
 COMMENT ON COLUMN crypto_windows.updated_at IS 'When the transaction that changed the row last began.';
 
+CREATE TABLE crypto_windows_too_late (
+    consumer_group  text        NOT NULL,
+    name            text        NOT NULL,
+    pair            text        NOT NULL,
+    window_start    timestamptz NOT NULL,
+    ticks           bigint      NOT NULL,
+    PRIMARY KEY (consumer_group, name, pair, window_start)
+);
+COMMENT ON TABLE crypto_windows_too_late IS 'What aggregate --follow left out: how many ticks came after their window had ended and its lateness was over.';
+
 -- What one tick's spread is in basis points of its mid price, rounded half up to 8 places in one step: division
 -- alone rounds at some other place first.
 CREATE FUNCTION crypto_spread_bps(bid numeric, ask numeric) RETURNS numeric

@@ -1,0 +1,211 @@
+"""From partial aggregates to rows of `crypto_windows`: the same on every runner and from every source."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms import trigger
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, SlidingWindows
+from apache_beam.utils.timestamp import Duration, Timestamp
+from apache_beam.utils.windowed_value import PaneInfoTiming
+
+from cryptometrics.beam import tally
+from cryptometrics.beam.reading import Counts
+from cryptometrics.beam.sink import Row, Write, WriteTooLate
+from cryptometrics.windows import MICROSECOND, Aggregate, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+
+    from apache_beam.transforms.window import WindowFn
+
+    from cryptometrics.beam.options import Job, Shape
+    from cryptometrics.beam.reading import Part
+
+TOO_LATE = "too_late"
+EARLY_S = 5
+"""How often a window that is still open is written when following."""
+
+
+class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
+    """(pair, Part) to Row: windows, what comes too late, merging, panes."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+        self.too_late: Any = None
+        """When following: ("PAIR START", ticks left out so far)."""
+
+    def expand(self, parts: Any) -> Any:
+        """Return the rows; when following, of each window one whenever it has changed."""
+        job = self._job
+        if job.shape.gap is not None:
+            sessions = beam.ParDo(MergeSessions(job.shape.gap))
+            return parts | "gather" >> beam.GroupByKey() | "sessions" >> sessions
+        into = beam.WindowInto(window_fn(job.shape))
+        if job.follow:
+            into = beam.WindowInto(
+                window_fn(job.shape),
+                trigger=trigger.AfterWatermark(
+                    early=trigger.AfterProcessingTime(EARLY_S), late=trigger.AfterCount(1)
+                ),
+                # A late pane is the whole window once more, so its row is simply written again.
+                accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
+                allowed_lateness=Duration(job.lateness.total_seconds()),
+            )
+        taken = parts | "windows" >> into
+        if job.follow:
+            decided = taken | "not too late" >> beam.ParDo(NotTooLate(job.lateness)).with_outputs(
+                TOO_LATE, main="taken"
+            )
+            taken = decided.taken
+            self.too_late = decided[TOO_LATE] | "count" >> CountTooLate()
+        else:
+            taken = taken | "all" >> beam.MapTuple(lambda pair, part: (pair, part.aggregate))
+        return taken | "merge" >> beam.CombinePerKey(Merge()) | "rows" >> beam.ParDo(AsRow())
+
+
+class CountTooLate(beam.PTransform):  # type: ignore[misc]
+    """("PAIR START", ticks) to the sum so far, which is in the checkpoints, too."""
+
+    def expand(self, left_out: Any) -> Any:
+        """Sum what belongs to one window, without an end."""
+        return (
+            left_out
+            | "for ever"
+            >> beam.WindowInto(
+                GlobalWindows(),
+                trigger=trigger.Repeatedly(trigger.AfterCount(1)),
+                accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
+            )
+            | "sum" >> beam.CombinePerKey(sum)
+        )
+
+
+class Windows(beam.PTransform):  # type: ignore[misc]
+    """(pair, Part) to rows in PostgreSQL."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def expand(self, parts: Any) -> Any:
+        """Aggregate and write."""
+        job, to_rows = self._job, ToRows(self._job)
+        rows = parts | "aggregate" >> to_rows
+        if to_rows.too_late is not None:
+            to_rows.too_late | "write too late" >> beam.ParDo(WriteTooLate(job.group, job.name))
+        return rows | "write" >> beam.ParDo(Write(job.group, job.name))
+
+
+def window_fn(shape: Shape) -> WindowFn:
+    """Return Beam's windows of a shape with a size."""
+    assert shape.size is not None  # noqa: S101
+    if shape.slide is None:
+        return FixedWindows(_duration(shape.size))
+    return SlidingWindows(_duration(shape.size), _duration(shape.slide))
+
+
+class MergeSessions(beam.DoFn):  # type: ignore[misc]
+    """(pair, all its Parts) to one Row a session; Beam's own take the square of their number in time."""
+
+    def __init__(self, gap: timedelta) -> None:
+        self._gap = gap
+
+    def process(self, element: tuple[str, Iterable[Part]]) -> Iterator[Row]:
+        """Go through the parts in the order of their first ticks, and merge what begins within the gap."""
+        pair, parts = element
+        session: Aggregate | None = None
+        for part in sorted((part.aggregate for part in parts), key=lambda part: part.opened):
+            if session is not None and part.opened[0] - session.closed[0] < self._gap:
+                session = merge(session, part)
+                continue
+            if session is not None:
+                yield self._row(pair, session)
+            session = part
+        if session is not None:
+            yield self._row(pair, session)
+
+    def _row(self, pair: str, session: Aggregate) -> Row:
+        return Row(pair, session.opened[0], session.closed[0] + self._gap, session, complete=True)
+
+
+class NotTooLate(beam.DoFn):  # type: ignore[misc]
+    """Lets pass what its window still takes, and counts what it does not: (pair, Part) to (pair, Aggregate).
+
+    A runner would drop it without a word. Its watermark is never ahead of the one that the reader gave with
+    the part, so nothing that passes here is dropped there.
+    """
+
+    def __init__(self, lateness: timedelta) -> None:
+        self._lateness = _duration(lateness)
+        self._dropped = Metrics.counter("aggregate", "too_late")
+
+    def process(
+        self,
+        element: tuple[str, Part],
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[Any]:
+        """Decide for one of the windows that a part lies in."""
+        pair, part = element
+        if part.watermark is not None:
+            watermark = Timestamp.from_utc_datetime(part.watermark)
+            if window.end + self._lateness <= watermark:
+                self._dropped.inc(part.aggregate.ticks)
+                tally.add(Counts(too_late=part.aggregate.ticks))
+                # A text, because a key has to be written the same way everywhere.
+                of_window = f"{pair} {_moment(window.start).isoformat()}"
+                yield beam.pvalue.TaggedOutput(TOO_LATE, (of_window, part.aggregate.ticks))
+                return
+        yield pair, part.aggregate
+
+
+class Merge(beam.CombineFn):  # type: ignore[misc]
+    """`windows.merge`, which may be done in any order and grouping."""
+
+    def create_accumulator(self) -> Aggregate | None:
+        """Return what is there before any tick: nothing."""
+        return None
+
+    def add_input(self, accumulator: Aggregate | None, part: Aggregate) -> Aggregate:
+        """Merge a part in."""
+        return part if accumulator is None else merge(accumulator, part)
+
+    def merge_accumulators(self, accumulators: Iterable[Aggregate | None]) -> Aggregate | None:
+        """Merge them all."""
+        parts = [part for part in accumulators if part is not None]
+        return reduce(merge, parts) if parts else None
+
+    def extract_output(self, accumulator: Aggregate | None) -> Aggregate | None:
+        """Return the whole."""
+        return accumulator
+
+
+class AsRow(beam.DoFn):  # type: ignore[misc]
+    """(pair, Aggregate) to Row, once a pane. A window without a tick has none."""
+
+    def process(
+        self,
+        element: tuple[str, Aggregate | None],
+        window: Any = beam.DoFn.WindowParam,
+        pane: Any = beam.DoFn.PaneInfoParam,
+    ) -> Iterator[Row]:
+        """Add the window's bounds, and whether it is complete."""
+        pair, aggregate = element
+        if aggregate is not None:
+            complete = pane.timing != PaneInfoTiming.EARLY
+            yield Row(pair, _moment(window.start), _moment(window.end), aggregate, complete)
+
+
+def _duration(length: timedelta) -> Duration:
+    return Duration(micros=length // MICROSECOND)
+
+
+def _moment(timestamp: Timestamp) -> datetime:
+    moment: datetime = timestamp.to_utc_datetime()
+    return moment.replace(tzinfo=UTC)

@@ -1,0 +1,250 @@
+"""`cryptometrics aggregate`: windows of any size, on Apache Beam."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cryptometrics.cli import options
+from cryptometrics.cli.times import parse_duration, parse_time
+from cryptometrics.config import DEFAULT_GROUP
+from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from cryptometrics.beam.options import Job
+
+
+def _duration(_context: click.Context, option: click.Parameter, text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    try:
+        length = parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not length and option.name != "lateness":
+        raise click.BadParameter("0 is too short")
+    return length
+
+
+def _bound(_context: click.Context, _option: click.Parameter, text: str | None) -> int | datetime | None:
+    """Read an offset (digits only) or a time."""
+    if text is None:
+        return None
+    if re.fullmatch("[0-9]{1,18}", text):
+        return int(text)
+    try:
+        return parse_time(text, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; digits alone are an offset") from None
+
+
+def _name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[^\x00-\x1f\x7f]{1,100}", value):
+        raise click.BadParameter("a name has 1 to 100 characters and no control characters")
+    return value
+
+
+@click.command()
+@click.option("--window", metavar="DURATION", callback=_duration, help="Length of a window: 5m, 1h, 1d.")
+@click.option(
+    "--slide", metavar="DURATION", callback=_duration, help="A window begins every so often: they overlap."
+)
+@click.option(
+    "--gap", metavar="DURATION", callback=_duration, help="Session windows, which end so long after a tick."
+)
+@click.option(
+    "--lateness",
+    metavar="DURATION",
+    default="10s",
+    callback=_duration,
+    help="With --follow: how long a window takes late ticks; what comes later is counted.",
+)
+@click.option(
+    "--group", default=DEFAULT_GROUP, callback=_name, metavar="NAME", help="Under which group to write."
+)
+@click.option(
+    "--from",
+    "since",
+    metavar="BOUND",
+    callback=_bound,
+    help="Event time (7d ago, or an ISO time), or an offset in each partition.",
+)
+@click.option("--until", metavar="BOUND", callback=_bound, help="Up to but without it, likewise.")
+@click.option(
+    "--source",
+    type=click.Choice(["kafka", "postgres"]),
+    default="kafka",
+    help="The topic, or the ticks that --group has stored.",
+)
+@click.option("--into", metavar="NAME", callback=_name, help="Name of the windows. [default: their length]")
+@click.option(
+    "--follow", is_flag=True, help="Go on with what comes; on a runner that streams, such as Flink."
+)
+@click.option(
+    "--idle",
+    metavar="DURATION",
+    default="60s",
+    callback=_duration,
+    help="With --follow: a partition read to its end and silent for so long holds no window open.",
+)
+@click.option(
+    "--readers",
+    type=click.IntRange(1),
+    help="How many share the partitions. [default: one each; with --follow 1]",
+)
+@options.as_json
+@click.argument("beam", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM OPTIONS]")
+def aggregate(
+    *,
+    window: timedelta | None,
+    slide: timedelta | None,
+    gap: timedelta | None,
+    lateness: timedelta,
+    group: str,
+    since: int | datetime | None,
+    until: int | datetime | None,
+    source: str,
+    into: str | None,
+    follow: bool,
+    idle: timedelta,
+    readers: int | None,
+    as_json: bool,
+    beam: tuple[str, ...],
+) -> None:
+    """Aggregate ticks over windows of any size, into crypto_windows.
+
+    Minutes are kept by `process`; this is for other windows and for the past. What follows -- goes to Apache
+    Beam, which is the extra `beam`. To write the same windows again changes nothing.
+
+    \b
+    Example:
+      cryptometrics aggregate --window 5m --slide 1m --group g1
+    """
+    from cryptometrics.beam.options import Job, name_of, shape_of  # noqa: PLC0415
+
+    shape = shape_of(window, slide, gap)
+    if follow and gap is not None:
+        raise UserError("--gap is for bounded runs: the rows of sessions that merge later would stay")
+    if follow and source == "postgres":
+        raise UserError("--follow reads the topic: leave --source postgres out")
+    if follow and until is not None:
+        raise UserError("--follow has no end: leave --until out")
+    if source == "postgres" and (isinstance(since, int) or isinstance(until, int)):
+        raise UserError("offsets bound the topic: with --source postgres give --from and --until as times")
+    job = Job(
+        group=group,
+        name=name_of(shape, into),
+        shape=shape,
+        lateness=lateness,
+        since=since if isinstance(since, datetime) else None,
+        until=until if isinstance(until, datetime) else None,
+        follow=follow,
+        idle=idle.total_seconds(),
+    )
+    if job.since is not None and job.until is not None and job.since >= job.until:
+        raise UserError(f"--from ({job.since:%Y-%m-%d %H:%M:%S}) is not before --until")
+    if importlib.util.find_spec("apache_beam") is None:
+        raise UserError("aggregate needs Apache Beam: pip install 'cryptometrics[beam]'")
+    first = since if isinstance(since, int) else None
+    last = until if isinstance(until, int) else None
+    begun = time.monotonic()
+    found = _run(job, source, first, last, readers or (1 if follow else None), beam)
+    _say(job, found, time.monotonic() - begun, as_json=as_json)
+
+
+def _run(
+    job: Job, source: str, first: int | None, last: int | None, readers: int | None, beam: tuple[str, ...]
+) -> dict[str, int]:
+    # Beam says much on the way, and wraps what goes wrong in tracebacks of its own: we say it in one line.
+    if not click.get_current_context().find_root().params.get("verbose"):
+        logging.disable(logging.CRITICAL)
+    from cryptometrics import broker, config  # noqa: PLC0415
+    from cryptometrics.beam.run import check_name, options_of, run, written  # noqa: PLC0415
+    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+
+    settings = config.load()
+    beam_options = options_of(job, beam)
+    with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
+        check_name(connection, job)
+        if source == "postgres":
+            reads.resolve_group(connection, job.group)
+    transform: Any
+    if source == "postgres":
+        from cryptometrics.beam.postgres_source import FromPostgres  # noqa: PLC0415
+
+        transform = FromPostgres(job)
+    else:
+        from cryptometrics.beam.bounds import readers as readers_of  # noqa: PLC0415
+        from cryptometrics.beam.source import FromKafka  # noqa: PLC0415
+
+        broker.wait_for_kafka(settings, waiting("Kafka"))
+        transform = FromKafka(job, readers_of(settings, job, first=first, last=last, count=readers))
+    with Progress() as progress:
+        shown_at, shown = time.monotonic(), 0
+
+        def show(found: dict[str, int]) -> None:
+            nonlocal shown_at, shown
+            if progress.due():
+                now, offsets = time.monotonic(), sum(found[name] for name in _READ)
+                rate = max(offsets - shown, 0) / max(now - shown_at, 1e-9)
+                shown_at, shown = now, offsets
+                progress.show(f"{rate:,.0f} ticks/s, {_in_words(found)}")
+
+        if job.follow:
+            begun = datetime.now(UTC)
+
+            def look() -> dict[str, int]:
+                with connect(settings, timeout=1) as connection, explaining():
+                    return written(connection, job, begun)
+
+            with stopping() as stop:
+                return run(
+                    job,
+                    transform,
+                    beam_options,
+                    stop=stop,
+                    show=show,
+                    look=look,
+                )
+        return run(job, transform, beam_options, stop=lambda: False, show=show)
+
+
+_READ = ("ticks", "duplicates", "rejected", "outside")
+
+
+def _in_words(found: dict[str, int]) -> str:
+    words = [f"{found['ticks']:,} ticks"]
+    words += [
+        f"{found[name]:,} {label}"
+        for name, label in (
+            ("duplicates", "duplicates"),
+            ("rejected", "rejected"),
+            ("outside", "outside the range"),
+            ("too_late", "too late"),
+        )
+        if found.get(name)
+    ]
+    return ", ".join(words)
+
+
+def _say(job: Job, found: dict[str, int], seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(
+            json.dumps({"group": job.group, "name": job.name} | found | {"seconds": round(seconds, 3)})
+        )
+        return
+    click.echo(
+        f"group {job.group}, windows {job.name}: {_in_words(found)}, {found['rows']:,} rows written, "
+        f"{found['ticks'] / seconds:,.0f} ticks/s"
+    )

@@ -1,0 +1,214 @@
+"""A Flink cluster as processes on loopback: job manager, job server, task managers with a pool each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptometrics.local import java
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SLOTS = 2
+START_S = 120.0
+POOL_NAME = "beam-worker"
+"""What each task manager calls the worker pool beside it."""
+_OPENED = ("java.lang", "java.util", "java.nio", "java.net", "java.lang.invoke", "java.util.concurrent")
+_FLAGS = [
+    "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in (*_OPENED, "java.lang.reflect", "java.text", "java.time", "java.io")
+    ),
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.flink.runtime.checkpoint=info",
+]
+
+
+class Cluster:
+    """Started by entering it, and ended whole by leaving it."""
+
+    def __init__(
+        self, folder: Path, class_path: str, environment: Mapping[str, str], *, checkpoint_ms: int = 2_000
+    ) -> None:
+        self._folder = folder
+        self._class_path = class_path
+        self._environment = dict(environment)
+        self._java = str(java.find().path)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports = {name: _free_port() for name in ("rpc", "rest", "blob", "job", "pool")}
+        self._checkpoint_ms = checkpoint_ms
+
+    @property
+    def beam_options(self) -> list[str]:
+        """What to give to `aggregate` after --."""
+        return [
+            *("--runner", "PortableRunner", "--job_endpoint", f"127.0.0.1:{self._ports['job']}"),
+            *("--environment_type", "EXTERNAL"),
+            *("--environment_config", f"{POOL_NAME}:{self._ports['pool']}"),
+            *("--parallelism", str(SLOTS), "--checkpointing_interval", str(self._checkpoint_ms)),
+        ]
+
+    def __enter__(self) -> Cluster:
+        try:
+            self._configure()
+            self._start(
+                "jobmanager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+                "-Xmx512m", "--configDir", str(self._folder), "--executionMode", "cluster",
+            )  # fmt: skip
+            self._wait(lambda: self.rest("/overview") is not None, "the job manager")
+            for number in (1, 2):
+                self.start_task_manager(number)
+            self._wait(lambda: self.rest("/overview")["taskmanagers"] == 2, "two task managers")
+            self._start(
+                "jobserver", "org.apache.beam.runners.flink.FlinkJobServerDriver", "-Xmx512m",
+                "--job-host=127.0.0.1", f"--job-port={self._ports['job']}", "--artifact-port=0",
+                "--expansion-port=0", f"--flink-master=127.0.0.1:{self._ports['rest']}",
+                f"--flink-conf-dir={self._folder}", f"--artifacts-dir={self._folder / 'artifacts'}",
+            )  # fmt: skip
+            self._wait(lambda: _answers(self._ports["job"]), "the job server")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in reversed(self._processes):
+            self._processes[name].terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+    def start_task_manager(self, number: int) -> None:
+        """Start a task manager, and a worker pool beside it at a loopback address of its own."""
+        address = f"127.0.0.{number}"
+        self._run(
+            f"pool{number}",
+            [sys.executable, str(Path(__file__).with_name("pool.py")), f"{address}:{self._ports['pool']}"],
+        )
+        hosts = self._folder / f"hosts{number}"
+        hosts.write_text(f"{address} {POOL_NAME}\n127.0.0.1 localhost {socket.gethostname()}\n")
+        self._start(
+            f"taskmanager{number}", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+            "-Xmx700m", "-XX:MaxDirectMemorySize=400m", f"-Djdk.net.hosts.file={hosts}",
+            "--configDir", str(self._folder),
+        )  # fmt: skip
+
+    def kill_task_manager(self, number: int) -> None:
+        """Kill it, as a machine that fails would be: it says goodbye to nobody."""
+        process = self._processes.pop(f"taskmanager{number}")
+        process.kill()
+        process.wait(10)
+
+    def pool_log(self, number: int) -> str:
+        """Return what the workers of a pool have said."""
+        return (self._folder / f"pool{number}.log").read_text(errors="replace")
+
+    def rest(self, path: str) -> Any:
+        """Return the job manager's answer, None while there is none."""
+        url = f"http://127.0.0.1:{self._ports['rest']}{path}"
+        with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=5) as reply:
+            return json.load(reply)
+        return None
+
+    def checkpoints(self) -> dict[str, int]:
+        """Return how many checkpoints the running job has, by what became of them."""
+        for job in (self.rest("/jobs") or {"jobs": []})["jobs"]:
+            if found := self.rest(f"/jobs/{job['id']}/checkpoints"):
+                counts: dict[str, int] = found["counts"]
+                return counts
+        return {}
+
+    def _configure(self) -> None:
+        folder = self._folder
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        settings = {
+            "jobmanager.rpc.address": "127.0.0.1",
+            "jobmanager.rpc.port": self._ports["rpc"],
+            "jobmanager.bind-host": "127.0.0.1",
+            "jobmanager.memory.process.size": "1024m",
+            "rest.address": "127.0.0.1",
+            "rest.bind-address": "127.0.0.1",
+            "rest.port": self._ports["rest"],
+            "blob.server.port": self._ports["blob"],
+            "taskmanager.host": "127.0.0.1",
+            "taskmanager.bind-host": "127.0.0.1",
+            "taskmanager.numberOfTaskSlots": SLOTS,
+            "classloader.resolve-order": "parent-first",
+            "state.backend": "hashmap",
+            "state.checkpoints.dir": f"file://{folder / 'checkpoints'}",
+            "execution.checkpointing.interval": f"{self._checkpoint_ms} ms",
+            "restart-strategy": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": 10,
+            "restart-strategy.fixed-delay.delay": "1 s",
+            "heartbeat.interval": 1_000,
+            "heartbeat.timeout": 10_000,
+            "taskmanager.cpu.cores": f"{float(SLOTS)}",
+            "taskmanager.memory.framework.heap.size": "128m",
+            "taskmanager.memory.framework.off-heap.size": "128m",
+            "taskmanager.memory.task.heap.size": "512m",
+            "taskmanager.memory.task.off-heap.size": "0b",
+            "taskmanager.memory.managed.size": "128m",
+            "taskmanager.memory.network.min": "64m",
+            "taskmanager.memory.network.max": "64m",
+            "taskmanager.memory.jvm-overhead.min": "192m",
+            "taskmanager.memory.jvm-overhead.max": "192m",
+            "taskmanager.memory.jvm-metaspace.size": "256m",
+            "io.tmp.dirs": folder / "tmp",
+        }
+        (folder / "tmp").mkdir(exist_ok=True)
+        text = "".join(f"{name}: {value}\n" for name, value in settings.items())
+        (folder / "flink-conf.yaml").write_text(text)
+
+    def _start(self, name: str, main: str, *arguments: str) -> None:
+        flags = [word for word in arguments if word.startswith(("-X", "-D"))]
+        rest = [word for word in arguments if word not in flags]
+        self._run(name, [self._java, *_FLAGS, *flags, "-cp", self._class_path, main, *rest])
+
+    def _run(self, name: str, command: list[str]) -> None:
+        # The pool starts `python`, which has to be this one.
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder,
+                env=self._environment | {"PATH": path, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+
+    def _wait(self, ready: Callable[[], Any], what: str) -> None:
+        deadline = time.monotonic() + START_S
+        while True:
+            with contextlib.suppress(TypeError, KeyError):
+                if ready():
+                    return
+            ended = [name for name, process in self._processes.items() if process.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                name = ended[0] if ended else next(reversed(self._processes))
+                tail = (self._folder / f"{name}.log").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{what} did not come up; {name} said:\n{tail}")
+            time.sleep(0.2)
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False

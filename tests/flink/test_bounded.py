@@ -1,0 +1,51 @@
+"""A million ticks through each bounded way to the same windows, timed: part of `make bench-windows`."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from cryptometrics.store.windows import differing
+from cryptometrics.windows import MINUTE
+from tests.late import publish_late
+
+if TYPE_CHECKING:
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+TICKS = int(os.environ.get("TICKS", "1000000"))
+
+pytestmark = [
+    pytest.mark.skipif("FLINK" not in os.environ, reason="`make bench-windows` runs this"),
+    pytest.mark.timeout(3600),
+]
+
+
+def test_every_way_gives_the_same_windows(cli: Cli, settings: Settings) -> None:
+    cli("init-db", "--partitions", "4")
+    publish_late(settings, TICKS, datetime(2026, 6, 30, 22, tzinfo=UTC), timedelta(milliseconds=10))
+    lines = []
+
+    def timed(what: str, *command: str) -> None:
+        begun = time.monotonic()
+        done = cli(*command, timeout=900).stdout
+        seconds = time.monotonic() - begun
+        found = re.search(r"([0-9,]+) (?:stored|ticks)", done)
+        assert found is not None
+        ticks = int(found[1].replace(",", ""))
+        lines.append(f"{what:32} {ticks:>10,} ticks {seconds:7.1f} s {ticks / seconds:>10,.0f} ticks/s")
+
+    timed("process, minutes included", "process", "--group", "g1", "--until-caught-up")
+    ways = {"kafka": ["--into", "kafka"], "postgres": ["--into", "postgres", "--source", "postgres"]}
+    for name, options in ways.items():
+        timed(f"aggregate from {name}, FnApiRunner", "aggregate", "--window", "1m", "--group", "g1", *options)
+    with psycopg.connect(settings.postgres()) as connection:
+        for name in ("1m", *ways):
+            assert differing(connection, "g1", name, MINUTE) == []
+    print("\n" + "\n".join(lines))  # noqa: T201

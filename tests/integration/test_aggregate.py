@@ -1,0 +1,171 @@
+"""`cryptometrics aggregate` on FnApiRunner: every way to a window gives what one SQL query says."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from cryptometrics.beam.bounds import readers
+from cryptometrics.beam.options import Job, Shape
+from cryptometrics.beam.postgres_source import FromPostgres
+from cryptometrics.beam.run import check_name, options_of, run
+from cryptometrics.beam.source import FromKafka
+from cryptometrics.errors import UserError
+from cryptometrics.store.windows import COLUMNS, RECOMPUTED, differing
+from cryptometrics.windows import MINUTE
+from tests.conftest import environment_of
+from tests.late import publish_late
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's imports warn of their own
+
+TICKS = 20_000
+START = datetime(2026, 6, 30, 23, 40, tzinfo=UTC)
+GAP = timedelta(seconds=30)
+
+SESSIONS = """
+SELECT pair, min(timestamp), max(timestamp) + %(gap)s, count(*), sum(spread)
+FROM (
+    SELECT *, sum(begins::int) OVER (PARTITION BY pair ORDER BY timestamp, kafka_offset) AS number
+    FROM (
+        SELECT *, coalesce(timestamp - lag(timestamp) OVER (
+            PARTITION BY pair ORDER BY timestamp, kafka_offset) >= %(gap)s, true) AS begins
+        FROM crypto_metrics WHERE consumer_group = 'g1'
+    ) AS ticks
+) AS numbered
+GROUP BY pair, number ORDER BY pair, min(timestamp)
+"""
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def _configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what Beam runs in this process find the services."""
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("_configured")
+def test_process_topic_and_history_give_the_same_windows(
+    cli: Cli, settings: Settings, connection: psycopg.Connection
+) -> None:
+    cli("init-db", "--partitions", "3")
+    publish_late(settings, TICKS, START, timedelta(milliseconds=200))
+    stored = cli("process", "--group", "g1", "--until-caught-up", "--batch", "3000").stdout
+    assert differing(connection, "g1", "1m", MINUTE) == []
+
+    def aggregate(shape: Shape, name: str, source: str = "kafka", **bounds: datetime) -> dict[str, int]:
+        job = Job("g1", name, shape, timedelta(), **bounds)  # type: ignore[arg-type]
+        check_name(connection, job)
+        origin = FromKafka(job, readers(settings, job)) if source == "kafka" else FromPostgres(job)
+        return run(job, origin, options_of(job, []), stop=lambda: False, show=lambda _: None)
+
+    for source in ("kafka", "postgres"):
+        found = aggregate(Shape(MINUTE), source, source)
+        assert differing(connection, "g1", source, MINUTE) == []
+        assert f"{found['ticks']:,} stored, " in stored
+        if source == "kafka":
+            assert f"{found['rejected']:,} rejected, {found['duplicates']:,} duplicates" in stored
+            assert found["rejected"] > 0 < found["duplicates"]
+    # Again: nothing changes, not even when it was changed last.
+    before = connection.execute("SELECT max(updated_at) FROM crypto_windows WHERE name = 'kafka'").fetchone()
+    aggregate(Shape(MINUTE), "kafka")
+    assert (
+        before
+        == connection.execute("SELECT max(updated_at) FROM crypto_windows WHERE name = 'kafka'").fetchone()
+    )
+
+    size, slide = 10 * MINUTE, 4 * MINUTE
+    aggregate(Shape(size, slide), "sliding")
+    assert differing(connection, "g1", "sliding", size, slide) == []
+    with pytest.raises(UserError, match="are 0:10:00 long, not 0:05:00"):
+        aggregate(Shape(5 * MINUTE), "sliding")
+
+    # A range of event time: the windows are those of the ticks in it.
+    since, until = START + 15 * MINUTE, START + 25 * MINUTE
+    for source in ("kafka", "postgres"):
+        aggregate(Shape(5 * MINUTE), f"range-{source}", source, since=since, until=until)
+        within = "WHERE timestamp >= %(since)s AND timestamp < %(until)s AND start +"
+        truth = RECOMPUTED.replace("WHERE start +", within)
+        wrong = differing(
+            connection, "g1", f"range-{source}", 5 * MINUTE, truth=truth,
+            parameters={"since": since, "until": until},
+        )  # fmt: skip
+        assert wrong == []
+
+    for source in ("kafka", "postgres"):
+        aggregate(Shape(None, gap=GAP), f"sessions-{source}", source)
+        columns = "pair, window_start, window_end, ticks, spread_sum"
+        rows = connection.execute(
+            f"SELECT {columns} FROM crypto_windows WHERE name = %s ORDER BY 1, 2", [f"sessions-{source}"]
+        ).fetchall()
+        assert rows == connection.execute(SESSIONS, {"gap": GAP}).fetchall()
+    difference = connection.execute(
+        f"""SELECT {COLUMNS} FROM crypto_windows WHERE name = 'sessions-kafka'
+        EXCEPT SELECT {COLUMNS} FROM crypto_windows WHERE name = 'sessions-postgres'"""
+    ).fetchall()
+    assert difference == []
+    with pytest.raises(UserError, match="sessions may begin elsewhere now"):
+        aggregate(Shape(None, gap=GAP), "sessions-kafka")
+
+
+def test_the_command_says_what_it_did(cli: Cli, settings: Settings) -> None:
+    cli("init-db", "--partitions", "2")
+    publish_late(settings, 1_000, START, timedelta(milliseconds=200))
+    done = cli("aggregate", "--window", "5m", "--group", "g2", "--from", "100", "--until", "300", "--json")
+    found = json.loads(done.stdout)
+    assert (found["group"], found["name"]) == ("g2", "5m")
+    assert sum(found[name] for name in ("ticks", "rejected", "duplicates")) == 400
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give the windows with --window 5m, or with --gap 30s for sessions"),
+        (["--window", "1m"], "windows named 1m belong to `process`"),
+        (["--window", "5m", "--into", "1m"], "windows named 1m belong to `process`"),
+        (["--window", "5m", "--gap", "3s"], "--gap makes session windows"),
+        (["--window", "5m", "--slide", "6m"], "--slide is longer than --window"),
+        (["--window", "five"], "'five' is no duration"),
+        (["--gap", "30s", "--follow"], "--gap is for bounded runs"),
+        (["--window", "5m", "--follow", "--source", "postgres"], "--follow reads the topic"),
+        (["--window", "5m", "--source", "postgres", "--from", "17"], "offsets bound the topic"),
+        (["--window", "5m", "--from", "1h", "--until", "2h"], "is not before --until"),
+        (["--window", "5m", "--from", "soon"], "'soon' is no time"),
+    ],
+)
+def test_mistakes_are_one_line(cli: Cli, options: list[str], message: str) -> None:
+    done = cli("aggregate", *options, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_beam_it_says_how_to_get_it(cli: Cli) -> None:
+    (cli.cwd / "apache_beam").mkdir()
+    hide = "import sys; sys.modules['apache_beam'] = None\n"
+    (cli.cwd / "sitecustomize.py").write_text(hide)
+    done = cli("aggregate", "--window", "5m", code=2, env={"PYTHONPATH": str(cli.cwd)})
+    assert "aggregate needs Apache Beam: pip install 'cryptometrics[beam]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_to_follow_it_needs_a_runner_that_streams(cli: Cli) -> None:
+    assert (
+        "--follow needs a runner that streams"
+        in cli("aggregate", "--window", "5m", "--follow", code=2).stderr
+    )
