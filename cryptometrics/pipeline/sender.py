@@ -80,7 +80,7 @@ class Sender:
                 self._stopped.wait(wait)
             except Exception:  # noqa: BLE001  (a bug of ours must not end the telling for good, in silence)
                 self._failures += 1
-                self._log.exception("sender_failed")
+                self._log.error("sender_failed", exc_info=True)
                 self._stopped.wait(retry.LONGEST_WAIT)
 
     def _stand_by(self, connection: psycopg.Connection) -> None:

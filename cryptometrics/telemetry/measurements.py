@@ -71,7 +71,7 @@ class Measurements:
     rejected: dict[str, int] = field(default_factory=dict)
     """By reason."""
     alerts: dict[str, int] = field(default_factory=dict)
-    """Written to `alerts`, by severity."""
+    """Written to `alerts` with a batch, by severity: of all rules but those about silence."""
     retries: int = 0
     """Attempts that were made again: a service was away, or the worker started over."""
     reconnects: int = 0
@@ -97,6 +97,9 @@ class Measurements:
         self.commit_seconds.observe(seconds)
         if batch.rejected:  # a new dict: whoever reads the old one meanwhile is not disturbed
             self.rejected = _counts(self.rejected, Counter(str(each.reason) for each in batch.rejected))
+        if batch.alerts:
+            fired = Counter(str(news.rule.severity) for news in batch.alerts if news.firing)
+            self.alerts = _counts(self.alerts, fired)
         if work.columns is not None:
             stored = sum(part.metrics for part in batch.parts.values())
             now = (at - EPOCH) // timedelta(microseconds=1)

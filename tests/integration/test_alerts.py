@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from pydantic import SecretStr
 
 from cryptometrics import broker
 from cryptometrics import webhook as webhook_module
@@ -64,9 +65,7 @@ class Bench:
         known = parse(rules) if isinstance(rules, str) else rules
         settings = self.settings
         if webhook:
-            values = settings.model_dump() | {"CRYPTOMETRICS_WEBHOOK_URL": webhook}
-            values["CRYPTOMETRICS_HOME"] = settings.home
-            settings = type(settings).model_validate(values)
+            settings = settings.model_copy(update={"webhook_url": SecretStr(webhook)})
         run(
             settings,
             Options(self.group, batch=batch, until_caught_up=True, rules=known),

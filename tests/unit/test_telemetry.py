@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from cryptometrics.alerts.rules import parse
+from cryptometrics.alerts.standing import Transition
 from cryptometrics.errors import UserError
 from cryptometrics.pipeline.calculate import Work
 from cryptometrics.pipeline.report import Report
@@ -52,6 +54,20 @@ batches = st.tuples(
     st.lists(st.floats(-5, 1e5), max_size=60),
     st.lists(st.sampled_from(["bad_price", "not_json"]), max_size=5),
 )
+
+
+def test_alerts_that_fired_are_counted_by_severity() -> None:
+    text = '[[rule]]\nname = "{0}"\nkind = "spread_bps"\nlevel = 1\nseverity = "{0}"\n'
+    critical, info = parse(text.format("critical") + text.format("info"))
+    batch = work([1.0], [])
+    batch.batch.alerts = [
+        Transition(rule, "BTC-USD", firing, NOW, NOW, None, 0, 0)
+        for rule, firing in ((critical, True), (critical, False), (critical, True), (info, True))
+    ]
+    found = Measurements()
+    for _ in range(2):
+        found.committed(batch, 0.02, 0.5, NOW)
+    assert found.alerts == {"critical": 4, "info": 2}
 
 
 @given(st.lists(st.floats(-10, 1e6, allow_nan=False)))
