@@ -13,8 +13,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from cryptometrics.cli.times import parse_duration
 from cryptometrics.ticks import is_pair
+from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.times import parse_duration, parse_time
 from cryptometrics.config import DEFAULT_GROUP
 from cryptometrics.errors import UserError
+from cryptometrics.times import parse_duration, parse_time
 
 if TYPE_CHECKING:
     from cryptometrics.beam.options import Job

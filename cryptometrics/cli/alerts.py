@@ -13,8 +13,8 @@ import click
 
 from cryptometrics.cli import options
 from cryptometrics.cli.messages import time
-from cryptometrics.cli.times import parse_time
 from cryptometrics.text import visible
+from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from cryptometrics.store.alerts import Alert

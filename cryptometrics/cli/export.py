@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.times import parse_time
 from cryptometrics.errors import UserError
+from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

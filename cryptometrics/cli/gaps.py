@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.times import parse_time
+from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.times import parse_time
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS, panels_of
 from cryptometrics.ticks import is_pair
+from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.times import parse_duration
+from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:
     from cryptometrics.store.prune import Piece

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.times import parse_time
+from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from cryptometrics.feeds.publish import Published

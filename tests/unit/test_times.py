@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.cli.times import parse_duration, parse_time
+from cryptometrics.times import parse_duration, parse_time
 
 NOW = datetime(2024, 7, 1, 12, 0, tzinfo=UTC)
 
