@@ -80,7 +80,14 @@ def test_nothing_that_is_wrong_goes_on_or_raises(book: bool, frames: list[bytes]
 def test_unknown_types_and_refusals_are_counted_and_kept() -> None:
     feed = Feed(["BTC-USD"])
     feed.take(b'{"type":"rfq_match","product_id":"BTC-USD","new":{}}', T0)
-    feed.take(b'{"type":"subscriptions","channels":[]}', T0)
+    all_three: list[dict[str, Any]] = [
+        {"name": name, "product_ids": ["B-USD", "BTC-USD"]} for name in ("matches", "ticker")
+    ]
+    feed.take(raw({"type": "subscriptions", "channels": all_three}), T0)
+    assert feed.subscribed == set()
+    all_three.append({"name": "heartbeat", "product_ids": ["BTC-USD"], "more": 1})
+    feed.take(raw({"type": "subscriptions", "channels": all_three}), T0)
+    assert feed.subscribed == {"BTC-USD"}
     feed.take(b'{"type":"error","message":"Failed to subscribe","reason":"X-USD is not a valid product"}', T0)
     feed.take(b'{"type":"error","message":5}', T0)
     feed.take(b'{"type":"status","products":[{"id":"A-USD","x":1},{"id":"B-USD"}]}', T0)

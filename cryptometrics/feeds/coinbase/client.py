@@ -238,7 +238,7 @@ class _Connection:
         socket.transport.abort()  # a peer that is silent answers no farewell either
 
     async def _listen(self) -> None:
-        client, refusals = self._client, self._feed.refusals
+        client, feed, refusals = self._client, self._feed, self._feed.refusals
         async with await client.open() as socket:
             await socket.send(messages.subscribe(self._pairs, client._channels))
             client.answered = True
@@ -248,6 +248,9 @@ class _Connection:
                 while True:
                     frame: Any = await socket.recv(decode=False)
                     client.take(frame)
+                    if feed.subscribed is not None:
+                        self._see_all_subscribed(feed.subscribed)
+                        feed.subscribed = None
                     if refusals:
                         await self._judge(refusals.pop(), socket)
             finally:
@@ -275,6 +278,11 @@ class _Connection:
             raise _unknown_product(unknown, text, known)
         else:
             raise UserError(f"the exchange refuses: {text}")
+
+    def _see_all_subscribed(self, subscribed: set[str]) -> None:
+        """Tell of pairs that the exchange has left out without a word."""
+        if missing := [pair for pair in self._pairs if pair not in subscribed]:
+            self._log.warning("not_subscribed", pairs=missing)
 
     def _is_up(self, pair: str) -> bool:
         return self._feed.pairs[pair].heartbeat_at is not None

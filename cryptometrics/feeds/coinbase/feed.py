@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cryptometrics.feeds.coinbase import messages
+from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.book import OrderBook
 from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
 from cryptometrics.feeds.coinbase.watch import PairWatch
@@ -59,6 +59,8 @@ class Feed:
         """Frames of no use, by why."""
         self.refusals: list[Refusal] = []
         """What the exchange refused; taken out by whoever asked."""
+        self.subscribed: set[str] | None = None
+        """What an answer to a subscription says is subscribed; taken out by whoever asked."""
         self.products: list[str] = []
         """All products of the exchange, once it has told them."""
 
@@ -172,7 +174,9 @@ class Feed:
             self.refusals.append(messages.refusal(frame))
         elif kind == "status":
             self.products = messages.products(frame) or self.products
-        elif kind != "subscriptions":
+        elif kind == "subscriptions":
+            self.subscribed = messages.subscribed(frame, BOOK_CHANNELS if self._book else TICKER_CHANNELS)
+        else:
             self.passed_over["unknown type"] += 1
 
     # Around

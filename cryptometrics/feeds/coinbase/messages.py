@@ -65,6 +65,18 @@ class _Status(msgspec.Struct):
     products: list[Product] = []
 
 
+class _Subscriptions(msgspec.Struct):
+    class Channel(msgspec.Struct):
+        name: str = ""
+        product_ids: list[str] = []
+
+    channels: list[Channel] = []
+
+
+_ALIASES = {"level2_50": "level2_batch", "ticker_1000": "ticker_batch"}
+"""Other names under which the exchange may answer."""
+
+_read_subscriptions = msgspec.json.Decoder(_Subscriptions).decode
 _read_frame = msgspec.json.Decoder(Frame).decode
 _read_book_frame = msgspec.json.Decoder(BookFrame).decode
 _read_refusal = msgspec.json.Decoder(Refusal).decode
@@ -120,6 +132,16 @@ def products(frame: bytes) -> list[str]:
         return [product.id for product in _read_status(frame).products]
     except _UNREADABLE:
         return []
+
+
+def subscribed(frame: bytes, channels: tuple[str, ...]) -> set[str]:
+    """Return the products for which a `subscriptions` frame names all of these channels."""
+    try:
+        found = _read_subscriptions(frame).channels
+    except _UNREADABLE:
+        return set()
+    ids = {_ALIASES.get(channel.name, channel.name): set(channel.product_ids) for channel in found}
+    return set.intersection(*(ids.get(name, set()) for name in channels))
 
 
 def subscribe(pairs: list[str], channels: tuple[str, ...]) -> str:
