@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import os
 import re
 import signal
 import sys
@@ -16,8 +15,9 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from cryptometrics.ticks import EARLIEST, FURTHEST_AHEAD, RejectedError, Tick, decode, is_pair
 from tests.fuzz.messages import CORPUS, Message, mutations
@@ -153,7 +153,7 @@ def no_hang() -> Iterator[None]:
 
 def memory() -> int:
     """Return the bytes that this process has in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(psutil.Process().memory_info().rss)
 
 
 def main() -> None:
