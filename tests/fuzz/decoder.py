@@ -8,15 +8,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import os
 import re
 import signal
 import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from cryptometrics.columns.decode import decode as decode_columns
 from cryptometrics.ticks import EARLIEST, FURTHEST_AHEAD, RejectedError, Tick, decode, is_pair
@@ -155,7 +155,7 @@ def no_hang() -> Iterator[None]:
 
 def memory() -> int:
     """Return the bytes that this process has in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(psutil.Process().memory_info().rss)
 
 
 def main() -> None:
