@@ -181,6 +181,11 @@ class _Read(beam.DoFn):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_warm": {}}
 
+    def setup(self) -> None:
+        """Log to stderr where a worker of a cluster runs: what it says on stdout nobody reads, until it blocks."""
+        if self._job.follow:
+            log.setup()
+
     def teardown(self) -> None:
         """Leave Kafka."""
         for warm in self._warm.values():
