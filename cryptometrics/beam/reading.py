@@ -64,7 +64,7 @@ class _Trades:
 
     __slots__ = ("ids", "times")
 
-    def __init__(self, ids: TradeIds, times: dict[int, int]) -> None:
+    def __init__(self, ids: TradeIds, times: dict[int, datetime]) -> None:
         self.ids = ids
         self.times = times
 
@@ -75,7 +75,8 @@ class Memory:
     def __init__(self, pairs: Iterable[PairMemory] = ()) -> None:
         self._pairs: dict[str, _Trades] = {}
         for pair, ids, floor, trades, times in pairs:
-            known = dict(zip(array("q", trades), array("q", times), strict=True))
+            moments = (EPOCH + micros * MICROSECOND for micros in array("q", times))
+            known = dict(zip(array("q", trades), moments, strict=True))
             self._pairs[pair] = _Trades(TradeIds(ids, floor), known)
 
     def state(self) -> tuple[PairMemory, ...]:
@@ -86,7 +87,7 @@ class Memory:
                 str(trades.ids),
                 trades.ids.floor,
                 array("q", trades.times).tobytes(),
-                array("q", trades.times.values()).tobytes(),
+                array("q", [(time - EPOCH) // MICROSECOND for time in trades.times.values()]).tobytes(),
             )
             for pair, trades in self._pairs.items()
         )
@@ -164,15 +165,14 @@ class Poll:
         known, news = both
         ids = news.ids
         late = False
-        time = (tick.time - EPOCH) // MICROSECOND
         if trade_id < ids.next:
             if trade_id in ids:
                 before = news.times.get(trade_id, known.times.get(trade_id))
-                if before is None or before == time:
+                if before is None or before == tick.time:
                     return None
             late = trade_id < ids.next - 1
         ids.add(trade_id)
-        news.times[trade_id] = time
+        news.times[trade_id] = tick.time
         return late
 
 

@@ -8,23 +8,23 @@ moment and go on elsewhere, from the same offsets with the same memory.
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import apache_beam as beam
 import msgspec
-from apache_beam.coders import VarIntCoder
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider
-from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from cryptometrics import log
 from cryptometrics.beam import tally
+from cryptometrics.beam.once import Once
 from cryptometrics.beam.reading import Counts, Memory, Poll
 from cryptometrics.beam.watermark import Watermark
 
@@ -40,6 +40,7 @@ FOREVER = 2**62
 """The end of a partition that is followed."""
 POLL = 5_000
 """Messages folded together at most; what a reader holds in memory."""
+GC_THRESHOLD = 500_000
 POLL_S = 0.25
 BUNDLE_S = 1.0
 """How long a reader of an endless topic goes on before it lets the runner commit what it has."""
@@ -180,6 +181,13 @@ class _Read(beam.DoFn):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_warm": {}}
+
+    def setup(self) -> None:
+        """Make the process suit: a worker of a cluster logs to stderr, since nobody empties its stdout."""
+        # A poll is thousands of objects without a cycle: looking for one would cost an eighth of the time.
+        gc.set_threshold(GC_THRESHOLD)
+        if self._job.follow:
+            log.setup()
 
     def teardown(self) -> None:
         """Leave Kafka."""
@@ -338,27 +346,6 @@ class FromKafka(beam.PTransform):  # type: ignore[misc]
             | "once" >> beam.ParDo(Once())
             | "read" >> beam.ParDo(ReadEndless(self._job)).with_output_types(tuple[str, Any])
         )
-
-
-class Once(beam.DoFn):  # type: ignore[misc]
-    """Lets each reader begin once: (number, Reader) to Reader.
-
-    Flink's runner may send the beginning of a pipeline once more when it restores a checkpoint. The readers
-    are in the checkpoint already, further on: to begin them again would count everything twice.
-    """
-
-    BEGUN = ReadModifyWriteStateSpec("begun", VarIntCoder())
-
-    def process(
-        self,
-        element: tuple[int, Reader],
-        begun: Any = beam.DoFn.StateParam(BEGUN),  # noqa: B008  (Beam's way)
-    ) -> Iterator[Reader]:
-        """Yield it the first time."""
-        _, reader = element
-        if begun.read() is None:
-            begun.write(1)
-            yield reader
 
 
 def _consumer(topic: str, positions: dict[int, int]) -> Consumer:

@@ -179,6 +179,13 @@ def test_minutes_views_and_the_migration_say_what_the_ticks_say(
     assert totals[0] == totals[2] > 14_000
     assert totals[1]
 
+    # The worker has marked what the watermark has passed: here all but the minutes at the end.
+    passed = connection.execute(
+        "SELECT bool_and(complete) FROM crypto_windows"
+        " WHERE window_start < (SELECT max(window_start) - interval '1 minute' FROM crypto_windows)"
+    ).fetchone()
+    assert passed == (True,)
+
     # Each coarser view is that query with another length.
     for name, size in (("5m", "5 minutes"), ("1h", "1 hour"), ("1d", "1 day")):
         difference = connection.execute(
