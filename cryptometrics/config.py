@@ -27,15 +27,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cryptometrics.errors import UserError
 
-DEFAULT_GROUP = "cryptometrics"
-"""The consumer group of whoever names none."""
-
 Port = PositiveInt
 
 _FILE = "_file"
 """How the settings end that name a file with the secret instead of the secret."""
 LONGEST_SECRET = 64 * 1024
 """Bytes of a secret's file; more is some other file."""
+
+
+def _file_settings(settings: type[BaseSettings]) -> set[str]:
+    """Return the settings that name a file with a secret, as they are called in the environment's values."""
+    return {
+        str(field.validation_alias.choices[0]) if isinstance(field.validation_alias, AliasChoices) else name
+        for name, field in settings.model_fields.items()
+        if name.endswith(_FILE)
+    }
 
 
 def _default_home() -> Path:
@@ -92,6 +98,9 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_URL")
     )
     """Where alerts are posted to; it often holds a secret."""
+    webhook_url_file: Path | None = Field(
+        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_URL_FILE")
+    )
     webhook_format: Literal["generic", "slack"] = Field(
         default="generic", validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_FORMAT")
     )
@@ -100,8 +109,8 @@ class Settings(BaseSettings):
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Put what stands in a secret's file where the secret itself would stand."""
-        for name in [name for name in values if name.endswith(_FILE) and name in cls.model_fields]:
-            secret = name.removesuffix(_FILE)
+        for name in [name for name in values if name in _file_settings(cls)]:
+            secret = name[: -len(_FILE)]
             if values.get(secret) is not None:
                 raise UserError(f"{secret.upper()} and {name.upper()} are both set: take one away")
             values[secret] = _secret_in(values[name], name.upper())

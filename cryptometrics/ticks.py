@@ -12,7 +12,7 @@ import functools
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
@@ -80,6 +80,11 @@ class RejectedError(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+    def bare(self) -> Self:
+        """Return it without the frames that it came through: they would hold whole batches, in circles."""
+        self.__traceback__ = self.__context__ = None
+        return self
 
 
 class Tick(msgspec.Struct, gc=False):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.config import DEFAULT_GROUP
 from cryptometrics.errors import UserError
 from cryptometrics.times import parse_duration, parse_time
 
@@ -67,7 +66,7 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     help="With --follow: how long a window takes late ticks; what comes later is counted.",
 )
 @click.option(
-    "--group", default=DEFAULT_GROUP, callback=_name, metavar="NAME", help="Under which group to write."
+    "--group", default="cryptometrics", callback=_name, metavar="NAME", help="Under which group to write."
 )
 @click.option(
     "--from",

@@ -146,7 +146,7 @@ def decode(
         try:
             _put(columns, place, ticks.read(keys[place], values[place], now))
         except RejectedError as error:
-            rejected[place] = error
+            rejected[place] = error.bare()
     if rejected:
         keep = np.ones(len(columns), np.bool_)
         keep[list(rejected)] = False

@@ -265,7 +265,7 @@ def _gap_or_reject(batch: Batch, message: Record, error: RejectedError, now: dat
             raise error
         gap = decode_gap(message.key(), message.value(), now, error)
     except RejectedError as reason:
-        _reject(batch, message, reason)
+        _reject(batch, message, reason.bare())
         return None
     batch.parts[message.partition()].gaps += 1
     return gap

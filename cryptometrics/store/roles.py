@@ -28,6 +28,7 @@ WRITER_RIGHTS = {
     "consumer_offsets": _KEEP,
     "crypto_metrics": _ADD,
     "crypto_windows": _KEEP,
+    "crypto_windows_too_late": _KEEP,
     "feed_gaps": _KEEP,
     "metric_days": _KEEP,
     "pair_state": _KEEP,

@@ -13,7 +13,7 @@ import click
 import psutil
 import psycopg
 import pytest
-from pydantic import SecretStr
+from pydantic import AliasChoices, SecretStr
 
 from cryptometrics import cli as command_line
 from cryptometrics import config
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pydantic.fields import FieldInfo
+
     from tests.acceptance.conftest import Server
     from tests.conftest import Cli
 
@@ -36,6 +38,7 @@ SECRETS = {
     "DB_PASSWORD": f"{MARK} db '\\%ü",
     "KAFKA_SASL_PASSWORD": f"{MARK} sasl '\\%ü",
     "KAFKA_SSL_KEY_PASSWORD": f"{MARK} key '\\%ü",
+    "CRYPTOMETRICS_WEBHOOK_URL": f"http://u:{MARK}@127.0.0.1:1/{MARK}",
 }
 OTHERS = {
     "KAFKA_CONF_SASL_OAUTHBEARER_CLIENT_SECRET": f"{MARK} oauth",
@@ -46,16 +49,20 @@ OTHERS = {
 
 def test_every_secret_setting_is_planted_and_typed() -> None:
     """A new setting that holds a secret has to be of the type that does not print, and to be in here."""
-    typed = {
-        name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
-    }
+    fields = Settings.model_fields.items()
+    typed = {_variable(name, field) for name, field in fields if "SecretStr" in str(field.annotation)}
     assert typed == set(SECRETS)
     named = {
-        name.upper()
-        for name in Settings.model_fields
+        _variable(name, field)
+        for name, field in fields
         if ("password" in name or "url" in name) and not name.endswith("_file")
     }
     assert named == typed
+
+
+def _variable(name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name.upper()
 
 
 def test_objects_do_not_show_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,7 +72,7 @@ def test_objects_do_not_show_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
     settings = config.load()
     for name in SECRETS:
-        secret = getattr(settings, name.lower())
+        secret = getattr(settings, name.removeprefix("CRYPTOMETRICS_").lower())
         assert isinstance(secret, SecretStr)
         assert MARK in secret.get_secret_value()
     shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-# TEMPORARY, for a branch without the migration 0006_alerts: what the queries need of it.
-ALERTS_STAND_IN = """
-CREATE TABLE IF NOT EXISTS alerts (consumer_group text, rule text, pair text, severity text, value numeric,
-    level numeric, message text, fired_at timestamptz, resolved_at timestamptz);
-"""
 RANGE = "now() - interval '1 day' AND now() + interval '1 day'"
 EMPTY_HERE = {"alerts of the time shown, all pairs"}
 """Panels that may show nothing of the data at hand."""
@@ -32,7 +27,6 @@ EMPTY_HERE = {"alerts of the time shown, all pairs"}
 def connection(settings: Settings) -> Iterator[psycopg.Connection]:
     """Return a connection to a database with the schema and nothing in it."""
     with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-        connection.execute(ALERTS_STAND_IN)
         yield connection
 
 

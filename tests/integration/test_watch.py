@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-# TEMPORARY, for a branch without the migration 0006_alerts.
-ALERTS_STAND_IN = """
-CREATE TABLE IF NOT EXISTS alerts (consumer_group text, rule text, kind text, pair text, severity text,
-    level numeric, value numeric, message text, started_at timestamptz, fired_at timestamptz,
-    resolved_at timestamptz);
-"""
 _FIRE = """
 INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, message, started_at, fired_at,
                     resolved_at)
@@ -90,7 +84,6 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
 
 def what_fires_is_shown_and_what_is_over_is_not(settings: Settings, filled: Cli) -> None:
     with psycopg.connect(settings.postgres()) as connection:
-        connection.execute(ALERTS_STAND_IN)
         connection.execute(_FIRE)
     [alert] = json.loads(filled("watch", "--json").stdout)["alerts"]
     assert (alert["rule"], alert["pair"], alert["severity"]) == ("wide", "BTC-USD", "critical")
@@ -124,11 +117,13 @@ class Terminal:
 
     def __init__(self, cli: Cli, *arguments: str, size: tuple[int, int]) -> None:
         self._master, slave = pty.openpty()
+        # Its size is the terminal's own, whatever whoever runs the tests says of another one.
+        environment = {k: v for k, v in cli.environment.items() if k not in ("LINES", "COLUMNS")}
         self.resize(size)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cryptometrics", *arguments],
             cwd=cli.cwd,
-            env=cli.environment | {"TERM": "xterm-256color"},
+            env=environment | {"TERM": "xterm-256color"},
             stdin=slave,
             stdout=slave,
             stderr=slave,

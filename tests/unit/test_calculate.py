@@ -6,6 +6,7 @@ back is tested with the real one (tests/integration/test_state.py and test_proce
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
 from collections import Counter
@@ -465,3 +466,19 @@ def test_a_duplicate_of_a_trade_that_memory_gave_up_is_still_found() -> None:
     ]
     memory.commit(working.calculate(again, []))
     assert [memory.fates[0, end + n] for n in range(3)] == ["duplicates", "metrics", "duplicates"]
+
+
+def test_a_batch_with_bad_messages_leaves_no_cycles() -> None:
+    """They would hold on to batch after batch: cycles are looked for seldom."""
+    bad = [b"", b"{}", quote("3", "2"), quote("0", "1"), b'{"type":"gap"}', quote("1", "2", pair="X")]
+    memory = Memory()
+    working = calculator(memory, {0: 0})
+    working.calculate([Message(0, at, value) for at, value in enumerate(bad)], [])  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(1, 10):
+            working.calculate([Message(0, 6 * n + at, value) for at, value in enumerate(bad)], [])
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
