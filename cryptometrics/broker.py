@@ -124,7 +124,7 @@ def make_producer(settings: Settings, *, patient: bool = False) -> Producer:
     """
     tuning: dict[str, Any] = {
         "compression.type": "lz4",
-        "linger.ms": 2,
+        "linger.ms": 1,
         # What waits for the broker is bounded: the publisher waits then, too.
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 64 * 1024,

@@ -9,12 +9,12 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from cryptometrics import broker
+from cryptometrics import broker, retry
 from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
 
@@ -57,13 +57,14 @@ class Place:
     def ends(self) -> dict[int, int]:
         """Return the end of each partition of the topic."""
         consumer, topic = self.reader(), self.settings.kafka_topic
+        retrier = retry.retrying(KafkaException, timeout=WATERMARK_S)  # a new topic may have no leaders yet
+
+        def end(partition: int) -> int:
+            place = TopicPartition(topic, partition)
+            return int(consumer.get_watermark_offsets(place, timeout=WATERMARK_S)[1])
+
         try:
-            return {
-                partition: consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=WATERMARK_S
-                )[1]
-                for partition in range(PARTITIONS)
-            }
+            return {partition: retrier(end, partition) for partition in range(PARTITIONS)}
         finally:
             consumer.close()
 

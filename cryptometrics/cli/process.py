@@ -62,7 +62,7 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     help="Processes on this machine; one that dies is started again.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1, 100_000), default=5_000, help="Ticks of one transaction at most."
+    "--batch", type=click.IntRange(1, 100_000), default=10_000, help="Ticks of one transaction at most."
 )
 @click.option(
     "--on-data-loss",

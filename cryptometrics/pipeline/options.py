@@ -15,7 +15,7 @@ class Options:
 
     group: str
     session: str | None = None
-    batch: int = 5_000
+    batch: int = 10_000
     until_caught_up: bool = False
     skip_lost: bool = False
     rules: tuple[Rule, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import TYPE_CHECKING
 
 from cryptometrics import broker
@@ -13,6 +14,9 @@ from cryptometrics.store.connection import connect, explaining
 
 GC_THRESHOLD = 500_000
 """Objects more than were given back, before cycles are looked for; several batches hold fewer."""
+SWITCH_S = 0.0005
+"""How long the thread that calculates may keep the one that writes waiting for Python: a batch's transaction
+is a dozen short turns, and with Python's own 5 ms each of them would be waited for."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +53,7 @@ def run(
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_S)
     cluster = str(settings.kafka()["bootstrap.servers"])
     topic = broker.describe_topic(settings)
     # Kafka gives a member that comes back what it had, whatever the topic has become: so that is another one.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 IDLE_S = 0.25
 """How long an idle reader waits for a first message before it looks around."""
-LINGER_S = 0.003
-"""How long a batch that is not full waits for more messages."""
+LINGER_S = 0.005
+"""How long a batch that is not full waits for more messages while the database has another one in hand."""
 WATERMARK_S = 10.0
 """How long Kafka may take to say what a partition holds."""
 TOPIC_ID_RENEWED_S = 1.0
@@ -100,11 +100,14 @@ class Source:
         self.fenced = False
         self._subscribe()
 
-    def consume(self, most: int) -> tuple[list[Record], list[Message]]:
-        """Return the messages there are, and the events: at once when there is much, after a moment else."""
+    def consume(self, most: int, *, linger: bool) -> tuple[list[Record], list[Message]]:
+        """Return the messages there are, and the events.
+
+        linger: wait a moment for more: what there is could not be written yet, and more at once costs less.
+        """
         received = self._consumer.consume(1, IDLE_S)
         if received:
-            received += self._consumer.consume(most - 1, LINGER_S)
+            received += self._consumer.consume(most - 1, LINGER_S if linger else 0)
         messages = [message for message in received if message.error() is None]
         events = [] if len(messages) == len(received) else [m for m in received if m.error() is not None]
         for event in events:

@@ -159,7 +159,8 @@ class Worker:
         try:
             for partition in sorted(self._claims.unopened):
                 self._open(partition)
-            messages, events = self._source.consume(self._options.batch)
+            in_flight = self._db.writer.in_flight()
+            messages, events = self._source.consume(self._options.batch, linger=bool(in_flight))
             self._claims.see_same_topic(self._source.topic_id())
             # What came before the end of a partition is calculated before the end is.
             if messages:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptometrics.store import alerts, gaps, windows
+from cryptometrics.store.arrays import array, arrays
 from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
     from decimal import Decimal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.alerts.standing import Saved, Transition
     from cryptometrics.metrics import Session
+    from cryptometrics.store.arrays import Value
     from cryptometrics.store.gaps import StoredGap
     from cryptometrics.store.offsets import Reader
     from cryptometrics.windows import Aggregate
@@ -195,15 +196,15 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
                 copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
         if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
             days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
-            cursor.execute(_DAYS, [reader.group, reader.topic, *_columns(days)])
+            cursor.execute(_DAYS, [reader.group, reader.topic, *arrays(days)])
         if batch.sessions:
-            cursor.execute(_SESSIONS, [reader.group, *_columns(_session_rows(batch.sessions))])
+            cursor.execute(_SESSIONS, [reader.group, *arrays(_session_rows(batch.sessions))])
         if batch.pairs:
             pairs = (
                 (p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id)
                 for p in batch.pairs
             )
-            cursor.execute(_PAIRS, [reader.group, *_columns(pairs)])
+            cursor.execute(_PAIRS, [reader.group, *arrays(pairs)])
         if batch.windows:
             windows.merge(cursor, reader.group, batch.windows)
         if batch.rejected:
@@ -211,10 +212,10 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
                 (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)
                 for r in batch.rejected
             )
-            cursor.execute(_REJECTED, [reader.group, reader.topic, *_columns(rejected)])
+            cursor.execute(_REJECTED, [reader.group, reader.topic, *map(list, zip(*rejected, strict=True))])
         if batch.skipped:
             skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
-            cursor.execute(_SKIPPED, [reader.group, reader.topic, *_columns(skipped)])
+            cursor.execute(_SKIPPED, [reader.group, reader.topic, *arrays(skipped)])
         if batch.gaps:
             gaps.write(cursor, reader, batch.gaps)
         alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
@@ -227,22 +228,22 @@ def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> 
         {
             "group": reader.group,
             "topic": reader.topic,
-            "partitions": list(parts),
-            "epochs": [p.epoch for p in values],
-            "expected": [p.expected for p in values],
-            "next": [p.next_offset for p in values],
-            "metrics": [p.metrics for p in values],
-            "rejected": [p.rejected for p in values],
-            "gaps": [p.gaps for p in values],
-            "duplicates": [p.duplicates for p in values],
-            "holes": [p.holes for p in values],
+            "partitions": array(parts),
+            "epochs": array(p.epoch for p in values),
+            "expected": array(p.expected for p in values),
+            "next": array(p.next_offset for p in values),
+            "metrics": array(p.metrics for p in values),
+            "rejected": array(p.rejected for p in values),
+            "gaps": array(p.gaps for p in values),
+            "duplicates": array(p.duplicates for p in values),
+            "holes": array(p.holes for p in values),
         },
     )
     if cursor.rowcount != len(parts):
         raise FencedError(f"{len(parts) - cursor.rowcount} of {len(parts)} partitions have another owner")
 
 
-def _session_rows(sessions: dict[tuple[str, str], Session]) -> list[tuple[object, ...]]:
+def _session_rows(sessions: dict[tuple[str, str], Session]) -> list[tuple[Value, ...]]:
     return [
         (
             pair, name, s.highest_bid, s.highest_bid_at, s.lowest_ask, s.lowest_ask_at, s.max_spread,
@@ -250,8 +251,3 @@ def _session_rows(sessions: dict[tuple[str, str], Session]) -> list[tuple[object
         )
         for (pair, name), s in sessions.items()
     ]  # fmt: skip
-
-
-def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
-    """Return rows as columns, for unnest: one round trip whatever their number."""
-    return [list(column) for column in zip(*rows, strict=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from cryptometrics.store.arrays import array
 from cryptometrics.windows import MINUTE
 
 if TYPE_CHECKING:
@@ -274,16 +275,16 @@ def _values(
         "group": group,
         "name": name,
         "complete": complete,
-        "pair": [pair for pair, *_ in rows],
-        "start": [start for _, start, *_ in rows],
-        "end": [end for _, _, end, _ in rows],
-        "open_at": [part.opened[0] for part in parts],
-        "open_partition": [part.opened[1] for part in parts],
-        "open_offset": [part.opened[2] for part in parts],
-        "close_at": [part.closed[0] for part in parts],
-        "close_partition": [part.closed[1] for part in parts],
-        "close_offset": [part.closed[2] for part in parts],
-    } | {column: [getattr(part, column) for part in parts] for column in _AS_NAMED}
+        "pair": array(pair for pair, *_ in rows),
+        "start": array(start for _, start, *_ in rows),
+        "end": array(end for _, _, end, _ in rows),
+        "open_at": array(part.opened[0] for part in parts),
+        "open_partition": array(part.opened[1] for part in parts),
+        "open_offset": array(part.opened[2] for part in parts),
+        "close_at": array(part.closed[0] for part in parts),
+        "close_partition": array(part.closed[1] for part in parts),
+        "close_offset": array(part.closed[2] for part in parts),
+    } | {column: array(getattr(part, column) for part in parts) for column in _AS_NAMED}
 
 
 _AS_NAMED = (
