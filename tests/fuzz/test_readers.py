@@ -1,12 +1,15 @@
-"""The configuration under hostile input: what stands in a file or a variable is taken, or refused in words.
+"""What reads from outside under hostile input: settings, files, frames are taken, or refused in words.
 
-What reads other files from outside is listed in READERS; whoever adds a reader adds it there.
+All of it is listed in READERS; whoever adds a reader adds it there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cryptometrics import config
+from cryptometrics.alerts.rules import RulesError
 from cryptometrics.broker import client_conf
+from cryptometrics.cli import rules
 from cryptometrics.errors import UserError
+from cryptometrics.feeds.coinbase.capture import Recording
+from cryptometrics.feeds.coinbase.feed import Feed
 from cryptometrics.store.connection import _valid, place
+from cryptometrics.ticks import RejectedError, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,12 +106,44 @@ def _endpoints(content: bytes) -> None:
         use()
 
 
+def _alert_rules(content: bytes) -> None:
+    Path("alerts.toml").write_bytes(content)
+    try:
+        rules.read(Path("alerts.toml"))
+    except RulesError as error:
+        raise UserError(str(error.problems[0])) from None
+
+
+def _recording(content: bytes) -> None:
+    Path("recording").write_bytes(content)
+    feed = Feed(None, book=True)
+    for at, frame in Recording([Path("recording")]).lines():
+        if isinstance(frame, bytes):
+            _take(feed, frame, at)
+
+
+def _frames(content: bytes) -> None:
+    """Whatever comes, nothing is raised, and what goes on the topic is a tick, a gap, or rejected."""
+    for book in (False, True):
+        feed = Feed(["BTC-USD"], book=book)
+        for number, frame in enumerate([content, *content.split(b"\n"), content]):
+            _take(feed, frame, 1_782_907_200.0 + number)
+
+
+def _take(feed: Feed, frame: bytes, at: float) -> None:
+    for key, value in feed.take(frame, at):
+        with contextlib.suppress(RejectedError):
+            decode(key, value, datetime.now(UTC))
+
+
 READERS: dict[str, Callable[[bytes], None]] = {
     ".env": _env_file,
     "a secret's file": _secret_file,
     "endpoints.json": _endpoints,
-    # Here belong, each as a function of the bytes: the reader of captures, of messages of a WebSocket, of the
-    # file of alert rules.
+    "alert rules": _alert_rules,
+    "a recording": _recording,
+    "a packed recording": lambda content: _recording(gzip.compress(content[:-1]) + content[-1:]),
+    "frames of a WebSocket": _frames,
 }
 """Each reads bytes from outside: it takes them or raises UserError, and nothing else."""
 SEEDS = [
@@ -114,6 +154,25 @@ SEEDS = [
     b"\x00",
     b"\xff\xfe",
     b"${A:-${B}}",
+    (
+        b'{"type":"snapshot","product_id":"BTC-USD","bids":[["1.10","2"]],"asks":[["1.20","3"]]}\n'
+        b'{"type":"l2update","product_id":"BTC-USD","time":"2026-07-01T12:00:00.000000Z",'
+        b'"changes":[["buy","1.11","1"],["sell","1.20","0"]]}\n'
+        b'{"type":"ticker","product_id":"BTC-USD","sequence":1,"best_bid":"1.1","best_ask":"1.2",'
+        b'"time":"2026-07-01T12:00:00.000000Z","trade_id":7}\n'
+        b'{"type":"match","product_id":"BTC-USD","trade_id":9,"time":"2026-07-01T12:00:00.1Z"}\n'
+        b'{"type":"heartbeat","product_id":"BTC-USD","last_trade_id":12,"time":"2026-07-01T12:00:01Z"}\n'
+        b'{"type":"subscriptions","channels":[{"name":"ticker","product_ids":["BTC-USD"]}]}\n'
+        b'{"type":"error","message":"Failed to subscribe","reason":"X-USD is not a valid product"}'
+    ),
+    (
+        b'{"rx":1782907200.5,"frame":{"type":"ticker","product_id":"BTC-USD","best_bid":"1","best_ask":"2",'
+        b'"time":"2026-07-01T12:00:00.000000Z","trade_id":7}}\n{"rx":1782907201,"lost":"down","pairs":["A-B"]}\n'
+    ),
+    (
+        b'[[rule]]\nname = "wide"\nkind = "spread_bps"\npairs = ["*-USD"]\nabove = 25\nfor = "10s"\n'
+        b'resolve_below = 15.5\ncooldown = "5m"\nseverity = "critical"\n'
+    ),
     b"A" * 100_000,
 ]
 
