@@ -38,3 +38,7 @@ class Standstill:
         return next(
             (partition for partition in unmoved if self._held(partition)[1] > positions[partition]), None
         )
+
+    def forget(self) -> None:
+        """Begin to look anew: nothing was to be read for a while, so nothing could move."""
+        self._seen = {}

@@ -220,6 +220,7 @@ class Worker:
         if writer.offer(work, PATIENCE_S):
             return
         self._source.pause()
+        self._standstill.forget()
         while not writer.offer(work, 0.1):
             if writer.failure is not None or self._stop():
                 self._doubt = self._doubt or "a batch was not taken"

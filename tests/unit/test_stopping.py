@@ -15,6 +15,9 @@ import click
 from cryptometrics import cli
 from cryptometrics.cli.stopping import stopping
 
+# As a terminal starts it: who runs the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
