@@ -1,4 +1,4 @@
-"""A partition that stands still is told from one that has nothing more, and from a worker that did not read."""
+"""A partition that stands still is told from one at its end, and from a worker that did not read."""
 
 from __future__ import annotations
 
