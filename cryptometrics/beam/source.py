@@ -44,8 +44,6 @@ GC_THRESHOLD = 500_000
 POLL_S = 0.25
 BUNDLE_S = 1.0
 """How long a reader of an endless topic goes on before it lets the runner commit what it has."""
-PAUSE_S = 0.1
-"""When a reader with nothing to read is called again."""
 STILL_S = 60.0
 """Seconds without a message, though there should be some, after which a bounded reader gives up."""
 
@@ -219,9 +217,10 @@ class _Read(beam.DoFn):  # type: ignore[misc]
                 if self._job.follow:
                     at_end = _at_end(warm.consumer, element.topic, positions)
                     _advance(estimator, warm.watermark.advance(now, at_end))
-                    if not received or time.monotonic() > stop_at:
+                    # Also when nothing comes, no sooner: Flink's runner keeps something of every time.
+                    if time.monotonic() > stop_at:
                         keep = True
-                        tracker.defer_remainder(Duration(0 if received else PAUSE_S))
+                        tracker.defer_remainder(Duration(0))
                         return
                 elif time.monotonic() - heard_at > STILL_S:
                     raise RuntimeError(f"Kafka has sent nothing of {element.topic} for {STILL_S:.0f} s")

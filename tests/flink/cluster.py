@@ -148,6 +148,8 @@ class Cluster:
             "taskmanager.bind-host": "127.0.0.1",
             "taskmanager.numberOfTaskSlots": SLOTS,
             "classloader.resolve-order": "parent-first",
+            # Else the job may lie on one task manager, and the other one's end would be none of its business.
+            "cluster.evenly-spread-out-slots": "true",
             "state.backend": "hashmap",
             "state.checkpoints.dir": f"file://{folder / 'checkpoints'}",
             "execution.checkpointing.interval": f"{self._checkpoint_ms} ms",

@@ -6,6 +6,7 @@ compared with one SQL query over what `process` has stored.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -124,7 +125,9 @@ def test_a_killed_task_manager_changes_no_window(
     # The readers' second life began where the checkpoint was, not at the beginning.
     lines = [line for number in (1, 2) for line in cluster.pool_log(number).splitlines()]
     offsets = [
-        [int(n) for n in re.findall(r"[0-9]+: ([0-9]+)", line)] for line in lines if "reader_begins" in line
+        list(json.loads(line[line.index("{") :])["offsets"].values())
+        for line in lines
+        if '"reader_begins"' in line
     ]
     assert sum(map(any, offsets)) > 0, offsets
     print(  # noqa: T201
