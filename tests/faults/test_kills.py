@@ -110,7 +110,9 @@ def test_workers_join_and_leave_every_second(arena: Arena) -> None:
             if arena.chance.random() < 0.5:
                 leaving.kill()
             else:
-                assert leaving.stop() == 0
+                begun_to_work = bool(leaving.events("partitions_assigned"))
+                # One that is still being started knows nothing of signals, and ends at once.
+                assert leaving.stop() in ({0} if begun_to_work else {0, -signal.SIGTERM})
         arena.all_partitions_move()
         time.sleep(max(0.0, 1 - (time.monotonic() - begun)))  # the load's rhythm, not a wait for luck
     arena.finish(
