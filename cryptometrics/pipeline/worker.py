@@ -313,6 +313,7 @@ class Worker:
 
     def _forget(self) -> None:
         self._disconnect()
+        self._standstill.forget()
         self._calculator.drop_all()
         self._source.pause()
 
