@@ -14,7 +14,6 @@ import click
 from cryptometrics.cli import options
 from cryptometrics.cli.messages import time
 from cryptometrics.text import visible
-from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from cryptometrics.store.alerts import Alert
@@ -24,13 +23,6 @@ WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
 COLOURS = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 """Of what fires."""
-
-
-def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    try:
-        return None if value is None else parse_time(value, datetime.now(UTC))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.group("alerts")
@@ -47,7 +39,7 @@ def alerts() -> None:
 @click.option("--group", metavar="NAME", help="Only alerts of this group.")
 @click.option(
     "--since",
-    callback=_since,
+    callback=options.time,
     metavar="TIME",
     help="Only what fires now or fired since: 15m, 2h, 2026-07-01.",
 )

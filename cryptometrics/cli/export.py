@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -13,29 +12,23 @@ import click
 
 from cryptometrics.cli import options
 from cryptometrics.errors import UserError
-from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from cryptometrics.store.export import Format
-
-
-def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        return parse_time(value, datetime.now(UTC))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command("export")
 @options.pairs
 @click.option(
-    "--since", metavar="TIME", callback=_moment, help="Quotes from this time on: 2h, 7d or 2026-07-01T12:00."
+    "--since",
+    metavar="TIME",
+    callback=options.time,
+    help="Quotes from this time on: 2h, 7d or 2026-07-01T12:00.",
 )
-@click.option("--until", metavar="TIME", callback=_moment, help="Quotes before this time.")
+@click.option("--until", metavar="TIME", callback=options.time, help="Quotes before this time.")
 @options.reading_group
 @click.option(
     "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", help="How it is written."

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,19 +38,13 @@ GAP_COLUMNS = {
 """What is known of a gap: the key in the JSON, and the head of the column on a terminal."""
 
 
-def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        return parse_time(value, datetime.now(UTC))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command("gaps")
 @options.pairs
 @click.option(
-    "--since", metavar="TIME", callback=_since, help="Only from then on: 15m, 2h or 7d ago, or a time (UTC)."
+    "--since",
+    metavar="TIME",
+    callback=options.time,
+    help="Only from then on: 15m, 2h or 7d ago, or a time (UTC).",
 )
 @click.option("--list", "listing", is_flag=True, help="Each gap, not their sums.")
 @options.reading_group

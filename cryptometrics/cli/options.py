@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from cryptometrics.ticks import is_pair
+from cryptometrics.times import parse_time
+
+
+def time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    """Read a time as `times` has it; for Click."""
+    if value is None:
+        return None
+    try:
+        return parse_time(value, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

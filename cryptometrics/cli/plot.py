@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,10 @@ from cryptometrics.cli import options
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS, panels_of
 from cryptometrics.ticks import is_pair
-from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from matplotlib.figure import Figure
 
@@ -35,13 +34,6 @@ CANDLES = ("1m", "5m", "15m", "1h", "4h", "1d")
 BEST = "auto"
 POINTS_A_PAIR, POINTS = 1200, 4800
 """Points in time loaded for a pair, and for a whole figure."""
-
-
-def _time(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
-    try:
-        return None if text is None else parse_time(text, datetime.now(UTC))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 def _candles(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -62,9 +54,12 @@ def _file(_context: click.Context, _option: click.Parameter, path: Path | None) 
     "--metric", "metrics", multiple=True, type=click.Choice(METRICS), help="Draw only this; repeatable."
 )
 @click.option(
-    "--since", metavar="TIME", callback=_time, help="From then on: 15m, 2h, 7d ago, or an ISO time (UTC)."
+    "--since",
+    metavar="TIME",
+    callback=options.time,
+    help="From then on: 15m, 2h, 7d ago, or an ISO time (UTC).",
 )
-@click.option("--until", metavar="TIME", callback=_time, help="Up to then, likewise.")
+@click.option("--until", metavar="TIME", callback=options.time, help="Up to then, likewise.")
 @click.option(
     "--candles",
     metavar="[LENGTH]",
