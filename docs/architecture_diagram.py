@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__)
 PICTURE = SOURCE.with_suffix(".png")
 HASH_KEY = "Source-SHA256"
-WIDTH, HEIGHT = 152, 82
+WIDTH, HEIGHT = 152, 100
 """Of the canvas, in units of which UNITS make an inch."""
 UNITS = 11
 
@@ -65,12 +65,13 @@ class Box(NamedTuple):
         return self.x + self.width / 2
 
 
-FEED = Box(2, 53, 21.5, 20)
-KAFKA = Box(33.5, 36, 24.5, 37)
-WORKER = Box(69, 28, 32.5, 45)
-POSTGRES = Box(112.5, 10, 37.5, 63)
-PEOPLE = Box(69, 4, 32.5, 15.5)
-PROMISE = Box(2, 4, 56, 15.5)
+FEEDS = Box(2, 46, 21.5, 45)
+KAFKA = Box(33.5, 46, 24.5, 45)
+WORKER = Box(69, 46, 32.5, 45)
+POSTGRES = Box(112.5, 4, 37.5, 87)
+AGGREGATE = Box(69, 26.5, 32.5, 13)
+PEOPLE = Box(69, 4, 32.5, 16)
+PROMISE = Box(2, 4, 56, 16)
 
 
 def draw() -> Figure:
@@ -81,10 +82,11 @@ def draw() -> Figure:
         axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
         axes.set_axis_off()
         _headings(axes)
-        _feed(axes)
+        _feeds(axes)
         _kafka(axes)
         _worker(axes)
         _postgres(axes)
+        _aggregate(axes)
         _people(axes)
         _promise(axes)
         _arrows(axes)
@@ -107,25 +109,28 @@ def main() -> None:
 
 def _headings(axes: Axes) -> None:
     for box, heading in (
-        (FEED, "feed"),
+        (FEEDS, "feeds"),
         (KAFKA, "Kafka"),
         (WORKER, "cryptometrics process"),
         (POSTGRES, "PostgreSQL"),
     ):
         axes.text(
-            box.centre, 77.5, heading, ha="center", va="center", fontsize=14, fontweight="bold", color=INK
+            box.centre, 95.5, heading, ha="center", va="center", fontsize=14, fontweight="bold", color=INK
         )
 
 
-def _feed(axes: Axes) -> None:
-    _box(axes, FEED, BLUE)
-    _title(axes, FEED, "cryptometrics\nsimulate", lines=2)
-    _text(
-        axes,
-        FEED,
-        FEED.top - 10.5,
-        ["Coinbase's ticker message,", "idempotent, acks=all,", "each delivery counted"],
+def _feeds(axes: Axes) -> None:
+    feeds = (
+        ("simulate", ["Coinbase's messages,", "the same for the same seed"]),
+        ("ingest", ["Coinbase, live; each", "missed trade is named"]),
+        ("replay", ["recorded frames, by", "the same code"]),
     )
+    for number, (name, lines) in enumerate(feeds):
+        box = Box(FEEDS.x, FEEDS.top - 13 - number * 16, FEEDS.width, 13)
+        _box(axes, box, BLUE)
+        _title(axes, box, name)
+        _text(axes, box, box.top - 6.4, lines)
+        _arrow(axes, (box.right, box.middle), (KAFKA.x, box.middle), INK)
 
 
 def _kafka(axes: Axes) -> None:
@@ -133,7 +138,7 @@ def _kafka(axes: Axes) -> None:
     _title(axes, KAFKA, "crypto_prices")
     _text(axes, KAFKA, KAFKA.top - 6.4, ["key = pair, value = JSON"])
     for number, cells in enumerate((9, 7, 10, 6, 8, 5)):
-        y = KAFKA.top - 12.5 - number * 3.5
+        y = KAFKA.top - 13 - number * 4.4
         axes.text(KAFKA.x + 2.6, y, str(number), ha="center", va="center", fontsize=8.5, color=SOFT)
         for cell in range(cells):
             piece = Box(KAFKA.x + 4.4 + cell * 1.85, y - 1.05, 1.6, 2.1)
@@ -145,10 +150,10 @@ def _worker(axes: Axes) -> None:
     _box(axes, WORKER, GREEN)
     _text(axes, WORKER, WORKER.top - 3, ["a worker, one member of its group"])
     steps = (
-        ("consume", "from the offset in the database", 59.5, PLAIN),
-        ("decode", "Decimal prices, or a reason to reject", 50.5, PLAIN),
-        ("measure", "spread, mid price, session extremes", 41.5, PLAIN),
-        ("write", "in a thread, two batches in flight", 30.5, PLAIN),
+        ("consume", "from the offset in the database", 77.5, PLAIN),
+        ("decode", "Decimal prices, or a reason to reject", 68.5, PLAIN),
+        ("measure", "metrics, extremes, minutes, alert rules", 59.5, PLAIN),
+        ("write", "in a thread, two batches in flight", 48.5, PLAIN),
     )
     for name, what, y, colours in steps:
         step = Box(WORKER.x + 2, y - 0.6, WORKER.width - 4, 7)
@@ -157,13 +162,13 @@ def _worker(axes: Axes) -> None:
             step.centre, y + 4.4, name, ha="center", va="center", fontsize=11, fontweight="bold", color=INK
         )
         axes.text(step.centre, y + 1.5, what, ha="center", va="center", fontsize=9, color=SOFT)
-    for upper, lower in ((58.9, 56.9), (49.9, 47.9), (40.9, 36.9)):
+    for upper, lower in ((76.9, 74.9), (67.9, 65.9), (58.9, 54.9)):
         _arrow(axes, (WORKER.centre, upper), (WORKER.centre, lower), GREEN[0], width=1.4, head=10)
 
 
 def _postgres(axes: Axes) -> None:
     _box(axes, POSTGRES, PURPLE)
-    frame = Box(POSTGRES.x + 2, POSTGRES.y + 12.8, POSTGRES.width - 4, 46.8)
+    frame = Box(POSTGRES.x + 2, POSTGRES.y + 13, POSTGRES.width - 4, 71.5)
     axes.add_patch(
         FancyBboxPatch(
             (frame.x, frame.y),
@@ -191,11 +196,14 @@ def _postgres(axes: Axes) -> None:
         ("crypto_metrics", "a row per tick; partitioned by day"),
         ("session_extremes", "highest bid, lowest ask, max spread"),
         ("pair_state", "newest quote, stored trade ids"),
+        ("crypto_windows", "minutes: open, high, low, close, spreads"),
+        ("alerts", "what fires, and what the webhook is told"),
+        ("feed_gaps", "what the live feed missed, and when"),
         ("rejected_ticks", "whole message and reason"),
         ("skipped_offsets", "duplicates of the feed, holes"),
     )
     for number, (name, what) in enumerate(tables):
-        table = Box(frame.x + 1.6, frame.top - 11.3 - number * 6.85, frame.width - 3.2, 6)
+        table = Box(frame.x + 1.6, frame.top - 11.8 - number * 7.25, frame.width - 3.2, 6.3)
         _box(axes, table, PLAIN, line=0.9)
         axes.text(
             table.x + 1.6, table.middle + 1.2, name, va="center", fontsize=10, family=MONO,
@@ -214,6 +222,17 @@ def _postgres(axes: Axes) -> None:
     )
 
 
+def _aggregate(axes: Axes) -> None:
+    _box(axes, AGGREGATE, GREEN)
+    _title(axes, AGGREGATE, "cryptometrics aggregate")
+    _text(
+        axes,
+        AGGREGATE,
+        AGGREGATE.top - 6.4,
+        ["any other window, by Apache Beam;", "on Flink where one machine is too small"],
+    )
+
+
 def _people(axes: Axes) -> None:
     _box(axes, PEOPLE, PLAIN)
     _title(axes, PEOPLE, "people")
@@ -221,8 +240,11 @@ def _people(axes: Axes) -> None:
         axes,
         PEOPLE,
         PEOPLE.top - 6.8,
-        ["cryptometrics session", "cryptometrics plot", "any SQL client"],
-        size=9.6,
+        [
+            "watch, plot, session, export, alerts",
+            "Grafana, Prometheus, any SQL client",
+            "a webhook for each alert",
+        ],
     )
 
 
@@ -236,18 +258,22 @@ def _promise(axes: Axes) -> None:
 
 
 def _arrows(axes: Axes) -> None:
-    _arrow(axes, (FEED.right, 63), (KAFKA.x, 63), INK)
-    _label(axes, (FEED.right + KAFKA.x) / 2, 65.3, ["produce"])
-    _arrow(axes, (KAFKA.right, 63), (WORKER.x, 63), INK)
-    _label(axes, (KAFKA.right + WORKER.x) / 2, 65.3, ["fetch"])
-    _arrow(axes, (POSTGRES.x, 63), (WORKER.right, 63), PURPLE[0])
-    _label(axes, (WORKER.right + POSTGRES.x) / 2, 69.9, ["claim:", "where to", "go on?"], colour=PURPLE[0])
-    _arrow(axes, (WORKER.right, 34), (POSTGRES.x, 34), INK)
-    _label(axes, (WORKER.right + POSTGRES.x) / 2, 38.6, ["one batch,", "COMMIT"])
-    _arrow(axes, (WORKER.x, 41), (KAFKA.right, 41), FAINT, dashed=True)
-    _label(axes, (KAFKA.right + WORKER.x) / 2, 47.9, ["offsets,", "for lag", "tools only"])
-    _arrow(axes, (POSTGRES.x, 14.5), (PEOPLE.right, 14.5), INK)
-    _label(axes, (PEOPLE.right + POSTGRES.x) / 2, 16.8, ["read"])
+    _label(axes, (FEEDS.right + KAFKA.x) / 2, 88, ["produce"])
+    _arrow(axes, (KAFKA.right, 81), (WORKER.x, 81), INK)
+    _label(axes, (KAFKA.right + WORKER.x) / 2, 83.3, ["fetch"])
+    _arrow(axes, (POSTGRES.x, 81), (WORKER.right, 81), PURPLE[0])
+    _label(axes, (WORKER.right + POSTGRES.x) / 2, 87.9, ["claim:", "where to", "go on?"], colour=PURPLE[0])
+    _arrow(axes, (WORKER.right, 52), (POSTGRES.x, 52), INK)
+    _label(axes, (WORKER.right + POSTGRES.x) / 2, 56.6, ["one batch,", "COMMIT"])
+    _arrow(axes, (WORKER.x, 59), (KAFKA.right, 59), FAINT, dashed=True)
+    _label(axes, (KAFKA.right + WORKER.x) / 2, 65.9, ["offsets,", "for lag", "tools only"])
+    axes.plot([KAFKA.centre] * 2, [KAFKA.y, AGGREGATE.middle], color=INK, linewidth=2)
+    _arrow(axes, (KAFKA.centre - 0.2, AGGREGATE.middle), (AGGREGATE.x, AGGREGATE.middle), INK)
+    _label(axes, (KAFKA.right + AGGREGATE.x) / 2, AGGREGATE.middle + 2.3, ["fetch"])
+    _arrow(axes, (AGGREGATE.right, AGGREGATE.middle), (POSTGRES.x, AGGREGATE.middle), INK)
+    _label(axes, (WORKER.right + POSTGRES.x) / 2, AGGREGATE.middle + 4.6, ["whole", "windows"])
+    _arrow(axes, (POSTGRES.x, PEOPLE.middle), (PEOPLE.right, PEOPLE.middle), INK)
+    _label(axes, (PEOPLE.right + POSTGRES.x) / 2, PEOPLE.middle + 2.3, ["read"])
 
 
 # How it is drawn
