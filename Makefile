@@ -30,7 +30,7 @@ test-fast: .venv/installed ## what takes under a minute: the pure parts, state a
 
 # FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
 # One test is handed out at a time, the longest first; most of the time is waiting, so two at a time take half.
-faults: .venv/installed ## every fault in full, about half an hour; ends with the table of docs/guarantees.md
+faults: .venv/installed ## every fault in full, some twenty minutes; ends with the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
 
 # FUZZ_SECONDS: how long the decoder is fuzzed; the rest takes its share. FUZZ_SEED: another one, other inputs.
