@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from cryptometrics.errors import UserError
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cryptometrics.bench.run import Result
 
 
-def draw(result: Result, out: Path) -> None:
-    """Draw each part's rate with its spread; raise UserError where `out` cannot be written."""
+def draw(result: Result) -> Figure:
+    """Return a chart of each part's rate with its spread."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     parts = list(result.rates)[::-1]
@@ -33,7 +29,4 @@ def draw(result: Result, out: Path) -> None:
     axes.set_title(f"cryptometrics bench: {result.ticks:,} ticks, {result.cores} cores")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
-    try:
-        figure.savefig(out)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write {out}: {error}") from None
+    return figure

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
+from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
     from cryptometrics.bench.run import Result
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 @click.option(
     "--seconds", type=click.FloatRange(0, 60), default=3.0, help="Of each latency measurement; 0 for none."
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Draw a chart.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    callback=options.chart,
+    help="Draw a chart: .png, .svg or .pdf.",
+)
 @options.as_json
 def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bool) -> None:
     """Measure throughput against PostgreSQL's own limit, and latency.
@@ -42,6 +49,8 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
     from cryptometrics.store.connection import explaining  # noqa: PLC0415
 
+    if out is not None and not out.parent.is_dir():  # not after a minute
+        raise UserError(f"cannot write {out}: there is no folder {out.parent}")
     settings = config.load()
     broker.wait_for_kafka(settings, waiting("Kafka"))
     with Progress() as progress, explaining(), place(settings) as own:
@@ -55,10 +64,12 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     else:
         _show(result)
     if out is not None:
+        from cryptometrics import files  # noqa: PLC0415
         from cryptometrics.bench.chart import draw  # noqa: PLC0415
+        from cryptometrics.plot.figure import render  # noqa: PLC0415
 
-        draw(result, out)
-        click.echo(f"chart {out}")
+        files.write(out, render(draw(result), out.suffix.lower().removeprefix(".")))
+        click.echo(f"chart {out}", err=as_json)
 
 
 def _as_dict(result: Result) -> dict[str, object]:

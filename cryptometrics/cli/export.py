@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from cryptometrics import files
 from cryptometrics.cli import options
-from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,12 +88,5 @@ def _written(out: Path | None) -> Iterator[BinaryIO]:
         except BrokenPipeError:  # `… | head`: whoever read has enough; at exit nothing can be written either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")  # two may write at the same moment
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(out)
-    except OSError as error:
-        raise UserError(f"cannot write {error.filename or out}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with files.whole(out) as file:
+        yield file

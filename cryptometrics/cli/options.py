@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from cryptometrics.ticks import is_pair
 from cryptometrics.times import parse_time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHARTS = (".png", ".svg", ".pdf")
+"""What the name of a chart may end in."""
 
 
 def time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -25,6 +32,13 @@ def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str,
         if not is_pair(value):
             raise click.BadParameter(f"{value!r} is not a pair of the form BASE-QUOTE, such as BTC-USD")
     return tuple(dict.fromkeys(values))
+
+
+def chart(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Take a name of which a chart can be; for Click."""
+    if path is not None and path.suffix.lower() not in CHARTS:
+        raise click.BadParameter(f"{str(path)!r} must end in .png, .svg or .pdf")
+    return path
 
 
 pairs = click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics import files
 from cryptometrics.cli import options
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS, panels_of
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 CHARTS = Path("charts")
 """The folder of charts that were given no name; it is made."""
-SUFFIXES = (".png", ".svg", ".pdf")
 MOST_PAIRS = 12
 """Charts drawn at once; of more pairs than that some must be named."""
 CANDLES = ("1m", "5m", "15m", "1h", "4h", "1d")
@@ -40,12 +40,6 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     if text is not None and text != BEST and text not in CANDLES:
         raise click.BadParameter(f"{text!r} is none of {', '.join(CANDLES)}")
     return text
-
-
-def _file(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None and path.suffix.lower() not in SUFFIXES:
-        raise click.BadParameter(f"{str(path)!r} must end in .png, .svg or .pdf")
-    return path
 
 
 @click.command("plot")
@@ -76,7 +70,7 @@ def _file(_context: click.Context, _option: click.Parameter, path: Path | None) 
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    callback=_file,
+    callback=options.chart,
     help="One .png, .svg or .pdf with all pairs; without it one file a pair: charts/PAIR.png.",
 )
 @click.option("--show", is_flag=True, help="Open a window with the chart, too.")
@@ -197,19 +191,12 @@ def save(path: Path, figure: Figure) -> None:
     from cryptometrics.plot.figure import render  # noqa: PLC0415
 
     chart = render(figure, path.suffix.lower().removeprefix("."))
-    try:
-        if path.parent == CHARTS:
-            CHARTS.mkdir(exist_ok=True)
-        # Beside its place and then there: never half a chart, nor one through a link to another file.
-        part = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.parent == CHARTS:
         try:
-            with part.open("xb") as file:
-                file.write(chart)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+            CHARTS.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make {CHARTS}: {error.strerror}") from None
+    files.write(path, chart)
 
 
 def _need_display() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from cryptometrics import files
 from cryptometrics.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Daemon:
                 **as_user(user),
             )
         record = {"pid": self._child.pid, "birth": _birth(psutil.Process(self._child.pid))}
-        write_whole(self._record, json.dumps(record))
+        files.write(self._record, json.dumps(record).encode())
 
     def joins(self, ready: Callable[[], bool], timeout: float) -> bool:
         """Whether one runs already; wait until it is ready, and return False when it ends instead."""
@@ -159,13 +160,6 @@ def as_user(user: str | None) -> dict[str, Any]:
     return {} if user is None else {"user": user, "group": user, "extra_groups": []}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that others never see half written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
-
-
 def _birth(process: psutil.Process) -> float:
     """Return what tells this process from a later one of the same pid.
 
@@ -183,8 +177,8 @@ def _birth(process: psutil.Process) -> float:
 def _bytes_on_disk(folder: Path) -> int:
     """Return the space that a folder takes; files come and go meanwhile, and Kafka's indexes are sparse."""
     total = 0
-    for place, _folders, files in os.walk(folder):
-        for name in files:
+    for place, _folders, names in os.walk(folder):
+        for name in names:
             with contextlib.suppress(OSError):
                 total += Path(place, name).lstat().st_blocks * 512
     return total

@@ -14,9 +14,10 @@ import uuid
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from cryptometrics import files
 from cryptometrics.errors import ServiceUnavailableError
 from cryptometrics.local import jars, java
-from cryptometrics.local.daemon import Daemon, Status, write_whole
+from cryptometrics.local.daemon import Daemon, Status
 from cryptometrics.probe import API_VERSIONS_REQUEST
 
 if TYPE_CHECKING:
@@ -107,10 +108,9 @@ class Kafka:
         ports = _free_ports(self._port)
         port = next(ports)
         text = (resources.files(__package__) / "server.properties").read_text()
-        write_whole(
-            self._properties, string.Template(text).substitute(port=port, controller_port=next(ports))
-        )
-        write_whole(self._port_file, f"{port}\n")
+        text = string.Template(text).substitute(port=port, controller_port=next(ports))
+        files.write(self._properties, text.encode())
+        files.write(self._port_file, f"{port}\n".encode())
 
     def _format(self, runtime: java.Java, libraries: list[Path]) -> None:
         """Give the empty data folder its identity, which KRaft never does by itself."""

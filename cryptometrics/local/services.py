@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import filelock
 
+from cryptometrics import files
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.local import jars as kafka_jars
-from cryptometrics.local.daemon import write_whole
 from cryptometrics.local.kafka import FAVOURITE_PORT, Kafka
 from cryptometrics.local.postgres import Postgres
 
@@ -138,7 +138,7 @@ class Services:
         running = {name: status for name, status in self.status().items() if status.running}
         endpoints = {name: {ADDRESS_NAMES[name]: status.address} for name, status in running.items()}
         if endpoints:
-            write_whole(self._endpoints, json.dumps(endpoints, indent=2) + "\n")
+            files.write(self._endpoints, (json.dumps(endpoints, indent=2) + "\n").encode())
         else:
             self._endpoints.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cryptometrics import broker
-from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,8 @@ LINGER_S = 0.005
 WATERMARK_S = 10.0
 """Seconds in which Kafka has to say what a partition holds."""
 
+_FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+
 
 class Messages:
     """Reads partitions again, one after the other; close it in the end."""
@@ -44,16 +46,15 @@ class Messages:
         try:
             low, high = self._consumer.get_watermark_offsets(_at(place), timeout=WATERMARK_S)
         except KafkaException as error:
-            raise ServiceUnavailableError(
-                f"Kafka does not say what it holds of {place}: {error.args[0].str()}"
-            ) from None
+            kind = UserError if error.args[0].code() in _FORBIDDEN else ServiceUnavailableError
+            raise kind(f"Kafka does not say what it holds of {place}: {error.args[0].str()}") from None
         return low, high
 
     def read(self, place: Place, begin: int, end: int) -> Iterator[tuple[int, Message]]:
         """Yield offset and message from `begin` to before `end`, as far as there are any.
 
         Raises ServiceUnavailableError when nothing comes for `settings.wait` seconds, CryptometricsError
-        when Kafka refuses.
+        when Kafka refuses: UserError for want of a right.
         """
         self._consumer.assign([_at(place, begin)])
         for message in self._events(place):
@@ -66,7 +67,8 @@ class Messages:
             elif error is not None and error.code() == KafkaError._PARTITION_EOF:
                 return
             elif error is not None and _is_final(error):
-                raise CryptometricsError(f"Kafka does not let {place} be read: {error.str()}")
+                kind = UserError if error.code() in _FORBIDDEN else CryptometricsError
+                raise kind(f"Kafka does not let {place} be read: {error.str()}")
 
     def _events(self, place: Place) -> Iterator[Message]:
         heard = time.monotonic()

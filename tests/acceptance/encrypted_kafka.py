@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented there
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -86,6 +87,13 @@ class Broker:
         for future in admin.create_acls(acls).values():
             future.result(LIMIT_S)
 
+    def forbid_reading(self, topic: str) -> None:
+        """Take USER's right to read the topic."""
+        admin = AdminClient({"bootstrap.servers": self.address("PLAIN")})
+        acl = _acl(ResourceType.TOPIC, topic, AclOperation.READ)
+        for future in admin.delete_acls([_filter(acl)]).values():
+            assert len(future.result(LIMIT_S)) == 1
+
 
 @contextlib.contextmanager
 def broker(folder: Path, jar_folder: Path) -> Iterator[Broker]:
@@ -148,6 +156,13 @@ def _acl(kind: ResourceType, name: str, operation: AclOperation) -> AclBinding:
     return AclBinding(
         kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
     )
+
+
+def _filter(acl: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        acl.restype, acl.name, acl.resource_pattern_type, acl.principal, acl.host, acl.operation,
+        acl.permission_type,
+    )  # fmt: skip
 
 
 def _key_store(certificate: Path, key: Path) -> Path:

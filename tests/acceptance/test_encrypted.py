@@ -131,6 +131,8 @@ def test_every_stage_works_over_encrypted_connections(
     with postgres.connect(database) as admin:
         found = admin.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
     assert found == (True,)
+    kafka.forbid_reading(database)
+    assert "Kafka does not let" in error_of(cli("verify", "--topic", code=2))
 
 
 @pytest.mark.parametrize("how", ["plain", "mutual"])

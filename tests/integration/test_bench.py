@@ -1,0 +1,71 @@
+"""The benchmark: every part measured and proved, nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+from confluent_kafka.admin import AdminClient
+
+from cryptometrics import broker
+
+if TYPE_CHECKING:
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+QUICK = ("--ticks", "20000", "--rounds", "1")
+PARTS = {
+    "simulate",
+    "bare consume",
+    "bare COPY, original table",
+    "bare COPY, crypto_metrics",
+    "process, 1 worker",
+    "INSERT and COMMIT a tick",
+}
+
+
+def left_behind(settings: Settings) -> list[str]:
+    """Return the schemas and topics of benchmarks that are there."""
+    with psycopg.connect(settings.postgres()) as connection:
+        query = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'cryptometrics_bench_')"
+        schemas = [name for (name,) in connection.execute(query)]
+    topics = AdminClient(broker.client_conf(settings)).list_topics(timeout=10).topics
+    return schemas + [name for name in topics if name.startswith("cryptometrics_bench_")]
+
+
+def test_every_part_is_measured_and_proved(cli: Cli, settings: Settings) -> None:
+    (cli.cwd / "precious").write_text("kept")
+    (cli.cwd / "bench.svg").symlink_to(cli.cwd / "precious")
+    done = cli("bench", *QUICK, "--seconds", "1", "--json", "--out", "bench.svg", timeout=180)
+    result = json.loads(done.stdout)
+    assert result["throughput"].keys() >= PARTS
+    for part in result["throughput"].values():
+        assert part["lowest"] <= part["median_per_second"] <= part["highest"]
+        assert part["ratio_to_limit"] > 0
+    assert [at["rate"] for at in result["latency_ms"]] == [100, 1_000, 10_000]
+    assert all(0 < at["p50"] <= at["p99"] <= at["max"] for at in result["latency_ms"])
+    assert "each with exactly one fate" in result["verified"]
+    assert "</svg>" in (cli.cwd / "bench.svg").read_text()
+    assert (cli.cwd / "precious").read_text() == "kept"  # a link is replaced, not written through
+    assert not left_behind(settings)
+
+
+def test_an_interrupted_benchmark_leaves_nothing(cli: Cli, settings: Settings) -> None:
+    running = cli.start("bench", *QUICK)
+    deadline = time.monotonic() + 60
+    while len(left_behind(settings)) < 2:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert not left_behind(settings)
+
+
+def test_where_a_chart_cannot_be_is_said_before_the_minute(cli: Cli) -> None:
+    assert "there is no folder no/such" in cli("bench", "--out", "no/such/chart.png", code=2).stderr
+    assert "must end in .png, .svg or .pdf" in cli("bench", "--out", "../chart.exe", code=2).stderr
