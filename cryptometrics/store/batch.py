@@ -94,7 +94,7 @@ class Batch:
 
     parts: dict[int, Part] = field(default_factory=dict)
     rows: list[bytes] = field(default_factory=list)
-    """Of `crypto_metrics`, as `rows` encodes them."""
+    """Of `crypto_metrics`, as `rows` encodes them: one or several in each of these."""
     days: list[DayRows] = field(default_factory=list)
     """What `rows` hold, counted; one of each partition and day."""
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -194,31 +194,35 @@ def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
         if batch.rows:
             with cursor.copy(_COPY) as copy:
                 copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
-        if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
-            days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
-            cursor.execute(_DAYS, [reader.group, reader.topic, *arrays(days)])
-        if batch.sessions:
-            cursor.execute(_SESSIONS, [reader.group, *arrays(_session_rows(batch.sessions))])
-        if batch.pairs:
-            pairs = (
-                (p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id)
-                for p in batch.pairs
-            )
-            cursor.execute(_PAIRS, [reader.group, *arrays(pairs)])
-        if batch.windows:
-            windows.merge(cursor, reader.group, batch.windows)
-        if batch.rejected:
-            rejected = (
-                (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)
-                for r in batch.rejected
-            )
-            cursor.execute(_REJECTED, [reader.group, reader.topic, *map(list, zip(*rejected, strict=True))])
-        if batch.skipped:
-            skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
-            cursor.execute(_SKIPPED, [reader.group, reader.topic, *arrays(skipped)])
-        if batch.gaps:
-            gaps.write(cursor, reader, batch.gaps)
-        alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
+        with connection.pipeline():  # all the rest in one round trip: none needs another's answer
+            _write_state(cursor, reader, batch)
+
+
+def _write_state(cursor: psycopg.Cursor, reader: Reader, batch: Batch) -> None:
+    if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
+        days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
+        cursor.execute(_DAYS, [reader.group, reader.topic, *arrays(days)])
+    if batch.sessions:
+        cursor.execute(_SESSIONS, [reader.group, *arrays(_session_rows(batch.sessions))])
+    if batch.pairs:
+        pairs = (
+            (p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id) for p in batch.pairs
+        )
+        cursor.execute(_PAIRS, [reader.group, *arrays(pairs)])
+    if batch.windows:
+        windows.merge(cursor, reader.group, batch.windows)
+    if batch.rejected:
+        rejected = (
+            (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)
+            for r in batch.rejected
+        )
+        cursor.execute(_REJECTED, [reader.group, reader.topic, *map(list, zip(*rejected, strict=True))])
+    if batch.skipped:
+        skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
+        cursor.execute(_SKIPPED, [reader.group, reader.topic, *arrays(skipped)])
+    if batch.gaps:
+        gaps.write(cursor, reader, batch.gaps)
+    alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
 
 
 def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:

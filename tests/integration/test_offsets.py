@@ -11,7 +11,9 @@ import pytest
 
 from cryptometrics.errors import UserError
 from cryptometrics.store import data_loss, offsets
-from cryptometrics.store.batch import Batch, FencedError, Part, Skipped, write
+from cryptometrics.store.batch import Batch, DayRows, FencedError, Part, Skipped, write
+from cryptometrics.store.connection import is_refusal
+from cryptometrics.store.gaps import StoredGap
 from cryptometrics.store.offsets import Claim, Reader
 
 if TYPE_CHECKING:
@@ -117,6 +119,26 @@ def test_one_fenced_partition_stops_the_whole_batch(connect: Callable[[], psycop
     assert count(new, "skipped_offsets") == 0
     write(late, READER, batch(*(c for c in claims if c.partition != 2)))
     assert next_offsets(new) == {0: 8, 1: 8, 2: 5, 3: 8}
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_refused_value_takes_the_batch_back_and_is_named(
+    connect: Callable[[], psycopg.Connection], after: int
+) -> None:
+    """Wherever among the statements that share a round trip it stands."""
+    connection = connect()
+    mine = claim(connection)
+    refused = batch(mine)
+    refused.days = [DayRows(0, "2026-01-31", 5, 7, 3)]
+    refused.skipped.append(Skipped(0, 9, 8, "hole"))
+    refused.gaps = [StoredGap(0, 6, "A-B", "start", None, datetime.now(UTC), None, None, None)] * after
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        write(connection, READER, refused)
+    assert is_refusal(refusal.value)
+    assert next_offsets(connection) == {0: 5}
+    assert count(connection, "metric_days") == count(connection, "skipped_offsets") == 0
+    write(connection, READER, batch(mine))
+    assert next_offsets(connection) == {0: 8}
 
 
 def test_a_claim_that_was_lost_cannot_be_renewed(connect: Callable[[], psycopg.Connection]) -> None:
