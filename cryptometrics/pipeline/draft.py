@@ -44,7 +44,6 @@ class Draft:
         """What alert rules are to judge, filled by `measure` where it is a list."""
         # Whether all are tickers with a trade: nearly always.
         self._is_uniform = "quote" not in columns.kind and bool((columns.trade_id != NO_TRADE).all())
-        self._rows: list[bytes | None] = [None] * len(columns)  # None: a duplicate has no row
         self._touched: list[tuple[Pair, str, Session]] = []
         self._days: dict[tuple[int, str], DayRows] = {}
 
@@ -76,7 +75,6 @@ class Draft:
             _skip_duplicate(batch, int(self.partitions[place]), int(self._offsets[place]))
         for partition, count in zip(*np.unique(self.partitions, return_counts=True), strict=True):
             batch.parts[int(partition)].metrics += int(count)
-        batch.rows = [row for row in self._rows if row is not None]
         batch.days = list(self._days.values())
         # Copies: the sessions go on with the next batch while this one is still being written.
         batch.sessions = {(pair.name, name): copy(session) for pair, name, session in self._touched}
@@ -86,14 +84,15 @@ class Draft:
     def _write_rows(self, group: Group, at: Places, session: Session, named: tuple[str, str]) -> None:
         texts = group.name.encode(), named[0].encode(), named[1].encode()
         partition, columns, minutes = group.owned.partition, self._columns, self._batch.windows
+        written = self._batch.rows
         offsets, late = self._offsets[at], self.is_late[at]
         measured = measure(columns, at, session) if len(at) > FEW else None
         if measured is None:
             ticks = [columns.tick(place) for place in at.tolist()]
-            for place, tick, offset in zip(at.tolist(), ticks, offsets.tolist(), strict=True):
+            for tick, offset in zip(ticks, offsets.tolist(), strict=True):
                 own = metrics.measure(tick, session)
                 names = (*texts, tick.kind.encode())
-                self._rows[place] = rows.encode_one(tick, own, session, names, partition, offset)
+                written.append(rows.encode_one(tick, own, session, names, partition, offset))
                 if self.seen is not None:
                     self.seen.append(quote_of(tick, own, named[1], session, partition, offset))
             windows.add_ticks(minutes, group.name, ticks, partition, offsets, late)
@@ -104,9 +103,8 @@ class Draft:
         for kind, same in self._by_form(at):
             part = measured if same is None else measured.only(same)
             places = at if same is None else at[same]
-            encoded = rows.encode(part, columns, places, (*texts, kind), partition, self._offsets[places])
-            for place, row in zip(places.tolist(), encoded, strict=True):
-                self._rows[place] = row
+            names = (*texts, kind)
+            written.append(rows.encode(part, columns, places, names, partition, self._offsets[places]))
 
     def _by_form(self, at: Places) -> list[tuple[bytes, Flags | None]]:
         """Return the kinds of these ticks, and which are of it, apart for those with and without a trade."""

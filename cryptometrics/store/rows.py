@@ -45,7 +45,7 @@ _MICROSECOND = timedelta(microseconds=1)
 def encode(
     measured: Measured, columns: Columns, at: NDArray[np.intp], names: tuple[bytes, bytes, bytes, bytes],
     partition: int, offsets: NDArray[np.int64],
-) -> list[bytes]:  # fmt: skip
+) -> bytes:  # fmt: skip
     """Return the rows of the ticks at these places, all of one kind, all or none with a trade.
 
     names: pair, consumer group, session and kind; offsets: of these ticks, in Kafka.
@@ -55,7 +55,7 @@ def encode(
     most = max(int(column.units.max()) for column in numbers)
     digits = max(-(-len(str(most)) // 4), 1)
     has_trade = bool(trade_ids[0] != NO_TRADE)
-    layout, template = _layout(names, partition, digits, digits - 1 - measured.scale // 4, has_trade)
+    template = _layout(names, partition, digits, digits - 1 - measured.scale // 4, has_trade)
     rows = np.repeat(template, len(at))
     for place, column in enumerate(numbers):
         _put_numbers(rows[f"number_{place}"], column, digits)
@@ -63,8 +63,7 @@ def encode(
     if has_trade:
         rows["trade_id"] = trade_ids
     rows["kafka_offset"] = offsets
-    whole: list[bytes] = rows.view(f"V{layout.itemsize}").tolist()
-    return whole
+    return rows.tobytes()
 
 
 def encode_one(
@@ -95,8 +94,8 @@ def encode_one(
 @functools.lru_cache(maxsize=1024)
 def _layout(
     names: tuple[bytes, bytes, bytes, bytes], partition: int, digits: int, weight: int, has_trade: bool
-) -> tuple[np.dtype[Any], NDArray[Any]]:
-    """Return what rows of these names look like, and one of them with all that is the same in each."""
+) -> NDArray[Any]:
+    """Return a row of these names, with all that is the same in each."""
     pair, group, session, kind = names
     number = [("size", ">i4"), ("digits", ">i2"), ("weight", ">i2"), ("sign", ">i2"), ("places", ">i2")]
     number += [(f"digit_{place}", ">i2") for place in range(digits)]
@@ -120,7 +119,7 @@ def _layout(
         number_field["weight"] = weight
     row["trade_id_size"] = 8 if has_trade else -1
     row["kafka_partition"] = partition
-    return layout, row
+    return row
 
 
 def _sized(name: str, form: str) -> list[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,7 +117,7 @@ class Memory(State):
             self.next_offsets[partition] = part.next_offset
             for name in ("metrics", "rejected", "gaps", "duplicates", "holes"):
                 self.counts[partition, name] += getattr(part, name)
-        rows = [_parsed(line) for line in batch.rows]
+        rows = sorted(map(_parsed, _split(b"".join(batch.rows))), key=itemgetter("partition", "offset"))
         fated = [((row["partition"], row["offset"]), "metrics") for row in rows]
         fated += [((r.partition, r.offset), "rejected") for r in batch.rejected]
         fated += [((g.partition, g.offset), "gaps") for g in batch.gaps]
@@ -147,9 +148,9 @@ def _copied(session: Session) -> Session:
     return type(session)(*(getattr(session, name) for name in session.__struct_fields__))
 
 
-def _parsed(row: bytes) -> Row:
+def _parsed(fields: list[bytes | None]) -> Row:
     names = COPY_COLUMNS.split(", ")
-    values: Row = dict(zip(names, _fields(row), strict=True))
+    values: Row = dict(zip(names, fields, strict=True))
     for name in names[1:8]:
         values[name] = _decimal(values[name])
     for name in ("pair", "consumer_group", "session", "kind"):
@@ -162,14 +163,18 @@ def _parsed(row: bytes) -> Row:
     return values
 
 
-def _fields(row: bytes) -> Iterator[bytes | None]:
-    """The fields of a row in COPY's binary format."""
-    count, rest = _whole(row[:2]), row[2:]
-    for _ in range(count):
-        size, rest = _whole(rest[:4]), rest[4:]
-        yield None if size < 0 else rest[:size]
-        rest = rest[max(size, 0) :]
-    assert not rest
+def _split(rows: bytes) -> Iterator[list[bytes | None]]:
+    """The fields of each row in COPY's binary format."""
+    at = 0
+    while at < len(rows):
+        count, at = _whole(rows[at : at + 2]), at + 2
+        fields: list[bytes | None] = []
+        for _ in range(count):
+            size, at = _whole(rows[at : at + 4]), at + 4
+            fields.append(None if size < 0 else rows[at : at + size])
+            at += max(size, 0)
+        yield fields
+    assert at == len(rows)
 
 
 def _decimal(number: bytes) -> Decimal:
