@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Message = tuple[bytes | None, bytes | None]
     """Key and value of a record."""
 
-PACE_S = 0.002
+PACE_S = 0.005
 """Seconds between two portions at a given rate: messages that fall due meanwhile go together."""
 LONGEST_WAIT_S = 0.1
 """Seconds until a wait looks up again, for `stop` and for progress."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cryptometrics.pipeline.runs import Seen
     from cryptometrics.store.batch import Batch
 
-FEW = 10
+FEW = 15
 """Ticks of a pair up to which it is quicker to measure them one by one."""
 
 

@@ -34,6 +34,9 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
 """What it ends with."""
 
+_NULL = b"\xff\xff\xff\xff"
+_SIZED_LONG = struct.Struct("!iq").pack
+_PLACE = struct.Struct("!iiiq").pack
 _FIELDS = len(COPY_COLUMNS.split(", "))
 _NUMBERS = 7
 _BASE = 10_000
@@ -71,24 +74,29 @@ def encode_one(
     partition: int, offset: int,
 ) -> bytes:  # fmt: skip
     """Return the row of one tick; `session` as of this tick."""
-    pair, group, session_name, kind = names
+    head, middle = _texts(names)
     numbers = (
         tick.bid, tick.ask, metrics.mid_price, metrics.spread, session.highest_bid, session.lowest_ask,
         session.max_spread,
     )  # fmt: skip
-    fields = (
-        pair,
-        *(_number(f"{number:f}") for number in numbers),
-        struct.pack("!q", (tick.time - _POSTGRES_EPOCH) // _MICROSECOND),
-        group,
-        session_name,
-        kind,
-        None if tick.trade_id is None else struct.pack("!q", tick.trade_id),
-        struct.pack("!i", partition),
-        struct.pack("!q", offset),
+    time = (tick.time - _POSTGRES_EPOCH) // _MICROSECOND
+    return b"".join(
+        (
+            head,
+            *[_number(f"{number:f}") for number in numbers],
+            _SIZED_LONG(8, time),
+            middle,
+            _NULL if tick.trade_id is None else _SIZED_LONG(8, tick.trade_id),
+            _PLACE(4, partition, 8, offset),
+        )
     )
-    parts = (b"\xff\xff\xff\xff" if f is None else struct.pack("!i", len(f)) + f for f in fields)
-    return struct.pack("!h", _FIELDS) + b"".join(parts)
+
+
+@functools.lru_cache(maxsize=1024)
+def _texts(names: tuple[bytes, bytes, bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return what stands before the numbers of a row, and after the time that follows them."""
+    pair, *others = (struct.pack("!i", len(text)) + text for text in names)
+    return struct.pack("!h", _FIELDS) + pair, b"".join(others)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -139,9 +147,10 @@ def _put_numbers(field: NDArray[Any], column: Column, digits: int) -> None:
 
 @functools.lru_cache(maxsize=16_384)
 def _number(text: str) -> bytes:
-    """Return the decimal of this text; it is not negative."""
+    """Return the decimal of this text, which is not negative, with its size before it."""
     whole, _, fraction = text.partition(".")
     whole = whole.rjust(-(-len(whole) // 4) * 4, "0")
     digits = whole + fraction.ljust(-(-len(fraction) // 4) * 4, "0")
     values = [int(digits[begin : begin + 4]) for begin in range(0, len(digits), 4)]
-    return struct.pack(f"!hhhh{len(values)}h", len(values), len(whole) // 4 - 1, 0, len(fraction), *values)
+    head = 8 + 2 * len(values), len(values), len(whole) // 4 - 1, 0, len(fraction)
+    return struct.pack(f"!ihhhh{len(values)}h", *head, *values)
