@@ -1,8 +1,9 @@
 """How fast `process` works a backlog off, while all its workers have some of it.
 
 The backlog appears at once before workers that are ready: Kafka keeps what a transaction writes out of sight
-until its commit. The end, when the first worker has nothing left, is not counted: partitions are of unequal
-size, and how unequal says nothing about speed.
+until its commit. It is counted from the first commit that follows to the moment when the first worker has
+nothing left. What lies before is a latency, which is measured by itself; what lies after says how unequal
+partitions are, and nothing about speed.
 """
 
 from __future__ import annotations
@@ -82,22 +83,28 @@ class Backlog:
         return sent, revealed
 
     def measure(self, workers: int) -> float:
-        """Return how many ticks a second the running workers store while all of them have work."""
+        """Return how many ticks a second the running workers store while all of them have work.
+
+        Counted from the first commit, or from the moment the backlog appeared where there is only one.
+        """
         place = self._place
         before = sum(stored for stored, _ in _owners(place, {}).values())
         sent, revealed = self._reveal()
         # The last offset of a partition is the transaction's mark.
         ends = {partition: end - 1 for partition, end in place.ends().items()}
         rate = 0.0
+        first: tuple[int, float] | None = None
         while time.perf_counter() - revealed < READY_S:
             owners = _owners(place, ends)
-            seconds = time.perf_counter() - revealed
+            now = time.perf_counter()
             stored = sum(stored for stored, _ in owners.values()) - before
             busy = sum(left > 0 for _, left in owners.values())
-            if busy == workers or not rate:
-                rate = stored / seconds
+            if first is not None and stored > first[0] and (busy == workers or not rate):
+                rate = (stored - first[0]) / (now - first[1])
+            elif first is None and stored:
+                first = stored, now
             if stored >= sent:
-                return rate
+                return rate or stored / (now - revealed)
             time.sleep(LOOK_S)
         raise CryptometricsError(f"{workers} workers did not work the backlog off in {READY_S:g} s")
 

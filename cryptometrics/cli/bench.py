@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--ticks", type=click.IntRange(20_000, 20_000_000), default=200_000, help="Size of the backlog."
+    "--ticks", type=click.IntRange(20_000, 20_000_000), default=120_000, help="Size of the backlog."
 )
 @click.option("--rounds", type=click.IntRange(1, 20), default=3, help="How often each part is measured.")
 @click.option(

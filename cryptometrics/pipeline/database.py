@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "10s"
+SEND_BYTES = 4 * 1024 * 1024
+"""A batch goes to a local server in one piece where the system allows that: after each piece the writing
+thread would have to get Python's lock back while the server waits."""
 RETIRE_S = 2.0
 """How long a writer may take to come to rest before it is left to itself."""
 
@@ -38,6 +43,7 @@ class Database:
         for connection in (reading, writing):
             connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
             connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        _widen(writing)
         backend = backend_of(writing)
         return cls(State(reading, reader.group), Writer(reader, writing, totals), backend)
 
@@ -50,3 +56,10 @@ class Database:
         """Give both up; a batch that is just being written may still be committed."""
         self.writer.retire(RETIRE_S)
         self.connection.close()
+
+
+def _widen(connection: psycopg.Connection) -> None:
+    """Give a Unix socket room for a whole batch; over TCP the system adjusts it better by itself."""
+    if connection.info.host.startswith("/"):
+        with socket.socket(fileno=os.dup(connection.fileno())) as sending:
+            sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
