@@ -235,11 +235,10 @@ class Calculator:
                 pair = owned.pairs[name] = Pair(name, stored, trades)
             pair.sessions[session] = sessions.get((name, session))
 
-    def summarize(self) -> None:
-        """Bring the table's index up to date for the days that had ticks since the last time."""
-        if self._days_with_news and self.state is not None:
-            self.state.summarize(map(date.fromisoformat, self._days_with_news))
-            self._days_with_news.clear()
+    def take_news(self) -> set[str]:
+        """Return the days that had ticks since the last time."""
+        days, self._days_with_news = self._days_with_news, set()
+        return days
 
     def _add_day(self, day: str) -> None:
         assert self.state is not None  # noqa: S101

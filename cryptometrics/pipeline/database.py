@@ -1,4 +1,4 @@
-"""A worker's two database sessions: one writes, the other reads the past meanwhile."""
+"""A worker's database sessions: one writes, another reads the past meanwhile, a third minds the index."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from cryptometrics.pipeline.indexing import Indexing
 from cryptometrics.pipeline.writer import Writer
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.offsets import Backend, backend_of
@@ -33,19 +34,20 @@ class Database:
 
     state: State
     writer: Writer
+    indexing: Indexing
     backend: Backend
     """The writing session: the next owner of a partition ends it if it holds a lock and sleeps."""
 
     @classmethod
     def connect(cls, uri: str, reader: Reader, totals: Totals) -> Self:
-        """Open both sessions; raises psycopg's errors."""
+        """Open the sessions that read and write; raises psycopg's errors."""
         reading, writing = connect_once(uri), connect_once(uri)
         for connection in (reading, writing):
             connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
             connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
         _widen(writing)
         backend = backend_of(writing)
-        return cls(State(reading, reader.group), Writer(reader, writing, totals), backend)
+        return cls(State(reading, reader.group), Writer(reader, writing, totals), Indexing(uri), backend)
 
     @property
     def connection(self) -> psycopg.Connection:
@@ -53,7 +55,8 @@ class Database:
         return self.state.connection
 
     def close(self) -> None:
-        """Give both up; a batch that is just being written may still be committed."""
+        """Give all up; a batch that is just being written may still be committed."""
+        self.indexing.close()
         self.writer.retire(RETIRE_S)
         self.connection.close()
 

@@ -181,7 +181,7 @@ class Worker:
     def _look_around(self) -> None:
         """Do what is due now and then, whether or not ticks came."""
         if self._summary_due():
-            self._calculator.summarize()
+            self._db.indexing.add(self._calculator.take_news())
         if self._windows_due():
             self._complete_windows()
         if (stuck := self._standstill.found(self._calculator.positions())) is not None:

@@ -83,9 +83,10 @@ class State:
         """Make the partition of a day, in a transaction of its own; a day that has one costs a look."""
         self.connection.execute("SELECT crypto_metrics_add_day(%s)", [day])
 
-    def summarize(self, days: Iterable[date]) -> None:
-        """Let the table's index know the newest blocks of these days."""
-        self.connection.execute("SELECT crypto_metrics_summarize(%s)", [list(days)])
+
+def summarize(connection: psycopg.Connection, days: Iterable[date]) -> None:
+    """Let the table's index know the newest blocks of these days."""
+    connection.execute("SELECT crypto_metrics_summarize(%s)", [list(days)])
 
 
 def _clusters(ticks: Iterable[TickKey]) -> Iterable[list[TickKey]]:

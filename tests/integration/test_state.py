@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from cryptometrics.metrics import Session, measure, opened
+from cryptometrics.pipeline.indexing import Indexing
 from cryptometrics.store import offsets
 from cryptometrics.store.batch import Batch, PairState, Part, Rejected, Skipped, write
 from cryptometrics.store.offsets import Reader
@@ -64,6 +68,40 @@ def test_sessions_come_back_as_they_were(connection: psycopg.Connection) -> None
     assert all(one.highest_bid_at.tzinfo is not None for one in found.values())
     assert state.sessions(keys[:1]) == {keys[0]: session(0)}
     assert State(connection, "other").sessions(keys) == {}
+
+
+def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
+    connection: psycopg.Connection, settings: Settings
+) -> None:
+    today = datetime.now(UTC).date()
+    State(connection, "g").add_day(today)
+    indexing = Indexing(settings.postgres())
+    try:
+        for first in (0, 20_000):
+            batch = Batch(rows=[line(n, datetime.now(UTC)) for n in range(first, first + 20_000)])
+            stored(connection, batch)
+            assert unindexed_blocks(connection) > 100
+            indexing.add({today.isoformat()})
+            deadline = monotonic() + 30
+            while unindexed_blocks(connection) > 64:  # the newest range is not whole yet
+                assert monotonic() < deadline
+                indexing.add({today.isoformat()})  # the session may have been ended with the work in hand
+                sleep(0.02)
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+    finally:
+        indexing.close()
+
+
+def unindexed_blocks(connection: psycopg.Connection) -> int:
+    """Return how many blocks a search reads for a time that no row has."""
+    connection.execute("SET enable_seqscan = off")
+    query = "EXPLAIN (ANALYZE, FORMAT JSON) SELECT count(*) FROM crypto_metrics WHERE timestamp = %s"
+    end_of_today = datetime.combine(datetime.now(UTC).date(), dt.time.max, UTC)
+    plan = connection.execute(query, [end_of_today]).fetchone()
+    return sum(int(blocks) for blocks in re.findall(r"'Lossy Heap Blocks': (\d+)", str(plan)))
 
 
 def test_a_session_is_replaced_by_its_later_state(connection: psycopg.Connection) -> None:
