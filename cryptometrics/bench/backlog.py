@@ -99,7 +99,8 @@ class Backlog:
             now = time.perf_counter()
             stored = sum(stored for stored, _ in owners.values()) - before
             busy = sum(left > 0 for _, left in owners.values())
-            if first is not None and stored > first[0] and (busy == workers or not rate):
+            all_busy = busy == workers or stored < sent // 2  # less than half would be too short a time
+            if first is not None and stored > first[0] and (all_busy or not rate):
                 rate = (stored - first[0]) / (now - first[1])
             elif first is None and stored:
                 first = stored, now
