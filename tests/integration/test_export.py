@@ -73,8 +73,12 @@ def pairs_and_times_are_chosen(filled: Cli, every: list[dict[str, str]]) -> None
 
 
 def a_file_is_whole_or_not_there(filled: Cli) -> None:
+    precious = filled.cwd.parent / "precious"
+    precious.write_text("kept")
+    (filled.cwd / "quotes.csv").symlink_to(precious)
     done = filled("export", "--out", "quotes.csv")
     assert done.stdout == ""
+    assert precious.read_text() == "kept"  # a link is replaced, not written through
     assert f"{TICKS:,} quotes in quotes.csv" in done.stderr
     assert len((filled.cwd / "quotes.csv").read_text().splitlines()) == TICKS + 1
     assert "cannot write" in filled("export", "--out", "no/such/folder.csv", code=2).stderr
