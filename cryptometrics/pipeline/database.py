@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import dataclass
@@ -64,5 +65,8 @@ class Database:
 def _widen(connection: psycopg.Connection) -> None:
     """Give a Unix socket room for a whole batch; over TCP the system adjusts it better by itself."""
     if connection.info.host.startswith("/"):
-        with socket.socket(fileno=os.dup(connection.fileno())) as sending:
+        with (
+            socket.socket(fileno=os.dup(connection.fileno())) as sending,
+            contextlib.suppress(OSError),  # a system that allows less may refuse, and nothing is lost
+        ):
             sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
