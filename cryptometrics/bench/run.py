@@ -65,9 +65,8 @@ def run(place: Place, ticks: int, rounds: int, seconds: float, say: Callable[[st
 
     record("simulate", throughput.simulate)
     record("bare consume", throughput.consume)
-    if (
-        seconds
-    ):  # first: after millions of rows the server is busy for a while with what it does in their wake
+    if seconds:
+        # First: after millions of rows the server is busy for a while with what it does in their wake.
         say("latency")
         result.latencies = measure(place, RATES, seconds)
     backlog = throughput.backlog()

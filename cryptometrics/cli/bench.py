@@ -64,11 +64,10 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     else:
         _show(result)
     if out is not None:
-        from cryptometrics import files  # noqa: PLC0415
         from cryptometrics.bench.chart import draw  # noqa: PLC0415
-        from cryptometrics.plot.figure import render  # noqa: PLC0415
+        from cryptometrics.cli.plot import save  # noqa: PLC0415
 
-        files.write(out, render(draw(result), out.suffix.lower().removeprefix(".")))
+        save(out, draw(result))
         click.echo(f"chart {out}", err=as_json)
 
 
