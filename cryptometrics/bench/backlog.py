@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
@@ -33,11 +34,21 @@ TRANSACTION_S = 30.0
 """How long each step of a transaction may take."""
 
 _OWNERS = """
-SELECT o.owner, sum(o.metrics), sum(coalesce(greatest(e.end_offset - o.next_offset, 0), 0))
+SELECT o.owner, count(*)::int AS partitions, sum(o.metrics)::bigint AS stored,
+       sum(coalesce(greatest(e.end_offset - o.next_offset, 0), 0))::bigint AS left
 FROM consumer_offsets o LEFT JOIN unnest(%s::int[], %s::bigint[]) AS e (kafka_partition, end_offset)
   USING (kafka_partition)
 WHERE o.consumer_group = %s AND o.owner <> '' GROUP BY o.owner
 """
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a worker has of the topic."""
+
+    partitions: int
+    stored: int
+    left: int
 
 
 class Backlog:
@@ -88,7 +99,7 @@ class Backlog:
         Counted from the first commit, or from the moment the backlog appeared where there is only one.
         """
         place = self._place
-        before = sum(stored for stored, _ in _owners(place, {}).values())
+        before = sum(share.stored for share in _owners(place, {}).values())
         sent, revealed = self._reveal()
         # The last offset of a partition is the transaction's mark.
         ends = {partition: end - 1 for partition, end in place.ends().items()}
@@ -97,8 +108,8 @@ class Backlog:
         while time.perf_counter() - revealed < READY_S:
             owners = _owners(place, ends)
             now = time.perf_counter()
-            stored = sum(stored for stored, _ in owners.values()) - before
-            busy = sum(left > 0 for _, left in owners.values())
+            stored = sum(share.stored for share in owners.values()) - before
+            busy = sum(share.left > 0 for share in owners.values())
             all_busy = busy == workers or stored < sent // 2  # less than half would be too short a time
             if first is not None and stored > first[0] and (all_busy or not rate):
                 rate = (stored - first[0]) / (now - first[1])
@@ -126,8 +137,11 @@ def workers(place: Place, number: int) -> Iterator[None]:
         ends = place.ends()
         deadline = time.monotonic() + READY_S
         while True:
-            owners = _owners(place, ends)
-            if len(owners) == number and not any(left for _, left in owners.values()):
+            shares = _owners(place, ends).values()
+            sizes = [share.partitions for share in shares]
+            # Until then the first worker still hands partitions over to those that came after it.
+            is_even = len(shares) == number and max(sizes) - min(sizes) <= 1
+            if is_even and not any(share.left for share in shares):
                 break
             if running.poll() is not None or time.monotonic() > deadline:
                 raise CryptometricsError(f"{number} workers did not get ready in {READY_S:g} s")
@@ -141,7 +155,7 @@ def workers(place: Place, number: int) -> Iterator[None]:
             running.kill()
 
 
-def _owners(place: Place, ends: dict[int, int]) -> dict[str, tuple[int, int]]:
-    """Return for each worker how much of its partitions is stored, and how much is left."""
+def _owners(place: Place, ends: dict[int, int]) -> dict[str, Share]:
+    """Return the share of each worker; `ends` says where its partitions end."""
     rows = place.connection.execute(_OWNERS, [list(ends), list(ends.values()), GROUP])
-    return {owner: (int(stored), int(left)) for owner, stored, left in rows}
+    return {owner: Share(*share) for owner, *share in rows}

@@ -1,4 +1,4 @@
-"""A schema and a topic of the benchmark's own, made for it and removed after it, however it ends."""
+"""A schema and two topics of the benchmark's own, made for it and removed after it, however it ends."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ class Place:
             "KAFKA_TOPIC": self.settings.kafka_topic,
         }
 
+    @property
+    def aside(self) -> Settings:
+        """Return the settings with the second topic, whose ticks nobody stores."""
+        return self.settings.model_copy(update={"kafka_topic": f"{self.settings.kafka_topic}_aside"})
+
     def reader(self) -> Consumer:
         """Return a consumer that has no partition yet; close it in the end."""
         return Consumer(broker.consumer_conf(self.settings, "bench-reader", "bench-reader"))
@@ -71,7 +76,7 @@ class Place:
 
 @contextlib.contextmanager
 def place(settings: Settings) -> Iterator[Place]:
-    """Make schema and topic, and remove them at the end."""
+    """Make the schema and the topics, and remove them at the end."""
     name = f"cryptometrics_bench_{uuid.uuid4().hex[:8]}"
     schema = sql.Identifier(name)
     with connect(settings) as connection:
@@ -92,8 +97,9 @@ def _inside(settings: Settings, name: str) -> Iterator[Place]:
     )
     with connect(own) as connection:
         migrate(connection)
-        broker.make_topic(own, PARTITIONS)
-        try:
-            yield Place(own, connection)
-        finally:
-            broker.delete_topic(own)
+        made = Place(own, connection)
+        with contextlib.ExitStack() as stack:
+            for topic in (made.settings, made.aside):
+                broker.make_topic(topic, PARTITIONS)
+                stack.callback(broker.delete_topic, topic)
+            yield made

@@ -63,8 +63,9 @@ def run(place: Place, ticks: int, rounds: int, seconds: float, say: Callable[[st
         say(part)
         result.rates.setdefault(part, []).append(measured())
 
-    record("simulate", throughput.simulate)
-    record("bare consume", throughput.consume)
+    for _ in range(rounds):
+        record("simulate", throughput.simulate)
+        record("bare consume", throughput.consume)
     if seconds:
         # First: after millions of rows the server is busy for a while with what it does in their wake.
         say("latency")

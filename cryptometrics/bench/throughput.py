@@ -67,10 +67,10 @@ class Throughput:
         place.connection.execute(_ORIGINAL)
 
     def simulate(self) -> float:
-        """Put the ticks on the topic: the publisher of `simulate --rate 0`; it fills the backlog, too."""
+        """Put the ticks on a topic: the publisher of `simulate --rate 0`."""
         begun = time.perf_counter()
-        producer = broker.make_producer(self._place.settings)
-        result = publish(producer, self._place.settings.kafka_topic, self._messages.blocks())
+        settings = self._place.aside
+        result = publish(broker.make_producer(settings), settings.kafka_topic, self._messages.blocks())
         if result.acknowledged != self._ticks:
             raise CryptometricsError(f"Kafka acknowledged {result.acknowledged} of {self._ticks} ticks")
         return self._ticks / (time.perf_counter() - begun)
@@ -91,8 +91,8 @@ class Throughput:
         return Backlog(self._place, later.blocks(), self._ticks)
 
     def consume(self) -> float:
-        """Read the topic and do nothing with it."""
-        consumer, topic = self._place.reader(), self._place.settings.kafka_topic
+        """Read what `simulate` has put there, and do nothing with it."""
+        consumer, topic = self._place.reader(), self._place.aside.kafka_topic
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
         seen = first = 0
         begun = time.perf_counter()

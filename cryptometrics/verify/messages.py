@@ -88,6 +88,8 @@ def _conf(settings: Settings) -> dict[str, Any]:
     tuning = {
         "queued.min.messages": 100_000,
         "queued.max.messages.kbytes": 32 * 1024,
+        # A full queue is soon empty again: librdkafka would look only after a second.
+        "fetch.queue.backoff.ms": 5,
         # What is to be read is there: to wait for more only delays the end of a partition.
         "fetch.wait.max.ms": 10,
     }
