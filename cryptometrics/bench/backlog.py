@@ -124,6 +124,7 @@ class Backlog:
 @contextlib.contextmanager
 def workers(place: Place, number: int) -> Iterator[None]:
     """Run so many workers, which have caught up when this begins."""
+    before = _owners(place, {}).keys()
     command = place.command("process", "--group", GROUP)
     command += ["--workers", str(number)] if number > 1 else []
     running = subprocess.Popen(
@@ -137,7 +138,8 @@ def workers(place: Place, number: int) -> Iterator[None]:
         ends = place.ends()
         deadline = time.monotonic() + READY_S
         while True:
-            shares = _owners(place, ends).values()
+            # Those that ran before have their names on what nobody has taken over yet.
+            shares = [share for owner, share in _owners(place, ends).items() if owner not in before]
             sizes = [share.partitions for share in shares]
             # Until then the first worker still hands partitions over to those that came after it.
             is_even = len(shares) == number and max(sizes) - min(sizes) <= 1
