@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, cast
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from cryptometrics import broker, log, retry
 from cryptometrics.errors import ServiceUnavailableError
@@ -142,8 +143,19 @@ class Source:
         self._consumer.resume(self._all())
 
     def held(self, partition: int) -> tuple[int, int]:
-        """Return the offsets that Kafka holds: the oldest, and the one after the newest."""
-        low, high = self._consumer.get_watermark_offsets(self._at(partition), timeout=WATERMARK_S)
+        """Return the offsets that Kafka holds: the oldest, and the one after the newest.
+
+        The consumer itself would have to wait until the fetch before is answered: a tenth of a second each.
+        """
+        bounds = [
+            self._admin.list_offsets(
+                {self._at(partition): bound},
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=WATERMARK_S,
+            )
+            for bound in (OffsetSpec.earliest(), OffsetSpec.latest())
+        ]
+        low, high = (int(future.result().offset) for asked in bounds for future in asked.values())
         return low, high
 
     def topic_id(self, *, fresh: bool = False) -> str:
