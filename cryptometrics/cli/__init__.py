@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         click.echo("\nstopped", err=True)
         code = 130
-    # All that is in memory goes with the process: to look for cycles in it would be a quarter of a chart's time.
+    # All that is in memory goes with the process: to look for cycles in it was a quarter of a chart's time.
     gc.freeze()
     # What is left is to wait for threads of Kafka's client: whoever asks again need not.
     if signal.getsignal(signal.SIGINT) is interrupt:
