@@ -14,7 +14,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is documented there
 
 from cryptometrics import broker, log, retry
 from cryptometrics.errors import ServiceUnavailableError
@@ -39,6 +39,8 @@ TOPIC_ID_RENEWED_S = 1.0
 """Seconds after which Kafka is asked again whether the topic is still the same one."""
 TOPIC_ID_EXPIRES_S = 3.0
 """How old its answer may be when something is read: whoever slept longer has to hear it first."""
+
+_BOUNDS = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 # After these a consumer is of no use any more. Its fatal() does not tell: in an event it is always False.
 _FATAL = {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
@@ -153,7 +155,7 @@ class Source:
                 isolation_level=IsolationLevel.READ_COMMITTED,
                 request_timeout=WATERMARK_S,
             )
-            for bound in (OffsetSpec.earliest(), OffsetSpec.latest())
+            for bound in _BOUNDS
         ]
         low, high = (int(future.result().offset) for asked in bounds for future in asked.values())
         return low, high
