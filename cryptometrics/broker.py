@@ -109,12 +109,13 @@ def make_topic(settings: Settings, partitions: int) -> bool:
 
 
 def delete_topic(settings: Settings) -> None:
-    """Delete the topic and all that is in it."""
+    """Delete the topic and all that is in it, if it is there."""
     name = settings.kafka_topic
     try:
         _ask(settings, lambda admin, limit: admin.delete_topics([name], request_timeout=limit)[name])
     except KafkaException as error:
-        raise _explained(settings, error) from None
+        if _code(error) != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise _explained(settings, error) from None
 
 
 def make_producer(settings: Settings, *, patient: bool = False) -> Producer:
@@ -128,10 +129,13 @@ def make_producer(settings: Settings, *, patient: bool = False) -> Producer:
         # What waits for the broker is bounded: the publisher waits then, too.
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 64 * 1024,
+    }
+    promised: dict[str, Any] = {
+        "enable.idempotence": True,
+        "acks": "all",
         # Java's partitioner: whoever else produces a pair reaches the same partition.
         "partitioner": "murmur2_random",
     }
-    promised: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
     if patient:
         promised["message.timeout.ms"] = 0
     try:

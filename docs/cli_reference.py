@@ -26,8 +26,8 @@ Made from the help texts by `make docs`. `python -m cryptometrics` is the same a
   repeatable option are separated by spaces.
 - Exit codes: 0 done, 1 it did not work or a check failed, 2 your mistake, 3 a service is down
   ([all of them](../README.md#exit-codes)).
-- Ctrl-C and SIGTERM let `simulate`, `ingest`, `record`, `replay` and `process` finish what they have in
-  hand and exit with 0.
+- Ctrl-C and SIGTERM let `simulate`, `ingest`, `record`, `replay`, `process`, `run`, `watch` and `aggregate
+  --follow` finish what they have in hand and exit with 0.
 """
 
 

@@ -80,12 +80,12 @@ def place(settings: Settings) -> Iterator[Place]:
     name = f"cryptometrics_bench_{uuid.uuid4().hex[:8]}"
     schema = sql.Identifier(name)
     with connect(settings) as connection:
-        connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
         try:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
             with _inside(settings, name) as inside:
                 yield inside
         finally:
-            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
+            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
 
 
 @contextlib.contextmanager
@@ -100,6 +100,6 @@ def _inside(settings: Settings, name: str) -> Iterator[Place]:
         made = Place(own, connection)
         with contextlib.ExitStack() as stack:
             for topic in (made.settings, made.aside):
+                stack.callback(broker.delete_topic, topic)  # first: making it may be interrupted, and done
                 broker.make_topic(topic, PARTITIONS)
-                stack.callback(broker.delete_topic, topic)
             yield made

@@ -121,12 +121,13 @@ def test_every_stage_works_over_encrypted_connections(
         admin.execute(f"CREATE DATABASE {database}".encode())
     cli = cli_with(configuration | {"DB_NAME": database, "KAFKA_TOPIC": database})
     assert "refuses (check KAFKA_SASL_*" in error_of(cli("init-db", code=2))  # it may nothing yet
-    kafka.allow(database, "cryptometrics", "cryptometrics-verify")
+    kafka.allow(database, "cryptometrics", "cryptometrics-verify", "cryptometrics-aggregate")
     cli("init-db", "--partitions", "2")
     cli("simulate", "--rate", "0", "--count", "500", "--seed", "1")
     cli("process", "--until-caught-up", "--workers", "2")
     assert sum(row["ticks"] for row in json.loads(cli("session", "--json").stdout)) == 500
     cli("verify", "--topic")
+    cli("aggregate", "--window", "5m")
     cli("plot", "--pair", "BTC-USD")
     with postgres.connect(database) as admin:
         found = admin.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()

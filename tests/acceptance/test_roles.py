@@ -59,6 +59,11 @@ def test_each_command_under_its_own_role(
     cli("verify", "--topic", env=reader)
     assert json.loads(cli("session", "--json", env=reader).stdout)
     cli("plot", "--pair", "BTC-USD", env=reader)
+    cli("watch", "--once", env=reader)
+    cli("export", "--pair", "BTC-USD", env=reader)
+    cli("gaps", env=reader)
+    cli("alerts", "list", env=reader)
+    cli("aggregate", "--window", "5m", env=writer)
     listed = json.loads(cli("rejects", "list", "--json", env=reader).stdout)
     assert listed
     cli("rejects", "export", env=reader)

@@ -228,8 +228,8 @@ def test_each_event_of_the_operations_page_is_logged() -> None:
     assert len(told) > 8
     for event, level in told.items():
         assert re.search(rf'\.{level}\(\s*"{event}"', code), event
-    warned = set(re.findall(r'\.warning\(\s*"([a-z_]+)"', code))
-    assert warned - {"machine_busy"} <= set(told), "a warning that the page does not explain"
+    warned = set(re.findall(r'\.(?:warning|error)\(\s*"([a-z_]+)"', code))
+    assert warned - {"machine_busy"} <= set(told), "a warning or error that the page does not explain"
     informed = set(re.findall(r'\.info\(\s*"([a-z_]+)"', code))
     assert {event for event in informed if f"`{event}`" not in page} == set()
 
