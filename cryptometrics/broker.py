@@ -18,6 +18,8 @@ from cryptometrics.retry import retrying
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from confluent_kafka.admin import ListOffsetsResultInfo  # type: ignore[attr-defined]
+
     from cryptometrics.config import Settings
 
     Answer = TypeVar("Answer")
@@ -116,6 +118,17 @@ def delete_topic(settings: Settings) -> None:
     except KafkaException as error:
         if _code(error) != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise _explained(settings, error) from None
+
+
+def offset_in(answer: Future[ListOffsetsResultInfo]) -> int:
+    """Return the offset that `list_offsets` was asked for; raise KafkaException where Kafka did not say it.
+
+    librdkafka lets a request that ran out of time succeed, with an offset that is none.
+    """
+    offset = answer.result().offset
+    if offset < 0:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Kafka did not say in time what it holds"))
+    return int(offset)
 
 
 def make_producer(settings: Settings, *, patient: bool = False) -> Producer:

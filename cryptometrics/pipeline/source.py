@@ -147,7 +147,8 @@ class Source:
     def held(self, partition: int) -> tuple[int, int]:
         """Return the offsets that Kafka holds: the oldest, and the one after the newest.
 
-        The consumer itself would have to wait until the fetch before is answered: a tenth of a second each.
+        Raises KafkaException when there is no answer. It is not the consumer that asks: it would have to wait
+        until the fetch before is answered, a tenth of a second each.
         """
         bounds = [
             self._admin.list_offsets(
@@ -157,7 +158,7 @@ class Source:
             )
             for bound in _BOUNDS
         ]
-        low, high = (int(future.result().offset) for asked in bounds for future in asked.values())
+        low, high = (broker.offset_in(answer) for answers in bounds for answer in answers.values())
         return low, high
 
     def topic_id(self, *, fresh: bool = False) -> str:

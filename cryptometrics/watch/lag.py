@@ -66,7 +66,7 @@ class Lag:
         if not self._asked or concurrent.futures.wait(self._asked.values(), wait).not_done:
             return
         try:
-            ends = {place: answer.result().offset for place, answer in self._asked.items()}
+            ends = {place: broker.offset_in(answer) for place, answer in self._asked.items()}
             self.known = {place: max(end - self._stored.get(place, end), 0) for place, end in ends.items()}
             self.trouble = None
         except KafkaException as error:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
 from cryptometrics import broker
 from cryptometrics.errors import ServiceUnavailableError, UserError
+from cryptometrics.pipeline import source
+from cryptometrics.watch import lag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cryptometrics.config import Settings
+    from cryptometrics.local.services import Services
 
 
 @pytest.fixture
@@ -51,6 +57,34 @@ def test_topics_of_different_names_have_different_ids(settings: Settings) -> Non
 def test_a_missing_topic_names_the_command_that_makes_it(settings: Settings) -> None:
     with pytest.raises(UserError, match=f"no topic {settings.kafka_topic} .*`cryptometrics init-db`"):
         broker.describe_topic(settings)
+
+
+def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
+    settings: Settings, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.make_topic(settings, 1)
+    topic, place = broker.describe_topic(settings), (settings.kafka_topic, 0)
+    monkeypatch.setattr(source, "WATERMARK_S", 1.0)
+    monkeypatch.setattr(lag, "ANSWER_S", 1.0)
+    reading, watching = source.Source(settings, topic, "g1", "w1"), lag.Lag(settings)
+    assert reading.held(0) == (0, 0)
+    watching.ask([place])
+    watching.listen(10)
+    assert (watching.known, watching.trouble) == ({place: 0}, None)
+    monkeypatch.setattr(lag, "ASK_EVERY_S", 0.0)
+    kafka = services.status()["kafka"].pid
+    assert kafka is not None
+    os.kill(kafka, signal.SIGSTOP)
+    try:
+        with pytest.raises(KafkaException):
+            reading.held(0)
+        watching.ask([place])
+        watching.listen(10)
+        assert watching.known == {}
+        assert watching.trouble
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+    reading.close()
 
 
 def test_a_broker_that_answers_is_not_waited_for(settings: Settings) -> None:
