@@ -112,6 +112,10 @@ def test_damage_is_passed_over_and_what_is_no_recording_is_told(tmp_path: Path) 
     recording = Recording([path])
     assert len(list(recording.lines())) == 2
     assert recording.unreadable == len(bad) + 1
+    damaged, cut = tmp_path / "damaged.jsonl", tmp_path / "cut.jsonl"
+    damaged.write_bytes(good + b"{\n" * 9)
+    cut.write_bytes(b"{\n" + good)  # the damage of one file says nothing of the next
+    assert len(list(Recording([damaged, cut]).lines())) == 2
     for content in (b"", b"hello\n" * 100, gzip.compress(b"x"), b"\x1f\x8bxxxxxxxxxxxxxxx"):
         path.write_bytes(content)
         with pytest.raises(UserError, match="no recording"):

@@ -175,7 +175,7 @@ class Recording:
         Raises UserError for a file that is no recording at all.
         """
         for path in self._paths:
-            good = 0
+            good = bad = 0
             for line in self._lines_of(path):
                 try:
                     found = _read_line(line)
@@ -184,7 +184,8 @@ class Recording:
                     content = _content(found)
                 except (ValueError, RecursionError, msgspec.DecodeError):
                     self.unreadable += 1
-                    if not good and self.unreadable >= 10:
+                    bad += 1
+                    if not good and bad >= 10:
                         break
                     continue
                 good += 1
