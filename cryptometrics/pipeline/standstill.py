@@ -13,8 +13,8 @@ from cryptometrics.pipeline.due import Due
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EVERY_S = 5.0
-"""How long a partition has to stand still, at least, before Kafka is asked whether there is more of it."""
+EVERY_S = 3.0
+"""How often is looked; from one look to the next a message on its way has arrived."""
 
 
 class Standstill:
@@ -25,20 +25,25 @@ class Standstill:
         self._held = held
         self._due = Due(EVERY_S)
         self._seen: dict[int, int] = {}
+        self._behind: dict[int, int] = {}
+        self._drained = False
 
-    def found(self, positions: dict[int, int]) -> int | None:
-        """Return a partition that has not moved since the last look, though there is more to read.
+    def found(self, positions: dict[int, int], *, drained: bool) -> int | None:
+        """Return a partition that has not moved from one look to the next, though there was more to read.
 
-        positions: partition → next offset to be read. May raise KafkaException when Kafka does not answer.
+        positions: partition → next offset to be read; drained: all that had been fetched was taken. What
+        still waits behind other partitions' messages does not stand still.
+        May raise KafkaException when Kafka does not answer.
         """
+        self._drained |= drained
         if not self._due():
             return None
-        unmoved = [partition for partition, at in positions.items() if self._seen.get(partition) == at]
-        self._seen = positions
-        return next(
-            (partition for partition in unmoved if self._held(partition)[1] > positions[partition]), None
-        )
+        stuck = [p for p, at in self._behind.items() if self._drained and positions.get(p) == at]
+        unmoved = [p for p, at in positions.items() if self._seen.get(p) == at]
+        self._behind = {p: positions[p] for p in unmoved if self._held(p)[1] > positions[p]}
+        self._seen, self._drained = positions, False
+        return stuck[0] if stuck else None
 
     def forget(self) -> None:
         """Begin to look anew: nothing was to be read for a while, so nothing could move."""
-        self._seen = {}
+        self._seen, self._behind, self._drained = {}, {}, False

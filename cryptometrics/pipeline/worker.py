@@ -6,6 +6,7 @@ forget everything, ask the database where each partition stands, and read on fro
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -113,7 +114,8 @@ class Worker:
             if self._database is not None and not self._database.writer.drain(FINISH_S):
                 self._log.warning("not_finished", hint="what is not stored is read again by the next worker")
             elif self._database is not None:
-                self._complete_windows()
+                with contextlib.suppress(psycopg.Error):  # the next worker marks what is complete, too
+                    self._complete_windows()
             self._source.commit(self.totals.next_offsets)
         finally:
             self._source.close()
@@ -167,7 +169,7 @@ class Worker:
                 self._submit(self._calculator.calculate(messages, self._db.writer.in_flight()))
             for event in events:
                 self._hear(event)
-            self._look_around()
+            self._look_around(drained=len(messages) + len(events) < self._options.batch)
         except (psycopg.Error, KafkaException, store.FencedError) as error:
             self._doubt = why_start_over(error)
             return
@@ -178,13 +180,13 @@ class Worker:
         if self._calculator.remembered() > MOST_REMEMBERED and self._db.writer.drain(FINISH_S):
             self._calculator.forget_pairs()
 
-    def _look_around(self) -> None:
-        """Do what is due now and then, whether or not ticks came."""
+    def _look_around(self, *, drained: bool) -> None:
+        """Do what is due now and then, whether or not ticks came; drained: no more had been fetched."""
         if self._summary_due():
             self._db.indexing.add(self._calculator.take_news())
         if self._windows_due():
             self._complete_windows()
-        if (stuck := self._standstill.found(self._calculator.positions())) is not None:
+        if (stuck := self._standstill.found(self._calculator.positions(), drained=drained)) is not None:
             self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
 
     def _complete_windows(self) -> None:
@@ -322,8 +324,12 @@ class Worker:
         self.totals.measured.reconnects += 1
         self._doubt = None
         self._claims.unopened = set(self._source.assigned)
-        for partition in sorted(self._claims.unopened):
-            self._open(partition)
+        try:
+            for partition in sorted(self._claims.unopened):
+                self._open(partition)
+        except KafkaException as error:
+            why_start_over(error)  # raises what no repetition can mend
+            raise
 
     def _sit_out(self, seconds: float) -> None:
         """Wait, but keep the place in the group: rebalances are answered, messages passed over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -545,6 +546,48 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
     totals = Worker(bench.settings, options, "w", lambda: time.monotonic() > limit, pause_once).run()
     assert paused
     assert totals.metrics == 300
+
+
+@pytest.mark.slow
+def test_a_topic_that_goes_while_a_worker_starts_over_ends_it(bench: Bench) -> None:
+    bench.send(*(tick("1", "2", trade_id=number) for number in range(3)))
+    deleted: list[Worker] = []
+
+    def delete_once(worker: Worker) -> None:
+        if worker.totals.metrics and not deleted:
+            deleted.append(worker)
+            broker.delete_topic(bench.settings)
+            with contextlib.suppress(UserError):  # raised when it is gone
+                while time.monotonic() < limit:
+                    broker.describe_topic(bench.settings)
+            worker._doubt = "to start over"
+
+    limit = time.monotonic() + LIMIT_S
+    worker = Worker(bench.settings, Options(bench.group), "w", lambda: time.monotonic() > limit, delete_once)
+    with pytest.raises(CryptometricsError, match=r"Kafka refuses to go on|is gone"):
+        worker.run()
+    assert worker.totals.measured.retries == 1  # it is not tried again
+
+
+def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench: Bench) -> None:
+    bench.send(*(tick("1", "2", trade_id=number) for number in range(3)))
+    stopped: list[Worker] = []
+
+    def stop_without_database(worker: Worker) -> None:
+        if worker.totals.metrics == 3 and not stopped:
+            stopped.append(worker)
+            worker._db.connection.close()
+
+    limit = time.monotonic() + LIMIT_S
+    worker = Worker(
+        bench.settings,
+        Options(bench.group),
+        "w",
+        lambda: bool(stopped) or time.monotonic() > limit,
+        stop_without_database,
+    )
+    assert worker.run().metrics == 3
+    assert stopped
 
 
 def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:
