@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.bench.backlog import GROUP, workers
 from cryptometrics.bench.latency import Latency, measure
+from cryptometrics.bench.place import PARTITIONS
 from cryptometrics.bench.throughput import Throughput
 from cryptometrics.errors import CryptometricsError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 RATES = [100, 1_000, 10_000]
 LIMIT = "bare COPY, original table"
+VERIFY_S = 3600.0
 BUSY_LOAD = 0.5
 """Load per core from which on the figures are not to be trusted."""
 
@@ -71,7 +73,7 @@ def run(place: Place, ticks: int, rounds: int, seconds: float, say: Callable[[st
         say("latency")
         result.latencies = measure(place, RATES, seconds)
     backlog = throughput.backlog()
-    for number in sorted({1, cores}):
+    for number in sorted({1, min(cores, PARTITIONS)}):
         name = f"process, {number} worker{'s' if number > 1 else ''}"
         say(name)
         with workers(place, number):
@@ -87,14 +89,18 @@ def run(place: Place, ticks: int, rounds: int, seconds: float, say: Callable[[st
 
 def _verify(place: Place) -> str:
     """Prove all that was stored; return the last line."""
-    done = subprocess.run(
-        place.command("verify", "--group", GROUP, "--topic"),
-        env=place.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+    try:
+        done = subprocess.run(
+            place.command("verify", "--group", GROUP, "--topic"),
+            env=place.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=VERIFY_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise CryptometricsError(f"`verify` did not come to an end in {VERIFY_S:g} s") from None
+    lines = (done.stdout.strip() or done.stderr.strip() or "it says nothing").splitlines()
     if done.returncode:
-        raise CryptometricsError(f"what the benchmark stored is wrong: {last}")
-    return last
+        raise CryptometricsError(f"`verify` ended with exit code {done.returncode}: {lines[-1]}")
+    return lines[-1]

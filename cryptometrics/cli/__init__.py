@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics import __version__
-from cryptometrics.cli.stopping import interrupt, interrupted
+from cryptometrics.cli.stopping import exit_code, interrupt, interrupted
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
@@ -114,20 +114,22 @@ def _warn_of_open_settings(logger: FilteringBoundLogger) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 2 a user's mistake, 3 a service that is down."""
     gc.set_threshold(GC_THRESHOLD)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
-        signal.signal(signal.SIGINT, interrupt)
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is default:  # not where it is to be ignored
+            signal.signal(number, interrupt)
     try:
         code = _run(arguments)
     except BaseException:
         if not interrupted():
             raise
         click.echo("\nstopped", err=True)
-        code = 130
+        code = exit_code()
     # All that is in memory goes with the process: to look for cycles in it was a quarter of a chart's time.
     gc.freeze()
     # What is left is to wait for threads of Kafka's client: whoever asks again need not.
-    if signal.getsignal(signal.SIGINT) is interrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is interrupt:
+            signal.signal(number, signal.SIG_DFL)
     sys.exit(code)
 
 
@@ -139,7 +141,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _complain(error)
     except click.Abort:
         click.echo("stopped", err=True)  # after Click's empty line
-        return 130
+        return exit_code()
     except BrokenPipeError:
         # `cryptometrics … | head`: whoever read has enough. Nothing more can be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.errors import UserError
+from cryptometrics.errors import CryptometricsError, UserError
 
 if TYPE_CHECKING:
     from cryptometrics.bench.run import Result
 
 
+def _seconds(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    if 0 < value < 1:
+        raise click.BadParameter("0, or 1 and more: the first half second is no measurement")
+    return value
+
+
 @click.command()
 @click.option(
-    "--ticks", type=click.IntRange(20_000, 20_000_000), default=120_000, help="Size of the backlog."
+    "--ticks", type=click.IntRange(20_000, 10_000_000), default=120_000, help="Size of the backlog."
 )
 @click.option("--rounds", type=click.IntRange(1, 20), default=3, help="How often each part is measured.")
 @click.option(
-    "--seconds", type=click.FloatRange(0, 60), default=3.0, help="Of each latency measurement; 0 for none."
+    "--seconds",
+    type=click.FloatRange(0, 60),
+    default=3.0,
+    callback=_seconds,
+    help="Of each latency measurement; 0 for none.",
 )
 @click.option(
     "--out",
@@ -42,6 +52,8 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     Example:
       cryptometrics bench
     """
+    from confluent_kafka import KafkaException  # noqa: PLC0415
+
     from cryptometrics import broker, config, log  # noqa: PLC0415
     from cryptometrics.bench.place import place  # noqa: PLC0415
     from cryptometrics.bench.run import run  # noqa: PLC0415
@@ -53,8 +65,11 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
     settings = config.load()
     broker.wait_for_kafka(settings, waiting("Kafka"))
-    with Progress() as progress, explaining(), place(settings) as own:
-        result = run(own, ticks, rounds, seconds, lambda part: progress.show(f"measuring: {part}"))
+    try:
+        with Progress() as progress, explaining(), place(settings) as own:
+            result = run(own, ticks, rounds, seconds, lambda part: progress.show(f"measuring: {part}"))
+    except KafkaException as error:
+        raise CryptometricsError(f"Kafka does not take part in it: {error.args[0].str()}") from None
     if result.busy:
         log.get_logger().warning(
             "machine_busy", load=round(result.load, 1), cores=result.cores, hint="ratios may be off, too"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options as shared
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.pipeline import GAVE_UP
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     metavar="FILE",
     help="Alert rules; without it those that CRYPTOMETRICS_ALERTS names, else alerts.toml if it is here.",
 )
+@click.option(
+    "--no-alerts",
+    is_flag=True,
+    help="Judge no rules, whatever there are: the past again, and nobody is called.",
+)
 @shared.metrics_port
 @shared.metrics_host
 @click.option("--reporting", is_flag=True, hidden=True, help="Be one of several: see _report.")
@@ -89,6 +94,7 @@ def process(
     batch: int,
     on_data_loss: str,
     rules_file: Path | None,
+    no_alerts: bool,
     metrics_port: int | None,
     metrics_host: str,
     reporting: bool,
@@ -104,13 +110,15 @@ def process(
     """
     from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.cli.rules import rules_of  # noqa: PLC0415
+    from cryptometrics.cli.rules import Rules, rules_of  # noqa: PLC0415
     from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
     from cryptometrics.pipeline.options import Options  # noqa: PLC0415
     from cryptometrics.pipeline.run import wait_for_services  # noqa: PLC0415
 
+    if rules_file is not None and no_alerts:
+        raise UserError("--alerts and --no-alerts: leave one out")
     settings = config.load()
-    rules = rules_of(settings, rules_file)
+    rules = Rules(None, ()) if no_alerts else rules_of(settings, rules_file)
     wait_for_services(settings, waiting)  # while nothing is in hand, Ctrl-C ends it at once
     asked = Options(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
     with stopping() as stop, _measuring(group, metrics_host, None if reporting else metrics_port) as see:
@@ -199,7 +207,7 @@ def _supervise(
     command += ["--session", options.session] if options.session else []
     command += ["--until-caught-up"] if options.until_caught_up else []
     command += ["--on-data-loss", "skip"] if options.skip_lost else []
-    command += ["--alerts", str(rules_file)] if rules_file else []
+    command += ["--alerts", str(rules_file)] if rules_file else ["--no-alerts"]
     supervisor = Supervisor(command, workers, may_end=options.until_caught_up)
     with Progress() as progress:
         line, seen = Line(), 0

@@ -14,7 +14,10 @@ _interrupts: list[int] = []
 
 
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    """Raise KeyboardInterrupt, as Python's own handler of SIGINT does, and remember it."""
+    """Raise KeyboardInterrupt, as Python's own handler of SIGINT does, and remember it.
+
+    For SIGTERM, too: what a command began is taken back either way.
+    """
     _interrupts.append(number)
     raise KeyboardInterrupt
 
@@ -25,6 +28,11 @@ def interrupted() -> bool:
     Then any error may be its consequence: an exception that finds a lock half taken becomes another one.
     """
     return bool(_interrupts)
+
+
+def exit_code() -> int:
+    """Return the exit code of a command that was stopped: 130 by Ctrl-C, 143 by SIGTERM."""
+    return 128 + (_interrupts[-1] if _interrupts else signal.SIGINT)
 
 
 @contextlib.contextmanager

@@ -301,6 +301,21 @@ def test_rules_are_checked_and_an_example_is_at_hand(
     assert "CRYPTOMETRICS_WEBHOOK_URL is not valid" in error
 
 
+def test_the_past_can_be_processed_without_calling_anybody(
+    settings: Settings, cli: Cli, receiver: Receiver, tmp_path: Path
+) -> None:
+    broker.make_topic(settings, 1)
+    bench = Bench(settings)
+    bench.send((0, 120), (1, 10), (2, 120))
+    (tmp_path / "alerts.toml").write_text(WIDE.replace("10s", "0s"))
+    again = ["process", "--until-caught-up", "--no-alerts", "--group", bench.group]
+    cli(*again, env={"CRYPTOMETRICS_WEBHOOK_URL": receiver.url})
+    assert bench.rows("SELECT count(*) FROM crypto_metrics") == [(3,)]
+    assert bench.rows("SELECT count(*) FROM alerts") == [(0,)]
+    assert receiver.taken() == []
+    assert "leave one out" in cli(*again, "--alerts", "alerts.toml", code=2).stderr
+
+
 @pytest.mark.slow
 def test_several_workers_go_by_the_rules_and_one_of_them_tells(
     settings: Settings, cli: Cli, receiver: Receiver, tmp_path: Path

@@ -7,7 +7,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
+import pytest
 from confluent_kafka.admin import AdminClient
 
 from cryptometrics import broker
@@ -53,17 +55,27 @@ def test_every_part_is_measured_and_proved(cli: Cli, settings: Settings) -> None
     assert not left_behind(settings)
 
 
-def test_an_interrupted_benchmark_leaves_nothing(cli: Cli, settings: Settings) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("moment", ["at once", "at work"])
+def test_an_interrupted_benchmark_leaves_nothing(
+    cli: Cli, settings: Settings, number: signal.Signals, code: int, moment: str
+) -> None:
     running = cli.start("bench", *QUICK)
     deadline = time.monotonic() + 60
     while len(left_behind(settings)) < 2:
         assert running.poll() is None, running.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
+    benchmark = psutil.Process(running.pid)
+    while moment == "at work" and not benchmark.children():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = benchmark.children(recursive=True)
+    running.send_signal(number)
     running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == code
     assert not left_behind(settings)
+    assert not [child for child in children if child.is_running()]
 
 
 def test_where_a_chart_cannot_be_is_said_before_the_minute(cli: Cli) -> None:
