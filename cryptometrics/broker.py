@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # it is documented there
 
 from cryptometrics import log, probe
@@ -185,6 +185,14 @@ def consumer_conf(settings: Settings, group: str, instance_id: str) -> dict[str,
         "enable.partition.eof": True,
     }
     return tuning | client_conf(settings, **promised)
+
+
+def make_consumer(settings: Settings, conf: dict[str, Any]) -> Consumer:
+    """Return a consumer; raise UserError where librdkafka refuses the settings."""
+    try:
+        return Consumer(conf)
+    except KafkaException as error:
+        raise _explained(settings, error) from None
 
 
 def client_conf(settings: Settings, **more: Any) -> dict[str, Any]:

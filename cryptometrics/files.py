@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
+import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from cryptometrics.errors import UserError
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 def whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write that takes its place when the block ends well.
 
-    Nobody sees half of it, and a link that has its name is replaced, not written through. Raises UserError
-    where it cannot be written.
+    Nobody sees half of it, and a link that has its name is replaced, not written through; a terminal or a
+    pipe (`/dev/stdout`) is written to as it is. Raises UserError where it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        if _is_stream(path):
+            with path.open("wb") as file:
+                yield file
+            return
         with part.open("xb") as file:
             yield file
         part.replace(path)
@@ -30,6 +35,14 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 def write(path: Path, data: bytes) -> None:

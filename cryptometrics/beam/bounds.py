@@ -36,7 +36,8 @@ def readers(
     Raises UserError where nothing lies in these bounds, ServiceUnavailableError when Kafka does not answer.
     """
     topic = broker.describe_topic(settings)
-    consumer = Consumer(broker.consumer_conf(settings, "cryptometrics-aggregate", "aggregate"))
+    conf = broker.consumer_conf(settings, "cryptometrics-aggregate", "aggregate")
+    consumer = broker.make_consumer(settings, conf)
     try:
         ranges = [
             _range(consumer, topic.name, partition, job, first, last) for partition in range(topic.partitions)

@@ -57,7 +57,8 @@ class Place:
 
     def reader(self) -> Consumer:
         """Return a consumer that has no partition yet; close it in the end."""
-        return Consumer(broker.consumer_conf(self.settings, "bench-reader", "bench-reader"))
+        conf = broker.consumer_conf(self.settings, "bench-reader", "bench-reader")
+        return broker.make_consumer(self.settings, conf)
 
     def ends(self) -> dict[int, int]:
         """Return the end of each partition of the topic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 GC_THRESHOLD = 50_000
 """Objects made before Python looks for cycles among them: imports make many, and all of those stay."""
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 # In the order in which a person meets them; each is the function of that name in the module.
 COMMANDS = {
@@ -134,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    stdout = sys.stdout
     try:
         result = cryptometrics.main(arguments, prog_name="cryptometrics", standalone_mode=False)
         sys.stdout.flush()
@@ -142,11 +146,24 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.Abort:
         click.echo("stopped", err=True)  # after Click's empty line
         return exit_code()
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        return _silence()  # Click has met a broken pipe, and put something else in its place
     except BrokenPipeError:
-        # `cryptometrics … | head`: whoever read has enough. Nothing more can be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _silence()
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        _silence()
+        return _complain(CryptometricsError(f"what comes out cannot be written: {error.strerror}"))
     return result if isinstance(result, int) else 0
+
+
+def _silence() -> int:
+    """Write nothing more, also at exit, and return 0: of `cryptometrics … | head` who reads has enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _complain(error: CryptometricsError | click.ClickException) -> int:

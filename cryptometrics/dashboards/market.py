@@ -119,7 +119,8 @@ def build() -> Json:
         [
             sql(
                 f"""SELECT window_start AS "time", open, high, low, close, ticks AS volume
-                FROM ${{window:raw}} WHERE $__timeFilter(window_start) AND {_PAIR} ORDER BY 1""",  # noqa: S608
+                FROM ${{window:raw}} WHERE $__timeFilter(window_start) AND {_PAIR}
+                AND (name = '1m' OR '${{window:raw}}' <> 'crypto_windows') ORDER BY 1""",  # noqa: S608
             )
         ],
         (12, 8),

@@ -98,9 +98,20 @@ def _text(element: ET.Element, name: str) -> str:
 
 def _repository(url: str, source: str, user: str = "", password: str = "") -> Repository:
     """Take the login out of the URL, so that no message shows it."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UserError(f"{source} must give a URL of the form https://user:password@host/path")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+        # A password with a sign that is not percent-encoded ends up anywhere.
+        valid = (
+            parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment
+        )
+    except ValueError:
+        valid = False
+    if not valid or "@" in parts.path:
+        raise UserError(
+            f"{source} must give a URL of the form https://user:password@host/path, "
+            "where signs such as @ : / # % in the password are percent-encoded (@ is %40)"
+        )
     if parts.username:
         user, password = unquote(parts.username), unquote(parts.password or "")
     place = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

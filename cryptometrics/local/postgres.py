@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import psutil
 
-from cryptometrics.errors import ServiceUnavailableError, UserError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.local.daemon import Daemon, Status, as_user
 from cryptometrics.retry import retrying
 
@@ -95,7 +95,7 @@ class Postgres:
         for folder in (self._folder, self._data):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if user is not None:
-                shutil.chown(folder, user, user)
+                shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
         if user is not None and (closed := _closed_to_others(self._folder)):
             raise UserError(
                 f"PostgreSQL cannot run as root, and its user {user} may not enter {closed}: "
@@ -166,7 +166,7 @@ class Postgres:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
             raise UserError(f"{self._sockets} is not a private folder of ours: delete it")
         if user is not None:
-            shutil.chown(self._sockets, user, user)
+            shutil.chown(self._sockets, user, pwd.getpwnam(user).pw_gid)
 
     def _uri(self, database: str) -> str:
         return f"postgresql://{USER}@/{database}?host={quote(str(self._sockets), safe='')}&port={PORT}"
@@ -183,12 +183,16 @@ class Postgres:
     def _make_database(self) -> None:
         import psycopg  # noqa: PLC0415  (slow to import)
 
-        with psycopg.connect(self._uri("postgres"), autocommit=True, connect_timeout=5) as connection:
-            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
-            if found.rowcount == 0:
-                connection.execute(
-                    psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(DATABASE))
-                )
+        try:
+            with psycopg.connect(self._uri("postgres"), autocommit=True, connect_timeout=5) as connection:
+                found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+                if found.rowcount == 0:
+                    connection.execute(
+                        psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(DATABASE))
+                    )
+        except psycopg.Error as error:
+            why = error.diag.message_primary or str(error).strip()
+            raise CryptometricsError(f"PostgreSQL cannot make the database {DATABASE}: {why}") from None
 
     def _drop_stale_lock(self) -> None:
         """Remove a killed server's lock: PostgreSQL does not start when another process has that pid now."""

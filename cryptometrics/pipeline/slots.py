@@ -35,7 +35,15 @@ def instance_id(group: str, cluster: str, read: str) -> Iterator[str]:
     """
     user = os.getuid()
     folder = Path(tempfile.gettempdir()) / f"cryptometrics-slots-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ours = folder.stat().st_uid == user
+    except OSError as error:
+        raise UserError(
+            f"cannot make the folder {folder} ({error.strerror}): set TMPDIR to another"
+        ) from None
+    if not ours:
+        raise UserError(f"the folder {folder} is another user's: set TMPDIR to another")
     key = hashlib.sha256(f"{group}\n{cluster}\n{read}".encode()).hexdigest()[:16]
     for slot in range(MOST):
         lock = FileLock(folder / f"{key}-{slot}.lock")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -52,7 +53,8 @@ class Source:
     def __init__(self, settings: Settings, topic: broker.Topic, group: str, instance_id: str) -> None:
         self._topic = topic
         self._conf = broker.consumer_conf(settings, group, instance_id)
-        self._consumer = Consumer(self._conf)
+        self._consume_anew = functools.partial(broker.make_consumer, settings, self._conf)
+        self._consumer = self._consume_anew()
         self._subscribe: Callable[[], None] = lambda: None
         self.fenced = False
         """Whether Kafka has given this member's place to another, for good."""
@@ -99,7 +101,7 @@ class Source:
         """Become a member anew, after having been fenced."""
         self._consumer.close()
         self.assigned.clear()
-        self._consumer = Consumer(self._conf)
+        self._consumer = self._consume_anew()
         self.fenced = False
         self._subscribe()
 

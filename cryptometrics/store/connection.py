@@ -86,7 +86,9 @@ def _valid(uri: str) -> str:
         parts = conninfo.conninfo_to_dict(uri)
     except psycopg.ProgrammingError:
         parts = {"port": "unreadable"}
-    torn = any("@" in str(parts.get(name, ""))[1:] for name in ("host", "dbname"))
+    # A folder of sockets is a host, too, and its name may have an @ in it.
+    hosts = [host for host in str(parts.get("host", "")).split(",") if not host.startswith("/")]
+    torn = any("@" in part[1:] for part in (*hosts, str(parts.get("dbname", ""))))
     if torn or not re.fullmatch(r"[0-9,]*", str(parts.get("port", ""))):
         raise UserError(
             "DATABASE_URL is not valid: it has the form postgresql://user:password@host:5432/database, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from cryptometrics import broker
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
@@ -35,7 +35,7 @@ class Messages:
 
     def __init__(self, settings: Settings) -> None:
         self._wait = settings.wait
-        self._consumer = Consumer(_conf(settings))
+        self._consumer = broker.make_consumer(settings, _conf(settings))
 
     def close(self) -> None:
         """Leave Kafka."""

@@ -177,6 +177,22 @@ def test_a_variable_that_is_not_valid(cli: Cli, name: str, value: str) -> None:
     assert error_of(cli("init-db", code=2, env={name: value})).startswith(f"error: {name} is not valid: ")
 
 
+@pytest.mark.parametrize("command", [["process"], ["process", "--workers", "2"]], ids=["one", "two"])
+def test_a_kafka_setting_that_a_consumer_does_not_take(cli: Cli, command: list[str]) -> None:
+    cli("init-db")
+    done = cli(*command, code=2, env={"KAFKA_CONF_MESSAGE_MAX_BYTES": "10485760"})
+    assert "Traceback" not in done.stderr
+    assert "the Kafka settings are not valid" in done.stderr.splitlines()[-1]
+    assert "fetch.max.bytes" in done.stderr
+
+
+def test_a_folder_for_slots_that_is_none(cli: Cli, tmp_path: Path) -> None:
+    cli("init-db")
+    (tmp_path / f"cryptometrics-slots-{os.getuid()}").write_text("")
+    error = error_of(cli("process", code=2, env={"TMPDIR": str(tmp_path)}))
+    assert "set TMPDIR to another" in error
+
+
 def test_a_kafka_setting_that_does_not_exist(cli: Cli) -> None:
     error = error_of(cli("init-db", code=2, env={"KAFKA_CONF_NO_SUCH_THING": "1"}))
     assert "the Kafka settings are not valid" in error

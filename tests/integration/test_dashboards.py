@@ -81,9 +81,16 @@ def test_every_window_can_be_chosen(connection: psycopg.Connection) -> None:
     options = next(variable["options"] for variable in variables if variable["name"] == "window")
     assert len(options) == 6
     candles = next(query for title, query in queries() if "${window:raw}" in query)
+    # A window of another name, as `aggregate` writes them, is no candle.
+    connection.execute(
+        "INSERT INTO crypto_windows (consumer_group, name, pair, window_start, window_end, ticks, open, high,"
+        " low, close, highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum, open_at,"
+        " open_partition, open_offset, close_at, close_partition, close_offset) SELECT 'g1', 'mine', 'BTC-USD', at,"
+        " at + interval '10 min', 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, at, 0, 0, at, 0, 0 FROM now() AS at"
+    )
     for option in options:
         values = {"window": [option["value"]], "group": ["g1"], "pair": ["BTC-USD"]}
-        connection.execute(expanded(candles, values).encode())
+        assert connection.execute(expanded(candles, values).encode()).fetchall() == []
 
 
 def test_a_name_cannot_break_out_of_its_quotes(connection: psycopg.Connection) -> None:

@@ -170,8 +170,16 @@ def test_the_mirror_of_mavens_own_settings(
     assert mirror.asked[0][1] == "Basic " + base64.b64encode(b"me:s3cret").decode()
 
 
-@pytest.mark.parametrize("url", ["ftp://host/maven", "company/maven", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/maven", "company/maven", "https://", "https://u:s3cret#x@host/maven",
+        "https://u:s3cret?x@host/maven", "https://u:s3cret/x@host/maven", "https://u:s3cret[x@host/maven",
+        "https://u:x@host:s3cret/maven",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none(url: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(maven.MIRROR_VARIABLE, url)
-    with pytest.raises(UserError, match=maven.MIRROR_VARIABLE):
+    with pytest.raises(UserError, match=maven.MIRROR_VARIABLE) as caught:
         jars.ensure(place, lambda _text: None)
+    assert "s3cret" not in str(caught.value)
