@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 END_S = 60.0
 """How long one may take to finish what it has in hand; then it is killed."""
 KILLED_S = 10.0
+ASKED = {0, 128 + signal.SIGTERM, -signal.SIGTERM}
+"""Exit codes of one that was asked to end, in whichever moment of its life."""
 
 
 @dataclass(eq=False)
@@ -29,6 +32,19 @@ class _Child:
     """Its standard output."""
     log: Path
     """Its standard error."""
+    asked: bool = False
+    """Whether it was still there to be asked to end."""
+
+    def failed(self) -> bool:
+        """Whether it has ended otherwise than it should."""
+        code = self.process.poll()
+        return code is not None and code not in (ASKED if self.asked else {0})
+
+    def account(self) -> str:
+        """Say how it has ended, with its last words and where the rest is."""
+        code = self.process.poll()
+        how = f"exit code {code}" if code is None or code >= 0 else f"signal {-code}"
+        return f"{self.name} ended ({how}): {self.last_words()} (log: {self.log})"
 
     def last_words(self) -> str:
         """Return the last line of its log that says something."""
@@ -82,24 +98,31 @@ class Children:
             code = child.process.poll()
             if code is not None:
                 self._failed = True
-                error = CryptometricsError(
-                    f"{child.name} ended (exit code {code}): {child.last_words()} (logs: {self.folder})"
-                )
+                error = CryptometricsError(child.account())
                 error.exit_code = code if code in {2, 3} else 1
                 raise error
 
     def end(self) -> list[str]:
-        """Ask each to finish and wait for it, one after the other; return the last line that each printed."""
+        """Ask each to finish and wait for it, one after the other; return the last line that each printed.
+
+        How they have ended is for `check_ends` to say.
+        """
         for child in self._children:
             if child.process.poll() is None:
+                child.asked = True
                 child.process.terminate()
                 try:
                     child.process.wait(END_S)
                 except subprocess.TimeoutExpired:
-                    self._failed = True
                     child.process.kill()
                     child.process.wait(KILLED_S)
+            self._failed |= child.failed()
         said = (
             child.said.read_text(errors="replace").strip() for child in self._children if child.said.exists()
         )
         return [text.split("\n")[-1] for text in said if text]
+
+    def check_ends(self) -> None:
+        """Raise CryptometricsError where one has failed at its end or was killed; its log stays."""
+        if failed := [child.account() for child in self._children if child.failed()]:
+            raise CryptometricsError("; ".join(failed))

@@ -67,6 +67,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
             _say("ending: what is in hand is finished")
             for line in children.end():
                 click.echo(line)
+            children.check_ends()
 
 
 def _look(view: View, children: Children, stop: Callable[[], bool]) -> None:
@@ -103,21 +104,23 @@ def _services(settings: Settings) -> Iterator[None]:
         yield
         return
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.services import last_words  # noqa: PLC0415
+    from cryptometrics.cli.services import last_words, named  # noqa: PLC0415
     from cryptometrics.local.services import Services  # noqa: PLC0415  (an extra)
 
     services = Services(settings.home)
-    if all(state.running for state in services.status().values()):
+    missing = [name for name, state in services.status().items() if not state.running]
+    if not missing:
         yield
         return
-    _say("starting Kafka and PostgreSQL, which do not run here yet")
+    _say(f"starting {named(missing)}: not running here yet")
     with Progress() as progress, last_words():
-        services.up(progress.show)
+        started = services.up(progress.show)
     try:
         yield
     finally:
-        services.down()
-        _say(f"stopped Kafka and PostgreSQL; the data in {services.home} was kept")
+        # Somebody else may have started the other one, or both, and may be at work with it.
+        if stopped := services.down(started):
+            _say(f"stopped {named(stopped)}; the data in {services.home} was kept")
 
 
 def _prepare(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ import click
 
 from cryptometrics.cli import options
 from cryptometrics.cli.progress import Progress
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cryptometrics.config import Settings
     from cryptometrics.local.daemon import Status
@@ -63,12 +64,14 @@ def down(purge: bool, yes: bool) -> None:
 
     if yes and not purge:
         raise click.UsageError("--yes answers the question of --purge, which is not given")
+    if purge and not yes and not sys.stdin.isatty():
+        raise UserError("--purge asks before it deletes, and here is no terminal to ask on: add --yes")
     services = _services(load())
     if purge and not yes and not _may_purge(services):
         click.echo("nothing was stopped or deleted", err=True)
         return
     stopped = services.purge() if purge else services.down()
-    names = " and ".join(TITLES[name] for name in stopped)
+    names = named(stopped)
     fate = "deleted" if purge else "kept"
     click.echo(
         f"{f'stopped {names}' if names else 'nothing was running'}; the data in {services.home} was {fate}",
@@ -111,6 +114,11 @@ def last_words() -> Iterator[None]:
         for note in getattr(error, "__notes__", ()):
             click.echo(note, err=True)
         raise
+
+
+def named(names: Iterable[str]) -> str:
+    """Return the services as a sentence names them."""
+    return " and ".join(TITLES[name] for name in names)
 
 
 def _may_purge(services: Services) -> bool:

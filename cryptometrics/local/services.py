@@ -22,7 +22,7 @@ from cryptometrics.local.kafka import FAVOURITE_PORT, Kafka
 from cryptometrics.local.postgres import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from cryptometrics.local.daemon import Status
@@ -88,14 +88,16 @@ class Services:
         """PostgreSQL's connection URI."""
         return self._postgres.address
 
-    def up(self, progress: Callable[[str], None] = _silent) -> None:
+    def up(self, progress: Callable[[str], None] = _silent) -> dict[str, int]:
         """Return when both services take clients; those that already run are left alone.
 
+        Returns the name and the process id of each that was started here, for `down`.
         All or nothing: when one fails, or on Ctrl-C, what was begun here is stopped again. Raises UserError
         or ServiceUnavailableError; the notes of the latter are the last lines of the logs.
         """
         with self._alone():
-            begun = [service for service in self._each.values() if not service.status().running]
+            before = self._pids()
+            begun = [service for name, service in self._each.items() if name not in before]
             try:
                 with ThreadPoolExecutor(1) as pool:
                     # Beside Kafka, which takes longer and so is the one to show.
@@ -108,20 +110,28 @@ class Services:
                 raise
             finally:
                 self._write_endpoints()
+            # One that ran, but ended just then, was started here, too.
+            return {name: pid for name, pid in self._pids().items() if before.get(name) != pid}
 
-    def down(self) -> list[str]:
-        """Stop both and return the names of those that ran; the data stays."""
+    def down(self, started: Mapping[str, int] | None = None) -> list[str]:
+        """Stop both and return the names of those that ran; the data stays.
+
+        started: what `up` has returned; only these are stopped, and none that was started again since.
+        """
         if not self.home.is_dir():
             return []
         with self._alone():
-            return self._stop()
+            if started is None:
+                return self._stop(self._each)
+            now = self._pids()
+            return self._stop([name for name, pid in started.items() if now.get(name) == pid])
 
     def purge(self) -> list[str]:
         """Stop both and delete their data; what was downloaded stays. Return the names of those that ran."""
         if not self.home.is_dir():
             return []
         with self._alone():
-            stopped = self._stop()
+            stopped = self._stop(self._each)
             for service in self._each.values():
                 service.purge()
             return stopped
@@ -130,12 +140,40 @@ class Services:
         """Describe each service by its name."""
         return {name: service.status() for name, service in self._each.items()}
 
-    def _stop(self) -> list[str]:
-        self._endpoints.unlink(missing_ok=True)
-        return [name for name, service in self._each.items() if service.down()]
+    @contextlib.contextmanager
+    def reserved(self, what: str) -> Iterator[None]:
+        """Let one `what` at a time use this home within the block; raise UserError where another one does.
 
-    def _write_endpoints(self) -> None:
-        running = {name: status for name, status in self.status().items() if status.running}
+        The lock ends with the process, however that ends; commands that do not reserve are not kept out.
+        """
+        lock = filelock.FileLock(self.home / f".{what}.lock")
+        with self._usable():
+            self._make_home()
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout:
+                raise UserError(
+                    f"another {what} is running in {self.home}: "
+                    "wait for its end, or set CRYPTOMETRICS_HOME to another folder"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _pids(self) -> dict[str, int]:
+        """Return the process id of each service that runs."""
+        return {name: status.pid for name, status in self.status().items() if status.pid is not None}
+
+    def _stop(self, names: Collection[str]) -> list[str]:
+        # First of all, so that nobody is sent to one that ends.
+        self._write_endpoints(leave_out=names)
+        return [name for name in names if self._each[name].down()]
+
+    def _write_endpoints(self, leave_out: Collection[str] = ()) -> None:
+        running = {
+            name: status for name, status in self.status().items() if status.running and name not in leave_out
+        }
         endpoints = {name: {ADDRESS_NAMES[name]: status.address} for name, status in running.items()}
         if endpoints:
             files.write(self._endpoints, (json.dumps(endpoints, indent=2) + "\n").encode())
@@ -144,15 +182,22 @@ class Services:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let one command at a time change what runs here; say in one line what the disk does not allow."""
-        try:
+        """Let one command at a time change what runs here."""
+        with self._usable():
             self._make_home()
-            with filelock.FileLock(self.home / ".lock", timeout=LOCK_TIMEOUT):
-                yield
-        except filelock.Timeout:
-            raise CryptometricsError(
-                f"another command has been at work in {self.home} for too long"
-            ) from None
+            try:
+                with filelock.FileLock(self.home / ".lock", timeout=LOCK_TIMEOUT):
+                    yield
+            except filelock.Timeout:
+                raise CryptometricsError(
+                    f"another command has been at work in {self.home} for too long"
+                ) from None
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Say in one line what the disk does not allow."""
+        try:
+            yield
         except OSError as error:
             raise UserError(
                 f"cannot use {error.filename or self.home}: {error.strerror or error}: "

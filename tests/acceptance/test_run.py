@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -14,9 +17,11 @@ import pytest
 from tests.fakes.coinbase import FakeCoinbase
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from cryptometrics.config import Settings
+    from cryptometrics.local.services import Services
     from tests.conftest import Cli
 
 LIMIT_S = 60.0
@@ -72,6 +77,72 @@ def test_live_it_shows_the_exchanges_feed(settings: Settings, cli: Cli) -> None:
         output, errors = running.communicate(timeout=LIMIT_S)
     assert running.returncode == 0, errors
     assert "group g1: " in output
+
+
+def ending(running: subprocess.Popen[str]) -> None:
+    """Return when it says that it ends its parts."""
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.startswith("ending: "):
+            return
+    pytest.fail("it has not begun to end")
+
+
+def log_in(message: str) -> Path:
+    found = re.search(r"\(log: (.+?)\)", message)
+    assert found
+    return Path(found[1])
+
+
+@pytest.mark.slow
+def test_a_part_that_is_killed_while_it_ends_is_a_failure(cli: Cli, settings: Settings) -> None:
+    running = cli.start("run", "--rate", "200", "--pair", "BTC-USD", "--group", "g1")
+    deadline = time.monotonic() + LIMIT_S
+    while stored(settings) < 200:
+        assert time.monotonic() < deadline, "nothing is stored"
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.1)
+    children = psutil.Process(running.pid).children(recursive=True)
+    part = next(child for child in children if "simulate" in child.cmdline())
+    part.suspend()
+    running.send_signal(signal.SIGINT)
+    ending(running)
+    part.kill()
+    output, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 1, errors
+    assert "group g1: " in output
+    last = errors.splitlines()[-1]
+    assert last.startswith("error: simulate ended (signal 9): ")
+    log = log_in(last)
+    assert log.name == "simulate.log"
+    assert log.exists()
+    shutil.rmtree(log.parent)
+
+
+@pytest.mark.slow
+def test_what_kafka_has_not_acknowledged_is_a_failure(
+    cli: Cli, settings: Settings, services: Services
+) -> None:
+    running = cli.start("run", "--rate", "200", "--pair", "BTC-USD", "--group", "g1")
+    deadline = time.monotonic() + LIMIT_S
+    while stored(settings) < 200:
+        assert time.monotonic() < deadline, "nothing is stored"
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.1)
+    broker = psutil.Process(services.status()["kafka"].pid)
+    parts = psutil.Process(running.pid).children(recursive=True)
+    part = next(child for child in parts if "simulate" in child.cmdline())
+    broker.suspend()
+    try:
+        running.send_signal(signal.SIGINT)
+        part.wait(LIMIT_S)
+    finally:
+        broker.resume()
+    _, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 1, errors
+    last = errors.splitlines()[-1]
+    assert last.startswith("error: simulate ended (exit code 1): error: Kafka has not acknowledged ")
+    shutil.rmtree(log_in(last).parent)
 
 
 def test_a_part_that_fails_ends_the_rest_with_its_words(

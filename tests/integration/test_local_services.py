@@ -118,7 +118,7 @@ def test_from_up_to_purge(local: Cli, home: Path) -> None:
     assert status_of(local)["kafka"]["bootstrap_servers"] == kafka["bootstrap_servers"]
     assert read_data(kafka["bootstrap_servers"], postgres["uri"]) == ("a record", "a row")
 
-    assert "nothing was stopped" in local("down", "--purge", input="n\n").stderr
+    assert "--yes" in local("down", "--purge", input="y\n", code=2).stderr  # that is no terminal
     assert status_of(local)["postgres"]["running"] is True
     local("down", "--purge", "--yes")
     assert not (home / "kafka").exists()
