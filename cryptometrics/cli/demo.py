@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.errors import ServiceUnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from cryptometrics.cli.progress import Progress
     from cryptometrics.config import Settings
     from cryptometrics.feeds.publish import Published
+    from cryptometrics.local.services import Services
+    from cryptometrics.pipeline.worker import Worker
     from cryptometrics.pipeline.writer import Totals
     from cryptometrics.store.reads import SessionRow
 
@@ -26,6 +30,8 @@ TICKS = 60_000
 STEP = timedelta(milliseconds=20)
 BAD = 0.001
 """One tick in a thousand is spoiled, so that there is a rejection to see."""
+PATIENCE_S = 60.0
+"""How long a stage may get nowhere: nobody brings back a service of the demo that has died."""
 
 
 @click.command()
@@ -33,21 +39,32 @@ BAD = 0.001
 def demo(keep: bool) -> None:
     """Show it all: a real Kafka and PostgreSQL, twenty minutes of simulated market, metrics, charts.
 
-    It uses a folder of its own and touches nothing else; a demo that was kept before is replaced.
+    Services and data have a folder of their own; a demo that was kept before is replaced. All that it writes
+    here are the charts: charts/PAIR.png, in place of those that are there.
 
     \b
     Example:
       cryptometrics demo
     """
     from cryptometrics import config, log  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.services import last_words  # noqa: PLC0415
     from cryptometrics.local import jars  # noqa: PLC0415
     from cryptometrics.local.services import Services  # noqa: PLC0415
 
     log.setup("auto", quiet=True)
     home = config.load().home
     services = Services(home / "demo", jars.folder(home), kafka_port=0)
+    with services.reserved("demo"):
+        lost = _demonstrate(services, keep=keep)
+    if lost:
+        raise SystemExit(1)
+
+
+def _demonstrate(services: Services, *, keep: bool) -> int:
+    """Show it all and return how many ticks were lost, which is none."""
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.cli.services import last_words  # noqa: PLC0415
+
     try:
         _say("starting Kafka and PostgreSQL")
         services.purge()
@@ -73,8 +90,7 @@ def demo(keep: bool) -> None:
             f"  cryptometrics session\n"
             f"  cryptometrics down --purge   # when you have seen enough"
         )
-    if lost:
-        raise SystemExit(1)
+    return lost
 
 
 def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Totals]:
@@ -99,15 +115,26 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Tota
         bad=BAD,
         count=TICKS,
     )
-    sent = publish(broker.make_producer(settings), settings.kafka_topic, market.blocks())
-    _say(f"simulated {sent.acknowledged:,} ticks of {len(DEFAULT_PAIRS)} pairs in {took():.1f} s")
-    line = Line()
-    stored = run(
-        settings,
-        Options(GROUP, session=GROUP, until_caught_up=True),
-        stop=lambda: False,
-        progress=lambda worker: progress.show(line(worker.totals, worker.lag())) if progress.due() else None,
+    patience = _Patience("sent")
+    sent = publish(
+        broker.make_producer(settings),
+        settings.kafka_topic,
+        market.blocks(),
+        stop=patience.is_over,
+        progress=lambda state: patience.see(state.acknowledged),
     )
+    patience.check()
+    _say(f"simulated {sent.acknowledged:,} ticks of {len(DEFAULT_PAIRS)} pairs in {took():.1f} s")
+    line, patience = Line(), _Patience("processed")
+
+    def show(worker: Worker) -> None:
+        patience.see(worker.totals.offsets)
+        if progress.due():
+            progress.show(line(worker.totals, worker.lag()))
+
+    options = Options(GROUP, session=GROUP, until_caught_up=True)
+    stored = run(settings, options, stop=patience.is_over, progress=show)
+    patience.check()
     _say(f"processed {stored.offsets:,} ticks in {took():.1f} s")
     return sent, stored
 
@@ -157,6 +184,35 @@ def _print_table(rows: Sequence[SessionRow]) -> None:
         table.add_row(row.pair, f"{ticks:,}", *(f"{price:f}" for price in prices))
     # A log file is no narrow terminal: nothing is cut there.
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+class _Patience:
+    """Ends a stage that has got nowhere for PATIENCE_S."""
+
+    def __init__(self, what: str) -> None:
+        """Begin to wait; what: what the stage does with ticks, as in `nothing was sent`."""
+        self._what = what
+        self._done = 0
+        self._moved = time.monotonic()
+        self._over = False
+
+    def see(self, done: int) -> None:
+        """Take note of how far the stage is."""
+        if done != self._done:
+            self._done, self._moved = done, time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether to stop; once said, it stays so."""
+        self._over |= time.monotonic() - self._moved > PATIENCE_S
+        return self._over
+
+    def check(self) -> None:
+        """Raise ServiceUnavailableError where the stage was stopped."""
+        if self._over:
+            raise ServiceUnavailableError(
+                f"nothing was {self._what} for {PATIENCE_S:.0f} s: Kafka or PostgreSQL has stopped working; "
+                "with --keep their logs stay, to see why"
+            )
 
 
 def _stopwatch() -> Callable[[], float]:

@@ -1,0 +1,203 @@
+"""Commands that start and stop Kafka and PostgreSQL themselves: `demo`, `run` without others, and `down`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from cryptometrics.local import jars
+from cryptometrics.local.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import Cli
+
+LIMIT_S = 60.0
+HASTY_DEMO = """
+from cryptometrics import cli
+from cryptometrics.cli import demo
+
+demo.TICKS, demo.PATIENCE_S = 600_000, 8.0
+cli.main(["demo"])
+"""
+"""A demo with more to do, and less patience: more than the group takes to begin."""
+
+
+@pytest.fixture
+def home(open_folder: Path, shared_jars: Path) -> Iterator[Path]:
+    """Return a home with the jars in place; whatever runs there at the end of the test is stopped."""
+    home = open_folder / "own"
+    home.mkdir()
+    jars.folder(home).symlink_to(shared_jars, target_is_directory=True)
+    yield home
+    for place in (home / "demo", home):
+        Services(place).purge()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def local(home: Path, cli_with: Callable[[dict[str, str]], Cli]) -> Cli:
+    return cli_with({"CRYPTOMETRICS_HOME": str(home)})
+
+
+def wait_for(what: str, condition: Callable[[], bool], running: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} has not come"
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+
+
+def stores(services: Services) -> bool:
+    """Whether any tick is stored."""
+    try:
+        with psycopg.connect(services.postgres_uri) as connection:
+            row = connection.execute("SELECT coalesce(sum(metrics), 0) FROM consumer_offsets").fetchone()
+    except psycopg.Error:  # it starts, or has no tables yet
+        return False
+    return row is not None and row[0] > 0
+
+
+def pid_of(services: Services, name: str) -> int | None:
+    return services.status()[name].pid
+
+
+def kill(services: Services, name: str) -> None:
+    pid = pid_of(services, name)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_for_end(services, name)
+
+
+def wait_for_end(services: Services, name: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while pid_of(services, name) is not None:
+        assert time.monotonic() < deadline, f"{name} has not ended"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
+    first = local.start("demo", "--keep")
+    wait_for("the first demo", (home / "demo" / "endpoints.json").exists, first)
+    second = local("demo", code=2)
+    assert second.stdout == ""
+    assert second.stderr.startswith(f"error: another demo is running in {home}/demo: ")
+    assert len(second.stderr.splitlines()) == 1
+    output, errors = first.communicate(timeout=LIMIT_S)
+    assert first.returncode == 0, errors
+    assert "lost 0" in output
+    assert "go on running" in output
+    # One that was kept is not running any more, and is replaced.
+    assert "lost 0" in local("demo").stdout
+    assert not any(state.running for state in Services(home / "demo").status().values())
+    assert (local.cwd / "charts" / "BTC-USD.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", ["kafka", "postgres"])
+def test_a_demo_whose_service_dies_comes_to_an_end(local: Cli, home: Path, service: str) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-c", HASTY_DEMO],
+        cwd=local.cwd,
+        env=local.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        services = Services(home / "demo")
+        wait_for("the first stored tick", lambda: stores(services), running)
+        kill(services, service)
+        output, errors = running.communicate(timeout=LIMIT_S)
+    finally:
+        running.kill()
+    assert running.returncode == 3, errors
+    assert output == ""
+    assert errors.splitlines()[-1].startswith("error: nothing was processed for 8 s: ")
+    assert "Traceback" not in errors
+    assert not any(state.running for state in services.status().values())
+
+
+@pytest.mark.slow
+def test_run_stops_what_it_has_started_and_nothing_else(local: Cli, home: Path) -> None:
+    services = Services(home, kafka_port=0)
+    services.up()
+    kafka, postgres = pid_of(services, "kafka"), pid_of(services, "postgres")
+    assert postgres is not None
+    os.kill(postgres, signal.SIGINT)
+    wait_for_end(services, "postgres")
+    running = local.start("run", "--pair", "BTC-USD")
+    wait_for("the first stored tick", lambda: stores(services), running)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0, errors
+    assert "starting PostgreSQL" in errors
+    assert "stopped PostgreSQL;" in errors
+    assert pid_of(services, "postgres") is None
+    assert pid_of(services, "kafka") == kafka
+    assert list(json.loads((home / "endpoints.json").read_text())) == ["kafka"]
+    assert services.down() == ["kafka"]
+
+
+@pytest.mark.slow
+def test_what_another_has_started_again_is_left_alone(home: Path) -> None:
+    services = Services(home, kafka_port=0)
+    started = services.up()
+    assert set(started) == {"kafka", "postgres"}
+    assert services.up() == {}
+    kill(services, "postgres")
+    other = Services(home)
+    again = other.up()
+    assert list(again) == ["postgres"]
+    assert services.down(started) == ["kafka"]
+    assert pid_of(services, "postgres") == again["postgres"]
+    assert other.down() == ["postgres"]
+
+
+def test_without_a_terminal_a_purge_asks_for_yes(local: Cli, home: Path) -> None:
+    data = home / "kafka" / "data"
+    data.mkdir(parents=True)
+    for answer in ("", "y\n"):
+        done = local("down", "--purge", input=answer, code=2)
+        assert "--yes" in done.stderr
+        assert done.stderr.startswith("error: ")
+        assert len(done.stderr.splitlines()) == 1
+    assert data.exists()
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(b"n\n", True), (b"y\n", False)])
+def test_on_a_terminal_a_purge_asks(local: Cli, home: Path, answer: bytes, kept: bool) -> None:
+    data = home / "kafka" / "data"
+    data.mkdir(parents=True)
+    ours, its = pty.openpty()
+    try:
+        os.write(ours, answer)
+        done = subprocess.run(
+            [sys.executable, "-m", "cryptometrics", "down", "--purge"],
+            cwd=local.cwd,
+            env=local.environment,
+            stdin=its,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=True,
+        )
+    finally:
+        os.close(ours)
+        os.close(its)
+    assert "Delete all data" in done.stderr
+    assert data.exists() is kept
