@@ -52,10 +52,8 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
                 raise SystemExit(1)
             click.echo("the schema is up to date")
             return
-        applied = migrate.migrate(connection)
+        applied = roles.migrate_and_grant(connection)
         made = roles.make(connection) if grants else []
-        if applied and not grants:
-            roles.grant(connection)
     click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
     if grants:
         click.echo(f"roles: {'made ' + ', '.join(made) if made else 'there already'}, with their rights")

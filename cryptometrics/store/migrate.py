@@ -5,11 +5,76 @@ from __future__ import annotations
 import importlib.resources
 from typing import TYPE_CHECKING
 
+from cryptometrics.errors import UserError
+
 if TYPE_CHECKING:
     import psycopg
 
 LOCK = 0x63727970746F6D65
 """The advisory lock of whoever migrates: "cryptome" in ASCII."""
+
+RELATIONS = {
+    "0001_metrics": (
+        "consumer_offsets",
+        "crypto_metrics",
+        "crypto_metrics_before",
+        "crypto_metrics_ids",
+        "crypto_metrics_timestamp",
+        "pair_state",
+        "rejected_ticks",
+        "session_extremes",
+        "skipped_offsets",
+    ),
+    "0002_rejects": ("rejected_ticks_requeue_started",),
+    "0003_prune": ("crypto_metrics_days", "metric_days", "pruned_days", "pruning_days"),
+    "0004_gaps": ("feed_gaps", "feed_gaps_ends_at"),
+    "0005_windows": (
+        "crypto_windows",
+        "crypto_windows_15m",
+        "crypto_windows_1d",
+        "crypto_windows_1h",
+        "crypto_windows_4h",
+        "crypto_windows_5m",
+        "crypto_windows_open",
+        "crypto_windows_too_late",
+    ),
+    "0006_alerts": (
+        "alert_notifications",
+        "alert_notifications_waiting",
+        "alert_states",
+        "alerts",
+        "alerts_fired_at",
+        "alerts_firing",
+    ),
+    "0007_views": (
+        "crypto_latest_quotes",
+        "crypto_progress",
+        "crypto_quotes",
+        "crypto_rejections",
+        "crypto_sessions",
+    ),
+    "0008_roles": (),
+}
+"""The tables, views, sequences and indexes that each migration makes; a test finds one that is not listed."""
+FUNCTIONS = {
+    "0001_metrics": (
+        "crypto_metrics_add_day(date)",
+        "crypto_metrics_first_day()",
+        "crypto_metrics_summarize(date[])",
+    ),
+    "0002_rejects": (),
+    "0003_prune": (
+        "crypto_metrics_day_name(date)",
+        "crypto_metrics_finish_pruning(date)",
+        "crypto_metrics_note_pruned(date, date)",
+    ),
+    "0004_gaps": (),
+    "0005_windows": ("crypto_spread_bps(numeric, numeric)",),
+    "0006_alerts": (),
+    "0007_views": (),
+    "0008_roles": (),
+}
+"""The functions that each migration is the first to make."""
 
 _MAKE_REGISTER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -18,16 +83,49 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 """
 
+# Other tools that migrate have a table of this name, too, with other columns.
+_REGISTER = """
+SELECT c.relnamespace = quote_ident(current_schema())::regnamespace AS here,
+       c.relkind = 'r' AND 2 = (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid
+                                AND a.attname IN ('name', 'applied_at') AND NOT a.attisdropped) AS ours
+FROM pg_class c WHERE c.oid = to_regclass('schema_migrations')
+"""
+
+# What stands there under a name that we are about to take. A table crypto_metrics does not: it is renamed.
+_TAKEN = """
+SELECT relname::text FROM pg_class
+WHERE relnamespace = %(schema)s::regnamespace AND relname = ANY (%(relations)s)
+  AND NOT (relname = 'crypto_metrics' AND relkind IN ('r', 'p', 'v', 'm', 'f'))
+UNION
+SELECT 'crypto_metrics_original'
+WHERE 'crypto_metrics' = ANY (%(relations)s)
+  AND (SELECT count(*) = 2 FROM pg_class WHERE relnamespace = %(schema)s::regnamespace
+       AND relname IN ('crypto_metrics', 'crypto_metrics_original'))
+UNION
+SELECT typname::text FROM pg_type
+WHERE typnamespace = %(schema)s::regnamespace AND typname = ANY (%(relations)s) AND typrelid = 0
+UNION
+SELECT signature
+FROM (SELECT proname || '(' || oidvectortypes(proargtypes) || ')' AS signature
+      FROM pg_proc WHERE pronamespace = %(schema)s::regnamespace) AS present
+WHERE signature = ANY (%(functions)s)
+ORDER BY 1
+"""
+
 
 def migrate(connection: psycopg.Connection) -> list[str]:
     """Apply what is missing, all in one transaction; return the names of what was applied.
 
-    Whoever comes at the same moment waits for the first, then finds nothing to do.
+    Whoever comes at the same moment waits for the first, then finds nothing to do. Raises UserError, and
+    changes nothing, where something of others has a name that is needed.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        connection.execute(_MAKE_REGISTER)
+        # In this schema alone: what others of the path hold is neither ours nor to be renamed.
+        connection.execute("SELECT set_config('search_path', %s, true)", [schema_of(connection)])
         missing = pending(connection)
+        if missing:
+            connection.execute(_MAKE_REGISTER)
         for name in missing:
             connection.execute(_migrations()[name].encode())
             connection.execute("INSERT INTO schema_migrations (name) VALUES (%s)", [name])
@@ -35,12 +133,60 @@ def migrate(connection: psycopg.Connection) -> list[str]:
 
 
 def pending(connection: psycopg.Connection) -> list[str]:
-    """Return the names of the migrations that this database has not seen yet, in order."""
-    row = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
-    if row is None or not row[0]:
-        return list(_migrations())
-    applied = {name for (name,) in connection.execute("SELECT name FROM schema_migrations")}
-    return [name for name in _migrations() if name not in applied]
+    """Return the names of the migrations that this database has not seen yet, in order.
+
+    Raises UserError where something of others has a name that one of them needs.
+    """
+    schema = schema_of(connection)
+    here, ours = connection.execute(_REGISTER).fetchone() or (False, False)
+    applied: set[str] = set()
+    if ours:
+        applied = {name for (name,) in connection.execute("SELECT name FROM schema_migrations")}
+    missing = [name for name in _migrations() if name not in applied]
+    values = {
+        "schema": schema,
+        "relations": [relation for name in missing for relation in RELATIONS.get(name, ())],
+        "functions": [function for name in missing for function in FUNCTIONS.get(name, ())],
+    }
+    taken = [name for (name,) in connection.execute(_TAKEN, values)]
+    if here and not ours:
+        taken.append("schema_migrations")
+    if taken:
+        raise UserError(
+            f"something else in the schema {schema} has names that cryptometrics needs: {', '.join(taken)}. "
+            "Nothing was changed: give cryptometrics a database of its own, or a schema of its own with "
+            "CREATE SCHEMA cryptometrics and DATABASE_URL=...?options=-csearch_path%3Dcryptometrics"
+        )
+    return missing
+
+
+def made(connection: psycopg.Connection) -> tuple[list[str], list[str]]:
+    """Return the names of the relations, and the signatures of the functions, that are ours in the schema.
+
+    None is where the register is not in this schema: names alone do not make anything ours.
+    """
+    missing = pending(connection)
+    if connection.execute(_REGISTER).fetchone() != (True, True):
+        return [], []
+    applied = [name for name in _migrations() if name not in missing]
+    return (
+        ["schema_migrations", *(relation for name in applied for relation in RELATIONS.get(name, ()))],
+        [function for name in applied for function in FUNCTIONS.get(name, ())],
+    )
+
+
+def schema_of(connection: psycopg.Connection) -> str:
+    """Return the schema that tables are made in, quoted for SQL; raise UserError where there is none."""
+    row = connection.execute(
+        "SELECT quote_ident(current_schema()), current_setting('search_path')"
+    ).fetchone()
+    assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
+    if row[0] is None:
+        raise UserError(
+            f"no schema of the search path ({row[1]}) is there, or this user may not use it: make it with "
+            "CREATE SCHEMA"
+        )
+    return str(row[0])
 
 
 def _migrations() -> dict[str, str]:

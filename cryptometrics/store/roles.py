@@ -8,12 +8,12 @@ writer can neither change a table nor take a row of the metrics away.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import errors, sql
 
 from cryptometrics.errors import UserError
-from cryptometrics.store.migrate import LOCK
+from cryptometrics.store.migrate import LOCK, made, migrate, schema_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -44,13 +44,18 @@ schema and not in here is a mistake, which a test finds. `topic` changes when a 
 WRITER_FUNCTIONS = ("crypto_metrics_add_day(date)", "crypto_metrics_summarize(date[])")
 WRITER_SEQUENCES = ("crypto_metrics_ids",)
 
+# Only names that are in our own lists, and made by our migrations: others may have names like ours.
 _PRESENT = """
-SELECT c.relname, c.relkind IN ('v', 'm') AS is_view, pg_get_userbyid(c.relowner) AS owner
+SELECT CASE WHEN c.relkind IN ('v', 'm') THEN 'VIEW' WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+       c.relname::text AS name, pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'USAGE')
 FROM pg_class c
-WHERE c.relnamespace = current_schema()::regnamespace AND NOT c.relispartition
-  AND (c.relkind IN ('r', 'p') AND c.relname = ANY (%(tables)s)
-       OR c.relkind IN ('v', 'm') AND c.relname ~ '^(crypto_|session_|feed_|alert)')
-ORDER BY c.relname
+WHERE c.relnamespace = %(schema)s::regnamespace AND c.relname = ANY (%(relations)s)
+  AND c.relkind IN ('r', 'p', 'v', 'm', 'S') AND NOT c.relispartition
+UNION ALL
+SELECT 'FUNCTION', signature, pg_get_userbyid(proowner), pg_has_role(proowner, 'USAGE')
+FROM pg_proc, concat(proname, '(', oidvectortypes(proargtypes), ')') AS signature
+WHERE pronamespace = %(schema)s::regnamespace AND signature = ANY (%(functions)s)
+ORDER BY name
 """
 
 _MISSING = """
@@ -60,7 +65,6 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) ORDER BY array_posi
 
 # Ownership goes over by name: all that the migrations made, partitions and functions, and nothing else.
 _HAND_OVER = sql.SQL("""
-DO $$
 DECLARE
     command text;
 BEGIN
@@ -68,7 +72,7 @@ BEGIN
         SELECT format('ALTER TABLE %s OWNER TO {owner}', c.oid::regclass)
         FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
         WHERE c.relnamespace = {schema}::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
-          AND (c.relname = ANY ({names}) OR i.inhparent = '{qualified}.crypto_metrics'::regclass)
+          AND (c.relname = ANY ({relations}) OR i.inhparent = {metrics}::regclass)
         UNION ALL
         SELECT format('ALTER SEQUENCE %s OWNER TO {owner}', c.oid::regclass)
         FROM pg_class c
@@ -76,13 +80,21 @@ BEGIN
         UNION ALL
         SELECT format('ALTER FUNCTION %s OWNER TO {owner}', p.oid::regprocedure)
         FROM pg_proc p
-        WHERE p.pronamespace = {schema}::regnamespace AND p.proname ~ '^(crypto_|session_|feed_|alert)'
+        WHERE p.pronamespace = {schema}::regnamespace
+          AND p.proname || '(' || oidvectortypes(p.proargtypes) || ')' = ANY ({functions})
     LOOP
         EXECUTE command;
     END LOOP;
 END
-$$;
 """)
+
+
+class _Thing(NamedTuple):
+    kind: str
+    name: str
+    owner: str
+    may_give: bool
+    """Whether the user of the connection has the owner's rights, and so may give some of them."""
 
 
 def grants_script(connection: psycopg.Connection) -> str:
@@ -92,7 +104,7 @@ def grants_script(connection: psycopg.Connection) -> str:
     """
     return "\n".join(
         [
-            f"-- The three roles of cryptometrics, for the database {_database(connection)}.",
+            "-- The three roles of cryptometrics, with their rights in this one database.",
             "-- Run by a role with CREATEROLE that owns the database, or by an administrator; then set",
             r"-- passwords with \password ROLE in psql, or give the roles to your own logins:",
             f"--   GRANT {READER} TO somebody;",
@@ -101,7 +113,7 @@ def grants_script(connection: psycopg.Connection) -> str:
             *_role_statements(connection),
             *_place_statements(connection),
             *_ownership_statements(connection),
-            *_table_statements(connection),
+            *_table_statements(connection, _present(connection)),
         ]
     )
 
@@ -114,32 +126,48 @@ def make(connection: psycopg.Connection) -> list[str]:
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-            made = _missing(connection)
+            added = _missing(connection)
             for statement in (
                 *_role_statements(connection),
                 *_place_statements(connection),
             ):
                 connection.execute(statement.encode())
             _hand_over(connection)
-            grant(connection)
+            _give(connection, _present(connection))
     except (errors.InsufficientPrivilege, errors.InvalidGrantOperation) as error:
         raise UserError(
             f"this user may not make roles or give rights ({error.diag.message_primary}): let an "
             "administrator run what `cryptometrics init-db --print-grants` prints"
         ) from None
-    return made
+    return added
+
+
+def migrate_and_grant(connection: psycopg.Connection) -> list[str]:
+    """Apply what is missing and give the rights on it, in one transaction; return what was applied."""
+    with connection.transaction():
+        applied = migrate(connection)
+        grant(connection)
+    return applied
 
 
 def grant(connection: psycopg.Connection) -> bool:
-    """Give the roles their rights on all tables that there are; return False where the roles are not made.
+    """Give the roles their rights on all that this user owns; return False where the roles are not made.
 
-    Repeated after each migration, so that a new table is covered. Needs no more than to own the tables.
+    Repeated by each `init-db`, so that a new table is covered, and rights that are missing come back. What
+    somebody else owns keeps the rights that it has.
     """
     if _missing(connection):
         return False
-    for statement in _table_statements(connection):
-        connection.execute(statement.encode())
+    with connection.transaction():
+        # Two at once would change the same rows of the catalogue, which PostgreSQL refuses.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        _give(connection, [thing for thing in _present(connection) if thing.may_give])
     return True
+
+
+def _give(connection: psycopg.Connection, things: list[_Thing]) -> None:
+    for statement in _table_statements(connection, things):
+        connection.execute(statement.encode())
 
 
 def _hand_over(connection: psycopg.Connection) -> None:
@@ -158,7 +186,7 @@ def _role_statements(connection: psycopg.Connection) -> list[str]:
 
 
 def _place_statements(connection: psycopg.Connection) -> list[str]:
-    schema = _schema(connection)
+    schema = schema_of(connection)
     database = sql.Identifier(_database(connection)).as_string(connection)
     return [
         f"GRANT CONNECT ON DATABASE {database} TO {', '.join(ROLES)};",
@@ -171,48 +199,47 @@ def _place_statements(connection: psycopg.Connection) -> list[str]:
 
 def _ownership_statements(connection: psycopg.Connection) -> list[str]:
     present = _present(connection)
-    if all(owner == OWNER for *_, owner in present):
+    if all(thing.owner == OWNER for thing in present):
         return []
-    schema = _schema(connection)
-    names = [name for name, *_ in present]
-    return [
-        _HAND_OVER.format(
-            owner=sql.SQL(OWNER),
-            schema=sql.Literal(schema),
-            qualified=sql.SQL(schema),
-            names=sql.Literal(names),
-            sequences=sql.Literal(list(WRITER_SEQUENCES)),
-        )
-        .as_string(connection)
-        .strip()
-    ]
+    schema = schema_of(connection)
+    body = _HAND_OVER.format(
+        owner=sql.SQL(OWNER),
+        schema=sql.Literal(schema),
+        metrics=sql.Literal(f"{schema}.crypto_metrics"),
+        relations=sql.Literal([thing.name for thing in present if thing.kind in ("TABLE", "VIEW")]),
+        sequences=sql.Literal([thing.name for thing in present if thing.kind == "SEQUENCE"]),
+        functions=sql.Literal([thing.name for thing in present if thing.kind == "FUNCTION"]),
+    ).as_string(connection)
+    quote = "$$"
+    while quote in body:  # the schema's name may have it
+        quote = f"$_{quote[1:]}"
+    return [f"DO {quote}{body}{quote};"]
 
 
-def _table_statements(connection: psycopg.Connection) -> list[str]:
-    present = _present(connection)
-    if not present:
-        return []
-    schema = _schema(connection)
-    statements = [f"GRANT SELECT ON {schema}.{name} TO {OWNER}, {WRITER}, {READER};" for name, *_ in present]
-    for name, is_view, _ in present:
-        if not is_view:
-            statements.append(f"GRANT {WRITER_RIGHTS[name]} ON {schema}.{name} TO {WRITER};")
-    statements += [f"GRANT USAGE ON SEQUENCE {schema}.{name} TO {WRITER};" for name in WRITER_SEQUENCES]
-    statements += [f"GRANT EXECUTE ON FUNCTION {schema}.{name} TO {WRITER};" for name in WRITER_FUNCTIONS]
+def _table_statements(connection: psycopg.Connection, things: list[_Thing]) -> list[str]:
+    schema = schema_of(connection)
+    statements = []
+    for kind, name, *_ in things:
+        # A function's signature is one of our own list, and no identifier.
+        place = f"{schema}.{name if kind == 'FUNCTION' else sql.Identifier(name).as_string(connection)}"
+        if kind in ("TABLE", "VIEW"):
+            statements.append(f"GRANT SELECT ON {place} TO {OWNER}, {WRITER}, {READER};")
+        if kind == "TABLE":
+            statements.append(f"GRANT {WRITER_RIGHTS[name]} ON {place} TO {WRITER};")
+        if kind == "SEQUENCE" and name in WRITER_SEQUENCES:
+            statements.append(f"GRANT USAGE ON SEQUENCE {place} TO {WRITER};")
+        if kind == "FUNCTION" and name in WRITER_FUNCTIONS:
+            statements.append(f"GRANT EXECUTE ON FUNCTION {place} TO {WRITER};")
     return statements
 
 
-def _present(connection: psycopg.Connection) -> list[tuple[str, bool, str]]:
-    return connection.execute(_PRESENT, {"tables": list(WRITER_RIGHTS)}).fetchall()
-
-
-def _schema(connection: psycopg.Connection) -> str:
-    row = connection.execute("SELECT quote_ident(current_schema())").fetchone()
-    assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
-    return str(row[0])
+def _present(connection: psycopg.Connection) -> list[_Thing]:
+    relations, functions = made(connection)
+    values = {"schema": schema_of(connection), "relations": relations, "functions": functions}
+    return [_Thing(*row) for row in connection.execute(_PRESENT, values)]
 
 
 def _database(connection: psycopg.Connection) -> str:
     row = connection.execute("SELECT current_database()").fetchone()
-    assert row is not None  # noqa: S101
+    assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
     return str(row[0])

@@ -6,10 +6,13 @@ import threading
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
+from cryptometrics.errors import UserError
 from cryptometrics.store import migrate as module
 from cryptometrics.store.migrate import migrate, pending
 
@@ -175,6 +178,122 @@ def test_a_table_of_the_original_shape_is_kept_under_another_name(connection: ps
     last = connection.execute("SELECT max(id) FROM crypto_metrics_original").fetchone()
     assert last == (3,)
     assert migrate(connection) == []
+
+
+# Beside what others have in the same database
+
+WHAT_IS_MADE = """
+SELECT c.relname::text FROM pg_class c
+WHERE c.relnamespace = 'public'::regnamespace
+  -- PostgreSQL chooses names that are free for keys, sequences of identities and indexes of partitions.
+  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid)
+  AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'i'))
+  AND NOT (c.relkind = 'i' AND c.relispartition)
+UNION ALL
+SELECT proname || '(' || oidvectortypes(proargtypes) || ')' FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace
+"""
+
+
+def test_what_each_migration_makes_is_listed(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in no list is neither guarded against a name taken before nor given to the roles."""
+    files = module._migrations()
+    before = {"schema_migrations"}
+    for number, name in enumerate(files, 1):
+        some = dict(list(files.items())[:number])
+        monkeypatch.setattr(module, "_migrations", lambda some=some: some)
+        assert migrate(connection) == [name]
+        now = {made for (made,) in connection.execute(WHAT_IS_MADE.encode())}
+        assert sorted(now - before) == sorted((*module.RELATIONS[name], *module.FUNCTIONS[name])), name
+        before = now
+    assert list(module.RELATIONS) == list(module.FUNCTIONS) == list(files)
+
+
+TAKEN = {
+    "CREATE TABLE schema_migrations (version text PRIMARY KEY)": "schema_migrations",
+    "CREATE TABLE schema_migrations (version bigint, dirty boolean)": "schema_migrations",
+    "CREATE VIEW schema_migrations AS SELECT 'x' AS name, now() AS applied_at": "schema_migrations",
+    "CREATE TABLE alerts (id int); CREATE TABLE pair_state ()": "alerts, pair_state",
+    "CREATE VIEW crypto_windows_5m AS SELECT 1 AS x": "crypto_windows_5m",
+    "CREATE SEQUENCE crypto_metrics_ids": "crypto_metrics_ids",
+    "CREATE TABLE mine (x int); CREATE INDEX alerts_firing ON mine (x)": "alerts_firing",
+    "CREATE TYPE alerts AS ENUM ('low', 'high')": "alerts",
+    "CREATE FUNCTION crypto_spread_bps(numeric, numeric) RETURNS int LANGUAGE sql AS 'SELECT 1'": (
+        "crypto_spread_bps(numeric, numeric)"
+    ),
+    "CREATE TABLE crypto_metrics (); CREATE TABLE crypto_metrics_original ()": "crypto_metrics_original",
+}
+
+
+@pytest.mark.parametrize("statement", TAKEN)
+def test_what_others_have_under_our_names_is_named_and_left(
+    statement: str, connection: psycopg.Connection
+) -> None:
+    connection.execute(statement.encode())
+    before = objects(connection)
+    for work in (migrate, pending):
+        with pytest.raises(UserError) as raised:
+            work(connection)
+        said = str(raised.value)
+        assert f": {TAKEN[statement]}." in said
+        assert "search_path%3Dcryptometrics" in said
+        assert "\n" not in said
+    assert objects(connection) == before
+
+
+def test_a_name_that_a_later_migration_needs_may_be_taken_too(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(connection)
+    connection.execute("CREATE TABLE later ()")
+    files = module._migrations() | {"9999_later": "CREATE TABLE later ()"}
+    monkeypatch.setattr(module, "_migrations", lambda: files)
+    monkeypatch.setitem(module.RELATIONS, "9999_later", ("later",))
+    with pytest.raises(UserError, match=r": later\."):
+        migrate(connection)
+
+
+def test_names_like_ours_stand_in_nobodys_way(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE session_tokens (); CREATE TABLE alerts_of_mine (); "
+        "CREATE FUNCTION crypto_spread_bps(text) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    )
+    assert migrate(connection)
+
+
+def test_a_schema_of_its_own_is_the_way_out(
+    cli_for: Callable[[Settings], Cli], empty_database_settings: Settings, connection: psycopg.Connection
+) -> None:
+    """The one line that the command ends with, and what it says to do."""
+    connection.execute("CREATE TABLE schema_migrations (version text); CREATE TABLE crypto_metrics (x int)")
+    before = objects(connection)
+    cli = cli_for(empty_database_settings)
+    for options in ((), ("--check",), ("--print-grants",)):
+        [line] = cli("init-db", *options, code=2).stderr.splitlines()
+        assert line.startswith(
+            "error: something else in the schema public has names that cryptometrics needs"
+        )
+        assert ": schema_migrations. Nothing was changed" in line
+    parts = conninfo.conninfo_to_dict(empty_database_settings.postgres())
+    place = urlencode({name: str(value) for name, value in parts.items()})
+    alone, own = (
+        {"DATABASE_URL": f"postgresql:///?{place}&options=-csearch_path%3D{path}"}
+        for path in ("cryptometrics", "cryptometrics,public")
+    )
+    [line] = cli("init-db", code=2, env=alone).stderr.splitlines()
+    assert "CREATE SCHEMA" in line
+    connection.execute("CREATE SCHEMA cryptometrics")
+    # The other schema may be in the path: what it holds is neither renamed nor taken for ours.
+    assert "behind: 0001_metrics" in cli("init-db", "--check", code=1, env=own).stdout
+    cli("init-db", "--partitions", "1", env=own)
+    for env in (own, alone):
+        assert cli("init-db", "--check", env=env).stdout == "the schema is up to date\n"
+    cli("simulate", "--rate", "0", "--count", "100", env=alone)
+    cli("process", "--until-caught-up", env=alone)
+    cli("verify", "--topic", env=alone)
+    assert objects(connection) == before
 
 
 def add(connection: psycopg.Connection, day: date) -> None:

@@ -10,6 +10,7 @@ import pytest
 from psycopg import conninfo, errors, sql
 
 from cryptometrics.errors import UserError
+from cryptometrics.store import migrate as migrations
 from cryptometrics.store import roles
 from cryptometrics.store.migrate import migrate
 from cryptometrics.store.roles import OWNER, READER, ROLES, WRITER
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptometrics.config import Settings
+    from tests.conftest import Cli
 
 Connect = "Callable[[str], psycopg.Connection]"
 
@@ -74,7 +76,14 @@ def test_every_table_has_its_rights(admin: psycopg.Connection) -> None:
             "AND relkind IN ('r', 'p') AND NOT relispartition"
         )
     }
-    assert tables <= set(roles.WRITER_RIGHTS)
+    assert tables == set(roles.WRITER_RIGHTS)
+    assert set(roles.WRITER_SEQUENCES) == {
+        name
+        for (name,) in admin.execute(
+            "SELECT relname FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' "
+            "AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'i')"
+        )
+    }
     unreadable = admin.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
         "AND relkind IN ('r', 'p', 'v') AND NOT relispartition "
@@ -207,6 +216,112 @@ def test_a_worker_may_end_the_session_of_a_stopped_one(connect: Callable[[str], 
         stopped.execute("SELECT 1")
 
 
+# What belongs to others
+
+INJECTION = "alerts TO eve; CREATE TABLE owned_by_eve (); --"
+OTHERS = sql.SQL("""
+CREATE TABLE secrets (token text);
+CREATE VIEW session_tokens AS SELECT token FROM secrets;
+CREATE VIEW {injection} AS SELECT 1 AS x;
+CREATE VIEW "crypto_""quoted" AS SELECT 1 AS x;
+CREATE FUNCTION alert_everybody() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION crypto_metrics_add_day(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE SEQUENCE crypto_ids;
+""").format(injection=sql.Identifier(INJECTION))
+RIGHTS = """
+SELECT relname::text, relowner, relacl::text FROM pg_class
+WHERE relnamespace = {schema}::regnamespace AND relname = ANY ({names})
+UNION ALL SELECT proname::text, proowner, proacl::text FROM pg_proc
+WHERE pronamespace = {schema}::regnamespace
+  AND (proname = 'alert_everybody' OR oidvectortypes(proargtypes) = 'text')
+ORDER BY 1
+"""
+
+
+@pytest.fixture
+def strange(empty_database_settings: Settings) -> Iterator[psycopg.Connection]:
+    """Return a connection to a schema with a name to be quoted, tables of ours and things of others."""
+    schema = """it's "$$" MY schema"""
+    with psycopg.connect(empty_database_settings.postgres(), autocommit=True) as opened:
+        name = sql.Identifier(schema)
+        opened.execute(sql.SQL("CREATE SCHEMA {}").format(name))
+        opened.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
+        opened.execute(OTHERS)
+        migrate(opened)
+        yield opened
+
+
+def rights_of_others(connection: psycopg.Connection) -> list[tuple[object, ...]]:
+    schema = connection.execute("SELECT quote_ident(current_schema())").fetchone()
+    assert schema is not None
+    names = ["secrets", "session_tokens", INJECTION, 'crypto_"quoted', "crypto_ids"]
+    rows = connection.execute(
+        sql.SQL(RIGHTS).format(schema=sql.Literal(schema[0]), names=sql.Literal(names))
+    ).fetchall()
+    assert len(rows) == 7
+    return rows
+
+
+def test_what_belongs_to_others_is_left_alone(strange: psycopg.Connection) -> None:
+    """Names like ours, and names that would be statements if they were not left out."""
+    before = rights_of_others(strange)
+    script = roles.grants_script(strange)
+    assert "eve" not in script
+    assert "session_tokens" not in script
+    roles.make(strange)
+    strange.execute(script.encode())
+    assert roles.grant(strange)
+    assert rights_of_others(strange) == before
+    assert strange.execute("SELECT to_regclass('owned_by_eve')").fetchone() == (None,)
+    ours = strange.execute(
+        "SELECT pg_get_userbyid(relowner), has_table_privilege(%s, oid, 'SELECT') FROM pg_class "
+        "WHERE oid IN ('crypto_metrics'::regclass, 'crypto_metrics_before'::regclass, 'alerts'::regclass, "
+        "'crypto_quotes'::regclass) ORDER BY relispartition",
+        [READER],
+    ).fetchall()
+    assert ours == [(OWNER, True)] * 3 + [(OWNER, False)]
+
+
+def test_a_printed_script_quotes_the_name_of_its_schema(strange: psycopg.Connection) -> None:
+    strange.execute(roles.grants_script(strange).encode())
+    owners = strange.execute(
+        "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE oid = ANY (%s::regclass[]) "
+        "UNION SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE oid = ANY (%s::regprocedure[])",
+        [
+            [*roles.WRITER_RIGHTS, *roles.WRITER_SEQUENCES, "crypto_metrics_before"],
+            list(roles.WRITER_FUNCTIONS),
+        ],
+    ).fetchall()
+    assert owners == [(OWNER,)]
+
+
+def test_a_database_cannot_add_lines_to_the_script(
+    empty_database_settings: Settings, admin: psycopg.Connection
+) -> None:
+    name = f"{empty_database_settings.kafka_topic}\nDROP TABLE alerts; --"
+    database = sql.Identifier(name)
+    admin.execute(sql.SQL("CREATE DATABASE {}").format(database))
+    try:
+        uri = conninfo.make_conninfo(empty_database_settings.postgres(), dbname=name)
+        with psycopg.connect(uri, autocommit=True) as other:
+            script = roles.grants_script(other)
+            other.execute(script.encode())
+    finally:
+        admin.execute(sql.SQL("DROP DATABASE {}").format(database))
+    assert script.count("\nDROP TABLE") == 1  # between the quotes of the identifier
+    assert f'ON DATABASE "{name}" TO' in script
+
+
+def test_tables_of_others_are_no_tables_of_ours_before_the_schema_is_made(
+    empty_database_settings: Settings,
+) -> None:
+    """The original's table is renamed by `init-db`, and stays its owner's."""
+    with psycopg.connect(empty_database_settings.postgres(), autocommit=True) as other:
+        other.execute("CREATE TABLE crypto_metrics (x int)")
+        script = roles.grants_script(other)
+    assert "crypto_metrics" not in script
+
+
 # Made or printed
 
 
@@ -239,6 +354,41 @@ def test_a_new_table_is_covered_by_the_next_grant(
     assert roles.grant(owner)
     writer.execute("INSERT INTO feed_gaps VALUES (1)")
     assert reader.execute("SELECT x FROM feed_gaps").fetchall() == [(1,)]
+
+
+def test_rights_that_are_missing_are_given_by_the_next_init_db(
+    admin: psycopg.Connection, cli: Cli, connect: Callable[[str], psycopg.Connection]
+) -> None:
+    """As after an `init-db` that was killed; who does not own the tables is not kept from running it."""
+    admin.execute(f"REVOKE ALL ON alerts, crypto_quotes FROM {WRITER}, {READER}".encode())
+    writer, owner = (
+        {"DATABASE_URL": conninfo.make_conninfo(cli.environment["DATABASE_URL"], user=role)}
+        for role in (WRITER, OWNER)
+    )
+    held = (
+        "SELECT has_table_privilege(%s, 'alerts', 'INSERT'), "
+        "has_table_privilege(%s, 'crypto_quotes', 'SELECT')"
+    )
+    cli("init-db", "--partitions", "1", env=writer)
+    assert admin.execute(held, [WRITER, READER]).fetchone() == (False, False)
+    cli("init-db", env=owner)
+    assert admin.execute(held, [WRITER, READER]).fetchone() == (True, True)
+
+
+def test_a_migration_and_the_rights_on_what_it_makes_are_one(
+    admin: psycopg.Connection, connect: Callable[[str], psycopg.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between, or refused: either both are there or neither."""
+    owner = connect(OWNER)
+    files = migrations._migrations() | {"9999_later": "CREATE TABLE later ()"}
+    monkeypatch.setattr(migrations, "_migrations", lambda: files)
+    monkeypatch.setitem(migrations.RELATIONS, "9999_later", ("later",))
+    with pytest.raises(KeyError):  # a table whose rights nobody has listed
+        roles.migrate_and_grant(owner)
+    assert admin.execute("SELECT to_regclass('later')").fetchone() == (None,)
+    monkeypatch.setitem(roles.WRITER_RIGHTS, "later", "SELECT")
+    assert roles.migrate_and_grant(owner) == ["9999_later"]
+    assert connect(READER).execute("SELECT FROM later").fetchall() == []
 
 
 def test_who_may_not_make_roles_is_told_what_to_do(admin: psycopg.Connection, uri: str) -> None:
