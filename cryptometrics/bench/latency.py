@@ -55,16 +55,19 @@ def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
     ) as feed:
         stop_at = time.monotonic() + seconds + READY_S
         last, idle_since = before, time.monotonic()
-        # Until the feed has ended and nothing new has come for a moment.
-        while time.monotonic() < stop_at and (feed.poll() is None or time.monotonic() - idle_since < 1.0):
-            now_at, ends = time.time(), _ends(place, group)
-            for partition, end in ends.items():
-                if end > last.get(partition, 0):
-                    seen[partition][0].append(end)
-                    seen[partition][1].append(now_at)
-                    idle_since = time.monotonic()
-            last = ends
-            time.sleep(LOOK_S)
+        try:
+            # Until the feed has ended and nothing new has come for a moment.
+            while time.monotonic() < stop_at and (feed.poll() is None or time.monotonic() - idle_since < 1.0):
+                now_at, ends = time.time(), _ends(place, group)
+                for partition, end in ends.items():
+                    if end > last.get(partition, 0):
+                        seen[partition][0].append(end)
+                        seen[partition][1].append(now_at)
+                        idle_since = time.monotonic()
+                last = ends
+                time.sleep(LOOK_S)
+        finally:
+            feed.terminate()
     produced = _produced(place, before, last)
     counted_from = min((at for *_, at in produced), default=0.0) + WARM_UP_S
     latencies = sorted(
