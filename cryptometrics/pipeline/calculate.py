@@ -212,28 +212,40 @@ class Calculator:
 
     def _recall(self, groups: Iterable[Group]) -> None:
         """Read what is not in memory: pairs, sessions, and whether a day has its partition."""
-        wanted: dict[tuple[str, str], Owned] = {}
+        wanted: dict[tuple[str, str], list[Owned]] = {}
         for each in groups:
-            pair = each.owned.pairs.get(each.name)
+            pair = self._remembered(each)
             for day, _ in each.days:
                 name = self._session or day
                 if pair is None or name not in pair.sessions:
-                    wanted[each.name, name] = each.owned
+                    wanted.setdefault((each.name, name), []).append(each.owned)
                 if day not in self._days:
                     self._add_day(day)
         if not wanted:
             return
         assert self.state is not None  # noqa: S101  (set before anything is owned)
-        new = {pair for (pair, _), owned in wanted.items() if pair not in owned.pairs}
+        new = {pair for (pair, _), owners in wanted.items() if pair not in owners[0].pairs}
         pairs = self.state.pairs(new) if new else {}
         sessions = self.state.sessions(wanted)
-        for (name, session), owned in wanted.items():
-            pair = owned.pairs.get(name)
+        for (name, session), owners in wanted.items():
+            pair = owners[0].pairs.get(name)
             if pair is None:
                 stored = pairs.get(name)
                 trades = TradeIds(stored.trade_ids, stored.trade_ids_floor) if stored else TradeIds()
-                pair = owned.pairs[name] = Pair(name, stored, trades)
+                pair = Pair(name, stored, trades)
+            for owned in owners:
+                owned.pairs[name] = pair
             pair.sessions[session] = sessions.get((name, session))
+
+    def _remembered(self, group: Group) -> Pair | None:
+        """Return what is in memory of a pair: in two partitions of ours it is one pair all the same."""
+        pair = group.owned.pairs.get(group.name)
+        if pair is None:
+            elsewhere = (owned.pairs.get(group.name) for owned in self._owned.values())
+            pair = next((pair for pair in elsewhere if pair is not None), None)
+            if pair is not None:
+                group.owned.pairs[group.name] = pair
+        return pair
 
     def take_news(self) -> set[str]:
         """Return the days that had ticks since the last time."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "10s"
+IDLE_TIMEOUT = "5s"
 SEND_BYTES = 4 * 1024 * 1024
 """A batch goes to a local server in one piece where the system allows that: after each piece the writing
 thread would have to get Python's lock back while the server waits."""
@@ -46,6 +47,8 @@ class Database:
         for connection in (reading, writing):
             connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
             connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        # Claims are its only transactions: who falls asleep in one must not keep the next owner out.
+        reading.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'".encode())
         _widen(writing)
         backend = backend_of(writing)
         return cls(State(reading, reader.group), Writer(reader, writing, totals), Indexing(uri), backend)

@@ -36,7 +36,7 @@ SILENCE_EVERY_S = 0.5
 STAND_BY_S = 1.0
 """How often a worker that is not the sender asks whether it can be."""
 FORGOTTEN_S = 7 * 24 * 3600.0
-"""A pair that is silent for so long is not expected any more, unless a rule names it in full."""
+"""So long after its rule has held, a silent pair is not expected any more, unless a rule names it in full."""
 LAST_S = 5.0
 """How long the end of the worker waits for what is still to be told."""
 # A sender that sleeps (SIGSTOP) is no sender: the server ends its session, which gives the lock away.
@@ -113,8 +113,9 @@ class Sender:
     def _watch(self, connection: psycopg.Connection, since: datetime) -> None:
         """Write which pairs have fallen silent and which speak again."""
         names = [rule.name for rule in self._stale]
+        expected_s = FORGOTTEN_S + max(rule.hold for rule in self._stale).total_seconds()
         with connection.transaction(), connection.cursor() as cursor:
-            known = outbox.silence(connection, self._group, names, FORGOTTEN_S)
+            known = outbox.silence(connection, self._group, names, expected_s)
             news, saved = silence.judge(self._stale, known, since)
             store.write(cursor, self._group, news, saved, notify=self._webhook is not None)
 

@@ -144,6 +144,8 @@ def is_transient(error: BaseException | None) -> bool:
     """Whether the same may succeed later: the server went away, is full, read-only, busy, or cut us off."""
     if isinstance(error, psycopg.InterfaceError) or _lacks_partition(error):
         return True
+    if isinstance(error, errors.IdleInTransactionSessionTimeout):  # which psycopg calls an internal error
+        return True
     if not isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
         return False
     # 08 connection, 25 read-only, 40 deadlock, 53 resources, 55 lock, 57 shutdown and time-outs, 58 disk

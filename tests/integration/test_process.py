@@ -503,6 +503,23 @@ def test_a_topic_that_got_more_partitions_keeps_its_extremes(settings: Settings)
     assert len(grown.rows("SELECT DISTINCT kafka_partition FROM crypto_metrics")) > 1
 
 
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_a_pair_that_lies_in_two_partitions_is_one_pair(bench: Bench, batch: int) -> None:
+    """As after the topic grew, or with a foreign producer: one worker has both."""
+    for number, (bid, trade) in enumerate([("150", 1), ("100", 2), ("149", 3), ("101", 4), ("102", 3)]):
+        again = number == 4  # trade 3 once more, in the other partition
+        time_ = 2 if again else number
+        bench.send(tick("149" if again else bid, "200", time_, trade), partition=number % 2)
+    bench.process(batch=batch)
+    assert bench.rows("SELECT highest_bid, lowest_ask, ticks FROM session_extremes") == [(150, 200, 4)]
+    assert bench.rows("SELECT trade_id, trade_ids::text FROM pair_state") == [(4, "{[1,5)}")]
+    assert bench.rows("SELECT sum(metrics)::int, sum(duplicates)::int FROM consumer_offsets") == [(4, 1)]
+    # After a restart, too.
+    bench.send(tick("100", "200", 1, 2), partition=0)
+    bench.process(batch=batch)
+    assert bench.rows("SELECT sum(metrics)::int, sum(duplicates)::int FROM consumer_offsets") == [(4, 2)]
+
+
 @pytest.mark.slow
 def test_a_broker_that_lost_its_newest_records_is_noticed_each_time(cli: Cli, bench: Bench) -> None:
     """A power cut can do that. The topic has the id that it had, and ends before what is stored of it."""
