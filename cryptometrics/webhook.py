@@ -15,7 +15,7 @@ import ssl
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryptometrics import __version__
 from cryptometrics.errors import UserError
@@ -79,7 +79,9 @@ class Webhook:
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.place = f"{parts.scheme}://{host}" + (f":{self._port}" if self._port else "")
         """Where it is, without what is secret."""
-        texts = (parts.path, parts.query, parts.password, *parts.path.split("/"), *parts.query.split("&"))
+        values = [value for _, value in parse_qsl(parts.query)]
+        pieces = re.split("[/&=]", f"{parts.path}&{parts.query}")
+        texts = (parts.path, parts.query, parts.password, *pieces, *values)
         self._secrets = sorted({text for text in texts if text and len(text) > 3}, key=len, reverse=True)
 
     @classmethod

@@ -30,7 +30,7 @@ BEST_UP_TO = 150
 MOST = 1_500
 """More candles than that are thinner than the eye can tell apart."""
 
-# Minutes by their own key; what makes a candle of them is the same as in the views.
+# Minutes by their own key; what makes a candle of them is the same as in the views, whatever the range.
 _CANDLES = """
 SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS ticks,
     (min(ARRAY[extract(epoch FROM open_at), open_partition, open_offset, open]))[4] AS open,
@@ -40,7 +40,8 @@ SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS
     bool_and(complete) AND date_bin(%(size)s, window_start, 'epoch') + %(size)s <= now() AS complete
 FROM crypto_windows
 WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
-  AND window_start BETWEEN date_bin('1 minute', %(since)s, 'epoch') AND %(until)s
+  AND window_start >= date_bin(%(size)s, %(since)s, 'epoch')
+  AND window_start < date_bin(%(size)s, %(until)s, 'epoch') + %(size)s
 GROUP BY 1 ORDER BY 1
 """
 

@@ -83,7 +83,7 @@ def export(
     newest = max(row.last_at for row in sessions) + timedelta(microseconds=1)
     end = min(filter(None, (until, newest)))
     if form == "csv":
-        yield Block((",".join(COLUMNS) + "\r\n").encode(), 0, start)
+        yield Block((",".join(COLUMNS) + "\n").encode(), 0, start)
     for first, last in _slices(connection, group, start, end):
         query = _SLICE.format(
             columns=_columns(form), start=first, end=last, group=group, pairs=chosen, options=_OPTIONS[form]

@@ -182,7 +182,7 @@ def test_a_kafka_setting_that_a_consumer_does_not_take(cli: Cli, command: list[s
     cli("init-db")
     done = cli(*command, code=2, env={"KAFKA_CONF_MESSAGE_MAX_BYTES": "10485760"})
     assert "Traceback" not in done.stderr
-    assert "the Kafka settings are not valid" in done.stderr.splitlines()[-1]
+    assert "the Kafka settings are not valid" in done.stderr
     assert "fetch.max.bytes" in done.stderr
 
 

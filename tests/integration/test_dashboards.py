@@ -85,8 +85,9 @@ def test_every_window_can_be_chosen(connection: psycopg.Connection) -> None:
     connection.execute(
         "INSERT INTO crypto_windows (consumer_group, name, pair, window_start, window_end, ticks, open, high,"
         " low, close, highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum, open_at,"
-        " open_partition, open_offset, close_at, close_partition, close_offset) SELECT 'g1', 'mine', 'BTC-USD', at,"
-        " at + interval '10 min', 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, at, 0, 0, at, 0, 0 FROM now() AS at"
+        " open_partition, open_offset, close_at, close_partition, close_offset) SELECT 'g1', 'mine',"
+        " 'BTC-USD', at, at + interval '10 min', 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, at, 0, 0, at, 0, 0"
+        " FROM now() AS at"
     )
     for option in options:
         values = {"window": [option["value"]], "group": ["g1"], "pair": ["BTC-USD"]}

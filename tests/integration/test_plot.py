@@ -171,6 +171,12 @@ def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
         assert load_candles(connection, "g1", "BTC-USD", None).name == "5m"
         since = datetime(2024, 1, 5, 14, 30, 30, tzinfo=UTC)
         assert len(load_candles(connection, "g1", "BTC-USD", "1m", since=since).candles) == 30
+        # At the edges of a range, too, a candle is of its whole window.
+        middle = datetime(2024, 1, 5, 11, 2, 30, tzinfo=UTC)
+        cut = load_candles(connection, "g1", "BTC-USD", "5m", since=middle, until=middle).candles
+        assert cut == [
+            candle for candle in loaded.candles if candle.start <= middle < candle.start + loaded.size
+        ]
     done = cli("plot", "--candles", "--pair", "BTC-USD")
     assert done.stdout == "charts/BTC-USD-candles.png\n"
     assert (cli.cwd / "charts/BTC-USD-candles.png").read_bytes().startswith(MAGIC[".png"])

@@ -93,6 +93,13 @@ def test_slack_gets_a_text_with_its_signs_escaped(receiver: Receiver) -> None:
     }
 
 
+def test_a_secret_of_the_query_is_not_shown_by_itself(receiver: Receiver) -> None:
+    secret = "s3cr%2Bet"
+    webhook = Webhook(f"{receiver.url.partition('/hooks')[0]}/hooks?token={secret}", "generic")
+    for said in (secret, "s3cr+et", f"token={secret}"):
+        assert webhook._harmless(f"invalid {said}!") == "invalid …!"
+
+
 def test_a_login_in_the_url_becomes_a_header(receiver: Receiver) -> None:
     Webhook(receiver.url.replace("//", "//ana:p%40ss@"), "generic").tell(notification())
     assert receiver.posts[0].headers["Authorization"] == "Basic YW5hOnBAc3M="
