@@ -68,5 +68,5 @@ def _range(
         )
         begin = high if found.offset < 0 else max(begin, found.offset)
     if job.follow:
-        return Range(partition, begin, FOREVER)
+        return Range(partition, min(begin, high), FOREVER)
     return Range(partition, min(begin, high), high if last is None else min(high, last))

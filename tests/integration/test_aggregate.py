@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from cryptometrics.beam.bounds import readers
 from cryptometrics.beam.options import Job, Shape
 from cryptometrics.beam.postgres_source import FromPostgres
 from cryptometrics.beam.run import check_name, options_of, run
-from cryptometrics.beam.source import FromKafka
+from cryptometrics.beam.source import FromKafka, Range
 from cryptometrics.errors import UserError
 from cryptometrics.store.windows import COLUMNS, RECOMPUTED, differing
 from cryptometrics.windows import MINUTE
@@ -121,6 +122,19 @@ def test_process_topic_and_history_give_the_same_windows(
     assert difference == []
     with pytest.raises(UserError, match="sessions may begin elsewhere now"):
         aggregate(Shape(None, gap=GAP), "sessions-kafka")
+
+
+def test_an_offset_that_no_partition_has_yet_is_its_end_also_to_follow(cli: Cli, settings: Settings) -> None:
+    cli("init-db", "--partitions", "2")
+    publish_late(settings, 1_000, START, timedelta(milliseconds=200))
+    job = Job("g1", "5m", Shape(5 * MINUTE), timedelta(), follow=True)
+    ends = {each.partition: each.end for each in _ranges(settings, replace(job, follow=False))}
+    begins = {each.partition: each.start for each in _ranges(settings, job, first=10**9)}
+    assert begins == ends
+
+
+def _ranges(settings: Settings, job: Job, **bounds: int) -> list[Range]:
+    return [each for reader in readers(settings, job, **bounds) for each in reader.ranges]
 
 
 def test_the_command_says_what_it_did(cli: Cli, settings: Settings) -> None:

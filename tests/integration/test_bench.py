@@ -74,7 +74,9 @@ def test_an_interrupted_benchmark_leaves_nothing(
     running.send_signal(number)
     running.communicate(timeout=60)
     assert running.returncode == code
-    assert not left_behind(settings)
+    while left_behind(settings):  # a broker may show a topic for a moment that it has deleted
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert not [child for child in children if child.is_running()]
 
 
