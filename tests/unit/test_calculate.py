@@ -442,6 +442,26 @@ def test_a_named_session_runs_across_midnight_and_days_have_their_own() -> None:
     assert sorted(named.days) == sorted(daily.days) == [date(2026, 6, 30), date(2026, 7, 1)]
 
 
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_pair_in_two_partitions_is_one_pair(size: int) -> None:
+    memory = Memory()
+    made = calculator(memory, {0: 0, 4: 0})
+    stream = [
+        Message(partition, offset, quote(bid, "200", offset, trade))
+        for partition, offset, bid, trade in (
+            (0, 0, "150", 1),
+            (4, 0, "100", 2),
+            (0, 1, "149", 3),
+            (4, 1, "101", 4),
+        )
+    ]
+    for begin in range(0, len(stream), size):
+        memory.commit(made.calculate(stream[begin : begin + size], []))
+    (session,) = memory.known_sessions.values()
+    assert (session.highest_bid, session.ticks) == (150, 4)
+    assert memory.known_pairs["BTC-USD"].trade_ids == "{[1,5)}"
+
+
 def test_the_newest_quote_of_a_pair_goes_by_event_time_across_sessions() -> None:
     stream = [
         Message(0, n, quote(bid, "10", second=second)) for n, (bid, second) in enumerate([("1", 9), ("2", 0)])
