@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from cryptometrics.store.windows import MINUTES
 from cryptometrics.windows import MICROSECOND, MINUTE
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
@@ -92,3 +93,5 @@ class Job:
     follow: bool = False
     idle: float = 60.0
     """Seconds without a tick after which a partition that is read to its end holds the watermark no more."""
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """Before it was asked what there is to read: a bounded run has all of the windows that ended by then."""

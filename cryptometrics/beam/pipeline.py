@@ -45,7 +45,7 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
         """Return the rows; when following, of each window one whenever it has changed."""
         job = self._job
         if job.shape.gap is not None:
-            sessions = beam.ParDo(MergeSessions(job.shape.gap))
+            sessions = beam.ParDo(MergeSessions(job))
             return parts | "gather" >> beam.GroupByKey() | "sessions" >> sessions
         into = beam.WindowInto(window_fn(job.shape))
         if job.follow:
@@ -59,6 +59,8 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
                 allowed_lateness=Duration(job.lateness.total_seconds()),
             )
         taken = parts | "windows" >> into
+        if job.since is not None or job.until is not None:
+            taken = taken | "uncut" >> beam.ParDo(Uncut(job))
         if job.follow:
             decided = taken | "not too late" >> beam.ParDo(NotTooLate(job.lateness)).with_outputs(
                 TOO_LATE, main="taken"
@@ -67,7 +69,7 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
             self.too_late = decided[TOO_LATE] | "count" >> CountTooLate()
         else:
             taken = taken | "all" >> beam.MapTuple(lambda pair, part: (pair, part.aggregate))
-        return taken | "merge" >> beam.CombinePerKey(Merge()) | "rows" >> beam.ParDo(AsRow())
+        return taken | "merge" >> beam.CombinePerKey(Merge()) | "rows" >> beam.ParDo(AsRow(job))
 
 
 class CountTooLate(beam.PTransform):  # type: ignore[misc]
@@ -100,7 +102,7 @@ class Windows(beam.PTransform):  # type: ignore[misc]
         rows = parts | "aggregate" >> to_rows
         if to_rows.too_late is not None:
             to_rows.too_late | "write too late" >> beam.ParDo(WriteTooLate(job.group, job.name))
-        return rows | "write" >> beam.ParDo(Write(job.group, job.name))
+        return rows | "write" >> beam.ParDo(Write(job.group, job.name, keep_larger=not job.follow))
 
 
 def window_fn(shape: Shape) -> WindowFn:
@@ -114,25 +116,52 @@ def window_fn(shape: Shape) -> WindowFn:
 class MergeSessions(beam.DoFn):  # type: ignore[misc]
     """(pair, all its Parts) to one Row a session; Beam's own take the square of their number in time."""
 
-    def __init__(self, gap: timedelta) -> None:
-        self._gap = gap
+    def __init__(self, job: Job) -> None:
+        assert job.shape.gap is not None  # noqa: S101
+        self._gap = job.shape.gap
+        self._job = job
 
     def process(self, element: tuple[str, Iterable[Part]]) -> Iterator[Row]:
         """Go through the parts in the order of their first ticks, and merge what begins within the gap."""
         pair, parts = element
+        since, until = self._job.since, self._job.until
+        for session in self._merged(parts):
+            begin, end = session.opened[0], session.closed[0] + self._gap
+            # Ticks beyond the bounds, which were not read, may belong to it.
+            if (since is not None and begin - since < self._gap) or (until is not None and end > until):
+                continue
+            yield Row(pair, begin, end, session, complete=end <= self._job.begun)
+
+    def _merged(self, parts: Iterable[Part]) -> Iterator[Aggregate]:
         session: Aggregate | None = None
         for part in sorted((part.aggregate for part in parts), key=lambda part: part.opened):
             if session is not None and part.opened[0] - session.closed[0] < self._gap:
                 session = merge(session, part)
                 continue
             if session is not None:
-                yield self._row(pair, session)
+                yield session
             session = part
         if session is not None:
-            yield self._row(pair, session)
+            yield session
 
-    def _row(self, pair: str, session: Aggregate) -> Row:
-        return Row(pair, session.opened[0], session.closed[0] + self._gap, session, complete=True)
+
+class Uncut(beam.DoFn):  # type: ignore[misc]
+    """Lets pass what lies in windows that no bound cuts: the rest of the others is not read."""
+
+    def __init__(self, job: Job) -> None:
+        self._since = None if job.since is None else Timestamp.from_utc_datetime(job.since)
+        self._until = None if job.until is None else Timestamp.from_utc_datetime(job.until)
+
+    def process(
+        self,
+        element: tuple[str, Part],
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[tuple[str, Part]]:
+        """Decide for one of the windows that a part lies in."""
+        begins_before = self._since is not None and window.start < self._since
+        ends_after = self._until is not None and window.end > self._until
+        if not begins_before and not ends_after:
+            yield element
 
 
 class NotTooLate(beam.DoFn):  # type: ignore[misc]
@@ -189,6 +218,9 @@ class Merge(beam.CombineFn):  # type: ignore[misc]
 class AsRow(beam.DoFn):  # type: ignore[misc]
     """(pair, Aggregate) to Row, once a pane. A window without a tick has none."""
 
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
     def process(
         self,
         element: tuple[str, Aggregate | None],
@@ -198,8 +230,10 @@ class AsRow(beam.DoFn):  # type: ignore[misc]
         """Add the window's bounds, and whether it is complete."""
         pair, aggregate = element
         if aggregate is not None:
-            complete = pane.timing != PaneInfoTiming.EARLY
-            yield Row(pair, _moment(window.start), _moment(window.end), aggregate, complete)
+            end = _moment(window.end)
+            # To a bounded run its last pane is the end of time, which says nothing.
+            complete = pane.timing != PaneInfoTiming.EARLY if self._job.follow else end <= self._job.begun
+            yield Row(pair, _moment(window.start), end, aggregate, complete)
 
 
 def _duration(length: timedelta) -> Duration:

@@ -26,7 +26,7 @@ class Row(msgspec.Struct, frozen=True):
     end: datetime
     aggregate: Aggregate
     complete: bool
-    """Whether the watermark has passed its end."""
+    """Whether its end has passed: by the watermark, or in a bounded run when that began."""
 
 
 class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
@@ -88,10 +88,11 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
 
 
 class Write(_Sink):
-    """Writes rows."""
+    """Writes rows; with `keep_larger` none over one of more ticks."""
 
-    def __init__(self, group: str, name: str) -> None:
+    def __init__(self, group: str, name: str, *, keep_larger: bool) -> None:
         super().__init__(group, name)
+        self._keep_larger = keep_larger
         self._written = Metrics.counter("aggregate", "rows")
 
     def process(self, row: Row) -> None:
@@ -108,7 +109,9 @@ class Write(_Sink):
                 if row.complete is complete
             ]
             if rows:
-                overwrite(cursor, self._group, self._name, rows, complete=complete)
+                overwrite(
+                    cursor, self._group, self._name, rows, complete=complete, keep_larger=self._keep_larger
+                )
         self._written.inc(len(held))
 
 

@@ -93,6 +93,7 @@ WHERE (w.window_end, w.ticks, w.open, w.high, w.low, w.close, w.highest_bid, w.l
        excluded.spread_sum, excluded.spread_bps_sum, excluded.open_at, excluded.open_partition,
        excluded.open_offset, excluded.close_at, excluded.close_partition, excluded.close_offset,
        excluded.complete)
+    AND (excluded.ticks >= w.ticks OR NOT %(keep_larger)s)
 """
 )
 
@@ -202,9 +203,14 @@ def overwrite(
     rows: Iterable[tuple[str, datetime, datetime, Aggregate]],
     *,
     complete: bool,
+    keep_larger: bool = False,
 ) -> None:
-    """Write whole windows, (pair, start, end, aggregate); those that are stored so already stay untouched."""
-    cursor.execute(_OVERWRITE, _values(group, name, list(rows), complete=complete))
+    """Write whole windows, (pair, start, end, aggregate); those that are stored so already stay untouched.
+
+    keep_larger: so do those that have more ticks; retention or offsets may have left only a part to read.
+    """
+    values = _values(group, name, list(rows), complete=complete)
+    cursor.execute(_OVERWRITE, values | {"keep_larger": keep_larger})
 
 
 def write_too_late(

@@ -124,6 +124,46 @@ def test_process_topic_and_history_give_the_same_windows(
         aggregate(Shape(None, gap=GAP), "sessions-kafka")
 
 
+@pytest.mark.usefixtures("_configured")
+def test_only_windows_that_were_read_whole_are_written(
+    cli: Cli, settings: Settings, connection: psycopg.Connection
+) -> None:
+    cli("init-db", "--partitions", "2")
+    publish_late(settings, 6_000, START, timedelta(milliseconds=200))
+    cli("process", "--group", "g1", "--until-caught-up")
+    size, slide = 5 * MINUTE, 2 * MINUTE
+
+    def aggregate(job: Job, source: str = "kafka", **offsets: int) -> None:
+        origin = FromKafka(job, readers(settings, job, **offsets)) if source == "kafka" else FromPostgres(job)
+        run(job, origin, options_of(job, []), stop=lambda: False, show=lambda _: None)
+
+    def starts(name: str, which: str = "true") -> list[float]:
+        found = connection.execute(
+            f"SELECT DISTINCT window_start FROM crypto_windows WHERE name = %s AND {which} ORDER BY 1", [name]
+        )
+        return [(start - START) / MINUTE for (start,) in found]
+
+    # What has not ended when the run begins is not complete, though it is read to its end.
+    whole = Job("g1", "5m", Shape(size), timedelta(), begun=START + 12 * MINUTE)
+    for source in ("kafka", "postgres"):
+        aggregate(replace(whole, name=source), source)
+        assert starts(source, "complete") == [0, 5]
+        assert starts(source, "NOT complete") == [10, 15]
+    aggregate(whole)
+    aggregate(replace(whole, name="sliding", shape=Shape(size, slide)))
+
+    # Of the first and the last window these bounds leave a part.
+    cut = replace(whole, since=START + 2.5 * MINUTE, until=START + 13 * MINUTE)
+    for source in ("kafka", "postgres"):
+        aggregate(replace(cut, name=f"cut-{source}"), source)
+        assert starts(f"cut-{source}") == [5]
+    aggregate(replace(cut, name="cut-sliding", shape=Shape(size, slide)))
+    assert starts("cut-sliding") == [4, 6, 8]
+    aggregate(cut)
+    aggregate(whole, first=900, last=1_500)
+    assert differing(connection, "g1", "5m", size) == []
+
+
 def test_an_offset_that_no_partition_has_yet_is_its_end_also_to_follow(cli: Cli, settings: Settings) -> None:
     cli("init-db", "--partitions", "2")
     publish_late(settings, 1_000, START, timedelta(milliseconds=200))
