@@ -84,6 +84,7 @@ class FakeCoinbase:
         recording: Path | None = None,
         port: int = 0,
         never_traded: Sequence[str] = (),
+        bad_books: Sequence[str] = (),
         skew_s: float = 0.0,
         slow: int = 20_000,
     ) -> None:
@@ -92,10 +93,11 @@ class FakeCoinbase:
         script: (number of trades, fault) in order: what goes wrong when; see `_act`.
         recording: is sent to whoever subscribes, in place of a market. skew_s: how far the exchange's clock
         is ahead. slow: frames that may wait for one client; beyond it, it reads too slowly.
+        bad_books: products whose every snapshot has a level that is none.
         """
         self._random = Random(seed)
         self.products = {name: Product(name, Random(f"{seed} {name}"), skew_s) for name in products}
-        self.never_traded = set(never_traded)
+        self.never_traded, self.bad_books = set(never_traded), set(bad_books)
         self._rate, self._trades, self._heartbeat_s = rate, trades, heartbeat_s
         self._faults, self._script = faults, list(script)
         self._tls, self._recording, self._port, self._slow = tls, recording, port, slow
@@ -253,7 +255,8 @@ class FakeCoinbase:
                     self._put(client, product.last[1] | {"type": "last_match"})
                 elif name == "level2_batch":
                     product.update()
-                    self._put(client, product.snapshot())
+                    bad = {"bids": [["a", "b"]]} if product.name in self.bad_books else {}
+                    self._put(client, product.snapshot() | bad)
 
     def _put(self, client: Client, frame: dict[str, Any]) -> None:
         """Send a frame, and enter into the ledger what it tells."""

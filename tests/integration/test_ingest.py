@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from cryptometrics.feeds.coinbase.capture import Recording
 from tests.fakes.coinbase import FakeCoinbase, Faults
 
 if TYPE_CHECKING:
@@ -246,6 +247,38 @@ def test_the_order_book_gives_a_quote_at_each_change(settings: Settings, cli: Cl
         assert without_repetitions(stored) == changes
         assert sorted(missed_by_gaps(report["gaps"], pair)) == sorted(product.account.missed())
     cli("verify", "--topic")
+
+
+def test_a_book_that_is_lost_is_asked_for_again(settings: Settings, cli: Cli, tmp_path: Path) -> None:
+    bad = json.dumps({"type": "snapshot", "product_id": PAIRS[0], "bids": [["a", "b"]]})
+    # The last pair's book cannot be had: after one more attempt the others are left in peace.
+    with FakeCoinbase(PAIRS, rate=300, bad_books=PAIRS[2:]) as server:
+        feed = Feed(cli, "record", tmp_path / "r.jsonl.gz", *OF_PAIRS, "--book", "--url", server.url)
+        wait_for("the bad book is asked for again", lambda: len(server.subscriptions) == 2)
+        made = server.made
+        wait_for("there are trades", lambda: server.made > made + 900)
+        assert len(server.subscriptions) == 2
+        server.act(f"frame {bad}")
+        wait_for("the lost book is asked for again", lambda: len(server.subscriptions) == 3)
+        made = server.made
+        wait_for("there are trades again", lambda: server.made > made + 600)
+        assert len(server.subscriptions) == 3
+        report = feed.end()
+    assert [event["pairs"] for event in feed.events("books_lost")] == [[PAIRS[2]], [PAIRS[0]]]
+    heard: dict[str, set[int]] = {pair: set() for pair in PAIRS}
+    snapshots = Counter[str]()
+    for _, frame in Recording([tmp_path / "r.jsonl.gz"]).lines():
+        found: dict[str, Any] = json.loads(frame) if isinstance(frame, bytes) else {"type": "lost"}
+        if found["type"] in {"match", "last_match"}:
+            heard[found["product_id"]].add(found["trade_id"])
+        elif found["type"] == "snapshot":
+            snapshots[found["product_id"]] += 1
+    assert snapshots == {PAIRS[0]: 4, PAIRS[1]: 3, PAIRS[2]: 3}
+    assert {gap["kind"] for gap in report["gaps"]} <= {"start", "down", "missed"}
+    for pair, ids in heard.items():
+        missed = missed_by_gaps(report["gaps"], pair)
+        assert sorted([*ids, *missed]) == list(range(min(ids), max(ids) + 1))
+    assert all(numbers["reconnects"] == 2 for numbers in report["pairs"])
 
 
 @pytest.mark.timeout(180)

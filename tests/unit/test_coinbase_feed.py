@@ -140,6 +140,29 @@ def test_after_a_loss_the_book_is_made_anew() -> None:
     assert (gap["kind"], quote["type"]) == ("down", "quote")
 
 
+def test_a_book_that_is_lost_while_the_socket_lives_is_told() -> None:
+    feed = Feed(["BTC-USD", "ETH-USD"], book=True)
+    beat = {"type": "heartbeat", "product_id": "BTC-USD", "last_trade_id": 7, "time": TIME}
+    feed.take(snapshot("100", "102"), T0)
+    feed.take(raw(beat), T0)
+    for second in range(1, 20):
+        feed.take(raw(beat, product_id="ETH-USD"), T0 + second)
+    assert not feed.bookless  # what sends nothing, no new subscription brings back
+    assert feed.take(update(["buy", "101", "1"]), T0 + 20) == []
+    assert feed.bookless == {"BTC-USD"}
+    feed.lost(["BTC-USD"], Kind.DOWN, T0 + 21)
+    gap, quote = bodies(feed.take(snapshot("100", "102"), T0 + 22))
+    assert (gap["kind"], quote["type"]) == ("silence", "quote")
+    assert not feed.bookless
+    for bad in ({"bids": [["a", "b"]]}, {"bids": {"a": 1}}):  # a frame that is none names no pair
+        feed.lost(["BTC-USD"], Kind.DOWN, T0 + 23)
+        feed.take(snapshot("100", "102", **bad), T0 + 24)
+        feed.take(update(["buy", "101", "1"]), T0 + 25)
+        assert feed.bookless == {"BTC-USD"}
+        feed.take(snapshot("100", "102"), T0 + 26)
+        assert not feed.bookless
+
+
 def test_a_time_that_is_none_does_not_get_onto_the_topic() -> None:
     feed = Feed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102", time='"},{'), T0)

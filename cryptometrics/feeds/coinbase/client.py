@@ -191,6 +191,8 @@ class _Connection:
         self._socket: ClientConnection | None = None
         self._opened = 0.0
         self._why = Kind.DOWN
+        self._asked_again: set[str] = set()
+        """Pairs without a book for whose sake the connection has been ended once."""
         self._log = log.get_logger()
 
     async def keep(self) -> None:
@@ -223,7 +225,7 @@ class _Connection:
             await asyncio.sleep(wait)
 
     def watch(self, now: float) -> None:
-        """End a connection that is silent, or whose ticks Kafka does not take."""
+        """End a connection that is silent, that lacks a book, or whose ticks Kafka does not take."""
         socket = self._socket
         if socket is None:
             return
@@ -232,6 +234,16 @@ class _Connection:
             self._end(socket, Kind.SILENCE)
         elif self._client.full:
             self._end(socket, Kind.OVERFLOW)
+        elif bookless := self._newly_bookless():
+            self._log.warning("books_lost", pairs=bookless)
+            self._end(socket, Kind.DOWN)  # a subscription begins with a snapshot
+
+    def _newly_bookless(self) -> list[str]:
+        """Return pairs whose book is lost; each once, lest one bad book keeps the others from the feed."""
+        bookless = self._feed.bookless.intersection(self._pairs)
+        new = sorted(bookless - self._asked_again)
+        self._asked_again = bookless
+        return new
 
     def _end(self, socket: ClientConnection, why: Kind) -> None:
         self._why, self._socket = why, None

@@ -51,6 +51,8 @@ class Feed:
         self._books: dict[str, OrderBook] = {}
         self._published: dict[str, tuple[str, str]] = {}
         """Best bid and ask that were published last, of each pair with a book."""
+        self.bookless: set[str] = set()
+        """Pairs with updates but without a book to apply them to: a new snapshot is needed."""
         self._keys: dict[str, bytes] = {}
         for pair in pairs or ():
             self._add(pair)
@@ -136,6 +138,7 @@ class Feed:
         self._books.pop(watch.pair, None)  # nothing is better than a wrong one
         self._published.pop(watch.pair, None)
         self._books[watch.pair] = OrderBook(found.bids, found.asks)
+        self.bookless.discard(watch.pair)
         # A snapshot tells no time of its own, and the next update may take minutes.
         event = seconds(found.time)
         self._quote(watch, _as_time(at) if event is None else found.time, at, event)
@@ -145,6 +148,7 @@ class Feed:
             return
         book = self._books.get(watch.pair)
         if book is None:
+            self.bookless.add(watch.pair)
             raise BadFrameError("update without snapshot")
         event = seconds(found.time)
         if event is None:
