@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import itertools
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.errors import UserError
+from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.feeds.coinbase.capture import BLOCK_S, Lost, Recorder, Recording
 from cryptometrics.feeds.coinbase.feed import Feed
 from cryptometrics.feeds.coinbase.messages import seconds
@@ -79,6 +81,39 @@ def test_after_a_kill_only_the_last_moment_is_missing(tmp_path: Path) -> None:
         assert len(read) >= 40
         assert recording.cut_off == [path]
     recorder.close()
+
+
+class _SmallDisk(io.FileIO):
+    """Takes a few bytes at once, as long as there is room."""
+
+    room = 10_000
+
+    def write(self, data: Any, /) -> int:
+        part = bytes(data)[: min(7, self.room)]
+        if not part:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(part)
+        return super().write(part)
+
+
+def test_a_disk_that_takes_less_than_it_is_given_leaves_whole_blocks(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r")
+    recorder._file.close()
+    disk = recorder._file = _SmallDisk(recorder.files[0], "w")
+    for number in range(3):
+        recorder.frame(T0 + number, frame(number))
+        recorder.flush(T0 + number + BLOCK_S)
+    whole = recorder.files[0].read_bytes()
+    disk.room = 20
+    recorder.frame(T0 + 3, frame(3))
+    with pytest.raises(CryptometricsError, match=r"cannot record into .*: No space"):
+        recorder.flush(T0 + 3 + BLOCK_S)
+    assert recorder.files[0].read_bytes() == whole
+    disk.room = 10_000
+    recorder.close()  # there is room again, and nothing between the blocks
+    recording = Recording(recorder.files)
+    assert [at - T0 for at, _ in recording.lines()] == [0, 1, 2, 3]
+    assert not recording.cut_off
 
 
 def test_it_rotates_and_never_writes_over_a_file(tmp_path: Path) -> None:

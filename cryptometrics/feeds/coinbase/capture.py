@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import gzip
 import io
 import os
@@ -119,9 +120,9 @@ class Recorder:
             self._write()
 
     def _write(self) -> None:
-        """Write one whole gzip member, with one call."""
+        """Write one whole gzip member, or nothing of it."""
         try:
-            self._file.write(gzip.compress(b"".join(self._lines), LEVEL))
+            self._append(gzip.compress(b"".join(self._lines), LEVEL))
             if self._file.tell() >= self._rotate_bytes:
                 self._file.close()
                 self._file = self._next_file()
@@ -129,6 +130,19 @@ class Recorder:
             raise CryptometricsError(f"cannot record into {self.files[-1]}: {error.strerror}") from None
         self._lines.clear()
         self._bytes = 0
+
+    def _append(self, block: bytes) -> None:
+        """Write all of a block: with one call, but where the disk is nearly full, which may take a part."""
+        whole = self._file.tell()
+        left = memoryview(block)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):  # half a block would make all behind it unreadable
+                self._file.truncate(whole)
+                self._file.seek(whole)
+            raise
 
     def _next_file(self) -> io.FileIO:
         """Make the file of the next free number; one that is there is never written to."""
