@@ -7,6 +7,7 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -33,9 +34,19 @@ KEPT_GAPS = 100_000
 
 
 def _address(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"wss?://[^\s/@]+(/\S*)?", value):
+    if not re.fullmatch(r"wss?://[^\s/@]+(/\S*)?", value) or not _is_host(value):
         raise click.BadParameter(f"{value!r} is no address such as wss://host/path")
     return value
+
+
+def _is_host(url: str) -> bool:
+    """Return whether an address names a host, and a port if any, that there can be."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError where it is none
+        return bool((parts.hostname or "").encode("idna"))
+    except ValueError:
+        return False
 
 
 _url = click.option("--url", default=URL, callback=_address, help="Another endpoint, such as the sandbox's.")

@@ -421,7 +421,16 @@ def test_what_cannot_be_had_ends_the_command_with_one_line(settings: Settings, c
         assert "is not a valid product" in refused.stderr.splitlines()[-1]
     down = cli("record", "s.gz", "--url", server.url, code=3, env={"CRYPTOMETRICS_WAIT": "0.5"})
     assert "did not answer" in down.stderr.splitlines()[-1]
-    assert "no address" in cli("ingest", "--url", "http://x", code=2).stderr
+    for bad in ("http://x", "wss://host:99999", "wss://[::1/", "wss://[::zz]/", "wss://a..b/", "wss://:80/"):
+        for command in (("ingest",), ("record", "t.gz")):
+            told = cli(*command, "--url", bad, code=2).stderr
+            assert "no address" in told.splitlines()[-1]
+            assert "Traceback" not in told
+    for proxy in ("socks5h://localhost:1", "http://localhost:99999", "http://u:pa/ss@a..b:1", "gopher://x:1"):
+        told = cli("record", "u.gz", "--url", "wss://example.org/", code=2, env={"https_proxy": proxy}).stderr
+        assert "https_proxy" in told.splitlines()[-1]
+        assert "Traceback" not in told
+        assert "pa/ss" not in told
     missing = cli("record", "no/such/folder/x.gz", "--url", server.url, code=2)
     assert "cannot record into" in missing.stderr
 

@@ -13,7 +13,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
@@ -166,9 +172,16 @@ class Client:
     async def open(self) -> ClientConnection:
         """Connect, when the exchange allows it and one request more."""
         await self._pace.take(2)
-        return await connect(
-            self._url, max_size=MAX_FRAME_BYTES, open_timeout=OPEN_S, close_timeout=CLOSE_S, max_queue=64
-        )
+        try:
+            return await connect(
+                self._url, max_size=MAX_FRAME_BYTES, open_timeout=OPEN_S, close_timeout=CLOSE_S, max_queue=64
+            )
+        except InvalidProxy as error:
+            raise InvalidProxy("https_proxy", error.msg) from None  # its own text may tell a password
+        except ImportError as error:
+            raise InvalidProxy("https_proxy", str(error)) from None
+        except ValueError:  # so does this one's; --url has been looked at before
+            raise InvalidProxy("https_proxy", "malformed address") from None
 
     def _tend(self, connections: list[_Connection]) -> None:
         now = time.time()
@@ -311,6 +324,10 @@ class _Connection:
             ) from None
         if isinstance(error, InvalidURI):
             raise UserError(f"--url {url} is no address such as wss://host/path") from None
+        if isinstance(error, InvalidProxy):
+            raise UserError(
+                f"cannot connect to {url} by way of the proxy that https_proxy names: {error.msg}"
+            ) from None
         if isinstance(error, InvalidStatus) and 400 <= error.response.status_code < 500:
             code = error.response.status_code
             if code not in {408, 425, 429}:
