@@ -178,6 +178,8 @@ class Client:
             )
         except InvalidProxy as error:
             raise InvalidProxy("https_proxy", error.msg) from None  # its own text may tell a password
+        except _FAILURES:  # a bad certificate is a ValueError, too
+            raise
         except ImportError as error:
             raise InvalidProxy("https_proxy", str(error)) from None
         except ValueError:  # so does this one's; --url has been looked at before
