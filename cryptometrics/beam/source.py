@@ -198,7 +198,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         ends = {each.partition: each.end for each in restriction.ranges}
         positions = {each.partition: each.start for each in restriction.ranges}
         memory = Memory(restriction.memory)
-        warm = self._take_warm(element.topic, positions)
+        warm = self._take_warm(element.topic, positions, estimator.current_watermark())
         stop_at = heard_at = time.monotonic()
         stop_at += BUNDLE_S
         keep = False
@@ -243,7 +243,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
             for pair, part in poll.parts:
                 yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(part.at))
 
-    def _take_warm(self, topic: str, positions: dict[int, int]) -> _Warm:
+    def _take_warm(self, topic: str, positions: dict[int, int], reached: Timestamp | None) -> _Warm:
         warm = self._warm.pop(tuple(positions), None)
         if warm is not None and warm.positions == positions:
             return warm
@@ -252,7 +252,13 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         log.get_logger().info("reader_begins", topic=topic, offsets=positions)
         return _Warm(
             _consumer(topic, positions),
-            Watermark(positions, datetime.now(UTC), timedelta(seconds=self._job.idle)),
+            # After a restore the runner drops by the watermark of before: what it drops is to be counted.
+            Watermark(
+                positions,
+                datetime.now(UTC),
+                timedelta(seconds=self._job.idle),
+                None if reached is None else reached.to_utc_datetime().replace(tzinfo=UTC),
+            ),
             positions,
         )
 

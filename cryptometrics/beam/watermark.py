@@ -21,11 +21,14 @@ class Watermark:
     would hold back all others.
     """
 
-    def __init__(self, partitions: Iterable[int], now: datetime, idle: timedelta) -> None:
+    def __init__(
+        self, partitions: Iterable[int], now: datetime, idle: timedelta, value: datetime | None = None
+    ) -> None:
+        """Begin; value: how far it had come where another reader goes on, which still holds."""
         self._idle = idle
         self._newest: dict[int, datetime | None] = dict.fromkeys(partitions)
         self._seen = dict.fromkeys(self._newest, now)
-        self._value: datetime | None = None
+        self._value = value
 
     def see(self, partition: int, newest: datetime, now: datetime) -> None:
         """Take note of ticks; one that is ahead of the clock moves the watermark to the present at most."""
@@ -35,7 +38,7 @@ class Watermark:
         self._seen[partition] = now
 
     def advance(self, now: datetime, at_end: Iterable[int]) -> datetime | None:
-        """Return the watermark, which never goes back; None while a partition has told nothing yet.
+        """Return the watermark, which never goes back; it stays while a partition has told nothing yet.
 
         at_end: the partitions that are read to their end.
         """

@@ -6,12 +6,24 @@ from datetime import UTC, datetime, timedelta
 
 import apache_beam as beam
 import pytest
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.utils.timestamp import Timestamp
 
+from cryptometrics.beam import source
 from cryptometrics.beam.options import Job, Shape
 from cryptometrics.beam.pipeline import Windows
 from cryptometrics.beam.reading import Memory, Poll
-from cryptometrics.beam.source import FOREVER, Claim, FromKafka, Range, Reader, Restriction, Tracker
-from tests.unit.test_beam_reading import job, message
+from cryptometrics.beam.source import (
+    FOREVER,
+    Claim,
+    FromKafka,
+    Range,
+    ReadEndless,
+    Reader,
+    Restriction,
+    Tracker,
+)
+from tests.unit.test_beam_reading import Message, job, message
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's imports warn of their own
 
@@ -65,3 +77,33 @@ def test_the_streaming_pipeline_can_be_translated() -> None:
     pipeline | FromKafka(following, [Reader("t", (Range(0, 0, FOREVER),))]) | Windows(following)
     described = str(pipeline.to_runner_api())
     assert "begun" in described
+
+
+class Received(Message):
+    """A message as a consumer gives it."""
+
+    def error(self) -> None:
+        return None
+
+
+class FakeConsumer:
+    """Gives one message of partition 0."""
+
+    def consume(self, _most: int, _timeout: float) -> list[Received]:
+        return [Received(*message(20, 0, 20))]
+
+    def close(self) -> None:
+        pass
+
+
+def test_after_a_restore_what_is_read_first_is_judged_by_the_watermark_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source, "_consumer", lambda _topic, _positions: FakeConsumer())
+    following = Job("g1", "5m", Shape(timedelta(minutes=5)), timedelta(seconds=10), follow=True)
+    ranges = (Range(0, 20, FOREVER), Range(1, 5, FOREVER))  # of the second nothing is to be heard
+    for known in (None, NOW - timedelta(minutes=1)):
+        estimator = ManualWatermarkEstimator(None if known is None else Timestamp.from_utc_datetime(known))
+        parts = ReadEndless(following).process(Reader("t", ranges), Tracker(Restriction(ranges)), estimator)
+        _, part = next(iter(parts)).value
+        assert part.watermark == known
