@@ -458,7 +458,7 @@ def test_a_pair_in_two_partitions_is_one_pair(size: int) -> None:
     for begin in range(0, len(stream), size):
         memory.commit(made.calculate(stream[begin : begin + size], []))
     (session,) = memory.known_sessions.values()
-    assert (session.highest_bid, session.ticks) == (150, 4)
+    assert (session.highest_bid, session.ticks) == (Decimal(150), 4)
     assert memory.known_pairs["BTC-USD"].trade_ids == "{[1,5)}"
 
 
