@@ -115,6 +115,8 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     with connection.transaction():
+        # By its estimate of a large table the server may take longer to compile a query than to answer it.
+        connection.execute("SET LOCAL jit = off")
         yield
 
 

@@ -26,7 +26,6 @@ SELECT consumer_group FROM consumer_offsets UNION SELECT consumer_group FROM ses
 # for which hashes are best, while the planner, which knows a growing table badly, may choose otherwise.
 _BOUNDED = """
 SET LOCAL work_mem = '64MB';
-SET LOCAL jit = off;
 SET LOCAL enable_nestloop = off;
 SET LOCAL enable_mergejoin = off;
 SET LOCAL enable_sort = off
