@@ -37,18 +37,24 @@ def stored(settings: Settings) -> int:
     return int(row[0])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_from_an_empty_database_to_stored_ticks_and_a_clean_end(
-    number: signal.Signals, empty_database_settings: Settings, cli_for: Callable[[Settings], Cli]
-) -> None:
-    settings, cli = empty_database_settings, cli_for(empty_database_settings)
+def started(cli: Cli, settings: Settings) -> subprocess.Popen[str]:
+    """Return `run` when ticks are being stored."""
     running = cli.start("run", "--rate", "200", "--pair", "BTC-USD", "--group", "g1")
     deadline = time.monotonic() + LIMIT_S
     while stored(settings) < 200:
         assert time.monotonic() < deadline, "nothing is stored"
         assert running.poll() is None, running.communicate()[1]
         time.sleep(0.1)
+    return running
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_from_an_empty_database_to_stored_ticks_and_a_clean_end(
+    number: signal.Signals, empty_database_settings: Settings, cli_for: Callable[[Settings], Cli]
+) -> None:
+    settings, cli = empty_database_settings, cli_for(empty_database_settings)
+    running = started(cli, settings)
     children = psutil.Process(running.pid).children(recursive=True)
     assert len(children) == 2
     running.send_signal(number)
@@ -96,12 +102,7 @@ def log_in(message: str) -> Path:
 
 @pytest.mark.slow
 def test_a_part_that_is_killed_while_it_ends_is_a_failure(cli: Cli, settings: Settings) -> None:
-    running = cli.start("run", "--rate", "200", "--pair", "BTC-USD", "--group", "g1")
-    deadline = time.monotonic() + LIMIT_S
-    while stored(settings) < 200:
-        assert time.monotonic() < deadline, "nothing is stored"
-        assert running.poll() is None, running.communicate()[1]
-        time.sleep(0.1)
+    running = started(cli, settings)
     children = psutil.Process(running.pid).children(recursive=True)
     part = next(child for child in children if "simulate" in child.cmdline())
     part.suspend()
@@ -123,12 +124,7 @@ def test_a_part_that_is_killed_while_it_ends_is_a_failure(cli: Cli, settings: Se
 def test_what_kafka_has_not_acknowledged_is_a_failure(
     cli: Cli, settings: Settings, services: Services
 ) -> None:
-    running = cli.start("run", "--rate", "200", "--pair", "BTC-USD", "--group", "g1")
-    deadline = time.monotonic() + LIMIT_S
-    while stored(settings) < 200:
-        assert time.monotonic() < deadline, "nothing is stored"
-        assert running.poll() is None, running.communicate()[1]
-        time.sleep(0.1)
+    running = started(cli, settings)
     broker = psutil.Process(services.status()["kafka"].pid)
     parts = psutil.Process(running.pid).children(recursive=True)
     part = next(child for child in parts if "simulate" in child.cmdline())
