@@ -8,9 +8,9 @@ from fractions import Fraction
 from random import Random
 from typing import TYPE_CHECKING
 
-from cryptometrics import broker
-from cryptometrics.feeds.publish import publish
-from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation
+from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
+from cryptometrics.kafka import client
+from cryptometrics.kafka.publisher import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def late_blocks(
 def publish_late(settings: Settings, count: int, start: datetime, step: timedelta, *, rate: float = 0) -> int:
     """Put such a stream on the topic, at so many a second or as fast as it goes; return the number sent."""
     published = publish(
-        broker.make_producer(settings),
+        client.make_producer(settings),
         settings.kafka_topic,
         late_blocks(count, start, step),
         rate=rate,

@@ -13,7 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from cryptometrics.ticks import is_pair
+from cryptometrics.market.tick_decoder import is_pair
 from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from apache_beam.transforms.window import FixedWindows, GlobalWindows, SlidingWi
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
-from cryptometrics.beam import tally
-from cryptometrics.beam.reading import Counts
-from cryptometrics.beam.sink import Row, Write, WriteTooLate
-from cryptometrics.windows import MICROSECOND, Aggregate, merge
+from cryptometrics.beam import read_counts
+from cryptometrics.beam.folding import Counts
+from cryptometrics.beam.postgres_sink import Row, Write, WriteTooLate
+from cryptometrics.market.windows import MICROSECOND, Aggregate, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from apache_beam.transforms.window import WindowFn
 
-    from cryptometrics.beam.options import Job, Shape
-    from cryptometrics.beam.reading import Part
+    from cryptometrics.beam.folding import Part
+    from cryptometrics.beam.job import Job, Shape
 
 TOO_LATE = "too_late"
 EARLY_S = 5
@@ -186,7 +186,7 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
             watermark = Timestamp.from_utc_datetime(part.watermark)
             if window.end + self._lateness <= watermark:
                 self._dropped.inc(part.aggregate.ticks)
-                tally.add(Counts(too_late=part.aggregate.ticks))
+                read_counts.add(Counts(too_late=part.aggregate.ticks))
                 # A text, because a key has to be written the same way everywhere.
                 of_window = f"{pair} {_moment(window.start).isoformat()}"
                 yield beam.pvalue.TaggedOutput(TOO_LATE, (of_window, part.aggregate.ticks))

@@ -9,14 +9,14 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from cryptometrics.beam import tally
-from cryptometrics.beam.reading import Counts, Groups, Part
-from cryptometrics.ticks import FURTHEST_AHEAD, Tick
+from cryptometrics.beam import read_counts
+from cryptometrics.beam.folding import Counts, Groups, Part
+from cryptometrics.market.tick_decoder import FURTHEST_AHEAD, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptometrics.beam.options import Job
+    from cryptometrics.beam.job import Job
 
 FOLDED = 20_000
 """Rows folded together."""
@@ -77,7 +77,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam has no types
             for pair, at, aggregate in group.folded(partition):
                 ticks += aggregate.ticks
                 yield TimestampedValue((pair, Part(aggregate, at, None)), Timestamp.from_utc_datetime(at))
-        tally.add(Counts(ticks=ticks))
+        read_counts.add(Counts(ticks=ticks))
         self._counter.inc(ticks)
 
 

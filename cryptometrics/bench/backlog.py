@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
-from cryptometrics import broker
 from cryptometrics.errors import CryptometricsError
+from cryptometrics.kafka import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptometrics.bench.place import Place
-    from cryptometrics.feeds.publish import Message
+    from cryptometrics.bench.scratch import Place
+    from cryptometrics.kafka.publisher import Message
 
 GROUP = "bench"
 READY_S = 60.0
@@ -65,7 +65,7 @@ class Backlog:
         self._blocks = blocks
         self._ticks = ticks
         self._producer = Producer(
-            broker.client_conf(
+            client.client_conf(
                 place.settings,
                 **{
                     "transactional.id": self._topic,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from cryptometrics.bench.run import Result
+    from cryptometrics.bench.benchmark import Result
 
 
 def draw(result: Result) -> Figure:

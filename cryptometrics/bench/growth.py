@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from cryptometrics.bench.place import Place
+    from cryptometrics.bench.scratch import Place
 
 DAYS = 5
 """Days that the rows are spread over, today among them."""
@@ -98,7 +98,7 @@ def measure(
     """
     from cryptometrics.bench.backlog import GROUP, workers  # noqa: PLC0415
     from cryptometrics.bench.throughput import Throughput  # noqa: PLC0415
-    from cryptometrics.feeds.simulate import DEFAULT_PAIRS  # noqa: PLC0415
+    from cryptometrics.feeds.simulator import DEFAULT_PAIRS  # noqa: PLC0415
 
     growth = Growth(rows)
     _fill(full, rows, say)
@@ -182,14 +182,15 @@ def _one(place: Place, query: str) -> int:
 @click.option("--rounds", type=click.IntRange(1), default=3, help="How often each is measured.")
 def main(rows: int, ticks: int, rounds: int) -> None:
     """Measure `process`, `session`, `plot` and `prune` beside an empty table and beside a full one."""
-    from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics.bench.place import place  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.bench.scratch import place  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
     from cryptometrics.store.connection import explaining  # noqa: PLC0415
 
     settings = config.load()
-    broker.wait_for_kafka(settings, waiting("Kafka"))
+    client.wait_for_kafka(settings, waiting("Kafka"))
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress())
         stack.enter_context(explaining())

@@ -14,7 +14,7 @@ from cryptometrics.bench.backlog import GROUP, workers
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
-    from cryptometrics.bench.place import Place
+    from cryptometrics.bench.scratch import Place
 
 LOOK_S = 0.001
 """How often the table is asked: the resolution, and a load beside which all else is measured."""

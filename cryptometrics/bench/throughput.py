@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import TopicPartition
 
-from cryptometrics import broker
 from cryptometrics.bench.backlog import Backlog
-from cryptometrics.bench.place import PARTITIONS
+from cryptometrics.bench.scratch import PARTITIONS
 from cryptometrics.errors import CryptometricsError
-from cryptometrics.feeds.publish import publish
-from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation
-from cryptometrics.pipeline.calculate import Calculator
+from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
+from cryptometrics.kafka import client
+from cryptometrics.kafka.publisher import publish
+from cryptometrics.pipeline.calculator import Calculator
+from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
 from cryptometrics.store.offsets import Claim
-from cryptometrics.store.rows import COPY_COLUMNS, HEADER, TRAILER
-from cryptometrics.store.state import State
+from cryptometrics.store.past import State
 
 if TYPE_CHECKING:
-    from cryptometrics.bench.place import Place
-    from cryptometrics.feeds.publish import Message
+    from cryptometrics.bench.scratch import Place
+    from cryptometrics.kafka.publisher import Message
 
 STEP = timedelta(milliseconds=10)
 BACKLOGS_SIMULATED = 3
@@ -74,7 +74,7 @@ class Throughput:
         blocks = replace(self._messages, count=count).blocks()
         settings = self._place.aside
         begun = time.perf_counter()
-        result = publish(broker.make_producer(settings), settings.kafka_topic, blocks)
+        result = publish(client.make_producer(settings), settings.kafka_topic, blocks)
         if result.acknowledged != count:
             raise CryptometricsError(f"Kafka acknowledged {result.acknowledged} of {count} ticks")
         return count / (time.perf_counter() - begun)

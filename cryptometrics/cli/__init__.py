@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics import __version__
-from cryptometrics.cli.stopping import exit_code, interrupt, interrupted
+from cryptometrics.cli.signals import exit_code, interrupt, interrupted
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:

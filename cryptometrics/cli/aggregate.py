@@ -17,7 +17,7 @@ from cryptometrics.errors import UserError
 from cryptometrics.times import parse_duration, parse_time
 
 if TYPE_CHECKING:
-    from cryptometrics.beam.options import Job
+    from cryptometrics.beam.job import Job
 
 
 def _duration(_context: click.Context, option: click.Parameter, text: str | None) -> timedelta | None:
@@ -126,7 +126,7 @@ def aggregate(
     Example:
       cryptometrics aggregate --window 5m --slide 1m --group g1
     """
-    from cryptometrics.beam.options import Job, name_of, shape_of  # noqa: PLC0415
+    from cryptometrics.beam.job import Job, name_of, shape_of  # noqa: PLC0415
 
     shape = shape_of(window, slide, gap)
     if follow and gap is not None:
@@ -164,12 +164,13 @@ def _run(
     # Beam says much on the way, and wraps what goes wrong in tracebacks of its own: we say it in one line.
     if not click.get_current_context().find_root().params.get("verbose"):
         logging.disable(logging.CRITICAL)
-    from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics.beam.run import check_name, options_of, run, written  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.beam.launch import check_name, options_of, run, written  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
-    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics.store import catalog  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
     settings = config.load()
@@ -177,17 +178,17 @@ def _run(
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
         check_name(connection, job)
         if source == "postgres":
-            reads.resolve_group(connection, job.group)
+            catalog.resolve_group(connection, job.group)
     transform: Any
     if source == "postgres":
         from cryptometrics.beam.postgres_source import FromPostgres  # noqa: PLC0415
 
         transform = FromPostgres(job)
     else:
-        from cryptometrics.beam.bounds import readers as readers_of  # noqa: PLC0415
-        from cryptometrics.beam.source import FromKafka  # noqa: PLC0415
+        from cryptometrics.beam.kafka_source import FromKafka  # noqa: PLC0415
+        from cryptometrics.beam.offset_ranges import readers as readers_of  # noqa: PLC0415
 
-        broker.wait_for_kafka(settings, waiting("Kafka"))
+        client.wait_for_kafka(settings, waiting("Kafka"))
         transform = FromKafka(job, readers_of(settings, job, first=first, last=last, count=readers))
     with Progress() as progress:
         shown_at, shown = time.monotonic(), 0

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.messages import time
+from cryptometrics.cli.message_display import time
 from cryptometrics.text import visible
 
 if TYPE_CHECKING:
+    from cryptometrics.notify.outbox import Notification
     from cryptometrics.store.alerts import Alert
-    from cryptometrics.store.outbox import Notification
 
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
@@ -53,7 +53,7 @@ def list_(group: str | None, since: datetime | None, limit: int, as_json: bool) 
       cryptometrics alerts list --since 1h
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
     from cryptometrics.store import alerts as store  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
@@ -79,9 +79,9 @@ def check(file: Path | None) -> None:
       cryptometrics alerts check alerts.toml
     """
     from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.alerts.messages import condition  # noqa: PLC0415
     from cryptometrics.alerts.rules import RulesError  # noqa: PLC0415
-    from cryptometrics.alerts.words import condition  # noqa: PLC0415
-    from cryptometrics.cli.rules import place_of, read  # noqa: PLC0415
+    from cryptometrics.cli.rule_file import place_of, read  # noqa: PLC0415
     from cryptometrics.errors import UserError  # noqa: PLC0415
 
     path = file or place_of(config.load(), None)
@@ -126,7 +126,7 @@ def test() -> None:
     """
     from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError  # noqa: PLC0415
-    from cryptometrics.webhook import NotDeliveredError, Webhook  # noqa: PLC0415
+    from cryptometrics.notify.webhook import NotDeliveredError, Webhook  # noqa: PLC0415
 
     webhook = Webhook.configured(config.load())
     if webhook is None:
@@ -148,7 +148,7 @@ def test() -> None:
 def _test_alert() -> Notification:
     from decimal import Decimal  # noqa: PLC0415
 
-    from cryptometrics.store.outbox import Notification  # noqa: PLC0415
+    from cryptometrics.notify.outbox import Notification  # noqa: PLC0415
 
     now = datetime.now(UTC)
     return Notification(

@@ -13,7 +13,7 @@ from cryptometrics.cli import options
 from cryptometrics.errors import CryptometricsError, UserError
 
 if TYPE_CHECKING:
-    from cryptometrics.bench.run import Result
+    from cryptometrics.bench.benchmark import Result
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: float) -> float:
@@ -54,17 +54,18 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     """
     from confluent_kafka import KafkaException  # noqa: PLC0415
 
-    from cryptometrics import broker, config, log  # noqa: PLC0415
-    from cryptometrics.bench.place import place  # noqa: PLC0415
-    from cryptometrics.bench.run import run  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics import config, log  # noqa: PLC0415
+    from cryptometrics.bench.benchmark import run  # noqa: PLC0415
+    from cryptometrics.bench.scratch import place  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
     from cryptometrics.store.connection import explaining  # noqa: PLC0415
 
     if out is not None and not out.parent.is_dir():  # not after a minute
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
     settings = config.load()
-    broker.wait_for_kafka(settings, waiting("Kafka"))
+    client.wait_for_kafka(settings, waiting("Kafka"))
     try:
         with Progress() as progress, explaining(), place(settings) as own:
             result = run(own, ticks, rounds, seconds, lambda part: progress.show(f"measuring: {part}"))

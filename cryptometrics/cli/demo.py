@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from cryptometrics.cli.progress import Progress
     from cryptometrics.config import Settings
-    from cryptometrics.feeds.publish import Published
+    from cryptometrics.kafka.publisher import Published
     from cryptometrics.local.services import Services
     from cryptometrics.pipeline.worker import Worker
     from cryptometrics.pipeline.writer import Totals
-    from cryptometrics.store.reads import SessionRow
+    from cryptometrics.store.catalog import SessionRow
 
 GROUP = "demo"
 PARTITIONS = 6
@@ -94,18 +94,18 @@ def _demonstrate(services: Services, *, keep: bool) -> int:
 
 
 def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Totals]:
-    from cryptometrics import broker  # noqa: PLC0415
     from cryptometrics.cli.process import Line  # noqa: PLC0415
-    from cryptometrics.feeds.publish import publish  # noqa: PLC0415
-    from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation  # noqa: PLC0415
+    from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics.kafka.publisher import publish  # noqa: PLC0415
     from cryptometrics.pipeline.options import Options  # noqa: PLC0415
-    from cryptometrics.pipeline.run import run  # noqa: PLC0415
+    from cryptometrics.pipeline.start_worker import run  # noqa: PLC0415
     from cryptometrics.store.connection import connect  # noqa: PLC0415
     from cryptometrics.store.migrate import migrate  # noqa: PLC0415
 
     with connect(settings) as connection:
         migrate(connection)
-    broker.make_topic(settings, PARTITIONS)
+    client.make_topic(settings, PARTITIONS)
     took = _stopwatch()
     market = Simulation(
         pairs=DEFAULT_PAIRS,
@@ -117,7 +117,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Tota
     )
     patience = _Patience("sent")
     sent = publish(
-        broker.make_producer(settings),
+        client.make_producer(settings),
         settings.kafka_topic,
         market.blocks(),
         stop=patience.is_over,
@@ -143,15 +143,15 @@ def _show(settings: Settings) -> list[Path]:
     """Print the table of all pairs and draw each one's chart; return the charts' paths."""
     from cryptometrics.cli import plot  # noqa: PLC0415
     from cryptometrics.plot.panels import panels_of  # noqa: PLC0415
-    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.store import catalog  # noqa: PLC0415
     from cryptometrics.store.connection import connect  # noqa: PLC0415
-    from cryptometrics.store.series import load_series  # noqa: PLC0415
+    from cryptometrics.store.tick_series import load_series  # noqa: PLC0415
 
     panels = panels_of(())
     metrics = [line.metric for panel in panels for line in panel.lines]
     charts = []
     with connect(settings) as connection:
-        rows = reads.sessions(connection, GROUP)
+        rows = catalog.sessions(connection, GROUP)
         _print_table(rows)
         for row in rows:
             series = load_series(

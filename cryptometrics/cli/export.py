@@ -57,15 +57,15 @@ def export(
       cryptometrics export --pair BTC-USD --since 2h --out btc.csv
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.store import catalog  # noqa: PLC0415
     from cryptometrics.store import export as store  # noqa: PLC0415
-    from cryptometrics.store import reads  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
     rows = 0
     with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():
-        chosen = reads.resolve_group(connection, group)
+        chosen = catalog.resolve_group(connection, group)
         if chosen.note:
             click.echo(chosen.note, err=True)
         blocks = store.export(connection, chosen.name, pairs, since, until, form)

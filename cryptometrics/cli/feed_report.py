@@ -10,10 +10,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cryptometrics.feeds.coinbase.continuity import PairWatch
     from cryptometrics.feeds.coinbase.feed import Feed
-    from cryptometrics.feeds.coinbase.watch import PairWatch
-    from cryptometrics.feeds.publish import Published
-    from cryptometrics.gaps import Gap
+    from cryptometrics.kafka.publisher import Published
+    from cryptometrics.market.gap_records import Gap
 
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
@@ -55,7 +55,7 @@ def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str
     """Return the report as JSON: the pairs, the gaps in their order, and the frames of no use."""
     import json  # noqa: PLC0415
 
-    from cryptometrics.gaps import as_fields  # noqa: PLC0415
+    from cryptometrics.market.gap_records import as_fields  # noqa: PLC0415
 
     report: dict[str, Any] = {
         "pairs": [numbers_of(watch) for watch in feed.pairs.values()],

@@ -12,7 +12,7 @@ from cryptometrics.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptometrics.store.gaps import GapRow, PairGaps
+    from cryptometrics.store.feed_gaps import GapRow, PairGaps
 
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
@@ -59,17 +59,17 @@ def gaps(
       cryptometrics gaps --since 1d
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.store import gaps as store  # noqa: PLC0415
-    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.store import catalog  # noqa: PLC0415
+    from cryptometrics.store import feed_gaps as store  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
         explaining(),
-        reads.snapshot(connection),
+        catalog.snapshot(connection),
     ):
-        chosen = reads.resolve_group(connection, group)
+        chosen = catalog.resolve_group(connection, group)
         summary = store.by_pair(connection, chosen.name, pairs, since)
         rows = store.gaps(connection, chosen.name, pairs, since)
     if chosen.note:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from cryptometrics.feeds.coinbase.client import Client
     from cryptometrics.feeds.coinbase.feed import Feed
-    from cryptometrics.feeds.coinbase.outbox import Outbox
-    from cryptometrics.feeds.publish import Published
-    from cryptometrics.gaps import Gap
+    from cryptometrics.feeds.coinbase.publish_queue import Outbox
+    from cryptometrics.kafka.publisher import Published
+    from cryptometrics.market.gap_records import Gap
 
     See = Callable[[Feed, bool, Published | None], None]
 
@@ -88,14 +88,15 @@ def ingest(
     Example:
       cryptometrics ingest --pair BTC-USD --pair ETH-USD
     """
-    from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.outbox import Outbox  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.feeds.coinbase.publish_queue import Outbox  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
 
     settings = config.load()
-    broker.wait_for_kafka(settings, waiting("Kafka"))
-    topic = broker.describe_topic(settings)
-    outbox = Outbox(broker.make_producer(settings, patient=True), topic.name)
+    client.wait_for_kafka(settings, waiting("Kafka"))
+    topic = client.describe_topic(settings)
+    outbox = Outbox(client.make_producer(settings, patient=True), topic.name)
     with _measuring(metrics_host, metrics_port) as see:
         _listen(pairs, book, url, file, outbox, as_json=as_json, see=see)
 
@@ -106,7 +107,7 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
     if port is None:
         yield lambda _feed, _connected, _published: None
         return
-    from cryptometrics.telemetry import feed as telemetry  # noqa: PLC0415
+    from cryptometrics.telemetry import ingest_metrics as telemetry  # noqa: PLC0415
     from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
 
     told = telemetry.Feed()
@@ -158,12 +159,12 @@ def _listen(
     from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.feed_report import as_text, show  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
     from cryptometrics.errors import CryptometricsError  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.capture import Recorder  # noqa: PLC0415
     from cryptometrics.feeds.coinbase.client import Client  # noqa: PLC0415
     from cryptometrics.feeds.coinbase.feed import Feed  # noqa: PLC0415
-    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
+    from cryptometrics.feeds.coinbase.recording import Recorder  # noqa: PLC0415
+    from cryptometrics.pipeline.periodic import Due  # noqa: PLC0415
 
     found: list[Gap] = []
     feed = Feed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
@@ -201,7 +202,7 @@ def _listen(
 def noting(found: list[Gap]) -> Callable[[Gap], None]:
     """Return a function that keeps each gap in the list, and logs it."""
     from cryptometrics import log  # noqa: PLC0415
-    from cryptometrics.gaps import Kind  # noqa: PLC0415
+    from cryptometrics.market.gap_records import Kind  # noqa: PLC0415
 
     logger = log.get_logger()
 

@@ -29,9 +29,10 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
       cryptometrics init-db
       cryptometrics init-db --print-grants > grants.sql
     """
-    from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
     from cryptometrics.errors import UserError  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
     from cryptometrics.store import migrate, roles  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
@@ -42,9 +43,9 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
             return
         if check:
             behind = migrate.pending(connection)
-            broker.wait_for_kafka(settings, waiting("Kafka"))
+            client.wait_for_kafka(settings, waiting("Kafka"))
             try:
-                broker.describe_topic(settings)
+                client.describe_topic(settings)
             except UserError as error:
                 behind.append(str(error))
             if behind:
@@ -57,9 +58,9 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
     click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
     if grants:
         click.echo(f"roles: {'made ' + ', '.join(made) if made else 'there already'}, with their rights")
-    broker.wait_for_kafka(settings, waiting("Kafka"))
-    if broker.make_topic(settings, partitions):
+    client.wait_for_kafka(settings, waiting("Kafka"))
+    if client.make_topic(settings, partitions):
         click.echo(f"topic {settings.kafka_topic}: made with {partitions} partitions")
     else:
-        topic = broker.describe_topic(settings)
+        topic = client.describe_topic(settings)
         click.echo(f"topic {topic.name}: there already, with {topic.partitions} partitions")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.ticks import is_pair
+from cryptometrics.market.tick_decoder import is_pair
 from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import click
 from cryptometrics import files
 from cryptometrics.cli import options
 from cryptometrics.errors import UserError
+from cryptometrics.market.tick_decoder import is_pair
 from cryptometrics.plot.panels import METRICS, panels_of
-from cryptometrics.ticks import is_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.plot.panels import Panel
     from cryptometrics.store.candles import Candles
-    from cryptometrics.store.series import Series
+    from cryptometrics.store.tick_series import Series
 
 CHARTS = Path("charts")
 """The folder of charts that were given no name; it is made."""
@@ -98,11 +98,11 @@ def plot(
       cryptometrics plot --pair BTC-USD --candles 5m --since 6h
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.store import catalog  # noqa: PLC0415
     from cryptometrics.store.candles import load_candles  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
-    from cryptometrics.store.series import load_series  # noqa: PLC0415
+    from cryptometrics.store.tick_series import load_series  # noqa: PLC0415
 
     if since is not None and until is not None and since > until:
         raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
@@ -117,14 +117,14 @@ def plot(
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
         explaining(),
-        reads.snapshot(connection),
+        catalog.snapshot(connection),
     ):
-        chosen = reads.resolve_group(connection, group)
+        chosen = catalog.resolve_group(connection, group)
         if not pairs:
-            pairs = tuple(row.pair for row in reads.sessions(connection, chosen.name, session=session))
+            pairs = tuple(row.pair for row in catalog.sessions(connection, chosen.name, session=session))
         if len(pairs) > MOST_PAIRS:
             raise UserError(
-                f"{len(pairs)} pairs are too many at once; name some with --pair: {reads.listed(pairs)}"
+                f"{len(pairs)} pairs are too many at once; name some with --pair: {catalog.listed(pairs)}"
             )
         points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(pairs))
         size = None if candles == BEST else candles

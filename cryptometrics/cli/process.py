@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptometrics.pipeline.options import Options
-    from cryptometrics.pipeline.report import Report
+    from cryptometrics.pipeline.progress import Report
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
     from cryptometrics.pipeline.writer import Fates, Totals
@@ -109,11 +109,11 @@ def process(
       cryptometrics process --group g1
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.cli.rules import Rules, rules_of  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.cli.rule_file import Rules, rules_of  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
     from cryptometrics.pipeline.options import Options  # noqa: PLC0415
-    from cryptometrics.pipeline.run import wait_for_services  # noqa: PLC0415
+    from cryptometrics.pipeline.start_worker import wait_for_services  # noqa: PLC0415
 
     if rules_file is not None and no_alerts:
         raise UserError("--alerts and --no-alerts: leave one out")
@@ -137,7 +137,7 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
         yield lambda _report: None
         return
     from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
-    from cryptometrics.telemetry.pipeline import Pipeline  # noqa: PLC0415
+    from cryptometrics.telemetry.process_metrics import Pipeline  # noqa: PLC0415
 
     pipeline = Pipeline(group)
     with serving(pipeline.collect, pipeline.health, host, port):
@@ -147,8 +147,8 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
 def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
     """Be the only worker here."""
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
-    from cryptometrics.pipeline.report import Report  # noqa: PLC0415
+    from cryptometrics.pipeline.periodic import Due  # noqa: PLC0415
+    from cryptometrics.pipeline.progress import Report  # noqa: PLC0415
 
     with Progress() as progress:
         line, report_due = Line(), Due(REPORT_EVERY_S)
@@ -165,8 +165,8 @@ def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
 
 def _report(options: Options, stop: Callable[[], bool]) -> None:
     """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
-    from cryptometrics.pipeline.due import Due  # noqa: PLC0415
-    from cryptometrics.pipeline.report import Report  # noqa: PLC0415
+    from cryptometrics.pipeline.periodic import Due  # noqa: PLC0415
+    from cryptometrics.pipeline.progress import Report  # noqa: PLC0415
 
     orphaned = threading.Event()
 
@@ -228,7 +228,7 @@ def _supervise(
 
 def _run(options: Options, stop: Callable[[], bool], progress: Callable[[Worker], None]) -> Totals:
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.pipeline.run import run  # noqa: PLC0415
+    from cryptometrics.pipeline.start_worker import run  # noqa: PLC0415
 
     return run(config.load(), options, stop=stop, progress=progress)
 

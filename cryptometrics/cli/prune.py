@@ -55,7 +55,7 @@ def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
       cryptometrics prune --keep 30d --dry-run
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
     from cryptometrics.store import prune as store  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.messages import as_dict, readable, time
+from cryptometrics.cli.message_display import as_dict, readable, time
+from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.text import visible
-from cryptometrics.ticks import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.config import Settings
-    from cryptometrics.requeue import Requeued
+    from cryptometrics.pipeline.requeue import Requeued
     from cryptometrics.store.rejects import Count, Rejected
 
 WIDE = 10_000
@@ -152,11 +152,12 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
     Example:
       cryptometrics rejects requeue --reason implausible_time
     """
-    from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics import requeue as steps  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics.pipeline import requeue as steps  # noqa: PLC0415
     from cryptometrics.store import rejects as store  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
@@ -165,7 +166,7 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
     if group and not (every or reason):
         raise click.UsageError("--group narrows --reason or --all: add one of them")
     settings = config.load()
-    broker.wait_for_kafka(settings, waiting("Kafka"))
+    client.wait_for_kafka(settings, waiting("Kafka"))
     chosen = None
     with (
         connect(settings, notice=waiting("PostgreSQL")) as connection,
@@ -180,7 +181,7 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
             _say_what_is_passed_over(store.counts(connection, chosen), again=again)
         result = steps.requeue(
             connection,
-            broker.make_producer(settings),
+            client.make_producer(settings),
             chosen,
             again=again,
             patience=settings.wait,
@@ -192,7 +193,7 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
 
 def _say_what_is_passed_over(counts: list[Count], *, again: bool) -> None:
     from cryptometrics.errors import UserError  # noqa: PLC0415
-    from cryptometrics.store.reads import listed  # noqa: PLC0415
+    from cryptometrics.store.catalog import listed  # noqa: PLC0415
 
     groups = sorted({count.group for count in counts})
     if len(groups) > 1:
@@ -232,9 +233,9 @@ def _tell(result: Requeued, settings: Settings, *, asked: bool) -> None:
 @contextlib.contextmanager
 def _reading() -> Iterator[psycopg.Connection]:
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.store.catalog import snapshot  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
-    from cryptometrics.store.reads import snapshot  # noqa: PLC0415
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,

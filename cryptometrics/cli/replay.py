@@ -11,9 +11,9 @@ import click
 from cryptometrics.cli import options
 
 if TYPE_CHECKING:
-    from cryptometrics.feeds.coinbase.capture import Recording
-    from cryptometrics.feeds.publish import Published
-    from cryptometrics.gaps import Gap
+    from cryptometrics.feeds.coinbase.recording import Recording
+    from cryptometrics.kafka.publisher import Published
+    from cryptometrics.market.gap_records import Gap
 
 
 def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
@@ -63,22 +63,23 @@ def replay(
     Example:
       cryptometrics replay btc.jsonl.gz --speed 10
     """
-    from cryptometrics import broker, config  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.feed_report import as_text, show, totals  # noqa: PLC0415
     from cryptometrics.cli.ingest import noting  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
     from cryptometrics.errors import CryptometricsError  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.capture import Recording  # noqa: PLC0415
     from cryptometrics.feeds.coinbase.feed import Feed  # noqa: PLC0415
+    from cryptometrics.feeds.coinbase.recording import Recording  # noqa: PLC0415
     from cryptometrics.feeds.coinbase.replay import replay as blocks  # noqa: PLC0415
-    from cryptometrics.feeds.publish import publish  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics.kafka.publisher import publish  # noqa: PLC0415
 
     recording = Recording(files)
     settings = config.load()
-    broker.wait_for_kafka(settings, waiting("Kafka"))
-    topic = broker.describe_topic(settings)
+    client.wait_for_kafka(settings, waiting("Kafka"))
+    topic = client.describe_topic(settings)
     found: list[Gap] = []
     feed = Feed(pairs or None, book=book, on_gap=noting(found))
     with stopping() as asked, Progress() as progress:
@@ -90,7 +91,7 @@ def replay(
                 progress.show(f"{share:.0%}, {rate:,.0f} frames/s, {totals(feed)}")
 
         published = publish(
-            broker.make_producer(settings),
+            client.make_producer(settings),
             topic.name,
             blocks(feed, recording, speed=speed, shift_to_now=shift_to_now, stop=asked),
             stop=asked,

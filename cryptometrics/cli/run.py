@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.children import Children
     from cryptometrics.config import Settings
-    from cryptometrics.watch.view import View
+    from cryptometrics.watch.poller import View
 
 PARTITIONS = 6
 LOOK_S = 0.25
@@ -48,9 +48,9 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     """
     from cryptometrics import config, log  # noqa: PLC0415
     from cryptometrics.children import Children  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
-    from cryptometrics.watch.view import View  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.watch.poller import View  # noqa: PLC0415
 
     log.setup("auto", quiet=True)
     # A terminal that is closed ends it as Ctrl-C does: nothing may go on unseen.
@@ -125,16 +125,16 @@ def _services(settings: Settings) -> Iterator[None]:
 
 def _prepare(settings: Settings) -> None:
     """Make the schema and the topic where they are missing."""
-    from cryptometrics import broker  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
     from cryptometrics.store.migrate import migrate  # noqa: PLC0415
 
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
         if made := migrate(connection):
             _say(f"schema: applied {', '.join(made)}")
-    broker.wait_for_kafka(settings, waiting("Kafka"))
-    if broker.make_topic(settings, PARTITIONS):
+    client.wait_for_kafka(settings, waiting("Kafka"))
+    if client.make_topic(settings, PARTITIONS):
         _say(f"topic {settings.kafka_topic}: made with {PARTITIONS} partitions")
 
 

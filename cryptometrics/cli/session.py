@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from cryptometrics.store.reads import SessionRow
+    from cryptometrics.store.catalog import SessionRow
 
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
@@ -52,17 +52,17 @@ def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_j
       cryptometrics session --pair BTC-USD
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.store import reads  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.store import catalog  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
         explaining(),
-        reads.snapshot(connection),
+        catalog.snapshot(connection),
     ):
-        chosen = reads.resolve_group(connection, group)
-        rows = reads.sessions(connection, chosen.name, pairs=pairs, session=session)
+        chosen = catalog.resolve_group(connection, group)
+        rows = catalog.sessions(connection, chosen.name, pairs=pairs, session=session)
     if chosen.note:
         click.echo(chosen.note, err=True)
     if as_json:

@@ -16,7 +16,7 @@ from cryptometrics.cli import options
 from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
-    from cryptometrics.feeds.publish import Published
+    from cryptometrics.kafka.publisher import Published
 
 UNKNOWN_END = timedelta(days=30)
 """How long ago a stream begins that runs as fast as it goes to no known end: that soon it is not ahead."""
@@ -104,13 +104,14 @@ def simulate(
     Example:
       cryptometrics simulate --rate 200
     """
-    from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
     from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
     from cryptometrics.errors import CryptometricsError  # noqa: PLC0415
-    from cryptometrics.feeds.publish import publish  # noqa: PLC0415
-    from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation  # noqa: PLC0415
+    from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics.kafka.publisher import publish  # noqa: PLC0415
 
     if rate:
         step = 1 / Fraction(str(rate))
@@ -118,8 +119,8 @@ def simulate(
             count = min(count or math.inf, math.ceil(duration / step))  # type: ignore[assignment]
             duration = None
     settings = config.load()
-    broker.wait_for_kafka(settings, waiting("Kafka"))
-    topic = broker.describe_topic(settings)
+    client.wait_for_kafka(settings, waiting("Kafka"))
+    topic = client.describe_topic(settings)
     simulation = Simulation(
         pairs=pairs or DEFAULT_PAIRS,
         start=start or _default_start(datetime.now(UTC), None if rate else step, count),
@@ -131,7 +132,7 @@ def simulate(
     end = math.inf if duration is None else time.monotonic() + float(duration)
     with stopping() as asked, Progress() as progress:
         result = publish(
-            broker.make_producer(settings),
+            client.make_producer(settings),
             topic.name,
             simulation.blocks(),
             rate=rate,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cryptometrics.verify.findings import Finding
-    from cryptometrics.verify.run import GroupReport
+    from cryptometrics.verify.verification import GroupReport
 
 WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
@@ -39,21 +39,24 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
     Example:
       cryptometrics verify --group g1
     """
-    from cryptometrics import broker, config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
+    from cryptometrics import config  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.kafka import client  # noqa: PLC0415
     from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
-    from cryptometrics.verify import run  # noqa: PLC0415
+    from cryptometrics.verify import verification  # noqa: PLC0415
 
     settings = config.load()
     if topic:
-        broker.wait_for_kafka(settings, waiting("Kafka"))
+        client.wait_for_kafka(settings, waiting("Kafka"))
     with (
         connect(settings, notice=waiting("PostgreSQL")) as connection,
         explaining(),
         _ticking() as progress,
     ):
         reports = list(
-            run.verify(connection, group=group, settings=settings if topic else None, progress=progress)
+            verification.verify(
+                connection, group=group, settings=settings if topic else None, progress=progress
+            )
         )
     click.echo(as_text(reports)) if as_json else show(reports, topic=topic)
     if any(report.findings for report in reports):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import psycopg
     from rich.console import Console
 
+    from cryptometrics.watch.poller import View
     from cryptometrics.watch.screen import Frame
-    from cryptometrics.watch.view import View
 
 BETWEEN_S = 1.0
 """Seconds between the two looks that `--once` takes, to know ticks a second."""
@@ -48,16 +48,16 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
       cryptometrics watch --pair BTC-USD --pair ETH-USD
     """
     from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.notices import waiting  # noqa: PLC0415
-    from cryptometrics.cli.stopping import stopping  # noqa: PLC0415
-    from cryptometrics.store import reads  # noqa: PLC0415
-    from cryptometrics.watch.view import View  # noqa: PLC0415
+    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
+    from cryptometrics.store import catalog  # noqa: PLC0415
+    from cryptometrics.watch.poller import View  # noqa: PLC0415
 
     if not (once or as_json or is_live()):
         raise UserError("watch needs a terminal: use --once or --json where there is none")
 
     def choose(connection: psycopg.Connection) -> str:
-        return reads.resolve_group(connection, group).name
+        return catalog.resolve_group(connection, group).name
 
     with View(config.load(), choose, pairs, waiting("PostgreSQL")) as view:
         if once or as_json:

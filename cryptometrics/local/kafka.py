@@ -18,7 +18,7 @@ from cryptometrics import files
 from cryptometrics.errors import ServiceUnavailableError
 from cryptometrics.local import jars, java
 from cryptometrics.local.daemon import Daemon, Status
-from cryptometrics.probe import API_VERSIONS_REQUEST
+from cryptometrics.tls_probe import API_VERSIONS_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptometrics.alerts.evaluate import Evaluator, Gap, Record, subject_of
-from cryptometrics.pipeline.record import created
+from cryptometrics.alerts.evaluator import Evaluator, Gap, Record, subject_of
+from cryptometrics.kafka.record import created
 from cryptometrics.pipeline.runs import Run, in_turn
 from cryptometrics.store import alerts as store
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.alerts.rules import Rule
-    from cryptometrics.pipeline import record
+    from cryptometrics.kafka import record
     from cryptometrics.pipeline.runs import Seen
-    from cryptometrics.store.batch import Batch
+    from cryptometrics.store.batch_transaction import Batch
 
 
 class Alerting:

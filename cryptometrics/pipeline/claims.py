@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptometrics.pipeline.growth import Growth
+from cryptometrics.pipeline.topic_growth import Growth
 from cryptometrics.store import data_loss, offsets
 
 if TYPE_CHECKING:
-    from cryptometrics.pipeline.calculate import Calculator
+    from cryptometrics.kafka.group_consumer import Source
+    from cryptometrics.pipeline.calculator import Calculator
     from cryptometrics.pipeline.database import Database
-    from cryptometrics.pipeline.source import Source
 
 
 class Claims:

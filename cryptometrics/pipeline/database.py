@@ -12,7 +12,7 @@ from cryptometrics.pipeline.indexing import Indexing
 from cryptometrics.pipeline.writer import Writer
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.offsets import Backend, backend_of
-from cryptometrics.store.state import State
+from cryptometrics.store.past import State
 
 if TYPE_CHECKING:
     import psycopg

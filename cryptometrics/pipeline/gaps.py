@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.columns.decode import moment
-from cryptometrics.gaps import Gap, Kind
-from cryptometrics.store.gaps import StoredGap
-from cryptometrics.trade_ids import TradeIds
+from cryptometrics.market.gap_records import Gap, Kind
+from cryptometrics.market.table_decoder import moment
+from cryptometrics.market.trade_ids import TradeIds
+from cryptometrics.store.feed_gaps import StoredGap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from cryptometrics.columns.decode import Columns
-    from cryptometrics.store.state import State
+    from cryptometrics.market.table_decoder import Columns
+    from cryptometrics.store.past import State
 
 
 class FoundGap(NamedTuple):

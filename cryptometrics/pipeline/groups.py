@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryptometrics.columns.texts import DAY_US
-from cryptometrics.ticks import EPOCH
+from cryptometrics.market.text_columns import DAY_US
+from cryptometrics.market.tick_decoder import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cryptometrics.columns.decode import Columns
-    from cryptometrics.columns.measure import Places
-    from cryptometrics.columns.texts import Ints
-    from cryptometrics.pipeline.remembered import Owned
+    from cryptometrics.market.table_decoder import Columns
+    from cryptometrics.market.table_metrics import Places
+    from cryptometrics.market.text_columns import Ints
+    from cryptometrics.pipeline.pair_cache import Owned
 
 _SMALL = 2**15
 

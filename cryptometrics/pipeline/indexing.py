@@ -15,7 +15,7 @@ import psycopg
 
 from cryptometrics import log
 from cryptometrics.store.connection import connect_once, one_line
-from cryptometrics.store.state import summarize
+from cryptometrics.store.past import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from cryptometrics.alerts.meters import Quote
-from cryptometrics.columns.decode import moment
+from cryptometrics.market.table_decoder import moment
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cryptometrics.alerts.evaluate import Gap
-    from cryptometrics.columns.measure import Measured
-    from cryptometrics.columns.texts import Ints
-    from cryptometrics.metrics import Measured as Metrics
-    from cryptometrics.metrics import Session
-    from cryptometrics.ticks import Tick
+    from cryptometrics.alerts.evaluator import Gap
+    from cryptometrics.market.metrics import Measured as Metrics
+    from cryptometrics.market.metrics import Session
+    from cryptometrics.market.table_metrics import Measured
+    from cryptometrics.market.text_columns import Ints
+    from cryptometrics.market.tick_decoder import Tick
 
 Seen: TypeAlias = "Quote | Gap | Run"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
-from cryptometrics.pipeline.report import Report
+from cryptometrics.pipeline.progress import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 import psycopg
 from confluent_kafka import KafkaError, KafkaException
 
-from cryptometrics import broker, log, retry
+from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
+from cryptometrics.kafka import client
+from cryptometrics.kafka.group_consumer import Source
 from cryptometrics.pipeline.alerting import Alerting
-from cryptometrics.pipeline.calculate import MOST_REMEMBERED, Calculator
+from cryptometrics.pipeline.bisect import Halving
+from cryptometrics.pipeline.calculator import MOST_REMEMBERED, Calculator
+from cryptometrics.pipeline.caught_up import Goals
 from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
-from cryptometrics.pipeline.due import Due
-from cryptometrics.pipeline.goals import Goals
-from cryptometrics.pipeline.halving import Halving
-from cryptometrics.pipeline.judge import FINAL, GONE, why_start_over
-from cryptometrics.pipeline.source import Source
-from cryptometrics.pipeline.standstill import Standstill
+from cryptometrics.pipeline.failures import FINAL, GONE, why_start_over
+from cryptometrics.pipeline.periodic import Due
+from cryptometrics.pipeline.stall_detector import Standstill
 from cryptometrics.pipeline.writer import Totals
-from cryptometrics.store import batch as store
+from cryptometrics.store import batch_transaction as store
 from cryptometrics.store import offsets, windows
 from cryptometrics.store.connection import is_refusal, one_line
 
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.calculate import Work
+    from cryptometrics.kafka.record import Record
+    from cryptometrics.pipeline.calculator import Work
     from cryptometrics.pipeline.options import Options
-    from cryptometrics.pipeline.record import Record
 
 PATIENCE_S = 1.0
 """How long a full writer is waited for before the partitions are paused."""
@@ -73,7 +74,7 @@ class Worker:
         self._stop = stop
         self._progress = progress
         self._log = log.get_logger(group=options.group)
-        topic = broker.describe_topic(settings)
+        topic = client.describe_topic(settings)
         self._partitions = range(topic.partitions)
         self._reader = offsets.Reader(options.group, topic.name, topic.id)
         self._source = Source(settings, topic, options.group, instance_id)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cryptometrics.store import batch as store
-from cryptometrics.telemetry.measurements import Measurements
+from cryptometrics.pipeline.measurements import Measurements
+from cryptometrics.store import batch_transaction as store
 
 if TYPE_CHECKING:
     import psycopg
 
-    from cryptometrics.pipeline.calculate import Work
+    from cryptometrics.pipeline.calculator import Work
     from cryptometrics.store.offsets import Reader
 
 IN_FLIGHT = 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib import dates, ticker
 
-from cryptometrics.plot.lines import DAY, EPOCH, day_number
+from cryptometrics.plot.points import DAY, EPOCH, day_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

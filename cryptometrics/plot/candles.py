@@ -9,8 +9,8 @@ from matplotlib.patches import Patch
 
 from cryptometrics.plot.axes import time_axis, value_axis
 from cryptometrics.plot.figure import COLUMNS, GREY, STYLE, cut
-from cryptometrics.plot.lines import DAY, day_number
 from cryptometrics.plot.panels import GREEN, VERMILLION
+from cryptometrics.plot.points import DAY, day_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

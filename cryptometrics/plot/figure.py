@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cryptometrics.plot.axes import time_axis, value_axis
-from cryptometrics.plot.lines import band, day_number, gaps, steps
+from cryptometrics.plot.points import band, day_number, gaps, steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
     from cryptometrics.plot.panels import Line, Panel
-    from cryptometrics.store.series import Series
+    from cryptometrics.store.tick_series import Series
 
 COLUMNS = 3
 """Pairs side by side before the next row begins."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
 
-from cryptometrics.alerts.evaluate import Past
-from cryptometrics.alerts.standing import Saved
+from cryptometrics.alerts.evaluator import Past
+from cryptometrics.alerts.rule_state import Saved
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.alerts.standing import Transition
+    from cryptometrics.alerts.rule_state import Transition
 
 # Whoever deletes a row of alert_states by hand makes the rule fire a second time: the alert goes on then.
 _FIRE = """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg.rows import class_row
 
 from cryptometrics.errors import UserError
-from cryptometrics.store.reads import no_ticks, pair_sessions
+from cryptometrics.store.catalog import no_ticks, pair_sessions
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import conninfo, errors
 
-from cryptometrics import probe
+from cryptometrics import tls_probe
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
 
@@ -183,7 +183,7 @@ def _encryption_problem(uri: str, said: str) -> str | None:
     rootcert = parts.get("sslrootcert") or os.path.expanduser("~/.postgresql/root.crt")  # noqa: PTH111  (raises nothing)
     authorities = None if rootcert == "system" else str(rootcert)
     checks_name = parts.get("sslmode") == "verify-full" or authorities is None
-    found = probe.postgres_problem(
+    found = tls_probe.postgres_problem(
         host.partition(",")[0], int(port.partition(",")[0]), authorities, check_name=checks_name
     )
     return found or one_line(psycopg.OperationalError(said))

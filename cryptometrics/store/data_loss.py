@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cryptometrics import log
 from cryptometrics.errors import CryptometricsError
-from cryptometrics.store.batch import Batch, FencedError, Part, Skipped, write
+from cryptometrics.store.batch_transaction import Batch, FencedError, Part, Skipped, write
 
 if TYPE_CHECKING:
     import psycopg

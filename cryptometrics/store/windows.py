@@ -9,8 +9,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.store.arrays import array
-from cryptometrics.windows import MINUTE
+from cryptometrics.market.windows import MINUTE
+from cryptometrics.store.array_text import array
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.windows import Aggregate
+    from cryptometrics.market.windows import Aggregate
 
 MINUTES = "1m"
 """The name of the windows that `process` keeps."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from cryptometrics.store.reads import listed
+from cryptometrics.store.catalog import listed
 from cryptometrics.verify.findings import Kind, Place
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.verify.books import Books
     from cryptometrics.verify.findings import Findings
+    from cryptometrics.verify.offset_books import Books
 
 # A day that is just being pruned, marked and detached, counts as dropped: no statement sees its rows any
 # more. Without the mark it was taken away by hand, and its rows are missing.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is documented there
 
-from cryptometrics import broker
 from cryptometrics.errors import CryptometricsError
+from cryptometrics.kafka import client
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
@@ -39,7 +39,7 @@ class Lag:
         self.trouble: str | None = None
         """Why the lag is not known; None while it is."""
         try:
-            self._admin = AdminClient(broker.client_conf(settings))
+            self._admin = AdminClient(client.client_conf(settings))
         except (KafkaException, CryptometricsError) as error:
             self.trouble = str(error)
 
@@ -66,7 +66,7 @@ class Lag:
         if not self._asked or concurrent.futures.wait(self._asked.values(), wait).not_done:
             return
         try:
-            ends = {place: broker.offset_in(answer) for place, answer in self._asked.items()}
+            ends = {place: client.offset_in(answer) for place, answer in self._asked.items()}
             self.known = {place: max(end - self._stored.get(place, end), 0) for place, end in ends.items()}
             self.trouble = None
         except KafkaException as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from cryptometrics.store.reads import SessionRow
+    from cryptometrics.store.catalog import SessionRow
     from cryptometrics.watch.snapshot import Alert, Memory, Snapshot
 
 WIDE = 132

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from cryptometrics.store.reads import SessionRow
+    from cryptometrics.store.catalog import SessionRow
 
 RATE_S = 5.0
 """Over how long ticks a second are counted."""

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from cryptometrics import broker
+from cryptometrics.kafka import client
 from tests.fakes.receiver import SECRET, Receiver, moody
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def test_each_alert_is_stored_once_and_told_in_order_whatever_is_killed(
 ) -> None:
     cli("init-db", "--partitions", "3")
     (tmp_path / "alerts.toml").write_text(RULES)
-    producer = Producer(broker.client_conf(settings, partitioner="murmur2_random"))
+    producer = Producer(client.client_conf(settings, partitioner="murmur2_random"))
 
     def send(ticks: Iterable[Tick]) -> None:
         for tick in ticks:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cryptometrics.broker import wait_for_kafka
 from cryptometrics.config import Settings
 from cryptometrics.errors import UserError
+from cryptometrics.kafka.client import wait_for_kafka
 from cryptometrics.retry import retrying
 from cryptometrics.store.connection import connect
 from tests.acceptance import encrypted_kafka, encrypted_postgres

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, Producer
 
-from cryptometrics import broker
+from cryptometrics.kafka import client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -309,7 +309,7 @@ class Load:
         self._topic = settings.kafka_topic
         self.source = iter(market)
         self._producer = Producer(
-            broker.client_conf(
+            client.client_conf(
                 settings,
                 **{
                     "enable.idempotence": True,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer
 
-from cryptometrics import broker
+from cryptometrics.kafka import client
 from tests.faults.relay import Act, Moment, Relay
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_kafka_gives_a_workers_place_away(arena: Arena) -> None:
     worker = arena.worker()
     arena.wait_for_progress()
     name = str(arena.ask("SELECT owner FROM consumer_offsets LIMIT 1")[0][0]).split()[0]
-    double = Consumer(broker.consumer_conf(arena.settings, arena.group, name))
+    double = Consumer(client.consumer_conf(arena.settings, arena.group, name))
     seen: list[bool] = []
     double.subscribe([arena.settings.kafka_topic], on_assign=lambda *_: seen.append(True))
 

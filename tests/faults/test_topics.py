@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
-from cryptometrics import broker
-from cryptometrics.pipeline.source import TOPIC_ID_EXPIRES_S
+from cryptometrics.kafka import client
+from cryptometrics.kafka.group_consumer import TOPIC_ID_EXPIRES_S
 from tests.faults.ledger import Ledger, Load, Market
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LIMIT_S = 60.0
 
 @pytest.fixture
 def admin(arena: Arena) -> AdminClient:
-    return AdminClient(broker.client_conf(arena.settings))
+    return AdminClient(client.client_conf(arena.settings))
 
 
 def done(futures: dict[Any, Any] | Iterable[Any]) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from cryptometrics.market.windows import MINUTE
 from cryptometrics.store.windows import differing
-from cryptometrics.windows import MINUTE
 from tests.late import publish_late
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import psycopg
 import pytest
 
 from cryptometrics.errors import CryptometricsError
+from cryptometrics.market.windows import MINUTE
 from cryptometrics.store.windows import differing
-from cryptometrics.windows import MINUTE
 from tests.conftest import clean_environment, environment_of
 from tests.flink import jars
 from tests.flink.cluster import Cluster

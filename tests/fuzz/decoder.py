@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cryptometrics.columns.decode import decode as decode_columns
-from cryptometrics.ticks import EARLIEST, FURTHEST_AHEAD, RejectedError, Tick, decode, is_pair
+from cryptometrics.market.table_decoder import decode as decode_columns
+from cryptometrics.market.tick_decoder import EARLIEST, FURTHEST_AHEAD, RejectedError, Tick, decode, is_pair
 from tests.fuzz.messages import CORPUS, Message, mutations
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from cryptometrics import config
 from cryptometrics.alerts.rules import RulesError
-from cryptometrics.broker import client_conf
-from cryptometrics.cli import rules
+from cryptometrics.cli import rule_file
 from cryptometrics.errors import UserError
-from cryptometrics.feeds.coinbase.capture import Recording
 from cryptometrics.feeds.coinbase.feed import Feed
+from cryptometrics.feeds.coinbase.recording import Recording
+from cryptometrics.kafka.client import client_conf
+from cryptometrics.market.tick_decoder import RejectedError, decode
 from cryptometrics.store.connection import _valid, place
-from cryptometrics.ticks import RejectedError, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,7 +109,7 @@ def _endpoints(content: bytes) -> None:
 def _alert_rules(content: bytes) -> None:
     Path("alerts.toml").write_bytes(content)
     try:
-        rules.read(Path("alerts.toml"))
+        rule_file.read(Path("alerts.toml"))
     except RulesError as error:
         raise UserError(str(error.problems[0])) from None
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.beam.bounds import readers
-from cryptometrics.beam.options import Job, Shape
+from cryptometrics.beam.job import Job, Shape
+from cryptometrics.beam.kafka_source import FromKafka, Range
+from cryptometrics.beam.launch import check_name, options_of, run
+from cryptometrics.beam.offset_ranges import readers
 from cryptometrics.beam.postgres_source import FromPostgres
-from cryptometrics.beam.run import check_name, options_of, run
-from cryptometrics.beam.source import FromKafka, Range
 from cryptometrics.errors import UserError
+from cryptometrics.market.windows import MINUTE
 from cryptometrics.store.windows import COLUMNS, RECOMPUTED, differing
-from cryptometrics.windows import MINUTE
 from tests.conftest import environment_of
 from tests.late import publish_late
 

@@ -13,16 +13,16 @@ import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
-from cryptometrics import broker
-from cryptometrics import webhook as webhook_module
 from cryptometrics.alerts.rules import Rule, parse
-from cryptometrics.gaps import Gap, Kind, encode
-from cryptometrics.pipeline import sender as sender_module
+from cryptometrics.kafka import client
+from cryptometrics.market.gap_records import Gap, Kind, encode
+from cryptometrics.notify import outbox
+from cryptometrics.notify import sender as sender_module
+from cryptometrics.notify import webhook as webhook_module
+from cryptometrics.notify.sender import Sender
+from cryptometrics.notify.webhook import Webhook
 from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.run import run
-from cryptometrics.pipeline.sender import Sender
-from cryptometrics.store import outbox
-from cryptometrics.webhook import Webhook
+from cryptometrics.pipeline.start_worker import run
 from tests.fakes.receiver import Act, Receiver
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Bench:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.group = settings.kafka_topic
-        self._producer = Producer(broker.client_conf(settings, partitioner="murmur2_random"))
+        self._producer = Producer(client.client_conf(settings, partitioner="murmur2_random"))
 
     def send(self, *ticks: bytes | tuple[float, int], pair: str = "BTC-USD") -> None:
         """Put ticks on the topic: seconds of yesterday and the spread in bps, or bytes that are none."""
@@ -108,7 +108,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture
 def bench(settings: Settings) -> Bench:
-    broker.make_topic(settings, 1)
+    client.make_topic(settings, 1)
     return Bench(settings)
 
 
@@ -304,7 +304,7 @@ def test_rules_are_checked_and_an_example_is_at_hand(
 def test_the_past_can_be_processed_without_calling_anybody(
     settings: Settings, cli: Cli, receiver: Receiver, tmp_path: Path
 ) -> None:
-    broker.make_topic(settings, 1)
+    client.make_topic(settings, 1)
     bench = Bench(settings)
     bench.send((0, 120), (1, 10), (2, 120))
     (tmp_path / "alerts.toml").write_text(WIDE.replace("10s", "0s"))
@@ -320,7 +320,7 @@ def test_the_past_can_be_processed_without_calling_anybody(
 def test_several_workers_go_by_the_rules_and_one_of_them_tells(
     settings: Settings, cli: Cli, receiver: Receiver, tmp_path: Path
 ) -> None:
-    broker.make_topic(settings, 4)
+    client.make_topic(settings, 4)
     bench = Bench(settings)
     pairs = [f"P{number}-USD" for number in range(12)]
     for pair in pairs:

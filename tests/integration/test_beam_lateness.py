@@ -20,15 +20,15 @@ from apache_beam.testing import test_stream
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from cryptometrics.beam import tally
-from cryptometrics.beam.options import Job, Shape
+from cryptometrics.beam import read_counts
+from cryptometrics.beam.folding import Part
+from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.pipeline import ToRows
-from cryptometrics.beam.reading import Part
 from cryptometrics.beam.watermark import OUT_OF_ORDER, Watermark
-from cryptometrics.windows import fixed_start, of_tick
+from cryptometrics.market.windows import fixed_start, of_tick
 
 if TYPE_CHECKING:
-    from cryptometrics.beam.sink import Row
+    from cryptometrics.beam.postgres_sink import Row
 
 # Beam's imports, and its old runner for TestStream, warn of their own.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -89,13 +89,13 @@ def run(*reads: Read, shape: Shape | None = None, lateness: float = 10) -> Outco
     pipeline = beam.Pipeline(options=PipelineOptions(["--runner", "BundleBasedDirectRunner"], streaming=True))
     with tempfile.NamedTemporaryFile("r+") as notes:
         pipeline | stream | ToRows(job) | beam.Map(note, notes.name)
-        before_run = tally.total().too_late
+        before_run = read_counts.total().too_late
         pipeline.run().wait_until_finish()
         panes: dict[float, list[tuple[int, bool]]] = {}
         for line in notes:
             minute, ticks, complete = json.loads(line)
             panes.setdefault(minute, []).append((ticks, complete))
-    return Outcome(panes, tally.total().too_late - before_run)
+    return Outcome(panes, read_counts.total().too_late - before_run)
 
 
 def test_in_order_each_window_is_written_once_and_complete() -> None:

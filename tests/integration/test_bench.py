@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from cryptometrics import broker
+from cryptometrics.kafka import client
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
@@ -34,7 +34,7 @@ def left_behind(settings: Settings) -> list[str]:
     with psycopg.connect(settings.postgres()) as connection:
         query = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'cryptometrics_bench_')"
         schemas = [name for (name,) in connection.execute(query)]
-    topics = AdminClient(broker.client_conf(settings)).list_topics(timeout=10).topics
+    topics = AdminClient(client.client_conf(settings)).list_topics(timeout=10).topics
     return schemas + [name for name in topics if name.startswith("cryptometrics_bench_")]
 
 

@@ -12,9 +12,8 @@ import pytest
 from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
-from cryptometrics import broker
 from cryptometrics.errors import ServiceUnavailableError, UserError
-from cryptometrics.pipeline import source
+from cryptometrics.kafka import client, group_consumer
 from cryptometrics.watch import lag
 
 if TYPE_CHECKING:
@@ -33,40 +32,40 @@ def closed_port() -> Iterator[int]:
 
 
 def test_a_topic_is_made_once_and_then_left_as_it_is(settings: Settings) -> None:
-    assert broker.make_topic(settings, 3)
-    made = broker.describe_topic(settings)
+    assert client.make_topic(settings, 3)
+    made = client.describe_topic(settings)
     assert (made.name, made.partitions) == (settings.kafka_topic, 3)
-    assert not broker.make_topic(settings, 5)
-    assert broker.describe_topic(settings) == made
+    assert not client.make_topic(settings, 5)
+    assert client.describe_topic(settings) == made
 
 
 def test_made_by_several_at_once_it_is_made_by_one(settings: Settings) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: broker.make_topic(settings, 2), range(8)))
+        made = list(pool.map(lambda _: client.make_topic(settings, 2), range(8)))
     assert sorted(made) == [False] * 7 + [True]
-    assert broker.describe_topic(settings).partitions == 2
+    assert client.describe_topic(settings).partitions == 2
 
 
 def test_topics_of_different_names_have_different_ids(settings: Settings) -> None:
     other = settings.model_copy(update={"kafka_topic": settings.kafka_topic + "_other"})
     for each in (settings, other):
-        broker.make_topic(each, 1)
-    assert broker.describe_topic(settings).id != broker.describe_topic(other).id
+        client.make_topic(each, 1)
+    assert client.describe_topic(settings).id != client.describe_topic(other).id
 
 
 def test_a_missing_topic_names_the_command_that_makes_it(settings: Settings) -> None:
     with pytest.raises(UserError, match=f"no topic {settings.kafka_topic} .*`cryptometrics init-db`"):
-        broker.describe_topic(settings)
+        client.describe_topic(settings)
 
 
 def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
     settings: Settings, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker.make_topic(settings, 1)
-    topic, place = broker.describe_topic(settings), (settings.kafka_topic, 0)
-    monkeypatch.setattr(source, "WATERMARK_S", 1.0)
+    client.make_topic(settings, 1)
+    topic, place = client.describe_topic(settings), (settings.kafka_topic, 0)
+    monkeypatch.setattr(group_consumer, "WATERMARK_S", 1.0)
     monkeypatch.setattr(lag, "ANSWER_S", 1.0)
-    reading, watching = source.Source(settings, topic, "g1", "w1"), lag.Lag(settings)
+    reading, watching = group_consumer.Source(settings, topic, "g1", "w1"), lag.Lag(settings)
     assert reading.held(0) == (0, 0)
     watching.ask([place])
     watching.listen(10)
@@ -89,7 +88,7 @@ def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
 
 def test_a_broker_that_answers_is_not_waited_for(settings: Settings) -> None:
     told: list[BaseException] = []
-    broker.wait_for_kafka(settings, lambda error, _: told.append(error))
+    client.wait_for_kafka(settings, lambda error, _: told.append(error))
     assert not told
 
 
@@ -99,7 +98,7 @@ def test_no_broker_is_one_line_after_the_wait(
     nowhere = f"127.0.0.1:{closed_port}"
     away = settings.model_copy(update={"kafka_bootstrap_servers": nowhere, "wait": 0.5})
     with pytest.raises(ServiceUnavailableError) as caught:
-        broker.wait_for_kafka(away)
+        client.wait_for_kafka(away)
     message = str(caught.value)
     assert nowhere in message
     assert "Connection refused" in message
@@ -111,11 +110,11 @@ def test_no_broker_is_one_line_after_the_wait(
 
 def test_each_failed_attempt_is_told(settings: Settings, closed_port: int) -> None:
     away = settings.model_copy(
-        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": broker.ATTEMPT_S + 0.5}
+        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": client.ATTEMPT_S + 0.5}
     )
     told: list[str] = []
     with pytest.raises(ServiceUnavailableError):
-        broker.wait_for_kafka(away, lambda error, _: told.append(str(error)))
+        client.wait_for_kafka(away, lambda error, _: told.append(str(error)))
     assert told
     assert all("Connection refused" in text for text in told)
 
@@ -130,7 +129,7 @@ def test_a_refused_login_is_not_tried_again(settings: Settings) -> None:
         }
     )
     with pytest.raises(UserError, match="KAFKA_SASL"):
-        broker.wait_for_kafka(login)
+        client.wait_for_kafka(login)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,7 @@ def test_settings_that_librdkafka_refuses_are_the_users_mistake(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    for use in (broker.wait_for_kafka, broker.make_producer, broker.describe_topic):
+    for use in (client.wait_for_kafka, client.make_producer, client.describe_topic):
         with pytest.raises(UserError, match=words):
             use(settings)
 
@@ -154,6 +153,6 @@ def test_the_user_may_tune_a_client_but_not_break_its_promise(
 ) -> None:
     monkeypatch.setenv("KAFKA_CONF_ENABLE_IDEMPOTENCE", "false")
     monkeypatch.setenv("KAFKA_CONF_LINGER_MS", "50")
-    conf = broker.client_conf(settings, **{"enable.idempotence": True})
+    conf = client.client_conf(settings, **{"enable.idempotence": True})
     assert conf["enable.idempotence"] is True
     assert conf["linger.ms"] == "50"

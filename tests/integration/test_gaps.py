@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from cryptometrics import broker
-from cryptometrics.gaps import Gap, Kind, encode
+from cryptometrics.kafka import client
+from cryptometrics.market.gap_records import Gap, Kind, encode
 from cryptometrics.store.connection import connect
-from cryptometrics.verify.run import verify
+from cryptometrics.verify.verification import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ def processed(settings: Settings, cli: Cli) -> Settings:
 
 
 def publish(settings: Settings, messages: Iterable[Message]) -> None:
-    producer = Producer(broker.client_conf(settings))
+    producer = Producer(client.client_conf(settings))
     for key, value in messages:
         producer.produce(settings.kafka_topic, value, key)
     assert producer.flush(30) == 0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics import broker, log
 from cryptometrics import cli as command_line
+from cryptometrics import log
+from cryptometrics.kafka import client
 from tests.conftest import environment_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ QUOTE = {
 
 
 def publish(settings: Settings, *messages: tuple[bytes, bytes]) -> None:
-    producer = broker.make_producer(settings)
+    producer = client.make_producer(settings)
     for key, value in messages:
         producer.produce(settings.kafka_topic, value=value, key=key)
     assert producer.flush(20) == 0

@@ -16,7 +16,7 @@ from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS
 from cryptometrics.store.candles import load_candles
 from cryptometrics.store.connection import connect
-from cryptometrics.store.series import load_series
+from cryptometrics.store.tick_series import load_series
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings

@@ -18,12 +18,12 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 
-from cryptometrics import broker
 from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.kafka import client
+from cryptometrics.market.trade_ids import MOST_RANGES
 from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.run import run
+from cryptometrics.pipeline.start_worker import run
 from cryptometrics.pipeline.worker import Worker
-from cryptometrics.trade_ids import MOST_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ class Bench:
         self.settings = settings
         # A group of its own: a member that left another test's group is waited for by Kafka.
         self.group = settings.kafka_topic
-        self._producer = Producer(broker.client_conf(settings, partitioner="murmur2_random"))
+        self._producer = Producer(client.client_conf(settings, partitioner="murmur2_random"))
 
     def send(self, *values: bytes | dict[str, Any], **options: Any) -> None:
         """Put messages on the topic, in order; a dict is a tick under its pair's key."""
@@ -99,8 +99,8 @@ class Bench:
         """Return what can be read of the topic in the order of its partitions, and the ends of each."""
         conf: dict[str, Any] = {"group.id": "reader of the test", "isolation.level": "read_committed"}
         conf |= {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
-        consumer = Consumer(broker.client_conf(self.settings, **conf))
-        count = broker.describe_topic(self.settings).partitions
+        consumer = Consumer(client.client_conf(self.settings, **conf))
+        count = client.describe_topic(self.settings).partitions
         partitions = [TopicPartition(self.settings.kafka_topic, number) for number in range(count)]
         ends = {p.partition: consumer.get_watermark_offsets(p, timeout=LIMIT_S) for p in partitions}
         for partition in partitions:
@@ -277,7 +277,7 @@ def tick(
 
 @pytest.fixture
 def bench(settings: Settings) -> Bench:
-    broker.make_topic(settings, 3)
+    client.make_topic(settings, 3)
     return Bench(settings)
 
 
@@ -324,7 +324,7 @@ def test_the_size_of_batches_changes_nothing(bench: Bench) -> None:
 
 
 def test_partitions_may_be_empty(settings: Settings) -> None:
-    broker.make_topic(settings, 12)
+    client.make_topic(settings, 12)
     bench = Bench(settings)
     bench.process()
     assert bench.check().total() == 0
@@ -336,7 +336,7 @@ def test_partitions_may_be_empty(settings: Settings) -> None:
 
 def test_a_group_that_begins_late_begins_at_the_oldest_record_there_is(bench: Bench) -> None:
     bench.send(*(tick("1", "2", n, n) for n in range(10)), partition=1)
-    admin = AdminClient(broker.client_conf(bench.settings))
+    admin = AdminClient(client.client_conf(bench.settings))
     [deleted] = admin.delete_records([TopicPartition(bench.settings.kafka_topic, 1, 6)]).values()
     deleted.result(LIMIT_S)
     bench.process()
@@ -409,7 +409,7 @@ def test_groups_are_independent_and_say_which_row_is_whose(bench: Bench) -> None
 def test_a_group_reads_one_topic(bench: Bench) -> None:
     bench.process("g")
     other = bench.settings.model_copy(update={"kafka_topic": bench.settings.kafka_topic + "-other"})
-    broker.make_topic(other, 1)
+    client.make_topic(other, 1)
     with pytest.raises(UserError, match=f"group g has read the topic {bench.settings.kafka_topic}, not"):
         Bench(other).process("g")
 
@@ -437,7 +437,7 @@ def test_names_with_anything_in_them_reach_the_table_as_they_are(bench: Bench) -
 
 @pytest.mark.slow
 def test_transactions_leave_holes_that_are_counted(bench: Bench) -> None:
-    writer = Producer(broker.client_conf(bench.settings, **{"transactional.id": bench.settings.kafka_topic}))
+    writer = Producer(client.client_conf(bench.settings, **{"transactional.id": bench.settings.kafka_topic}))
     writer.init_transactions(LIMIT_S)
     numbers = itertools.count()
 
@@ -470,7 +470,7 @@ def test_transactions_leave_holes_that_are_counted(bench: Bench) -> None:
 
 
 def test_an_open_transaction_is_not_waited_for(bench: Bench) -> None:
-    writer = Producer(broker.client_conf(bench.settings, **{"transactional.id": bench.settings.kafka_topic}))
+    writer = Producer(client.client_conf(bench.settings, **{"transactional.id": bench.settings.kafka_topic}))
     writer.init_transactions(LIMIT_S)
     bench.send(tick("1", "2", 0, 0), partition=1)
     writer.begin_transaction()
@@ -488,13 +488,13 @@ def test_an_open_transaction_is_not_waited_for(bench: Bench) -> None:
 @pytest.mark.slow
 def test_a_topic_that_got_more_partitions_keeps_its_extremes(settings: Settings) -> None:
     """A pair that moves to a new partition goes on from where its old one ends."""
-    broker.make_topic(settings, 1)
+    client.make_topic(settings, 1)
     bench = Bench(settings)
     pairs = [f"P{n}-USD" for n in range(8)]
     bench.send(*(tick("5", "9", n, n, pair) for n, pair in enumerate(pairs)))
     bench.process()
     bench.send(*(tick("8", "8.5", 20 + n, 20 + n, pair) for n, pair in enumerate(pairs)))
-    admin = AdminClient(broker.client_conf(settings))
+    admin = AdminClient(client.client_conf(settings))
     admin.create_partitions([NewPartitions(settings.kafka_topic, 4)])[settings.kafka_topic].result(LIMIT_S)
     grown = Bench(settings)
     grown.send(*(tick("6", "9.9", 40 + n, 40 + n, pair) for n, pair in enumerate(pairs)))
@@ -573,10 +573,10 @@ def test_a_topic_that_goes_while_a_worker_starts_over_ends_it(bench: Bench) -> N
     def delete_once(worker: Worker) -> None:
         if worker.totals.metrics and not deleted:
             deleted.append(worker)
-            broker.delete_topic(bench.settings)
+            client.delete_topic(bench.settings)
             with contextlib.suppress(UserError):  # raised when it is gone
                 while time.monotonic() < limit:
-                    broker.describe_topic(bench.settings)
+                    client.describe_topic(bench.settings)
             worker._doubt = "to start over"
 
     limit = time.monotonic() + LIMIT_S
@@ -610,7 +610,7 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
 def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:
     bench.send(*(tick("1", "2", n, n, f"P{n % 5}-USD") for n in range(50)))
     bench.process()
-    consumer = Consumer(broker.client_conf(bench.settings, **{"group.id": bench.group}))
+    consumer = Consumer(client.client_conf(bench.settings, **{"group.id": bench.group}))
     partitions = [TopicPartition(bench.settings.kafka_topic, number) for number in range(3)]
     committed = {p.partition: p.offset for p in consumer.committed(partitions, timeout=LIMIT_S)}
     consumer.close()
@@ -622,7 +622,7 @@ def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:
 
 def test_a_record_with_a_time_that_no_calendar_has(settings: Settings) -> None:
     """Brokers may be told to take any, and some take any by default."""
-    admin = AdminClient(broker.client_conf(settings))
+    admin = AdminClient(client.client_conf(settings))
     config = {"message.timestamp.after.max.ms": str(2**63 - 1)}
     topic = NewTopic(settings.kafka_topic, num_partitions=1, replication_factor=1, config=config)
     admin.create_topics([topic])[settings.kafka_topic].result(LIMIT_S)

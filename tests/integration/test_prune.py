@@ -13,20 +13,20 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from cryptometrics import broker
 from cryptometrics.errors import CryptometricsError, UserError
-from cryptometrics.metrics import measure, opened
+from cryptometrics.kafka import client
+from cryptometrics.market.metrics import measure, opened
+from cryptometrics.market.tick_decoder import Tick
 from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.run import run
+from cryptometrics.pipeline.start_worker import run
 from cryptometrics.store import prune as store
-from cryptometrics.store.batch import Batch, DayRows, Part, write
+from cryptometrics.store.batch_transaction import Batch, DayRows, Part, write
 from cryptometrics.store.connection import connect
+from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.offsets import Reader
 from cryptometrics.store.prune import Piece, first_kept_day, prunable, prune
-from cryptometrics.store.rows import encode_one
-from cryptometrics.ticks import Tick
 from cryptometrics.verify.findings import Kind
-from cryptometrics.verify.run import GroupReport, _verify_group, verify
+from cryptometrics.verify.verification import GroupReport, _verify_group, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,8 +56,8 @@ class Market:
             "CREATE TABLE crypto_metrics_before PARTITION OF crypto_metrics "
             f"FOR VALUES FROM (MINVALUE) TO ('{FIRST_DAY}Z')".encode()
         )
-        broker.make_topic(settings, 3)
-        self._producer = Producer(broker.client_conf(settings, partitioner="murmur2_random"))
+        client.make_topic(settings, 3)
+        self._producer = Producer(client.client_conf(settings, partitioner="murmur2_random"))
         self._sent = 0
 
     def send(self, days_ago: int, count: int = PER_DAY) -> None:

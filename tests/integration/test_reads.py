@@ -11,9 +11,9 @@ import pytest
 
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS
+from cryptometrics.store.catalog import resolve_group, sessions, snapshot
 from cryptometrics.store.connection import connect
-from cryptometrics.store.reads import resolve_group, sessions, snapshot
-from cryptometrics.store.series import EXPRESSIONS, load_series
+from cryptometrics.store.tick_series import EXPRESSIONS, load_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,17 +15,17 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from cryptometrics import broker
-from cryptometrics.feeds.publish import publish
+from cryptometrics.kafka import client
+from cryptometrics.kafka.publisher import publish
 from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.run import run
-from cryptometrics.requeue import requeue
+from cryptometrics.pipeline.requeue import requeue
+from cryptometrics.pipeline.start_worker import run
 from cryptometrics.store import rejects
 from cryptometrics.store.connection import connect
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
-    from cryptometrics.feeds.publish import Message
+    from cryptometrics.kafka.publisher import Message
     from tests.conftest import Cli
 
 LIMIT_S = 30.0
@@ -39,8 +39,8 @@ REASONS = ["not_json", "not_json", "no_value", "not_object"]
 @pytest.fixture
 def rejected(settings: Settings) -> list[int]:
     """Return the ids of the four messages above, rejected by group g."""
-    broker.make_topic(settings, 1)
-    publish(broker.make_producer(settings), settings.kafka_topic, [MESSAGES])
+    client.make_topic(settings, 1)
+    publish(client.make_producer(settings), settings.kafka_topic, [MESSAGES])
     process(settings)
     with connect(settings) as connection:
         rows = connection.execute("SELECT id, reason FROM rejected_ticks ORDER BY kafka_offset").fetchall()
@@ -56,7 +56,7 @@ def process(settings: Settings, group: str = "g") -> None:
 def topic(settings: Settings) -> list[Message]:
     """Return what is on the topic beyond the four."""
     conf = {"group.id": "reader of the test", "auto.offset.reset": "error", "enable.partition.eof": True}
-    consumer = Consumer(broker.client_conf(settings, **conf))
+    consumer = Consumer(client.client_conf(settings, **conf))
     consumer.assign([TopicPartition(settings.kafka_topic, 0, len(MESSAGES))])
     found: list[Message] = []
     while True:
@@ -198,7 +198,7 @@ def test_what_a_crash_left_on_its_way_is_finished(
     with connect(settings) as connection:
         (left,) = begin(connection, rejected[:1])
     if published:
-        publish(broker.make_producer(settings), settings.kafka_topic, [[(left.key, left.value)]])
+        publish(client.make_producer(settings), settings.kafka_topic, [[(left.key, left.value)]])
     assert marks(settings)[0] == (True, False)
 
     done = cli("rejects", "requeue")
@@ -250,11 +250,11 @@ def test_one_call_at_a_time(cli: Cli, settings: Settings, rejected: list[int]) -
 def test_without_kafka_the_marks_stay(settings: Settings, rejected: list[int]) -> None:
     away = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
     with connect(settings) as connection:
-        result = requeue(connection, broker.make_producer(away), rejects.Chosen(), patience=1)
+        result = requeue(connection, client.make_producer(away), rejects.Chosen(), patience=1)
         assert (result.sent, result.undecided) == (0, 4)
     assert marks(settings) == [(True, False)] * 4
     with connect(settings) as connection:
-        assert requeue(connection, broker.make_producer(settings), None).finished == 4
+        assert requeue(connection, client.make_producer(settings), None).finished == 4
     assert len(topic(settings)) == 4
 
 

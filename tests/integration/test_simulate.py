@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from cryptometrics import broker
-from cryptometrics.feeds.publish import Published, publish
-from cryptometrics.feeds.simulate import DEFAULT_PAIRS, Simulation
-from cryptometrics.ticks import Reason, RejectedError, decode
+from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
+from cryptometrics.kafka import client
+from cryptometrics.kafka.publisher import Published, publish
+from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
-    from cryptometrics.feeds.publish import Message
+    from cryptometrics.kafka.publisher import Message
     from tests.conftest import Cli
 
 START = "2026-07-01T00:00:00Z"
@@ -31,20 +31,20 @@ LIMIT_S = 30.0
 
 @pytest.fixture
 def topic(settings: Settings) -> str:
-    broker.make_topic(settings, 3)
+    client.make_topic(settings, 3)
     return settings.kafka_topic
 
 
 def stored(settings: Settings) -> list[list[Message]]:
     """Return what is in each partition of the topic, in order."""
     consumer = Consumer(
-        broker.client_conf(
+        client.client_conf(
             settings,
             **{"group.id": "test", "auto.offset.reset": "error", "enable.partition.eof": False},
         )
     )
     found: list[list[Message]] = []
-    for number in range(broker.describe_topic(settings).partitions):
+    for number in range(client.describe_topic(settings).partitions):
         partition = TopicPartition(settings.kafka_topic, number, 0)
         _, end = consumer.get_watermark_offsets(partition, timeout=LIMIT_S)
         consumer.assign([partition])
@@ -132,7 +132,7 @@ def test_a_signal_ends_it_with_all_accounted_for(
     cli: Cli, settings: Settings, topic: str, number: signal.Signals
 ) -> None:
     process = cli.start("simulate", "--rate", "500")
-    consumer = Consumer(broker.client_conf(settings, **{"group.id": "test", "auto.offset.reset": "earliest"}))
+    consumer = Consumer(client.client_conf(settings, **{"group.id": "test", "auto.offset.reset": "earliest"}))
     consumer.subscribe([topic])
     assert consumer.consume(1, timeout=LIMIT_S), "nothing came"
     consumer.close()
@@ -177,7 +177,7 @@ def test_a_message_that_is_refused_ends_it_and_is_counted(settings: Settings, to
     small: Message = (b"ETH-USD", b"x")
     too_large: Message = (b"ETH-USD", bytes(1_100_000))
     blocks = itertools.chain([[small], [too_large]], itertools.repeat([small]))
-    result = publish(broker.make_producer(settings), topic, blocks)
+    result = publish(client.make_producer(settings), topic, blocks)
     assert (result.sent, result.acknowledged, result.failed) == (2, 1, 1)
     assert "too large" in str(result.failure)
     assert sum(map(len, stored(settings))) == 1
@@ -192,7 +192,7 @@ def test_a_broker_that_never_answers_ends_it_when_delivery_times_out(
         taken.bind(("127.0.0.1", 0))
         away = settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{taken.getsockname()[1]}"})
         result = publish(
-            broker.make_producer(away),
+            client.make_producer(away),
             "anything",
             simulation(100).blocks(),
             progress=lambda state: silence.append(state.silence),
@@ -211,6 +211,6 @@ def test_the_producers_queue_bounds_what_waits(
     def watch(state: Published) -> None:
         states.append(state.waiting)
 
-    result = publish(broker.make_producer(settings), topic, simulation(20_000).blocks(), progress=watch)
+    result = publish(client.make_producer(settings), topic, simulation(20_000).blocks(), progress=watch)
     assert (result.sent, result.acknowledged) == (20_000, 20_000)
     assert max(states) <= 100

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.metrics import Session, measure, opened
+from cryptometrics.market.metrics import Session, measure, opened
+from cryptometrics.market.tick_decoder import Tick
+from cryptometrics.market.trade_ids import TradeIds
 from cryptometrics.pipeline.indexing import Indexing
 from cryptometrics.store import offsets
-from cryptometrics.store.batch import Batch, PairState, Part, Rejected, Skipped, write
+from cryptometrics.store.batch_transaction import Batch, PairState, Part, Rejected, Skipped, write
+from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.offsets import Reader
-from cryptometrics.store.rows import encode_one
-from cryptometrics.store.state import NEARBY, State
-from cryptometrics.ticks import Tick
-from cryptometrics.trade_ids import TradeIds
+from cryptometrics.store.past import NEARBY, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

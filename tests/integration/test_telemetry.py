@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cryptometrics.dashboards import build
 from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.report import Report
+from cryptometrics.pipeline.progress import Report
 from cryptometrics.pipeline.worker import Worker
-from cryptometrics.telemetry import pipeline as telemetry
+from cryptometrics.telemetry import process_metrics as telemetry
 from cryptometrics.telemetry.endpoint import serving
 from tests.fakes.coinbase import FakeCoinbase
 

@@ -13,16 +13,17 @@ import pytest
 from confluent_kafka import Producer
 from psycopg import conninfo, sql
 
-from cryptometrics import broker, config
-from cryptometrics.feeds.simulate.bad import KINDS, spoiled
+from cryptometrics import config
+from cryptometrics.feeds.simulator.bad_ticks import KINDS, spoiled
+from cryptometrics.kafka import client
+from cryptometrics.market.windows import MINUTE
 from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.run import run
+from cryptometrics.pipeline.start_worker import run
 from cryptometrics.store import windows
 from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
 from cryptometrics.verify.findings import Kind
-from cryptometrics.verify.run import GroupReport, verify
-from cryptometrics.windows import MINUTE
+from cryptometrics.verify.verification import GroupReport, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,8 +102,8 @@ def fill(made: Source) -> None:
     """Publish and process."""
     with psycopg.connect(made.settings.postgres()) as connection:
         migrate(connection)
-    broker.make_topic(made.settings, 4)
-    conf = broker.client_conf(
+    client.make_topic(made.settings, 4)
+    conf = client.client_conf(
         made.settings,
         **{"enable.idempotence": True, "partitioner": "murmur2_random", "transactional.id": made.name},
     )

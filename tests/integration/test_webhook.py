@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cryptometrics import webhook as module
 from cryptometrics.errors import UserError
-from cryptometrics.store.outbox import Notification
-from cryptometrics.webhook import NotDeliveredError, Webhook
+from cryptometrics.notify import webhook as module
+from cryptometrics.notify.outbox import Notification
+from cryptometrics.notify.webhook import NotDeliveredError, Webhook
 from tests.fakes.receiver import SECRET, Act, Receiver
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from cryptometrics.market.windows import MINUTE, Aggregate, merge, of_tick
 from cryptometrics.store import windows
 from cryptometrics.store.connection import connect
-from cryptometrics.windows import MINUTE, Aggregate, merge, of_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

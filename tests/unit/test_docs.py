@@ -15,10 +15,10 @@ import pytest
 from cryptometrics.alerts.rules import KINDS
 from cryptometrics.config import Settings
 from cryptometrics.local.maven import MIRROR_VARIABLE
-from cryptometrics.pipeline.report import Report
-from cryptometrics.telemetry.feed import Feed
-from cryptometrics.telemetry.pipeline import Pipeline
-from cryptometrics.ticks import Reason
+from cryptometrics.market.tick_decoder import Reason
+from cryptometrics.pipeline.progress import Report
+from cryptometrics.telemetry.ingest_metrics import Feed
+from cryptometrics.telemetry.process_metrics import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

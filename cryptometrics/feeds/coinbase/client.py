@@ -24,20 +24,20 @@ from websockets.exceptions import (
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
+from cryptometrics.feeds.coinbase.continuity import SILENCE_S
 from cryptometrics.feeds.coinbase.messages import MAX_FRAME_BYTES
-from cryptometrics.feeds.coinbase.watch import SILENCE_S
-from cryptometrics.gaps import Kind
+from cryptometrics.market.gap_records import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from websockets.asyncio.client import ClientConnection
 
-    from cryptometrics.feeds.coinbase.capture import Recorder
     from cryptometrics.feeds.coinbase.feed import Feed
     from cryptometrics.feeds.coinbase.messages import Refusal
-    from cryptometrics.feeds.coinbase.outbox import Outbox
-    from cryptometrics.feeds.publish import Message
+    from cryptometrics.feeds.coinbase.publish_queue import Outbox
+    from cryptometrics.feeds.coinbase.recording import Recorder
+    from cryptometrics.kafka.publisher import Message
 
 PAIRS_A_CONNECTION = 50
 REQUESTS_S = 8

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.book import OrderBook
+from cryptometrics.feeds.coinbase.continuity import PairWatch
 from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
-from cryptometrics.feeds.coinbase.watch import PairWatch
-from cryptometrics.gaps import Gap, Kind, encode, moment
-from cryptometrics.ticks import is_pair
+from cryptometrics.market.gap_records import Gap, Kind, encode, moment
+from cryptometrics.market.tick_decoder import is_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cryptometrics.feeds.coinbase.book import Best
     from cryptometrics.feeds.coinbase.messages import Frame, Refusal
-    from cryptometrics.feeds.publish import Message
+    from cryptometrics.kafka.publisher import Message
 
 CHECK_S = 1.0
 """How often what has not come is looked for."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cryptometrics.ticks import FRACTION_DIGITS, INTEGER_DIGITS, MAX_VALUE_BYTES, MOST_TRADES
+from cryptometrics.market.tick_decoder import FRACTION_DIGITS, INTEGER_DIGITS, MAX_VALUE_BYTES, MOST_TRADES
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 """A longer frame ends its connection. The snapshot of a great order book takes some 2 MiB."""

@@ -6,16 +6,16 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from cryptometrics.feeds.coinbase.capture import Lost
 from cryptometrics.feeds.coinbase.messages import seconds
-from cryptometrics.gaps import moment
+from cryptometrics.feeds.coinbase.recording import Lost
+from cryptometrics.market.gap_records import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cryptometrics.feeds.coinbase.capture import Recording
     from cryptometrics.feeds.coinbase.feed import Feed
-    from cryptometrics.feeds.publish import Message
+    from cryptometrics.feeds.coinbase.recording import Recording
+    from cryptometrics.kafka.publisher import Message
 
 BLOCK = 1024
 """Messages that are handed on together when it goes as fast as it goes."""

@@ -1,0 +1,133 @@
+"""Windows into PostgreSQL, written whole: what is written again changes nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import msgspec
+from apache_beam.metrics import Metrics
+
+from cryptometrics.market.windows import Aggregate  # noqa: TC001
+
+if TYPE_CHECKING:
+    import psycopg
+
+MOST = 2_000
+"""Rows of one statement."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One window of a pair, as far as it is known."""
+
+    pair: str
+    start: datetime
+    end: datetime
+    aggregate: Aggregate
+    complete: bool
+    """Whether its end has passed: by the watermark, or in a bounded run when that began."""
+
+
+class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
+    """Writes what it gets under a group and a name, a bundle at a time; connects where it runs."""
+
+    def __init__(self, group: str, name: str) -> None:
+        self._group = group
+        self._name = name
+        self._held: dict[tuple[str, datetime], Any] = {}
+        self._connection: psycopg.Connection | None = None
+
+    def start_bundle(self) -> None:
+        """Begin with nothing in hand."""
+        self._held = {}
+
+    def finish_bundle(self) -> None:
+        """Write what is in hand."""
+        self._flush()
+
+    def teardown(self) -> None:
+        """Leave PostgreSQL."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _hold(self, key: tuple[str, datetime], value: Any) -> None:
+        """Take a value; of one key the last is what counts."""
+        self._held[key] = value
+        if len(self._held) >= MOST:
+            self._flush()
+
+    def _flush(self) -> None:
+        from cryptometrics import config  # noqa: PLC0415
+        from cryptometrics.retry import retrying  # noqa: PLC0415
+        from cryptometrics.store.connection import connect, is_transient  # noqa: PLC0415
+
+        held, self._held = self._held, {}
+        if not held:
+            return
+        import psycopg  # noqa: PLC0415
+
+        settings = config.load()
+
+        def write() -> None:
+            if self._connection is None or self._connection.closed:
+                self._connection = connect(settings)
+            try:
+                with self._connection.transaction(), self._connection.cursor() as cursor:
+                    self._write(cursor, held)
+            except psycopg.Error as error:
+                if is_transient(error):
+                    raise _AgainError(str(error)) from error
+                raise
+
+        retrying(_AgainError, timeout=settings.wait)(write)
+
+    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
+        raise NotImplementedError
+
+
+class Write(_Sink):
+    """Writes rows; with `keep_larger` none over one of more ticks."""
+
+    def __init__(self, group: str, name: str, *, keep_larger: bool) -> None:
+        super().__init__(group, name)
+        self._keep_larger = keep_larger
+        self._written = Metrics.counter("aggregate", "rows")
+
+    def process(self, row: Row) -> None:
+        """Take a row."""
+        self._hold((row.pair, row.start), row)
+
+    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
+        from cryptometrics.store.windows import overwrite  # noqa: PLC0415
+
+        for complete in (False, True):
+            rows = [
+                (row.pair, row.start, row.end, row.aggregate)
+                for row in held.values()
+                if row.complete is complete
+            ]
+            if rows:
+                overwrite(
+                    cursor, self._group, self._name, rows, complete=complete, keep_larger=self._keep_larger
+                )
+        self._written.inc(len(held))
+
+
+class WriteTooLate(_Sink):
+    """Writes what windows have left out: ("PAIR START", ticks so far)."""
+
+    def process(self, element: tuple[str, int]) -> None:
+        """Take a count."""
+        pair, _, start = element[0].partition(" ")
+        self._hold((pair, datetime.fromisoformat(start)), element[1])
+
+    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
+        from cryptometrics.store.windows import write_too_late  # noqa: PLC0415
+
+        write_too_late(cursor, self._group, self._name, held)
+
+
+class _AgainError(Exception):
+    """The same may succeed later."""

@@ -1,0 +1,107 @@
+"""A schema and two topics of the benchmark's own, made for it and removed after it, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+from cryptometrics import retry
+from cryptometrics.kafka import client
+from cryptometrics.store.connection import connect
+from cryptometrics.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from cryptometrics.config import Settings
+
+PARTITIONS = 6
+WATERMARK_S = 10.0
+"""How long Kafka may take to say what a partition holds."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the benchmark runs."""
+
+    settings: Settings
+    connection: psycopg.Connection
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of one of our own commands."""
+        return [sys.executable, "-m", "cryptometrics", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which a command works here."""
+        return os.environ | {
+            "DATABASE_URL": self.settings.postgres(),
+            "KAFKA_BOOTSTRAP_SERVERS": str(self.settings.kafka()["bootstrap.servers"]),
+            "KAFKA_TOPIC": self.settings.kafka_topic,
+        }
+
+    @property
+    def aside(self) -> Settings:
+        """Return the settings with the second topic, whose ticks nobody stores."""
+        return self.settings.model_copy(update={"kafka_topic": f"{self.settings.kafka_topic}_aside"})
+
+    def reader(self) -> Consumer:
+        """Return a consumer that has no partition yet; close it in the end."""
+        conf = client.consumer_conf(self.settings, "bench-reader", "bench-reader")
+        return client.make_consumer(self.settings, conf)
+
+    def ends(self) -> dict[int, int]:
+        """Return the end of each partition of the topic."""
+        consumer, topic = self.reader(), self.settings.kafka_topic
+        retrier = retry.retrying(KafkaException, timeout=WATERMARK_S)  # a new topic may have no leaders yet
+
+        def end(partition: int) -> int:
+            place = TopicPartition(topic, partition)
+            return int(consumer.get_watermark_offsets(place, timeout=WATERMARK_S)[1])
+
+        try:
+            return {partition: retrier(end, partition) for partition in range(PARTITIONS)}
+        finally:
+            consumer.close()
+
+
+@contextlib.contextmanager
+def place(settings: Settings) -> Iterator[Place]:
+    """Make the schema and the topics, and remove them at the end."""
+    name = f"cryptometrics_bench_{uuid.uuid4().hex[:8]}"
+    schema = sql.Identifier(name)
+    with connect(settings) as connection:
+        try:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+            with _inside(settings, name) as inside:
+                yield inside
+        finally:
+            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
+
+
+@contextlib.contextmanager
+def _inside(settings: Settings, name: str) -> Iterator[Place]:
+    uri = settings.postgres()
+    options = f"{conninfo_to_dict(uri).get('options', '')} -c search_path={name}".strip()
+    own = settings.model_copy(
+        update={"database_url": SecretStr(make_conninfo(uri, options=options)), "kafka_topic": name}
+    )
+    with connect(own) as connection:
+        migrate(connection)
+        made = Place(own, connection)
+        with contextlib.ExitStack() as stack:
+            for topic in (made.settings, made.aside):
+                stack.callback(client.delete_topic, topic)  # first: making it may be interrupted, and done
+                client.make_topic(topic, PARTITIONS)
+            yield made

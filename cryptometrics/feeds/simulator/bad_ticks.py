@@ -1,0 +1,84 @@
+"""Bad ticks: every way of being wrong that the decoder knows, made from a good tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.kafka.publisher import Message
+
+
+def _value(make: Callable[[bytes], bytes | None]) -> Callable[[bytes, bytes], Message]:
+    """Spoil the value as a whole."""
+    return lambda key, value: (key, make(value))
+
+
+def _without(field: str) -> Callable[[bytes, bytes], Message]:
+    def spoil(key: bytes, value: bytes) -> Message:
+        fields = msgspec.json.decode(value)
+        del fields[field]
+        return key, msgspec.json.encode(fields)
+
+    return spoil
+
+
+def _with(**changes: Any) -> Callable[[bytes, bytes], Message]:
+    """Replace fields."""
+    return lambda key, value: (key, msgspec.json.encode(msgspec.json.decode(value) | changes))
+
+
+def _crossed(key: bytes, value: bytes) -> Message:
+    fields = msgspec.json.decode(value)
+    bid, ask = fields["best_bid"], fields["best_ask"]
+    return key, msgspec.json.encode(fields | {"best_bid": "9" + ask, "best_ask": bid})
+
+
+def _never_traded(key: bytes, value: bytes) -> Message:
+    """Coinbase's ticker of a product that nobody has traded yet: zeros, and nothing about a trade."""
+    fields = msgspec.json.decode(value)
+    for field in ("sequence", "time", "trade_id", "side", "last_size", "best_bid_size", "best_ask_size"):
+        del fields[field]
+    zeros = dict.fromkeys(("price", "open_24h", "volume_24h", "low_24h", "high_24h", "volume_30d"), "0")
+    quote = dict.fromkeys(("best_bid", "best_ask"), "0.00000")
+    return key, msgspec.json.encode(fields | zeros | quote)
+
+
+# Each with the reason that the decoder has to find; in the stream they take turns in this order.
+KINDS: tuple[tuple[Reason, Callable[[bytes, bytes], Message]], ...] = (
+    (Reason.NO_VALUE, _value(lambda _: None)),
+    (Reason.TOO_LARGE, _value(lambda value: value.ljust(MAX_VALUE_BYTES + 1))),
+    (Reason.NOT_JSON, _value(lambda value: value[: len(value) // 2])),
+    (Reason.NOT_JSON, _value(lambda _: b"")),
+    (Reason.NOT_JSON, _value(lambda value: value.replace(b"ticker", b"\xff\xfe"))),
+    (Reason.NOT_OBJECT, _value(lambda value: b"[" + value + b"]")),
+    (Reason.MISSING_FIELD, _without("best_ask")),
+    (Reason.MISSING_FIELD, _never_traded),
+    (Reason.WRONG_TYPE, _with(best_bid=64250.5)),
+    (Reason.WRONG_TYPE, _with(trade_id=-1)),
+    (Reason.UNKNOWN_TYPE, _with(type="heartbeat")),
+    (Reason.BAD_PAIR, _with(product_id="btc/usd")),
+    (Reason.KEY_MISMATCH, lambda _, value: (b"ANOTHER-PAIR", value)),
+    (Reason.KEY_MISMATCH, lambda _, value: (None, value)),
+    (Reason.BAD_PRICE, _with(best_bid="NaN")),
+    (Reason.BAD_PRICE, _with(best_ask="Infinity")),
+    (Reason.BAD_PRICE, _with(best_bid="-1.00")),
+    (Reason.BAD_PRICE, _with(best_bid="0.00")),
+    (Reason.BAD_PRICE, _with(best_ask="9" * 400)),
+    (Reason.BAD_PRICE, _with(best_ask="64_250.00")),
+    (Reason.CROSSED_QUOTE, _crossed),
+    (Reason.BAD_TIME, _with(time="2024-05-01T12:00:00")),
+    (Reason.BAD_TIME, _with(time="2024-02-30T12:00:00Z")),
+    (Reason.IMPLAUSIBLE_TIME, _with(time="1999-12-31T23:59:59.999999Z")),
+    (Reason.IMPLAUSIBLE_TIME, _with(time="2999-01-01T00:00:00.000000Z")),
+)
+
+
+def spoiled(turn: int, key: bytes, value: bytes) -> Message:
+    """Return a good tick made bad; `turn` counts the bad ticks of a stream and so chooses the kind."""
+    return KINDS[turn % len(KINDS)][1](key, value)

@@ -1,0 +1,1 @@
+"""Kafka: the topic, its publisher, its group consumer, and the settings that every client shares."""

@@ -1,0 +1,240 @@
+"""The topic as a member of the consumer group sees it: what it may read, from where, and what there is."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import TYPE_CHECKING, cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is documented there
+
+from cryptometrics import log, retry
+from cryptometrics.errors import ServiceUnavailableError
+from cryptometrics.kafka import client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
+
+    from confluent_kafka import Message
+    from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # it is documented there
+
+    from cryptometrics.config import Settings
+    from cryptometrics.kafka.record import Record
+
+IDLE_S = 0.25
+"""How long an idle reader waits for a first message before it looks around."""
+LINGER_S = 0.005
+"""How long a batch that is not full waits for more messages while the database has another one in hand."""
+WATERMARK_S = 10.0
+"""How long Kafka may take to say what a partition holds."""
+TOPIC_ID_RENEWED_S = 1.0
+"""Seconds after which Kafka is asked again whether the topic is still the same one."""
+TOPIC_ID_EXPIRES_S = 3.0
+"""How old its answer may be when something is read: whoever slept longer has to hear it first."""
+
+_BOUNDS = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+# After these a consumer is of no use any more. Its fatal() does not tell: in an event it is always False.
+_FATAL = {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
+
+
+class Source:
+    """Reads where it is told to. Kafka's own offsets are written for lag tools and never read."""
+
+    def __init__(self, settings: Settings, topic: client.Topic, group: str, instance_id: str) -> None:
+        self._topic = topic
+        self._conf = client.consumer_conf(settings, group, instance_id)
+        self._consume_anew = functools.partial(client.make_consumer, settings, self._conf)
+        self._consumer = self._consume_anew()
+        self._subscribe: Callable[[], None] = lambda: None
+        self.fenced = False
+        """Whether Kafka has given this member's place to another, for good."""
+        self._admin = AdminClient(client.client_conf(settings))
+        self._topic_id = topic.id
+        self._asked: Future[TopicDescription] | None = None
+        self._asked_at = self._heard_at = time.monotonic()
+        self._committed: dict[int, int] = {}
+        self.assigned: set[int] = set()
+
+    def join(
+        self,
+        on_assign: Callable[[set[int]], None],
+        on_revoke: Callable[[set[int]], None],
+        on_lost: Callable[[set[int]], None],
+    ) -> None:
+        """Become a member of the group; the callbacks come from within `consume` and `keep_place`."""
+
+        def assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            # Accepted, but nothing is read yet: where to begin is in the database.
+            for partition in partitions:
+                partition.offset = OFFSET_BEGINNING
+            consumer.incremental_assign(partitions)
+            consumer.pause(partitions)
+            new = {partition.partition for partition in partitions}
+            self.assigned |= new
+            on_assign(new)
+
+        def leave(then: Callable[[set[int]], None]) -> Callable[[Consumer, list[TopicPartition]], None]:
+            def callback(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+                gone = {partition.partition for partition in partitions}
+                then(gone)
+                self.assigned -= gone
+                consumer.incremental_unassign(partitions)
+
+            return callback
+
+        self._subscribe = lambda: self._consumer.subscribe(
+            [self._topic.name], on_assign=assign, on_revoke=leave(on_revoke), on_lost=leave(on_lost)
+        )
+        self._subscribe()
+
+    def rejoin(self) -> None:
+        """Become a member anew, after having been fenced."""
+        self._consumer.close()
+        self.assigned.clear()
+        self._consumer = self._consume_anew()
+        self.fenced = False
+        self._subscribe()
+
+    def consume(self, most: int, *, linger: bool) -> tuple[list[Record], list[Message]]:
+        """Return the messages there are, and the events.
+
+        linger: wait a moment for more: what there is could not be written yet, and more at once costs less.
+        """
+        received = self._consumer.consume(1, IDLE_S)
+        if received:
+            received += self._consumer.consume(most - 1, LINGER_S if linger else 0)
+        messages = [message for message in received if message.error() is None]
+        events = [] if len(messages) == len(received) else [m for m in received if m.error() is not None]
+        for event in events:
+            self._see_fence(event)
+        return cast("list[Record]", messages), events
+
+    def keep_place(self, seconds: float) -> bool:
+        """Answer rebalances while all partitions are paused; return whether a message came all the same."""
+        message = self._consumer.poll(seconds)
+        if message is None:
+            return False
+        self._see_fence(message)
+        return message.error() is None
+
+    def _see_fence(self, message: Message) -> None:
+        error = message.error()
+        if error is not None and error.code() in _FATAL:
+            self.fenced = True
+
+    def go_to(self, partition: int, offset: int) -> None:
+        """Read a partition from this offset on; what was fetched from elsewhere is forgotten."""
+        self._consumer.incremental_unassign([self._at(partition)])
+        self._consumer.incremental_assign([self._at(partition, offset)])
+        self._consumer.resume([self._at(partition)])
+
+    def pause(self) -> None:
+        """Read nothing more for now."""
+        self._consumer.pause(self._all())
+
+    def resume(self) -> None:
+        """Read on where it was paused."""
+        self._consumer.resume(self._all())
+
+    def held(self, partition: int) -> tuple[int, int]:
+        """Return the offsets that Kafka holds: the oldest, and the one after the newest.
+
+        Raises KafkaException when there is no answer. It is not the consumer that asks: it would have to wait
+        until the fetch before is answered, a tenth of a second each.
+        """
+        bounds = [
+            self._admin.list_offsets(
+                {self._at(partition): bound},
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=WATERMARK_S,
+            )
+            for bound in _BOUNDS
+        ]
+        low, high = (client.offset_in(answer) for answers in bounds for answer in answers.values())
+        return low, high
+
+    def topic_id(self, *, fresh: bool = False) -> str:
+        """Return the id of the topic of this name: another one once it was made again.
+
+        Kafka's answer is a few seconds old at most, unless a fresh one is asked for; it is renewed without
+        waiting for it. Raises KafkaException when there is no answer.
+        """
+        if self._asked is not None and self._asked.done() and self._asked.exception() is None:
+            self._topic_id, self._heard_at = str(self._asked.result().topic_id), self._asked_at
+        age = time.monotonic() - self._heard_at
+        if fresh or age > TOPIC_ID_EXPIRES_S:
+            self._topic_id = str(self._ask_topic().result().topic_id)
+            self._heard_at = self._asked_at
+        elif age > TOPIC_ID_RENEWED_S and (self._asked is None or self._asked.done()):
+            self._ask_topic()
+        return self._topic_id
+
+    def _ask_topic(self) -> Future[TopicDescription]:
+        self._asked_at = time.monotonic()
+        name = self._topic.name
+        self._asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=WATERMARK_S)[name]
+        return self._asked
+
+    def held_by(
+        self, partitions: Iterable[int], *, wait: float, stop: Callable[[], bool]
+    ) -> dict[int, tuple[int, int]]:
+        """Return the same of all of these, waiting `wait` seconds: a new topic may have no leaders yet.
+
+        Raises ServiceUnavailableError when Kafka does not say it in time.
+        """
+        retrier = retry.retrying(KafkaException, timeout=wait, stop=stop)
+        try:
+            return {partition: retrier(self.held, partition) for partition in partitions}
+        except KafkaException as error:
+            raise ServiceUnavailableError(
+                f"Kafka does not say what the topic {self._topic.name} holds "
+                f"({error.args[0].str()}): try again"
+            ) from None
+
+    def lags(self, stored: dict[int, int]) -> dict[int, int]:
+        """Return how many messages of each assigned partition lie after what is stored, as far as known."""
+        lags = {}
+        for partition in self.assigned & stored.keys():
+            _, high = self._consumer.get_watermark_offsets(self._at(partition), cached=True)
+            lags[partition] = max(high - stored[partition], 0)
+        return lags
+
+    def at_end(self, positions: dict[int, int]) -> list[int]:
+        """Return the partitions of which nothing is left to read, as far as known."""
+        ends = {p: self._consumer.get_watermark_offsets(self._at(p), cached=True)[1] for p in positions}
+        return [partition for partition, position in positions.items() if 0 <= ends[partition] <= position]
+
+    def commit(self, stored: dict[int, int]) -> None:
+        """Tell Kafka what is stored; that it could not be told is of no consequence."""
+        mine = {partition: stored[partition] for partition in self.assigned & stored.keys()}
+        news = [self._at(*place) for place in mine.items() if self._committed.get(place[0]) != place[1]]
+        if not news:
+            return
+        self._committed |= mine
+        try:
+            self._consumer.commit(offsets=news, asynchronous=True)
+        except KafkaException as error:
+            log.get_logger().debug("kafka_commit_failed", error=str(error))
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _all(self) -> list[TopicPartition]:
+        return [self._at(partition) for partition in self.assigned]
+
+    def _at(self, partition: int, offset: int | None = None) -> TopicPartition:
+        if offset is None:
+            return TopicPartition(self._topic.name, partition)
+        return TopicPartition(self._topic.name, partition, offset)

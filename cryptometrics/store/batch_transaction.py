@@ -1,0 +1,257 @@
+"""The transaction that keeps the first promise: rows, fates, state and next offsets, all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryptometrics.store import alerts, feed_gaps, windows
+from cryptometrics.store.array_text import array, arrays
+from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
+    import psycopg
+
+    from cryptometrics.alerts.rule_state import Saved, Transition
+    from cryptometrics.market.metrics import Session
+    from cryptometrics.market.windows import Aggregate
+    from cryptometrics.store.array_text import Value
+    from cryptometrics.store.feed_gaps import StoredGap
+    from cryptometrics.store.offsets import Reader
+
+
+class FencedError(Exception):
+    """A partition of the batch has another owner, or its stored offset is not the expected one."""
+
+
+@dataclass(slots=True)
+class Part:
+    """What a batch holds of one partition: offsets [expected, next_offset) and the count of each fate."""
+
+    epoch: int
+    expected: int
+    next_offset: int
+    metrics: int = 0
+    rejected: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    holes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Offsets without a row, both ends included; `reason` is duplicate, hole or lost."""
+
+    partition: int
+    first_offset: int
+    last_offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that is no valid tick, whole."""
+
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    key: bytes | None
+    value: bytes | None
+    kafka_timestamp: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PairState:
+    """The newest quote of a pair by event time, and which of its trades are stored (see `trade_ids`)."""
+
+    pair: str
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+    trade_ids: str
+    trade_ids_floor: int
+    trade_id: int | None
+
+
+@dataclass(slots=True)
+class DayRows:
+    """How many rows of the batch one partition and day have, and between which offsets."""
+
+    partition: int
+    day: str
+    first_offset: int
+    last_offset: int
+    rows: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that one transaction writes."""
+
+    parts: dict[int, Part] = field(default_factory=dict)
+    rows: list[bytes] = field(default_factory=list)
+    """Of `crypto_metrics`, as `rows` encodes them: one or several in each of these."""
+    days: list[DayRows] = field(default_factory=list)
+    """What `rows` hold, counted; one of each partition and day."""
+    sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
+    """(pair, session) → the session as of the end of the batch."""
+    pairs: list[PairState] = field(default_factory=list)
+    windows: dict[tuple[str, datetime], Aggregate] = field(default_factory=dict)
+    """(pair, minute) → what the batch adds to it."""
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    gaps: list[StoredGap] = field(default_factory=list)
+    alerts: list[Transition] = field(default_factory=list)
+    alert_states: dict[tuple[str, str], Saved] = field(default_factory=dict)
+    """(rule, pair) → how it stands as of the end of the batch."""
+    notify: bool = False
+    """Whether there is a webhook to tell alerts to."""
+
+
+# The row first, so that it is locked before anything is written: of two owners one waits here and then
+# sees the other's epoch or offset. Sorted, so that two workers never wait for each other.
+_ADVANCE = """
+WITH part AS (
+    SELECT * FROM unnest(
+        %(partitions)s::int[], %(epochs)s::bigint[], %(expected)s::bigint[], %(next)s::bigint[],
+        %(metrics)s::bigint[], %(rejected)s::bigint[], %(gaps)s::bigint[], %(duplicates)s::bigint[],
+        %(holes)s::bigint[]
+    ) AS p (kafka_partition, epoch, expected, next_offset, metrics, rejected, gaps, duplicates, holes)
+), mine AS (
+    SELECT o.kafka_partition FROM consumer_offsets o JOIN part p USING (kafka_partition)
+    WHERE o.consumer_group = %(group)s AND o.topic = %(topic)s
+      AND o.epoch = p.epoch AND o.next_offset = p.expected
+    ORDER BY o.kafka_partition FOR UPDATE OF o
+)
+UPDATE consumer_offsets o
+SET next_offset = p.next_offset, metrics = o.metrics + p.metrics, rejected = o.rejected + p.rejected,
+    gaps = o.gaps + p.gaps, duplicates = o.duplicates + p.duplicates, holes = o.holes + p.holes,
+    updated_at = now()
+FROM part p JOIN mine USING (kafka_partition)
+WHERE o.consumer_group = %(group)s AND o.topic = %(topic)s AND o.kafka_partition = p.kafka_partition
+"""
+
+_COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
+
+# What will be left of a day when it is dropped; to count it then would mean to read it.
+_DAYS = """
+INSERT INTO metric_days AS d
+    (consumer_group, topic, kafka_partition, day, first_offset, last_offset, rows)
+SELECT %s, %s, * FROM unnest(%s::int[], %s::date[], %s::bigint[], %s::bigint[], %s::bigint[])
+ON CONFLICT (consumer_group, topic, kafka_partition, day) DO UPDATE SET
+    first_offset = least(d.first_offset, excluded.first_offset),
+    last_offset = greatest(d.last_offset, excluded.last_offset), rows = d.rows + excluded.rows
+"""
+
+_SESSIONS = """
+INSERT INTO session_extremes
+    (consumer_group, pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread,
+     max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late)
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
+    %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::timestamptz[],
+    %s::timestamptz[], %s::bigint[], %s::bigint[])
+ON CONFLICT (consumer_group, pair, session) DO UPDATE SET
+    highest_bid = excluded.highest_bid, highest_bid_at = excluded.highest_bid_at,
+    lowest_ask = excluded.lowest_ask, lowest_ask_at = excluded.lowest_ask_at,
+    max_spread = excluded.max_spread, max_spread_at = excluded.max_spread_at,
+    last_bid = excluded.last_bid, last_ask = excluded.last_ask, last_at = excluded.last_at,
+    first_at = excluded.first_at, ticks = excluded.ticks, late = excluded.late
+"""
+
+_PAIRS = """
+INSERT INTO pair_state (consumer_group, pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
+SELECT %s, pair, bid, ask, timestamp, trade_ids::int8multirange, trade_ids_floor, trade_id
+FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[], %s::bigint[],
+    %s::bigint[]) AS p (pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
+ON CONFLICT (consumer_group, pair) DO UPDATE SET
+    bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_ids = excluded.trade_ids,
+    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id, recorded_at = now()
+"""
+
+_REJECTED = """
+INSERT INTO rejected_ticks
+    (consumer_group, topic, kafka_partition, kafka_offset, reason, detail, key, value, kafka_timestamp)
+SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::bytea[],
+    %s::timestamptz[])
+"""
+
+_SKIPPED = """
+INSERT INTO skipped_offsets (consumer_group, topic, kafka_partition, first_offset, last_offset, reason)
+SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::text[])
+"""
+
+
+def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
+    """Write the batch in one transaction and commit it; raise FencedError, having written nothing,
+    when a partition of it is not ours any more.
+    """  # noqa: D205
+    with connection.transaction(), connection.cursor() as cursor:
+        _advance(cursor, reader, batch.parts)
+        if batch.rows:
+            with cursor.copy(_COPY) as copy:
+                copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
+        with connection.pipeline():  # all the rest in one round trip: none needs another's answer
+            _write_state(cursor, reader, batch)
+
+
+def _write_state(cursor: psycopg.Cursor, reader: Reader, batch: Batch) -> None:
+    if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
+        days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
+        cursor.execute(_DAYS, [reader.group, reader.topic, *arrays(days)])
+    if batch.sessions:
+        cursor.execute(_SESSIONS, [reader.group, *arrays(_session_rows(batch.sessions))])
+    if batch.pairs:
+        pairs = (
+            (p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id) for p in batch.pairs
+        )
+        cursor.execute(_PAIRS, [reader.group, *arrays(pairs)])
+    if batch.windows:
+        windows.merge(cursor, reader.group, batch.windows)
+    if batch.rejected:
+        rejected = (
+            (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)
+            for r in batch.rejected
+        )
+        cursor.execute(_REJECTED, [reader.group, reader.topic, *map(list, zip(*rejected, strict=True))])
+    if batch.skipped:
+        skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
+        cursor.execute(_SKIPPED, [reader.group, reader.topic, *arrays(skipped)])
+    if batch.gaps:
+        feed_gaps.write(cursor, reader, batch.gaps)
+    alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
+
+
+def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:
+    values = list(parts.values())
+    cursor.execute(
+        _ADVANCE,
+        {
+            "group": reader.group,
+            "topic": reader.topic,
+            "partitions": array(parts),
+            "epochs": array(p.epoch for p in values),
+            "expected": array(p.expected for p in values),
+            "next": array(p.next_offset for p in values),
+            "metrics": array(p.metrics for p in values),
+            "rejected": array(p.rejected for p in values),
+            "gaps": array(p.gaps for p in values),
+            "duplicates": array(p.duplicates for p in values),
+            "holes": array(p.holes for p in values),
+        },
+    )
+    if cursor.rowcount != len(parts):
+        raise FencedError(f"{len(parts) - cursor.rowcount} of {len(parts)} partitions have another owner")
+
+
+def _session_rows(sessions: dict[tuple[str, str], Session]) -> list[tuple[Value, ...]]:
+    return [
+        (
+            pair, name, s.highest_bid, s.highest_bid_at, s.lowest_ask, s.lowest_ask_at, s.max_spread,
+            s.max_spread_at, s.last_bid, s.last_ask, s.last_at, s.first_at, s.ticks, s.late,
+        )
+        for (pair, name), s in sessions.items()
+    ]  # fmt: skip

@@ -1,0 +1,204 @@
+"""What is stored and whose: groups, pairs and sessions.
+
+Everything here comes from `session_extremes`, which has one row a group, pair and session, and never from
+the ticks themselves: it answers as fast over a year of ticks as over a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg import IsolationLevel
+from psycopg.rows import class_row
+
+from cryptometrics.errors import UserError
+from cryptometrics.market.tick_decoder import EXACT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    import psycopg
+
+_HALF = Decimal("0.5")
+
+NAMED_IN_ERROR = 10
+"""How many names an error lists before it says how many more there are."""
+
+# Groups that read the same topic to its end share their newest time; then the one that wrote last is newer.
+_GROUPS = """
+SELECT consumer_group
+FROM session_extremes
+LEFT JOIN (
+    SELECT consumer_group, max(updated_at) AS updated_at FROM consumer_offsets GROUP BY consumer_group
+) AS written USING (consumer_group)
+GROUP BY consumer_group
+ORDER BY max(last_at) DESC, max(updated_at) DESC NULLS LAST, consumer_group
+"""
+
+_PAIRS = """
+SELECT pair, min(first_at), max(last_at)
+FROM session_extremes
+WHERE consumer_group = %(group)s
+GROUP BY pair
+ORDER BY pair
+"""
+
+_SESSIONS = """
+SELECT pair, session, consumer_group, ticks, late, last_bid AS bid, last_ask AS ask, highest_bid,
+       highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at
+FROM session_extremes
+WHERE consumer_group = %(group)s
+  AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
+  AND (%(session)s::text IS NULL OR session = %(session)s)
+ORDER BY pair, last_at DESC, session
+"""
+
+_SESSION_NAMES = """
+SELECT session
+FROM session_extremes
+WHERE consumer_group = %(group)s
+  AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
+GROUP BY session
+ORDER BY max(last_at) DESC, session
+"""
+
+
+class Group(NamedTuple):
+    """Whose rows are read."""
+
+    name: str
+    note: str
+    """Why this one, for stderr; empty where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """A pair's session so far: its newest quote and its extremes.
+
+    Prices are in the quote currency, times are event times in UTC.
+    """
+
+    pair: str
+    session: str
+    consumer_group: str
+    ticks: int
+    late: int
+    bid: Decimal
+    ask: Decimal
+    highest_bid: Decimal
+    highest_bid_at: datetime
+    lowest_ask: Decimal
+    lowest_ask_at: datetime
+    max_spread: Decimal
+    max_spread_at: datetime
+    first_at: datetime
+    last_at: datetime
+
+    @property
+    def mid_price(self) -> Decimal:
+        """(bid + ask) / 2 of the newest quote, exact."""
+        return EXACT.multiply(EXACT.add(self.bid, self.ask), _HALF)
+
+    @property
+    def spread(self) -> Decimal:
+        """Ask - bid of the newest quote, exact."""
+        return EXACT.subtract(self.ask, self.bid)
+
+
+@contextlib.contextmanager
+def snapshot(connection: psycopg.Connection) -> Iterator[None]:
+    """Let every read within see the same moment, though writers go on; `connection` must be idle."""
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    with connection.transaction():
+        # By its estimate of a large table the server may take longer to compile a query than to answer it.
+        connection.execute("SET LOCAL jit = off")
+        yield
+
+
+def resolve_group(connection: psycopg.Connection, group: str | None) -> Group:
+    """Return the group asked for, else the only one there is, else the one with the newest row.
+
+    Raises UserError where nothing is stored, or nothing of the group asked for.
+    """
+    groups = [name for (name,) in connection.execute(_GROUPS)]
+    if not groups:
+        raise UserError("no ticks are stored yet: run `cryptometrics process`")
+    if group is not None:
+        if group in groups:
+            return Group(group, "")
+        raise UserError(f"group {group} has stored nothing; there {_are(groups)}")
+    newest, *others = groups
+    if not others:
+        return Group(newest, f"reading group {newest}, the only one there is")
+    return Group(
+        newest, f"reading group {newest}, the one with the newest row; --group reads {listed(others)} instead"
+    )
+
+
+def sessions(
+    connection: psycopg.Connection, group: str, *, pairs: Sequence[str] = (), session: str | None = None
+) -> list[SessionRow]:
+    """Return one row a pair, in the order of their names: of `session`, else of the newest one.
+
+    The newest session is each pair's own where pairs are asked for, else the group's. Raises UserError,
+    naming what there is, where a pair has no ticks or none in `session`.
+    """
+    if session is None and not pairs:
+        session = session_names(connection, group)[0]
+    newest: dict[str, SessionRow] = {}
+    for row in pair_sessions(connection, group, pairs=pairs, session=session):
+        newest.setdefault(row.pair, row)
+    if missing := [pair for pair in pairs if pair not in newest]:
+        raise no_ticks(connection, group, missing, session)
+    if not newest:
+        raise UserError(
+            f"group {group} has no session {session}; there {_are(session_names(connection, group))}"
+        )
+    return list(newest.values())
+
+
+def pair_sessions(
+    connection: psycopg.Connection, group: str, *, pairs: Sequence[str] = (), session: str | None = None
+) -> list[SessionRow]:
+    """Return every session of `pairs` (all where none is named): pairs in order, the newest session first."""
+    with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
+        cursor.execute(_SESSIONS, {"group": group, "pairs": list(pairs) or None, "session": session})
+        return cursor.fetchall()
+
+
+def session_names(connection: psycopg.Connection, group: str, pairs: Sequence[str] = ()) -> list[str]:
+    """Return the names of the sessions of a group, or of some of its pairs, the newest first."""
+    return [
+        name for (name,) in connection.execute(_SESSION_NAMES, {"group": group, "pairs": list(pairs) or None})
+    ]
+
+
+def no_ticks(
+    connection: psycopg.Connection, group: str, pairs: Sequence[str], session: str | None
+) -> UserError:
+    """Return the error that says what there is instead: other sessions of these pairs, else other pairs."""
+    if session is not None and (names := session_names(connection, group, pairs)):
+        return UserError(
+            f"no ticks of {listed(pairs)} in session {session} of group {group}; there {_are(names)}"
+        )
+    stored = [
+        f"{pair} ({first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC)"
+        for pair, first, last in connection.execute(_PAIRS, {"group": group})
+    ]
+    return UserError(f"no ticks of {listed(pairs)} in group {group}; there {_are(stored)}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names for one line, the first ten of them."""
+    every = list(names)
+    more = len(every) - NAMED_IN_ERROR
+    return ", ".join(every[:NAMED_IN_ERROR]) + (f" and {more} more" if more > 0 else "")
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{'is' if len(names) == 1 else 'are'} {listed(names)}"

@@ -1,0 +1,119 @@
+"""Long ranges as a series of minutes: what a chart shows of millions of ticks, without reading them.
+
+Minutes keep mid price and spread, and each one's highest bid and lowest ask; of bid and ask themselves they
+keep no more than these. The running extremes of a session follow from them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from cryptometrics.market.windows import MINUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime, timedelta
+    from decimal import Decimal
+
+    import psycopg
+
+    from cryptometrics.store.catalog import SessionRow
+
+    Better = Callable[[Decimal, Decimal], Decimal]
+
+MANY = 1_000_000
+"""Ticks beyond which a series is made of minutes, where they know what is asked for."""
+KNOWN = frozenset(("mid_price", "spread", "spread_bps", "highest_bid", "lowest_ask", "max_spread"))
+"""The metrics that minutes know."""
+
+_RANGE = """
+FROM crypto_windows
+WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
+  AND window_start BETWEEN date_bin('1 minute', %(start)s, 'epoch') AND %(end)s
+"""
+_TICKS = "SELECT coalesce(sum(ticks), 0)::bigint" + _RANGE
+
+_BUCKETS = (
+    """
+SELECT min(open_at), max(close_at), sum(ticks)::bigint, min(low), max(high),
+    (max(ARRAY[extract(epoch FROM close_at), close_partition, close_offset, close]))[4],
+    sum(spread_sum) / sum(ticks), max(max_spread), sum(spread_bps_sum) / sum(ticks),
+    max(highest_bid), min(lowest_ask)
+"""
+    + _RANGE
+    + """
+GROUP BY date_bin(%(width)s, window_start, %(origin)s)
+ORDER BY 1
+"""
+)
+
+Lists = tuple[list["Decimal"], list["Decimal"], list["Decimal"]]
+"""The lowest, the highest and the last value of each bucket."""
+
+
+def ticks_between(
+    connection: psycopg.Connection, group: str, pair: str, start: datetime, end: datetime
+) -> int:
+    """Return how many ticks the minutes of a range hold."""
+    row = connection.execute(_TICKS, {"group": group, "pair": pair, "start": start, "end": end}).fetchone()
+    return row[0] if row else 0
+
+
+def are_whole(sessions: Sequence[SessionRow], all_of_pair: Collection[SessionRow]) -> bool:
+    """Whether minutes, which know no sessions, hold ticks of these sessions only, one after the other."""
+    begin, end = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
+    overlapping = [row for row in all_of_pair if row.first_at <= end and row.last_at >= begin]
+    ordered = sorted(overlapping, key=lambda row: row.first_at)
+    return all(one.last_at < other.first_at for one, other in pairwise(ordered)) and len(overlapping) == len(
+        sessions
+    )
+
+
+def load(
+    connection: psycopg.Connection,
+    group: str,
+    pair: str,
+    sessions: Sequence[SessionRow],
+    start: datetime,
+    end: datetime,
+    width: timedelta,
+    origin: datetime,
+) -> tuple[timedelta, list[datetime], list[datetime], list[int], dict[str, Lists]]:
+    """Return the buckets' width, their first and last times, ticks and metrics.
+
+    width: what ticks would be cut into; here it is at least a minute, and whole minutes.
+    """
+    width = max(MINUTE, MINUTE * -(-width // MINUTE))
+    values = {"group": group, "pair": pair, "start": start, "end": end, "width": width, "origin": origin}
+    rows = connection.execute(_BUCKETS, values).fetchall()
+    first, last, ticks, low, high, close, mean, largest, bps, bid, ask = map(list, zip(*rows, strict=True))
+    starts = sorted(row.first_at for row in sessions)
+    metrics: dict[str, Lists] = {
+        "mid_price": (low, high, close),
+        "spread": (mean, largest, mean),
+        "spread_bps": (bps, bps, bps),
+    }
+    bests: list[tuple[str, list[Decimal], Better]] = [
+        ("highest_bid", bid, max),
+        ("lowest_ask", ask, min),
+        ("max_spread", largest, max),
+    ]
+    for name, extremes, better in bests:
+        running = _running(last, extremes, starts, better)
+        metrics[name] = running, running, running
+    return width, first, last, ticks, metrics
+
+
+def _running(
+    times: Sequence[datetime], values: Sequence[Decimal], starts: Sequence[datetime], better: Better
+) -> list[Decimal]:
+    """Return the best value so far at each time; it begins anew with each session."""
+    best: list[Decimal] = []
+    session = 0
+    for time, value in zip(times, values, strict=True):
+        now = bisect_right(starts, time)
+        best.append(better(best[-1], value) if best and now == session else value)
+        session = now
+    return best

@@ -1,0 +1,212 @@
+"""A pair's metrics over time, reduced in PostgreSQL to as many points as a chart can show.
+
+The range is cut into buckets of equal length; of each bucket come the lowest, the highest and the last value
+of each metric. So the spike of one tick among a million is in the chart, and the chart loads a thousand rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg import sql
+
+from cryptometrics.errors import UserError
+from cryptometrics.store.catalog import SessionRow, no_ticks, pair_sessions
+from cryptometrics.store.minute_series import MANY, are_whole, load, ticks_between
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    import psycopg
+
+# Of one tick, in the quote currency, except spread_bps: basis points of the mid price. That quotient alone
+# is rounded, by PostgreSQL, to no fewer than 16 digits.
+EXPRESSIONS = {
+    "bid": sql.SQL("bid"),
+    "ask": sql.SQL("ask"),
+    "mid_price": sql.SQL("mid_price"),
+    "spread": sql.SQL("spread"),
+    "spread_bps": sql.SQL("10000 * spread / mid_price"),
+    "highest_bid": sql.SQL("highest_bid"),
+    "lowest_ask": sql.SQL("lowest_ask"),
+    "max_spread": sql.SQL("max_spread"),
+}
+
+# The time range lets partitions prune and the block-range index work. Arrays compare element by element, so
+# the greatest is the newest tick's: its last values in the same pass, without a sort, on parallel workers.
+_BUCKETS = sql.SQL("""
+SELECT min(timestamp), max(timestamp), count(*), count(*) FILTER (WHERE bid = ask),
+       ARRAY[{lows}], ARRAY[{highs}],
+       (max(ARRAY[extract(epoch FROM timestamp), kafka_offset, {metrics}]))[3:]
+FROM crypto_metrics
+WHERE timestamp BETWEEN %(start)s AND %(end)s
+  AND consumer_group = %(group)s AND pair = %(pair)s AND session = ANY(%(sessions)s)
+GROUP BY date_bin(%(width)s, timestamp, %(origin)s)
+ORDER BY 1
+""")
+
+_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+"""Buckets begin at round times."""
+
+_WIDTHS = [
+    *(timedelta(microseconds=n * 10**power) for power in range(6) for n in (1, 2, 5)),
+    *(timedelta(seconds=n) for n in (1, 2, 5, 10, 15, 30)),
+    *(timedelta(minutes=n) for n in (1, 2, 5, 10, 15, 30)),
+    *(timedelta(hours=n) for n in (1, 2, 4, 6, 12)),
+    *(timedelta(days=n) for n in (1, 2, 5, 10, 20, 50, 100)),
+]
+
+
+class Values(NamedTuple):
+    """One metric: its lowest, highest and last value in each bucket."""
+
+    low: list[Decimal]
+    high: list[Decimal]
+    last: list[Decimal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A pair's ticks from `start` to `end`, reduced to buckets of `width`; one item a bucket that has ticks.
+
+    Prices and spreads are in the quote currency, `spread_bps` in basis points of the mid price.
+    """
+
+    pair: str
+    group: str
+    sessions: list[SessionRow]
+    """The sessions that the range touches, the newest first."""
+    start: datetime
+    end: datetime
+    width: timedelta
+    first_at: list[datetime]
+    last_at: list[datetime]
+    ticks: list[int]
+    locked: list[int]
+    """How many of the ticks were locked: bid = ask."""
+    metrics: dict[str, Values]
+    of_minutes: bool = False
+    """Whether it was made of minutes: without bid and ask, and each spread the mean of its bucket."""
+
+
+def load_series(
+    connection: psycopg.Connection,
+    group: str,
+    pair: str,
+    metrics: Sequence[str],
+    *,
+    session: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    buckets: int = 1200,
+    minutes: bool = False,
+) -> Series:
+    """Return the metrics of a pair in at most `buckets` + 1 points, whatever the number of ticks.
+
+    Without a session and a range: the whole newest session of the pair. A range, both ends included, is cut
+    to what is stored. With `minutes`, more than a million ticks are not read, but their minutes are, which
+    know mid price, spread and extremes. Raises UserError, naming what there is, where that is nothing.
+    """
+    sessions = pair_sessions(connection, group, pairs=[pair], session=session)
+    if not sessions:
+        raise no_ticks(connection, group, [pair], session)
+    first, last = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
+    all_sessions = sessions if session is None else pair_sessions(connection, group, pairs=[pair])
+    if since is None and until is None:
+        sessions = sessions[:1]
+    sessions = [
+        row
+        for row in sessions
+        if (until is None or row.first_at <= until) and (since is None or row.last_at >= since)
+    ]
+    rows = []
+    if sessions:
+        start = max(filter(None, (since, min(row.first_at for row in sessions))))
+        end = min(filter(None, (until, max(row.last_at for row in sessions))))
+        width = bucket_width(end - start, buckets)
+        if (
+            minutes
+            and are_whole(sessions, all_sessions)
+            and ticks_between(connection, group, pair, start, end) > MANY
+        ):
+            return _of_minutes(connection, group, pair, metrics, sessions, start, end, width)
+        rows = connection.execute(
+            _query(metrics),
+            {
+                "group": group,
+                "pair": pair,
+                "sessions": [row.session for row in sessions],
+                "start": start,
+                "end": end,
+                "width": width,
+                "origin": _ORIGIN,
+            },
+        ).fetchall()
+    if not rows:
+        within = f"session {session} of group {group}" if session else f"group {group}"
+        raise UserError(
+            f"no ticks of {pair} in {within} in that range; "
+            f"there are some from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    first_at, last_at, ticks, locked, lows, highs, lasts = map(list, zip(*rows, strict=True))
+    columns = (list(map(list, zip(*values, strict=True))) for values in (lows, highs, lasts))
+    return Series(
+        pair=pair,
+        group=group,
+        sessions=sessions,
+        start=start,
+        end=end,
+        width=width,
+        first_at=first_at,
+        last_at=last_at,
+        ticks=ticks,
+        locked=locked,
+        metrics={metric: Values(*values) for metric, *values in zip(metrics, *columns, strict=True)},
+    )
+
+
+def _of_minutes(
+    connection: psycopg.Connection,
+    group: str,
+    pair: str,
+    metrics: Sequence[str],
+    sessions: list[SessionRow],
+    start: datetime,
+    end: datetime,
+    width: timedelta,
+) -> Series:
+    width, first_at, last_at, ticks, known = load(
+        connection, group, pair, sessions, start, end, width, _ORIGIN
+    )
+    return Series(
+        pair=pair,
+        group=group,
+        sessions=sessions,
+        start=max(start, first_at[0]),
+        end=min(end, last_at[-1]),
+        width=width,
+        first_at=first_at,
+        last_at=last_at,
+        ticks=ticks,
+        locked=[0] * len(ticks),
+        metrics={metric: Values(*known[metric]) for metric in metrics if metric in known},
+        of_minutes=True,
+    )
+
+
+def bucket_width(span: timedelta, buckets: int) -> timedelta:
+    """Return the shortest round length of which `buckets` cover `span`."""
+    return next((width for width in _WIDTHS if width * buckets >= span), span / buckets)
+
+
+def _query(metrics: Sequence[str]) -> sql.Composed:
+    expressions = [EXPRESSIONS[metric] for metric in metrics]
+    comma = sql.SQL(", ")
+    return _BUCKETS.format(
+        lows=comma.join(sql.SQL("min({})").format(expression) for expression in expressions),
+        highs=comma.join(sql.SQL("max({})").format(expression) for expression in expressions),
+        metrics=comma.join(expressions),
+    )

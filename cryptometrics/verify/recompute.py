@@ -1,0 +1,203 @@
+"""Every number that follows from the quotes, recomputed by SQL from the quotes that are stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptometrics.verify.findings import Kind, Place
+from cryptometrics.verify.offset_books import ROWS
+from cryptometrics.verify.pruned import INCOMPLETE
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    import psycopg
+
+    from cryptometrics.verify.findings import Findings
+    from cryptometrics.verify.offset_books import Books
+
+_COMPLETE = f"(pair, session) NOT IN ({INCOMPLETE})"
+
+# The whole of a group in one pass. Texts sort by their bytes, which is faster and as good for grouping. Where
+# rows of a session were pruned, an extreme may lie further out than what is left says, but never less far.
+_ROWS = f"""
+SELECT topic, kafka_partition, kafka_offset, array_remove(ARRAY[
+    CASE WHEN mid_price <> (bid + ask) * 0.5 THEN 'mid_price' END,
+    CASE WHEN spread <> ask - bid THEN 'spread' END,
+    CASE WHEN highest_bid < true_highest_bid
+           OR highest_bid > true_highest_bid AND {_COMPLETE} THEN 'highest_bid' END,
+    CASE WHEN lowest_ask > true_lowest_ask
+           OR lowest_ask < true_lowest_ask AND {_COMPLETE} THEN 'lowest_ask' END,
+    CASE WHEN max_spread < true_max_spread
+           OR max_spread > true_max_spread AND {_COMPLETE} THEN 'max_spread' END
+], NULL)
+FROM (
+    SELECT topic, kafka_partition, kafka_offset, pair, session, bid, ask, mid_price, spread,
+           highest_bid, lowest_ask, max_spread,
+           max(bid) OVER so_far AS true_highest_bid, min(ask) OVER so_far AS true_lowest_ask,
+           max(ask - bid) OVER so_far AS true_max_spread
+    FROM ({ROWS}) AS metrics
+    WINDOW so_far AS (PARTITION BY pair COLLATE "C", session COLLATE "C"
+                      ORDER BY era, kafka_partition, kafka_offset ROWS UNBOUNDED PRECEDING)
+) AS m
+WHERE mid_price <> (bid + ask) * 0.5 OR spread <> ask - bid OR highest_bid <> true_highest_bid
+   OR lowest_ask <> true_lowest_ask OR max_spread <> true_max_spread
+"""  # noqa: S608  (constants)
+
+# A trade that the state does not know would be stored again when the feed repeats it.
+_UNKNOWN_TO_STATE = f"""
+SELECT topic, kafka_partition, kafka_offset,
+       CASE WHEN s.pair IS NULL THEN 'session' WHEN p.pair IS NULL THEN 'pair' ELSE 'trade_id' END
+FROM ({ROWS}) AS m
+LEFT JOIN session_extremes s USING (consumer_group, pair, session)
+LEFT JOIN pair_state p USING (consumer_group, pair)
+WHERE consumer_group = %(group)s
+  AND (s.pair IS NULL OR p.pair IS NULL
+       OR m.trade_id >= p.trade_ids_floor AND NOT p.trade_ids @> m.trade_id)
+"""  # noqa: S608  (constants)
+
+_REPEATED = f"""
+SELECT topic, m.kafka_partition, m.kafka_offset
+FROM (SELECT pair, trade_id, timestamp FROM crypto_metrics
+      WHERE consumer_group = %(group)s AND trade_id IS NOT NULL
+      GROUP BY pair, trade_id, timestamp HAVING count(*) > 1) AS repeated
+JOIN ({ROWS}) AS m USING (pair, trade_id, timestamp)
+"""  # noqa: S608  (constants)
+
+# Arrays compare element by element: their least is the first row of the topic, their greatest the last one.
+_SESSIONS = f"""
+SELECT s.pair, s.session,
+       s.ticks, s.highest_bid, s.lowest_ask, s.max_spread, s.last_bid, s.last_ask,
+       extract(epoch FROM s.highest_bid_at), extract(epoch FROM s.lowest_ask_at),
+       extract(epoch FROM s.max_spread_at), extract(epoch FROM s.first_at), extract(epoch FROM s.last_at),
+       count(bid), max(bid), min(ask), max(ask - bid),
+       (max(ARRAY[era, kafka_partition, kafka_offset, bid]) FILTER (WHERE timestamp = s.last_at))[4],
+       (max(ARRAY[era, kafka_partition, kafka_offset, ask]) FILTER (WHERE timestamp = s.last_at))[4],
+       (min(ARRAY[era, kafka_partition, kafka_offset, extract(epoch FROM timestamp)])
+           FILTER (WHERE bid = s.highest_bid))[4],
+       (min(ARRAY[era, kafka_partition, kafka_offset, extract(epoch FROM timestamp)])
+           FILTER (WHERE ask = s.lowest_ask))[4],
+       (min(ARRAY[era, kafka_partition, kafka_offset, extract(epoch FROM timestamp)])
+           FILTER (WHERE ask - bid = s.max_spread))[4],
+       extract(epoch FROM min(timestamp)), extract(epoch FROM max(timestamp))
+FROM session_extremes s LEFT JOIN ({ROWS}) AS m USING (consumer_group, pair, session)
+WHERE consumer_group = %(group)s AND {_COMPLETE}
+GROUP BY s.consumer_group, s.pair, s.session
+ORDER BY s.pair, s.session
+"""  # noqa: S608  (constants)
+_SESSION_COLUMNS = (
+    *("ticks", "highest_bid", "lowest_ask", "max_spread", "last_bid", "last_ask"),
+    *("highest_bid_at", "lowest_ask_at", "max_spread_at", "first_at", "last_at"),
+)
+
+# A late tick may have come after one that was pruned, of any earlier session: then the rows say too little.
+_LATE = f"""
+SELECT pair, session, s.late, coalesce(m.late, 0)
+FROM session_extremes s LEFT JOIN (
+    SELECT pair, session, count(*) FILTER (WHERE trade_id < highest) AS late
+    FROM (
+        SELECT pair, session, trade_id,
+               max(trade_id) OVER (PARTITION BY pair COLLATE "C" ORDER BY era, kafka_partition, kafka_offset
+                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
+        FROM ({ROWS}) AS metrics WHERE trade_id IS NOT NULL
+    ) AS trades
+    GROUP BY pair, session
+) AS m USING (pair, session)
+WHERE consumer_group = %(group)s
+  AND (s.late < coalesce(m.late, 0)
+       OR s.late > coalesce(m.late, 0) AND pair NOT IN (SELECT pair FROM ({INCOMPLETE}) AS i))
+ORDER BY pair, session
+"""  # noqa: S608  (constants)
+
+# The newest quote of a pair is that of one of its sessions, which are proved from the rows.
+_PAIRS = f"""
+SELECT pair, p.timestamp, max(s.last_at), p.trade_id, upper(p.trade_ids) - 1, m.highest,
+       pair IN (SELECT pair FROM ({INCOMPLETE}) AS i),
+       coalesce(bool_or((p.timestamp, p.bid, p.ask) = (s.last_at, s.last_bid, s.last_ask)), false)
+FROM pair_state p
+LEFT JOIN session_extremes s USING (consumer_group, pair)
+LEFT JOIN (SELECT pair, max(trade_id) AS highest FROM crypto_metrics
+           WHERE consumer_group = %(group)s GROUP BY pair) AS m USING (pair)
+WHERE consumer_group = %(group)s
+GROUP BY consumer_group, pair, m.highest
+ORDER BY pair
+"""  # noqa: S608  (constants)
+_TICKS = "SELECT sum(ticks)::bigint FROM session_extremes WHERE consumer_group = %(group)s"
+
+_SCATTERED = f"""
+SELECT pair, array_agg(kafka_partition ORDER BY kafka_partition)
+FROM (SELECT DISTINCT era, pair, kafka_partition FROM ({ROWS}) AS metrics) AS places
+GROUP BY era, pair HAVING count(*) > 1
+ORDER BY era, pair
+"""  # noqa: S608  (constants)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_rows(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
+    """Recompute mid price, spread and running extremes of each row, in the order of the topic."""
+    with connection.cursor() as cursor:
+        for topic, partition, offset, columns in cursor.stream(_ROWS, books.parameters):
+            for column in columns:
+                findings.offsets(Kind.ROW, Place(topic, partition), offset, column=column)
+
+
+def check_trades(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
+    """Find trades that are stored twice, and rows that sessions and pairs do not know of."""
+    with connection.cursor() as cursor:
+        for topic, partition, offset in cursor.stream(_REPEATED, books.parameters):
+            findings.offsets(Kind.REPEATED, Place(topic, partition), offset)
+    with connection.cursor() as cursor:
+        for topic, partition, offset, column in cursor.stream(_UNKNOWN_TO_STATE, books.parameters):
+            findings.offsets(Kind.UNKNOWN_TO_STATE, Place(topic, partition), offset, column=column)
+
+
+def check_sessions(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
+    """Recompute everything that `session_extremes` says from the rows.
+
+    Of sessions with rows in pruned days only their ticks are counted, all sessions together.
+    """
+    width = len(_SESSION_COLUMNS)
+    for pair, session, *values in connection.execute(_SESSIONS, books.parameters):
+        for column, stored, found in zip(_SESSION_COLUMNS, values[:width], values[width:], strict=True):
+            if stored != found:
+                shown = _moment if column.endswith("_at") else str
+                text = f"{pair} in session {session}: {shown(stored)}, the rows say {shown(found)}"
+                findings.words(Kind.SESSION, text, column=column)
+    for pair, session, stored, found in connection.execute(_LATE, books.parameters):
+        text = f"{pair} in session {session}: {stored}, the rows say {found}"
+        findings.words(Kind.SESSION, text, column="late")
+    if books.pruned:
+        (ticks,) = connection.execute(_TICKS, books.parameters).fetchone() or (None,)
+        stored = sum(book.metrics for book in books.books)
+        if ticks != stored:
+            text = f"all sessions together: {ticks}, the books say {stored}"
+            findings.words(Kind.SESSION, text, column="ticks")
+
+
+def check_pairs(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
+    """Compare what `pair_state` says with the sessions and the rows."""
+    rows = connection.execute(_PAIRS, books.parameters)
+    for pair, stored_at, newest_at, trade_id, end_of_ids, highest, is_pruned, is_last_quote in rows:
+        if not is_last_quote or stored_at != newest_at:
+            text = f"{pair}: the quote of {stored_at} is not the newest of its sessions, of {newest_at}"
+            findings.words(Kind.PAIR, text, column="bid, ask, timestamp")
+        if is_pruned and (highest is None or highest < trade_id):
+            highest = trade_id  # noqa: PLW2901  (the row that had it may be gone)
+        if not trade_id == end_of_ids == highest:
+            text = f"{pair}: {trade_id}, trade_ids ends with {end_of_ids}, the rows with {highest}"
+            findings.words(Kind.PAIR, text, column="trade_id")
+
+
+def notes_of_scattered_pairs(connection: psycopg.Connection, books: Books) -> list[str]:
+    """Return a line for each pair that lies in several partitions, as it may after the topic grew."""
+    return [
+        f"{pair} lies in partitions {', '.join(map(str, partitions))}: "
+        "right where the topic got more partitions, else its producers choose partitions differently"
+        for pair, partitions in connection.execute(_SCATTERED, books.parameters)
+    ]
+
+
+def _moment(seconds: Decimal | None) -> str:
+    return "none" if seconds is None else str(_EPOCH + timedelta(microseconds=int(seconds * 1_000_000)))

@@ -1,0 +1,384 @@
+"""When rules fire: by plain recomputation, and however the ticks are cut into batches and workers die."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryptometrics.alerts import evaluator
+from cryptometrics.alerts.evaluator import CLOCK, MOST_BEHIND, Evaluator, Gap, Past, Record, subject_of
+from cryptometrics.alerts.meters import Quote
+from cryptometrics.alerts.rules import Rule, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cryptometrics.alerts.rule_state import Saved, Transition
+
+START = datetime(2026, 6, 30, 23, 59, tzinfo=UTC)
+PAIRS = ("BTC-USD", "ETH-USD")
+
+RULES = parse(
+    """
+[[rule]]
+name = "wide"
+kind = "spread_bps"
+level = 25
+resolve_below = 15
+for = "5s"
+cooldown = "20s"
+[[rule]]
+name = "wide at once"
+kind = "spread_bps"
+pairs = ["BTC-*"]
+level = 40
+cooldown = "0s"
+[[rule]]
+name = "move"
+kind = "mid_move_pct"
+level = 2
+resolve_below = 1
+within = "20s"
+cooldown = "5s"
+[[rule]]
+name = "high"
+kind = "session_high_pct"
+level = 1
+cooldown = "0s"
+[[rule]]
+name = "low"
+kind = "session_low_pct"
+level = 1
+cooldown = "0s"
+[[rule]]
+name = "bad"
+kind = "rejected_pct"
+level = 20
+within = "20s"
+ticks = 5
+cooldown = "0s"
+[[rule]]
+name = "gap"
+kind = "gap"
+level = 3
+cooldown = "10s"
+""".replace("wide at once", "wide-at-once")
+)
+Event = Quote | Gap | Record
+
+
+@dataclass
+class Store:
+    """What a database would give back: standings, and each pair's newest tick."""
+
+    saved: dict[tuple[str, str], Saved] = field(default_factory=dict)
+    newest: dict[str, datetime] = field(default_factory=dict)
+
+    def past(self, name: str) -> Past:
+        mine = {rule: saved for (rule, pair), saved in self.saved.items() if pair == name}
+        return Past(self.newest.get(name), mine)
+
+
+class Session:
+    """Makes quotes, with the extremes that the session has then."""
+
+    def __init__(self) -> None:
+        self._extremes: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
+        self.offset = 0
+
+    def quote(self, pair: str, second: float, bid: str | Decimal, ask: str | Decimal) -> Quote:
+        time = START + timedelta(seconds=second)
+        bid, ask, name = Decimal(bid), Decimal(ask), time.date().isoformat()
+        high, low = self._extremes.get((pair, name), (bid, ask))
+        high, low = self._extremes[pair, name] = max(high, bid), min(low, ask)
+        self.offset += 1
+        mid = (bid + ask) / 2
+        return Quote(pair, time, bid, ask, mid, ask - bid, name, high, low, PAIRS.index(pair), self.offset)
+
+
+def run(events: Sequence[Event], cuts: Mapping[int, bool], rules: Sequence[Rule] = RULES) -> list[Transition]:
+    """Judge events; cuts: after how many events a batch ends → whether its worker dies then."""
+    store, evaluator, found = Store(), Evaluator(rules), []
+    for number, event in enumerate(events, start=1):
+        names = (
+            {subject_of(event.partition): event.partition}
+            if isinstance(event, Record)
+            else {event.pair: event.partition}
+        )
+        for name in evaluator.unknown(names):
+            evaluator.recall(name, names[name], store.past(name))
+        match event:
+            case Quote():
+                evaluator.quote(event)
+                store.newest[event.pair] = max(event.time, store.newest.get(event.pair, event.time))
+            case Gap():
+                evaluator.gap(event)
+            case Record():
+                evaluator.record(event)
+        if number in cuts or number == len(events):
+            transitions, saved = evaluator.take()
+            found += transitions
+            store.saved |= saved
+            if cuts.get(number):
+                evaluator.drop_all()
+    return found
+
+
+def told(transitions: Sequence[Transition]) -> list[tuple[str, bool, float]]:
+    """Return which rule fires or has resolved, and the second."""
+    return [(t.rule.name, t.firing, (t.at - START).total_seconds()) for t in transitions]
+
+
+def only(*names: str) -> list[Rule]:
+    return [rule for rule in RULES if rule.name in names]
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Event]:
+    """Draw quotes of two pairs that walk, jump, widen and come late, with gaps and rejected ticks between."""
+    session, second = Session(), 0.0
+    events: list[Event] = []
+    mids = dict.fromkeys(PAIRS, 10000)
+    for step in draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from((*PAIRS, *PAIRS, "gap", "bad", "good")),
+                st.sampled_from((0.0, 0.5, 1.0, 3.0, 9.0)),
+                st.sampled_from((0, 0, 30, -30, 250, -250)),
+                st.sampled_from((2, 10, 20, 30, 50)),
+                st.sampled_from((0.0, 0.0, 0.0, 2.0, 40.0)),
+            ),
+            max_size=80,
+        )
+    ):
+        what, pause, move, spread, late = step
+        second += pause
+        if what in PAIRS:
+            mids[what] = max(mids[what] + move, 5_000)
+            half = Decimal(mids[what]) * spread / 20_000
+            events.append(session.quote(what, second - late, mids[what] - half, mids[what] + half))
+        elif what == "gap":
+            at = START + timedelta(seconds=second)
+            events.append(Gap(PAIRS[0], at, None if move == 0 else abs(move), 0, session.offset))
+        else:
+            at = START + timedelta(seconds=second - late)
+            events.append(Record(1, session.offset, at, what == "bad"))
+    return events
+
+
+@settings(max_examples=300, deadline=None)
+@given(streams(), st.dictionaries(st.integers(1, 80), st.booleans()), st.sampled_from((2, MOST_BEHIND)))
+def test_neither_batches_nor_deaths_change_what_fires(
+    events: list[Event], cuts: dict[int, bool], most_behind: int
+) -> None:
+    with patch.object(evaluator, "MOST_BEHIND", most_behind):
+        assert run(events, cuts) == run(events, {})
+
+
+@settings(max_examples=100, deadline=None)
+@given(streams(), st.dictionaries(st.integers(1, 80), st.booleans()))
+def test_of_each_rule_and_pair_firing_and_resolved_take_turns(
+    events: list[Event], cuts: dict[int, bool]
+) -> None:
+    fires: dict[tuple[str, str], bool] = {}
+    for news in run(events, cuts):
+        assert news.firing != fires.get((news.rule.name, news.pair), False)
+        fires[news.rule.name, news.pair] = news.firing
+        assert news.since <= news.at
+
+
+def recomputed(rule: Rule, pair: str, events: Sequence[Event]) -> list[tuple[Any, ...]]:
+    """Return, in the plainest way, when a rule about spreads fires: number, rule, pair, firing, since, at."""
+    found: list[tuple[Any, ...]] = []
+    newest = since = cooled = None
+    firing = False
+    for number, quote in enumerate(events):
+        if not isinstance(quote, Quote) or quote.pair != pair or (newest and quote.time < newest):
+            continue
+        newest = quote.time
+        bps = quote.spread / quote.mid * 10_000
+        if firing:
+            if bps <= rule.resolve_below:
+                found.append((number, rule.name, pair, False, since, newest))
+                firing, since, cooled = False, None, newest
+        elif bps <= rule.level:
+            since = None
+        else:
+            since = since or newest
+            if newest - since >= rule.hold and (cooled is None or newest - cooled >= rule.cooldown):
+                firing = True
+                found.append((number, rule.name, pair, True, since, newest))
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(streams())
+def test_spreads_fire_as_a_plain_recomputation_says(events: list[Event]) -> None:
+    rules = only("wide", "wide-at-once")
+    plain = [
+        news
+        for rule in rules
+        for pair in PAIRS
+        if rule.covers(pair)
+        for news in recomputed(rule, pair, events)
+    ]
+    found = [(t.rule.name, t.pair, t.firing, t.since, t.at) for t in run(events, {}, rules)]
+    assert found == [each[1:] for each in sorted(plain, key=lambda each: each[0])]
+
+
+def spreads(*values: tuple[float, int], pair: str = "BTC-USD") -> list[Quote]:
+    """Return quotes at these seconds with these spreads, in bps."""
+    session = Session()
+    mid = Decimal(10_000)
+    return [session.quote(pair, at, mid - Decimal(bps) / 2, mid + Decimal(bps) / 2) for at, bps in values]
+
+
+def test_a_spread_fires_after_its_time_and_resolves_below_the_lower_level() -> None:
+    events = spreads((0, 10), (1, 26), (5.9, 30), (6, 26), (7, 20), (8, 16), (9, 15), (10, 10))
+    assert told(run(events, {}, only("wide"))) == [("wide", True, 6), ("wide", False, 9)]
+    firing, resolved = run(events, {}, only("wide"))
+    assert (firing.since, firing.value) == (START + timedelta(seconds=1), Decimal(26))
+    assert firing.message == "BTC-USD: spread is 26 bps, above 25 for 5s"
+    assert resolved.message == "BTC-USD: spread is 15 bps, not above 15"
+
+
+def test_the_level_itself_is_not_above_it() -> None:
+    assert run(spreads(*((second, 25) for second in range(20))), {}, only("wide")) == []
+
+
+def test_a_break_begins_the_time_anew() -> None:
+    events = spreads((0, 30), (4, 30), (4.5, 25), (5, 30), (9, 30), (10, 30))
+    assert told(run(events, {}, only("wide"))) == [("wide", True, 10)]
+
+
+def test_within_the_cooldown_nothing_fires_and_after_it_what_lasted_does() -> None:
+    events = spreads((0, 30), (5, 30), (6, 10), (10, 30), (16, 30), (25.9, 30), (26, 30))
+    assert told(run(events, {}, only("wide"))) == [("wide", True, 5), ("wide", False, 6), ("wide", True, 26)]
+
+
+def test_a_late_tick_is_not_judged() -> None:
+    assert run(spreads((10, 10), (9, 99)), {}, only("wide-at-once")) == []
+    assert told(run(spreads((10, 10), (10, 99)), {}, only("wide-at-once"))) == [("wide-at-once", True, 10)]
+
+
+@pytest.mark.parametrize("cut", range(0, MOST_BEHIND + 5, 7))
+def test_a_time_in_the_future_does_not_silence_a_pair_for_long(cut: int) -> None:
+    late = [(second, 99) for second in range(1, MOST_BEHIND + 3)]
+    events = spreads((0, 10), (80_000, 10), *late)
+    assert told(run(events, {cut: True}, only("wide-at-once"))) == [("wide-at-once", True, MOST_BEHIND)]
+
+
+def test_what_was_pending_in_the_future_is_pending_from_now_on() -> None:
+    late = [(second, 99) for second in range(1, MOST_BEHIND + 9)]
+    events = spreads((0, 10), (80_000, 99), *late)
+    assert told(run(events, {}, only("wide"))) == [("wide", True, MOST_BEHIND + 5)]
+
+
+def quotes(*values: tuple[float, str, str]) -> list[Quote]:
+    session = Session()
+    return [session.quote("BTC-USD", *value) for value in values]
+
+
+@pytest.mark.parametrize(("end", "fires"), [(102.1, True), (101.9, False), (97.9, True), (98.1, False)])
+def test_a_move_is_measured_from_the_lowest_or_highest_within_the_time(end: float, fires: bool) -> None:
+    price = str(Decimal(str(end)))
+    events = quotes((0, "100", "100"), (10, "100", "100"), (18, price, price))
+    assert told(run(events, {}, only("move"))) == ([("move", True, 18)] if fires else [])
+
+
+@pytest.mark.parametrize(("second", "fires"), [(19.5, True), (20, False)])
+def test_a_move_has_its_time_and_no_more(second: float, fires: bool) -> None:
+    events = quotes((0, "100", "100"), (second, "103", "103"))
+    assert bool(run(events, {}, only("move"))) is fires
+
+
+def test_a_move_that_takes_longer_does_not_fire() -> None:
+    steps = [(2.0 * n, str(100 + Decimal(n) / 10), str(100 + Decimal(n) / 10)) for n in range(100)]
+    assert run(quotes(*steps), {}, only("move")) == []
+
+
+def test_a_move_resolves_when_it_is_out_of_the_time() -> None:
+    events = quotes((0, "100", "100"), (1, "103", "103"), (15, "103", "103"), (22, "103", "103"))
+    assert told(run(events, {}, only("move"))) == [("move", True, 1), ("move", False, 22)]
+
+
+def test_a_bid_beyond_the_sessions_high_fires_and_then_the_new_high_counts() -> None:
+    events = quotes(
+        (0, "100", "101"),
+        (1, "100.9", "101"),
+        (2, "101.1", "102"),
+        (3, "105", "106"),
+        (4, "101", "102"),
+        (5, "105", "106"),
+        (6, "106.1", "107"),
+    )
+    assert told(run(events, {}, only("high"))) == [("high", True, 2), ("high", False, 4), ("high", True, 6)]
+
+
+def test_an_ask_below_the_sessions_low_fires_and_a_new_session_begins_anew() -> None:
+    events = quotes((58, "100", "101"), (59, "90", "91"), (60, "80", "81"), (61, "79.5", "80.5"))
+    assert told(run(events, {}, only("low"))) == [("low", True, 59), ("low", False, 60)]
+
+
+def test_a_share_of_rejected_ticks_needs_ticks_and_passes_with_time() -> None:
+    def records(*kinds: tuple[float, bool]) -> list[Event]:
+        return [Record(3, n, START + timedelta(seconds=s), bad) for n, (s, bad) in enumerate(kinds)]
+
+    assert run(records((0, True), (1, True), (2, True), (3, True)), {}, only("bad")) == []
+    events = records((0, False), (1, False), (2, False), (3, False), (4, True), (5, True), (27, False))
+    events += records(*((28 + n, False) for n in range(5)))
+    found = run(events, {}, only("bad"))
+    assert told(found) == [("bad", True, 5), ("bad", False, 27)]
+    assert found[0].pair == "partition 3"
+    assert found[0].message == "partition 3: 33.3333 % of the ticks rejected within 20s, above 20"
+
+
+def test_a_record_without_a_time_counts_at_the_time_before() -> None:
+    untimed: list[Any] = [Record(0, n, None, True) for n in range(9)]
+    assert run(untimed, {}, only("bad")) == []
+    assert told(run([Record(0, 0, START, False), *untimed], {}, only("bad"))) == [("bad", True, 0)]
+
+
+@pytest.mark.parametrize(("trades", "fires"), [(None, True), (3, False), (4, True)])
+def test_a_gap_fires_and_resolves_with_the_next_tick(trades: int | None, fires: bool) -> None:
+    (tick,) = spreads((9, 10))
+    found = run([Gap("BTC-USD", START, trades, 0, 1), tick], {1: True}, only("gap"))
+    assert told(found) == ([("gap", True, 0), ("gap", False, 9)] if fires else [])
+
+
+def test_a_rule_that_became_another_one_forgets_what_it_remembered() -> None:
+    (tick,) = quotes((0, "100", "100"))
+    evaluator = Evaluator(only("move"))
+    evaluator.recall("BTC-USD", 0, Past(None, {}))
+    evaluator.quote(tick)
+    saved = {rule: saved for (rule, _), saved in evaluator.take()[1].items()}
+    (other,) = parse('[[rule]]\nname = "move"\nkind = "session_high_pct"\nlevel = 1')
+    evaluator = Evaluator([other])
+    evaluator.recall("BTC-USD", 0, Past(tick.time, saved))
+    for quote in quotes((0, "100", "100"), (1, "102", "102")):
+        evaluator.quote(quote)
+    assert told(evaluator.take()[0]) == [("move", True, 1)]
+
+
+def test_partitions_that_are_dropped_are_read_again() -> None:
+    evaluator = Evaluator(RULES)
+    evaluator.recall("BTC-USD", 0, Past(None, {}))
+    evaluator.recall(subject_of(1), 1, Past(None, {}))
+    evaluator.drop([1])
+    assert evaluator.unknown(["BTC-USD", subject_of(1)]) == {subject_of(1)}
+
+
+def test_a_quiet_rule_writes_nothing() -> None:
+    evaluator = Evaluator(only("wide", "wide-at-once"))
+    evaluator.recall("BTC-USD", 0, Past(None, {}))
+    for quote in spreads(*((second, 10) for second in range(50))):
+        evaluator.quote(quote)
+    assert evaluator.take() == ([], {})
+    assert CLOCK == ""

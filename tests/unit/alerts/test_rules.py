@@ -1,0 +1,125 @@
+"""The file of rules: what it may say, and that what is wrong is named by line and key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptometrics.alerts.messages import condition
+from cryptometrics.alerts.rules import KINDS, RulesError, example, named_pairs, parse
+
+SPREAD = '[[rule]]\nname = "wide"\nkind = "spread_bps"\nlevel = 25\n'
+
+
+def problems(text: str) -> list[tuple[int, str, str]]:
+    with pytest.raises(RulesError) as error:
+        parse(text)
+    return [(problem.line, problem.key, problem.what) for problem in error.value.problems]
+
+
+def test_a_rule_has_defaults() -> None:
+    (rule,) = parse(SPREAD)
+    assert (rule.level, rule.resolve_below, rule.hold) == (Decimal(25), Decimal(25), timedelta())
+    assert (rule.cooldown, rule.severity, rule.pairs) == (timedelta(minutes=1), "warning", ("*",))
+
+
+def test_the_example_is_valid_and_shows_every_kind() -> None:
+    rules = parse(example())
+    assert {rule.kind for rule in rules} == set(KINDS)
+    assert all(condition(rule).startswith(rule.kind) for rule in rules)
+
+
+def test_numbers_are_exact() -> None:
+    (rule,) = parse(SPREAD.replace("25", "0.1"))
+    assert rule.level == Decimal("0.1")
+
+
+def test_pairs_are_patterns() -> None:
+    (rule,) = parse(SPREAD + 'pairs = ["BTC-*", "ETH-USD", "[AB]?A-EUR"]\n')
+    assert [rule.covers(pair) for pair in ("BTC-USD", "ETH-USD", "ADA-EUR", "ETH-EUR", "XBTC-USD")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert named_pairs(rule) == {"ETH-USD"}
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("level = '25'", "level"),
+        ("level = true", "level"),
+        ("level = -1", "level"),
+        ("level = nan", "level"),
+        ("level = inf", "level"),
+        ("level = 1e12", "level"),
+        ("level = 0.0000000001", "level"),
+        ("resolve_below = 26", "resolve_below"),
+        ("for = 10", "for"),
+        ('for = "10"', "for"),
+        ('for = "8d"', "for"),
+        ('for = "99999999999d"', "for"),
+        ('cooldown = "soon"', "cooldown"),
+        ('severity = "high"', "severity"),
+        ("severity = 1", "severity"),
+        ("pairs = []", "pairs"),
+        ('pairs = ["btc-usd"]', "pairs"),
+        ('pairs = ["BTCUSD"]', "pairs"),
+        ("pairs = [1]", "pairs"),
+        ('within = "1m"', "within"),
+        ("ticks = 3", "ticks"),
+        ("levels = 3", "levels"),
+    ],
+)
+def test_what_is_wrong_is_named_by_line_and_key(line: str, key: str) -> None:
+    text = SPREAD.replace("level = 25\n", "") if key == "level" else SPREAD
+    text = "# a comment\n\n" + text + line + "\n"
+    number = text.splitlines().index(line) + 1
+    assert [problem[:2] for problem in problems(text)] == [(number, key)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", (1, "")),
+        ("level = 25\n", (1, "level")),
+        ("\n[rule]\nlevel = 1\n", (2, "rule")),
+        ("rule = 3\n", (1, "rule")),
+        ("[[rule]]\nlevel = = 3\n", (2, "level")),
+        ('[[rule]]\nname = "a\nkind = 3\n', (2, "name")),
+        ('[[rule]]\nname = "a"\n', (1, "kind")),
+        ('\n[[rule]]\nkind = "spread_bps"\nlevel = 1', (2, "name")),
+        ('[[rule]]\nname = "a b"\nkind = "gap"\n', (2, "name")),
+        ('[[rule]]\nname = "a"\nkind = "spread"\n', (3, "kind")),
+        ('[[rule]]\nname = "a"\nkind = "stale"\n', (1, "for")),
+        ('[[rule]]\nname = "a"\nkind = "stale"\nfor = "0s"\n', (4, "for")),
+        ('[[rule]]\nname = "a"\nkind = "mid_move_pct"\nlevel = 1\n', (1, "within")),
+        (
+            '[[rule]]\nname = "a"\nkind = "rejected_pct"\nlevel = 1\nwithin = "1m"\npairs = ["*"]\n',
+            (6, "pairs"),
+        ),
+        (SPREAD + "\n" + SPREAD, (7, "name")),
+        (SPREAD + "\n[webhook]\n", (6, "webhook")),
+    ],
+)
+def test_a_file_that_is_no_file_of_rules(text: str, expected: tuple[int, str]) -> None:
+    assert expected in [problem[:2] for problem in problems(text)]
+
+
+def test_all_problems_are_told_in_the_order_of_the_file() -> None:
+    text = SPREAD.replace("25", '"x"') + SPREAD.replace("spread_bps", "spreads") + "for = 3\n"
+    assert [problem[:2] for problem in problems(text)] == [(4, "level"), (6, "name"), (7, "kind")]
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_it(text: str) -> None:
+    with pytest.raises(RulesError):
+        parse(text)
+    with pytest.raises(RulesError):
+        parse(SPREAD + "pairs = " + text + "\nfoo = 1")

@@ -1,0 +1,87 @@
+"""Stale feeds: judged by the clock that is given, from when the last tick of each pair was stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptometrics.alerts.rules import parse
+from cryptometrics.alerts.stale_feed import Silence, judge
+
+if TYPE_CHECKING:
+    from cryptometrics.alerts.rule_state import Saved
+
+START = datetime(2026, 7, 1, 12, tzinfo=UTC)
+RULES = parse(
+    '[[rule]]\nname = "stale"\nkind = "stale"\npairs = ["BTC-USD", "ETH-*"]\nfor = "30s"\ncooldown = "2m"'
+)
+
+
+def at(second: float) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+class Watch:
+    """Judges as the sender does: again and again, from what it wrote the last time."""
+
+    def __init__(self, since: float = 0) -> None:
+        self.since = at(since)
+        self.last: dict[str, datetime] = {}
+        self.saved: dict[tuple[str, str], Saved] = {}
+
+    def look(self, second: float, **ticks: float) -> list[tuple[str, bool, float]]:
+        """Return pair, firing and second of what is new; ticks: when the last one of a base in USD came."""
+        self.last |= {f"{base}-USD": at(stored) for base, stored in ticks.items()}
+        news, saved = judge(RULES, Silence(at(second), self.last, self.saved), self.since)
+        self.saved |= saved
+        return [(t.pair, t.firing, (t.at - START).total_seconds()) for t in news]
+
+
+def test_silence_fires_once_and_ends_with_a_tick() -> None:
+    watch = Watch()
+    assert watch.look(29, BTC=0, ETH=10) == []
+    assert watch.look(31) == [("BTC-USD", True, 31)]
+    assert watch.look(32, ETH=32) == []
+    assert watch.look(40, BTC=39.5, ETH=39) == [("BTC-USD", False, 40)]
+
+
+def test_a_pair_that_is_named_is_missed_even_if_it_never_came() -> None:
+    watch = Watch()
+    assert watch.look(29.9) == []
+    assert watch.look(30) == [("BTC-USD", True, 30)]
+
+
+def test_silence_from_before_the_watch_does_not_count() -> None:
+    watch = Watch(since=1000)
+    assert watch.look(1001, BTC=0, ETH=0) == []
+    assert watch.look(1030) == [("BTC-USD", True, 1030), ("ETH-USD", True, 1030)]
+
+
+def test_a_new_watch_ends_what_an_earlier_one_began() -> None:
+    watch = Watch()
+    watch.look(30)
+    watch.since = at(50)
+    assert watch.look(51) == []
+    assert watch.look(52, BTC=51) == [("BTC-USD", False, 52)]
+
+
+def test_within_the_cooldown_silence_does_not_fire_again() -> None:
+    watch = Watch()
+    watch.look(30)
+    watch.look(40, BTC=39)
+    assert watch.look(159.9) == []
+    assert watch.look(160) == [("BTC-USD", True, 160)]
+
+
+def test_a_pair_that_is_forgotten_goes_on_firing() -> None:
+    watch = Watch()
+    assert watch.look(30, BTC=30, ETH=0) == [("ETH-USD", True, 30)]
+    del watch.last["ETH-USD"]
+    assert watch.look(59) == []
+    assert watch.saved["stale", "ETH-USD"].state == "firing"
+
+
+def test_it_says_how_long() -> None:
+    news, _ = judge(RULES, Silence(at(45), {}, {}), at(0))
+    assert [each.message for each in news] == ["BTC-USD: no tick for 45 s"]
+    assert news[0].since == START

@@ -1,0 +1,180 @@
+"""From frames to messages: whatever comes, it is used or counted; nothing is raised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptometrics.feeds.coinbase.feed import Feed
+from cryptometrics.market.gap_records import Kind
+
+T0 = 1_800_000_000.0
+TIME = "2027-01-15T08:00:00.000000Z"
+TICKER: dict[str, Any] = {
+    "type": "ticker", "sequence": 5, "product_id": "BTC-USD", "price": "100.5", "best_bid": "100",
+    "best_ask": "101", "time": TIME, "trade_id": 7, "last_size": "1",
+}  # fmt: skip
+
+
+def raw(frame: Any, **changes: Any) -> bytes:
+    return json.dumps(frame | changes if changes else frame).encode()
+
+
+def bodies(messages: list[Any]) -> list[dict[str, Any]]:
+    return [json.loads(value) for _, value in messages]
+
+
+def test_a_ticker_goes_on_as_it_came_behind_its_start() -> None:
+    feed = Feed(["BTC-USD"])
+    frame = b' {"x": [1, {"y": null}], ' + raw(TICKER)[1:]
+    messages = feed.take(frame, T0)
+    start, (key, value) = bodies(messages[:1])[0], messages[1]
+    assert (start["kind"], start["last_trade_id"]) == ("start", 6)
+    assert (key, value) == (b"BTC-USD", frame)
+    assert feed.take(raw(TICKER, trade_id=8), T0) == [(b"BTC-USD", raw(TICKER, trade_id=8))]
+
+
+def test_tickers_that_no_one_would_accept_are_left_to_process() -> None:
+    feed = Feed(["BTC-USD"])
+    odd = [
+        raw({"type": "ticker", "product_id": "BTC-USD", "price": "0", "best_bid": "0", "best_ask": "0"}),
+        raw(TICKER, trade_id="7"),
+        raw(TICKER, best_bid=1.5),
+        raw(TICKER, time=None),
+        raw(TICKER, trade_id=2**63),
+    ]
+    for frame in odd:
+        assert feed.take(frame, T0)[-1] == (b"BTC-USD", frame)
+    assert not feed.passed_over
+
+
+HOSTILE = [
+    *(b"", b"{", b"\xff\xfe", b"null", b"[]", b'"ticker"', b"[" * 100_000, b'{"type":' * 10_000, b"{}"),
+    *(b'{"type":1}', b'{"type":"ticker"}', b'{"type":"heartbeat","product_id":[]}'),
+    b'{"type":"match","product_id":"BTC-USD"}',
+    b'{"type":"match","product_id":"BTC-USD","trade_id":-5}',
+    b'{"type":"l2update","product_id":"BTC-USD"}',
+    b'{"type":"snapshot","product_id":"BTC-USD","bids":[["a","b"]]}',
+    b'{"type":"snapshot","product_id":"BTC-USD","bids":{"a":1}}',
+    raw(TICKER, product_id="XRP-USD"),
+    raw(TICKER, product_id="../../x"),
+    raw(TICKER, x="x" * 70_000),
+]
+
+
+@pytest.mark.parametrize("book", [False, True])
+@given(frames=st.lists(st.binary(max_size=30) | st.sampled_from(HOSTILE)))
+def test_nothing_that_is_wrong_goes_on_or_raises(book: bool, frames: list[bytes]) -> None:
+    feed = Feed(["BTC-USD"], book=book)
+    feed.take(raw(TICKER), T0)
+    for frame in frames:
+        assert feed.take(frame, T0) == []
+    assert feed.frames == 1 + len(frames)
+    assert list(feed.pairs) == ["BTC-USD"]
+
+
+def test_unknown_types_and_refusals_are_counted_and_kept() -> None:
+    feed = Feed(["BTC-USD"])
+    feed.take(b'{"type":"rfq_match","product_id":"BTC-USD","new":{}}', T0)
+    all_three: list[dict[str, Any]] = [
+        {"name": name, "product_ids": ["B-USD", "BTC-USD"]} for name in ("matches", "ticker")
+    ]
+    feed.take(raw({"type": "subscriptions", "channels": all_three}), T0)
+    assert feed.subscribed == set()
+    all_three.append({"name": "heartbeat", "product_ids": ["BTC-USD"], "more": 1})
+    feed.take(raw({"type": "subscriptions", "channels": all_three}), T0)
+    assert feed.subscribed == {"BTC-USD"}
+    feed.take(b'{"type":"error","message":"Failed to subscribe","reason":"X-USD is not a valid product"}', T0)
+    feed.take(b'{"type":"error","message":5}', T0)
+    feed.take(b'{"type":"status","products":[{"id":"A-USD","x":1},{"id":"B-USD"}]}', T0)
+    assert dict(feed.passed_over) == {"unknown type": 1}
+    assert str(feed.refusals[0]) == "Failed to subscribe: X-USD is not a valid product"
+    assert '"message":5' in str(feed.refusals[1])
+    assert feed.products == ["A-USD", "B-USD"]
+
+
+def snapshot(bid: str, ask: str, **more: Any) -> bytes:
+    return raw(
+        {"type": "snapshot", "product_id": "BTC-USD", "bids": [[bid, "1"]], "asks": [[ask, "2"]]} | more
+    )
+
+
+def update(*changes: list[str], time: str = TIME) -> bytes:
+    return raw({"type": "l2update", "product_id": "BTC-USD", "time": time, "changes": changes})
+
+
+def test_quotes_come_when_the_best_bid_or_ask_changes() -> None:
+    feed = Feed(["BTC-USD"], book=True)
+    assert feed.take(update(["buy", "1", "1"]), T0) == []
+    start, quote = bodies(feed.take(snapshot("100", "102"), T0 + 0.5))
+    assert start["type"] == "gap"
+    assert quote == {
+        "type": "quote", "product_id": "BTC-USD", "best_bid": "100", "best_bid_size": "1", "best_ask": "102",
+        "best_ask_size": "2", "time": "2027-01-15T08:00:00.500000Z",
+    }  # fmt: skip
+    assert feed.take(update(["buy", "99", "5"], ["sell", "103", "0"]), T0) == []  # below the best
+    assert feed.take(update(["buy", "100", "7"]), T0) == []  # a size is no quote
+    (quote,) = bodies(feed.take(update(["buy", "101", "1"], ["buy", "101.50", "3"]), T0))
+    assert (quote["best_bid"], quote["best_bid_size"], quote["time"]) == ("101.50", "3", TIME)
+    assert feed.take(update(["sell", "102", "0"]), T0) == []  # one side alone is no quote
+    (quote,) = bodies(feed.take(update(["sell", "101.5", "1"]), T0))
+    assert quote["best_ask"] == "101.5"
+    (quote,) = bodies(feed.take(update(["sell", "101.40", "1"]), T0))
+    quality = feed.pairs["BTC-USD"].quality
+    assert (quality.ticks, quality.locked, quality.crossed) == (4, 1, 1)
+    assert feed.take(raw(TICKER), T0) == []  # two kinds of quotes would mix
+    assert bodies(feed.take(snapshot("101.50", "101.60"), T0))[0]["best_ask"] == "101.60"
+    assert dict(feed.passed_over) == {"update without snapshot": 1}
+
+
+def test_after_a_loss_the_book_is_made_anew() -> None:
+    feed = Feed(["BTC-USD"], book=True)
+    feed.take(snapshot("100", "102"), T0)
+    assert feed.lost(["BTC-USD"], Kind.DOWN, T0 + 1) == []
+    assert feed.take(update(["buy", "101", "1"]), T0 + 2) == []
+    gap, quote = bodies(feed.take(snapshot("100", "102"), T0 + 3))
+    assert (gap["kind"], quote["type"]) == ("down", "quote")
+
+
+def test_a_book_that_is_lost_while_the_socket_lives_is_told() -> None:
+    feed = Feed(["BTC-USD", "ETH-USD"], book=True)
+    beat = {"type": "heartbeat", "product_id": "BTC-USD", "last_trade_id": 7, "time": TIME}
+    feed.take(snapshot("100", "102"), T0)
+    feed.take(raw(beat), T0)
+    for second in range(1, 20):
+        feed.take(raw(beat, product_id="ETH-USD"), T0 + second)
+    assert not feed.bookless  # what sends nothing, no new subscription brings back
+    assert feed.take(update(["buy", "101", "1"]), T0 + 20) == []
+    assert feed.bookless == {"BTC-USD"}
+    feed.lost(["BTC-USD"], Kind.DOWN, T0 + 21)
+    gap, quote = bodies(feed.take(snapshot("100", "102"), T0 + 22))
+    assert (gap["kind"], quote["type"]) == ("silence", "quote")
+    assert not feed.bookless
+    for bad in ({"bids": [["a", "b"]]}, {"bids": {"a": 1}}):  # a frame that is none names no pair
+        feed.lost(["BTC-USD"], Kind.DOWN, T0 + 23)
+        feed.take(snapshot("100", "102", **bad), T0 + 24)
+        feed.take(update(["buy", "101", "1"]), T0 + 25)
+        assert feed.bookless == {"BTC-USD"}
+        feed.take(snapshot("100", "102"), T0 + 26)
+        assert not feed.bookless
+
+
+def test_a_time_that_is_none_does_not_get_onto_the_topic() -> None:
+    feed = Feed(["BTC-USD"], book=True)
+    feed.take(snapshot("100", "102", time='"},{'), T0)
+    assert feed.take(update(["buy", "101", "1"], time='x","y":"z'), T0) == []
+    assert dict(feed.passed_over) == {"malformed": 1}
+
+
+def test_silence_in_a_recording_is_a_gap_too() -> None:
+    feed = Feed(None)
+    feed.take(raw(TICKER), T0)
+    beat = {"type": "heartbeat", "product_id": "BTC-USD", "last_trade_id": 7, "time": TIME}
+    feed.take(raw(beat), T0 + 1)
+    assert feed.take(raw(beat, last_trade_id=20), T0 + 60) == []
+    gap, _ = bodies(feed.take(raw(TICKER, trade_id=21), T0 + 61))
+    assert (gap["kind"], gap["first_trade_id"], gap["last_trade_id"]) == ("silence", 8, 20)

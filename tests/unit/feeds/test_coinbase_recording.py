@@ -1,0 +1,191 @@
+"""Recordings: what is written is read, whole after a kill but for the last moment."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import itertools
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.feeds.coinbase.feed import Feed
+from cryptometrics.feeds.coinbase.messages import seconds
+from cryptometrics.feeds.coinbase.recording import BLOCK_S, Lost, Recorder, Recording
+from cryptometrics.feeds.coinbase.replay import replay
+from cryptometrics.market.gap_records import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+T0 = 1_800_000_000.25
+
+
+def frame(number: int) -> bytes:
+    return json.dumps(
+        {
+            "type": "ticker", "product_id": "BTC-USD", "best_bid": "1", "best_ask": "2", "trade_id": number,
+            "time": f"2027-01-15T08:{number // 60:02}:{number % 60:02}.000000Z",
+        }
+    ).encode()  # fmt: skip
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+json_texts = values.map(lambda value: json.dumps(value, indent=1).encode())
+
+
+@given(frames=st.lists(json_texts | st.binary(), min_size=1))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, frames: list[bytes]) -> None:
+    path = tmp_path_factory.mktemp("r") / "r.jsonl.gz"
+    recorder = Recorder(path)
+    for number, each in enumerate(frames):
+        recorder.frame(T0 + number, each)
+    recorder.lost(T0, ["A-USD"], Kind.SILENCE)
+    recorder.close()
+    *found, last = Recording([path]).lines()
+    for number, ((at, content), each) in enumerate(zip(found, frames, strict=True)):
+        assert at == T0 + number
+        assert isinstance(content, bytes)
+        try:
+            assert json.loads(content) == json.loads(each)
+        except ValueError:
+            assert content == each
+    assert last == (T0, Lost(["A-USD"], Kind.SILENCE))
+
+
+def test_after_a_kill_only_the_last_moment_is_missing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r")
+    for number in range(100):
+        recorder.frame(T0 + number, frame(number))
+        recorder.flush(T0 + number + (BLOCK_S if number == 60 else 0))
+    path = recorder.files[0]
+    assert path.name == "r.gz"
+    lines = list(Recording([path]).lines())  # what has not been flushed is not there, and all else is
+    assert [at - T0 for at, _ in lines] == list(range(99))
+    whole = path.read_bytes()
+    for cut in (1, 10, 100, len(whole) // 2):
+        path.write_bytes(whole[:-cut])
+        recording = Recording([path])
+        read = [at - T0 for at, _ in recording.lines()]
+        assert read == list(range(len(read)))
+        assert len(read) >= 40
+        assert recording.cut_off == [path]
+    recorder.close()
+
+
+class _SmallDisk(io.FileIO):
+    """Takes a few bytes at once, as long as there is room."""
+
+    room = 10_000
+
+    def write(self, data: Any, /) -> int:
+        part = bytes(data)[: min(7, self.room)]
+        if not part:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(part)
+        return super().write(part)
+
+
+def test_a_disk_that_takes_less_than_it_is_given_leaves_whole_blocks(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r")
+    recorder._file.close()
+    disk = recorder._file = _SmallDisk(recorder.files[0], "w")
+    for number in range(3):
+        recorder.frame(T0 + number, frame(number))
+        recorder.flush(T0 + number + BLOCK_S)
+    whole = recorder.files[0].read_bytes()
+    disk.room = 20
+    recorder.frame(T0 + 3, frame(3))
+    with pytest.raises(CryptometricsError, match=r"cannot record into .*: No space"):
+        recorder.flush(T0 + 3 + BLOCK_S)
+    assert recorder.files[0].read_bytes() == whole
+    disk.room = 10_000
+    recorder.close()  # there is room again, and nothing between the blocks
+    recording = Recording(recorder.files)
+    assert [at - T0 for at, _ in recording.lines()] == [0, 1, 2, 3]
+    assert not recording.cut_off
+
+
+def test_it_rotates_and_never_writes_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "r-2.jsonl.gz").write_bytes(b"mine")
+    recorder = Recorder(tmp_path / "r.jsonl.gz", rotate_bytes=100)
+    for number in range(4):
+        recorder.frame(T0 + number, frame(number))
+        recorder.flush(T0 + number + BLOCK_S)
+    recorder.close()
+    names = [path.name for path in recorder.files]
+    assert names == ["r.jsonl.gz", "r-3.jsonl.gz", "r-4.jsonl.gz", "r-5.jsonl.gz", "r-6.jsonl.gz"]
+    assert (tmp_path / "r-2.jsonl.gz").read_bytes() == b"mine"
+    assert len(list(Recording(recorder.files[:-1]).lines())) == 4
+    again = Recorder(tmp_path / "r.jsonl.gz")
+    assert again.files[0].name == "r-7.jsonl.gz"
+    again.close()
+
+
+def test_damage_is_passed_over_and_what_is_no_recording_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    good = b'{"rx":%f,"frame":%b,"more":1}\n' % (T0, frame(1))
+    bad = [
+        b"\n",
+        b"{",
+        b'{"rx":1}',
+        b'{"rx":-1,"frame":{}}',
+        b'{"rx":1e300,"frame":{}}',
+        b'{"rx":1,"raw":"*"}',
+    ]
+    path.write_bytes(good + b"\n".join(bad) + b"\n" + good)
+    recording = Recording([path])
+    assert len(list(recording.lines())) == 2
+    assert recording.unreadable == len(bad) + 1
+    damaged, cut = tmp_path / "damaged.jsonl", tmp_path / "cut.jsonl"
+    damaged.write_bytes(good + b"{\n" * 9)
+    cut.write_bytes(b"{\n" + good)  # the damage of one file says nothing of the next
+    assert len(list(Recording([damaged, cut]).lines())) == 2
+    for content in (b"", b"hello\n" * 100, gzip.compress(b"x"), b"\x1f\x8bxxxxxxxxxxxxxxx"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="no recording"):
+            list(Recording([path]).lines())
+    with pytest.raises(UserError, match="cannot read"):
+        Recording([tmp_path / "none"])
+    with pytest.raises(UserError, match="cannot record"):
+        Recorder(tmp_path / "none" / "r")
+
+
+def recorded(path: Path, count: int) -> Recording:
+    recorder = Recorder(path)
+    for number in range(count):
+        recorder.frame(T0 + number, frame(number))
+    recorder.close()
+    return Recording(recorder.files)
+
+
+def test_times_are_shifted_to_end_now(tmp_path: Path) -> None:
+    recording = recorded(tmp_path / "r", 50)
+    before = time.time()
+    (block,) = replay(Feed(None), recording, shift_to_now=True)
+    _start, *ticks = [json.loads(value or b"") for _, value in block]
+    assert [tick["trade_id"] for tick in ticks] == list(range(50))
+    times = [seconds(tick["time"]) or 0 for tick in ticks]
+    assert [round(late - early, 6) for early, late in itertools.pairwise(times)] == [1.0] * 49
+    assert before - 1 < times[-1] <= time.time()
+
+
+def test_it_goes_at_a_speed_and_stops_when_asked(tmp_path: Path) -> None:
+    recording = recorded(tmp_path / "r", 3)
+    started = time.monotonic()
+    blocks = list(replay(Feed(None), recording, speed=10))
+    assert time.monotonic() - started >= 0.2
+    assert sum(map(len, blocks)) == 4
+    assert [] in blocks  # while the next one is not due
+    stopped = list(replay(Feed(None), Recording(recording._paths), speed=0.001, stop=lambda: True))
+    assert sum(map(len, stopped)) <= 2

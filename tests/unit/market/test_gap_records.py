@@ -1,0 +1,137 @@
+"""The gap record: what is written is read again, and everything else is rejected with its reason."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptometrics.market.gap_records import Gap, Kind, decode, encode, moment
+from cryptometrics.market.table_decoder import decode as decode_columns
+from cryptometrics.market.tick_decoder import MOST_TRADES, Reason, RejectedError
+from cryptometrics.market.tick_decoder import decode as decode_tick
+from cryptometrics.pipeline.gaps import FoundGap, Known, missed_before, settle
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+times = st.datetimes(datetime(2009, 1, 1), datetime(2026, 7, 1), timezones=st.just(UTC))  # noqa: DTZ001
+NO_TICK = RejectedError(Reason.MISSING_FIELD, "no tick")
+
+
+@st.composite
+def valid_gaps(draw: st.DrawFn) -> Gap:
+    kind = draw(st.sampled_from(Kind))
+    begins, ends = sorted((draw(times), draw(times)))
+    first, last = sorted(draw(st.tuples(*[st.integers(0, MOST_TRADES - 1)] * 2)))
+    if kind is Kind.START:
+        return Gap("BTC-USD", kind, ends, None, None, draw(st.sampled_from([None, last])))
+    return Gap("BTC-USD", kind, ends, begins, *draw(st.sampled_from([(None, None), (first, last)])))
+
+
+@given(valid_gaps())
+def test_what_is_written_is_read(gap: Gap) -> None:
+    key, value = encode(gap)
+    assert decode(key, value, NOW, NO_TICK) == gap
+    with pytest.raises(RejectedError):
+        decode_tick(key, value, NOW)  # it is never taken for a tick
+    if gap.kind is not Kind.START:
+        assert gap.trades_missed is not None
+        assert 0 <= gap.trades_missed <= MOST_TRADES
+
+
+GOOD: dict[str, Any] = {
+    "type": "gap", "product_id": "BTC-USD", "kind": "down", "time": "2026-07-01T10:00:00Z",
+    "begins": "2026-07-01T09:59:00Z", "first_trade_id": 5, "last_trade_id": 9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"product_id": "btc"}, Reason.BAD_PAIR),
+        ({"product_id": "ETH-USD"}, Reason.KEY_MISMATCH),
+        ({"kind": "nap"}, Reason.BAD_GAP),
+        ({"kind": 1}, Reason.WRONG_TYPE),
+        ({"kind": None}, Reason.WRONG_TYPE),
+        ({"kind": "start"}, Reason.BAD_GAP),
+        ({"begins": None}, Reason.BAD_GAP),
+        ({"begins": "2026-07-01T10:00:01Z"}, Reason.BAD_GAP),
+        ({"first_trade_id": 10}, Reason.BAD_GAP),
+        ({"first_trade_id": None}, Reason.BAD_GAP),
+        ({"first_trade_id": -1}, Reason.BAD_GAP),
+        ({"last_trade_id": 2**63}, Reason.BAD_GAP),
+        ({"last_trade_id": "9"}, Reason.WRONG_TYPE),
+        ({"time": "yesterday"}, Reason.BAD_TIME),
+        ({"time": "2026-07-01T10:00:00"}, Reason.BAD_TIME),
+        ({"time": "0001-01-01T00:00:00+10:00"}, Reason.BAD_TIME),
+        ({"time": "2026-07-04T10:00:00Z"}, Reason.IMPLAUSIBLE_TIME),
+        ({"begins": "1999-07-01T10:00:00Z"}, Reason.IMPLAUSIBLE_TIME),
+    ],
+)
+def test_a_gap_that_is_wrong_is_rejected(changes: dict[str, Any], reason: Reason) -> None:
+    assert decode(b"BTC-USD", json.dumps(GOOD).encode(), NOW, NO_TICK).trades_missed == 5
+    with pytest.raises(RejectedError) as raised:
+        decode(b"BTC-USD", json.dumps(GOOD | changes).encode(), NOW, NO_TICK)
+    assert raised.value.reason == reason
+
+
+def test_a_lacking_field_is_named() -> None:
+    for field in ("product_id", "kind", "time"):
+        fields = {name: value for name, value in GOOD.items() if name != field}
+        with pytest.raises(RejectedError, match=field) as raised:
+            decode(b"BTC-USD", json.dumps(fields).encode(), NOW, NO_TICK)
+        assert raised.value.reason == Reason.MISSING_FIELD
+
+
+@given(st.binary(max_size=60) | st.sampled_from([b"[1]", b'{"type":"ticker"}', b"[" * 100_000, b'"gap"']))
+def test_what_is_no_gap_keeps_its_own_reason(value: bytes) -> None:
+    with pytest.raises(RejectedError) as raised:
+        decode(b"BTC-USD", value, NOW, NO_TICK)
+    assert raised.value is NO_TICK
+
+
+def test_times_are_to_the_microsecond() -> None:
+    assert moment(1_618_677_817.061845) == datetime(2021, 4, 17, 16, 43, 37, 61845, UTC)
+
+
+# What a start has missed
+
+
+@pytest.mark.parametrize(
+    ("highest", "last", "expected"),
+    [
+        (-1, 99, (None, 0)),  # the first one ever: it begins there
+        (-1, None, (None, 0)),
+        (50, 99, (51, 49)),
+        (99, 99, (100, 0)),  # nothing was missed
+        (120, 99, (121, 0)),  # the first ticker is an old one
+        (50, None, (51, None)),
+    ],
+)
+def test_what_a_start_has_missed(
+    highest: int, last: int | None, expected: tuple[int | None, int | None]
+) -> None:
+    assert missed_before(highest, last) == expected
+
+
+def message(pair: str, trade_id: int | None, minute: int) -> bytes:
+    fields = {"type": "ticker", "product_id": pair, "best_bid": "1", "best_ask": "2"}
+    fields["time"] = f"2026-07-01T10:{minute:02}:00Z"
+    return json.dumps(fields | ({} if trade_id is None else {"trade_id": trade_id})).encode()
+
+
+def test_a_start_counts_the_ticks_that_stand_before_it_and_no_others() -> None:
+    said = [("BTC-USD", 60, 1), ("ETH-USD", 900, 2), ("BTC-USD", 55, 3), ("BTC-USD", 80, 4)]
+    columns, _ = decode_columns([pair.encode() for pair, *_ in said], [message(*one) for one in said], NOW)
+    times = [columns.tick(place).time for place in range(len(said))]
+    start = Gap("BTC-USD", Kind.START, NOW, None, None, 79)
+    found = [FoundGap(0, offset, start, before) for offset, before in ((7, 0), (9, 1), (12, 3), (15, 4))]
+    known = Known(50, NOW - timedelta(hours=5))
+    stored = settle(found, columns, lambda _pair: known, None)
+    assert [(g.offset, g.first_trade_id, g.last_trade_id, g.trades_missed) for g in stored] == [
+        (7, 51, 79, 29), (9, 61, 79, 19), (12, 61, 79, 19), (15, 81, 79, 0)
+    ]  # fmt: skip
+    assert [g.begins for g in stored] == [known.time, times[0], times[2], times[3]]

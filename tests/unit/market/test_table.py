@@ -1,0 +1,203 @@
+"""Many ticks at once: exactly what the decoder and the metrics of one tick say, whatever the messages are."""
+
+from __future__ import annotations
+
+import json
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryptometrics.market import metrics, text_columns, tick_decoder, windows
+from cryptometrics.market.table_decoder import decode, moment
+from cryptometrics.market.table_metrics import measure
+from cryptometrics.market.table_windows import fold
+from cryptometrics.market.tick_decoder import RejectedError, Tick
+
+if TYPE_CHECKING:
+    from cryptometrics.market.table_metrics import Column, Measured
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+def written(time: datetime) -> str:
+    return time.isoformat("T", "microseconds").replace("+00:00", "Z")
+
+
+# What is nearly right is what a fast reader may take for right.
+price_texts = st.one_of(
+    st.sampled_from(
+        ["1", "1.0", "1.10", "2", "2.5", "0", "0.00", ".5", "5.", "1.2.3", "", " 1", "1\n", "-1"]
+    ),
+    st.sampled_from(["1e3", "+1", "1_0", "٣", "Infinity", "NaN", "1" * 20, "1" * 21, "0." + "0" * 17 + "1"]),
+    st.builds("{}.{}".format, st.integers(0, 10**20 - 1), st.integers(0, 10**18 - 1)),
+    st.text("0123456789.\n", max_size=8),
+)
+time_texts = st.one_of(
+    st.sampled_from(
+        [
+            "2026-07-01T11:59:59.123456Z", "2026-06-30T23:59:59.999999Z", "2026-07-02T12:00:00.000001Z",
+            "2026-07-02T12:00:00.000000Z", "2008-12-31T23:59:59.999999Z", "2009-01-01T00:00:00.000000Z",
+            "2026-02-29T00:00:00.000000Z", "2024-02-29T00:00:00.000000Z", "2026-07-01T24:00:00.000000Z",
+            "2026-07-01T11:60:00.000000Z", "2026-07-01T11:59:60.000000Z", "2026-07-01 11:59:59.123456Z",
+            "2026-07-01T11:59:59,123456Z", "2026-W01-1T11:59:59.123456Z", "2026-07-01T11:59:59.1234567Z",
+            "2026-07-01T11:59:59Z", "2026-07-01T13:59:59.123456+02:00", "٢٠٢٦-07-01T11:59:59.123456Z", "",
+            "2026-07-01T11:59:59.12345\n", "2026-07-01T11:59:59.123456z",
+        ]
+    ),
+    st.integers(-(10**14), 10**12).map(lambda since: written(NOW + timedelta(microseconds=since))),
+)  # fmt: skip
+trade_ids = st.none() | st.integers(0, 5) | st.sampled_from([-1, 2**63 - 2, 2**63 - 1, 2**64, 1.5, "7", True])
+names = st.sampled_from(["BTC-USD", "ETH-USD", "btc-usd", "X", "BTC-USD\n", "", "A" * 20 + "-" + "B" * 20])
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> tuple[bytes | None, bytes | None]:
+    if draw(st.integers(0, 9)) == 0:
+        raw = st.sampled_from(
+            [None, b"", b"[]", b"{", b"null", b'{"type":"gap"}', b"\xff", b"1 2", b"[" * 5000]
+        )
+        return draw(st.sampled_from([None, b"BTC-USD", b"\xff"])), draw(raw)
+    name = draw(names)
+    fields: dict[str, Any] = {
+        "type": draw(st.sampled_from(["ticker", "ticker", "ticker", "quote", "gap", "", None, 1])),
+        "product_id": name,
+        "best_bid": draw(price_texts),
+        "best_ask": draw(price_texts),
+        "time": draw(time_texts),
+        "trade_id": draw(trade_ids),
+    }
+    for gone in draw(st.sets(st.sampled_from(list(fields)), max_size=1)) if draw(st.booleans()) else ():
+        del fields[gone]
+    key = name if draw(st.integers(0, 5)) else draw(names)
+    return key.encode(), json.dumps(fields).encode()
+
+
+def one_by_one(stream: list[tuple[bytes | None, bytes | None]]) -> list[Tick | tuple[str, str]]:
+    results: list[Tick | tuple[str, str]] = []
+    for key, value in stream:
+        try:
+            results.append(tick_decoder.decode(key, value, NOW))
+        except RejectedError as error:
+            results.append((error.reason, error.detail))
+    return results
+
+
+@settings(max_examples=300)
+@given(st.lists(messages(), max_size=12))
+def test_columns_of_messages_are_what_the_decoder_makes_of_each(
+    stream: list[tuple[bytes | None, bytes | None]],
+) -> None:
+    columns, rejected = decode([key for key, _ in stream], [value for _, value in stream], NOW)
+    found: dict[int, Tick | tuple[str, str]] = {n: (e.reason, e.detail) for n, e in rejected.items()}
+    found |= {int(at): columns.tick(place) for place, at in enumerate(columns.index)}
+    expected = one_by_one(stream)
+    assert [found[n] for n in range(len(stream))] == expected
+    # Equal numbers may be written differently: 1.10 and 1.1.
+    for place, at in enumerate(columns.index):
+        tick = expected[int(at)]
+        assert isinstance(tick, Tick)
+        assert columns.tick(place).bid.as_tuple() == tick.bid.as_tuple()
+        assert columns.tick(place).ask.as_tuple() == tick.ask.as_tuple()
+        if not columns.is_wide[place]:
+            assert Decimal(int(columns.bid[place])).scaleb(-int(columns.bid_places[place])) == tick.bid
+            assert Decimal(int(columns.ask[place])).scaleb(-int(columns.ask_places[place])) == tick.ask
+
+
+@given(st.lists(price_texts, max_size=12))
+def test_a_price_that_is_not_odd_is_the_number_that_it_says(column: list[str]) -> None:
+    digits, places, odd = text_columns.prices(column)
+    for text, number, after, is_odd in zip(column, digits, places, odd, strict=True):
+        if not is_odd:
+            assert Decimal(int(number)).scaleb(-int(after)).as_tuple() == Decimal(text).as_tuple()
+    plain = [text for text in column if "\n" not in text]
+    for text, is_odd in zip(plain, text_columns.prices(plain)[2], strict=True):
+        if tick_decoder.is_price(text) and len(text) <= text_columns.LONGEST_PRICE and Decimal(text):
+            assert not is_odd, text
+
+
+@given(st.lists(time_texts | st.text(max_size=30), max_size=12))
+def test_a_time_that_is_not_odd_is_the_moment_that_it_says(column: list[str]) -> None:
+    times, odd = text_columns.times(column)
+    for text, time, is_odd in zip(column, times, odd, strict=True):
+        if not is_odd:
+            assert moment(int(time)).isoformat("T", "microseconds") == text.replace("Z", "+00:00")
+
+
+prices = st.one_of(
+    st.sampled_from(["1", "1.0", "2", "2.50", "3"]),
+    st.builds("{}.{}".format, st.integers(1, 10**6), st.integers(0, 10**9)),
+    st.builds("{}.{}".format, st.integers(1, 10**20 - 1), st.integers(0, 10**18 - 1)),
+)
+quotes = st.tuples(prices, prices, st.integers(-5, 5)).map(
+    lambda drawn: (*sorted(drawn[:2], key=Decimal), drawn[2])
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(quotes, min_size=1, max_size=12), st.integers(0, 11))
+def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, int]], cut: int) -> None:
+    """The first ticks one by one, the rest at once: as a batch finds its session."""
+    keys = [b"BTC-USD"] * len(stream)
+    values = [
+        json.dumps(
+            {
+                "type": "ticker", "product_id": "BTC-USD", "best_bid": bid, "best_ask": ask,
+                "time": written(NOW + timedelta(seconds=seconds)),
+            }
+        ).encode()
+        for bid, ask, seconds in stream
+    ]  # fmt: skip
+    columns, rejected = decode(keys, values, NOW)
+    assert not rejected
+    session = metrics.opened(columns.tick(0))
+    cut = min(cut, len(stream) - 1)
+    for place in range(cut):
+        metrics.measure(columns.tick(place), session)
+    before = copy(session)
+    at_once = copy(session)
+    measured = measure(columns, np.arange(cut, len(stream)), at_once)
+    if measured is None:
+        assert at_once == before
+        assert max(len(text) for bid, ask, _ in stream for text in (bid, ask)) > 10
+        return
+    for place in range(cut, len(stream)):
+        tick = columns.tick(place)
+        own = metrics.measure(tick, session)
+        expected = (
+            tick.bid, tick.ask, own.mid_price, own.spread,
+            session.highest_bid, session.lowest_ask, session.max_spread,
+        )  # fmt: skip
+        assert row(measured, place - cut) == [number.as_tuple() for number in expected]
+    late = np.array([place % 3 == 0 for place in range(cut, len(stream))])
+    offsets = np.arange(cut, len(stream)) * 2
+    minutes: dict[datetime, windows.Aggregate] = {}
+    for place, offset, is_late in zip(range(cut, len(stream)), offsets, late, strict=True):
+        tick = columns.tick(place)
+        one = windows.of_tick((tick.time, 7, int(offset)), tick.bid, tick.ask, late=bool(is_late))
+        minute = windows.fixed_start(tick.time, windows.MINUTE)
+        minutes[minute] = windows.merge(minutes[minute], one) if minute in minutes else one
+    assert dict(fold(measured, 7, offsets, columns.time[cut:], late)) == minutes
+    assert at_once == session
+    assert [str(value) for value in _values(at_once)] == [str(value) for value in _values(session)]
+
+
+def row(measured: Measured, at: int) -> list[Any]:
+    return [number(column, measured.scale, at).as_tuple() for column in measured.numbers]
+
+
+def number(column: Column, scale: int, at: int) -> Decimal:
+    places = int(column.places[at])
+    return (
+        Decimal(int(column.units[at]))
+        .scaleb(-scale, tick_decoder.EXACT)
+        .quantize(Decimal(1).scaleb(-places), context=tick_decoder.EXACT)
+    )
+
+
+def _values(session: metrics.Session) -> list[Any]:
+    return [getattr(session, name) for name in session.__struct_fields__]

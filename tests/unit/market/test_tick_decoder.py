@@ -1,0 +1,195 @@
+"""The wire format: exact numbers, and one reason for everything that is no tick."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptometrics.market.tick_decoder import (
+    EARLIEST,
+    FRACTION_DIGITS,
+    FURTHEST_AHEAD,
+    INTEGER_DIGITS,
+    MAX_VALUE_BYTES,
+    Reason,
+    RejectedError,
+    Tick,
+    decode,
+    is_pair,
+)
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+GOOD: dict[str, Any] = {
+    "type": "ticker",
+    "product_id": "ETH-USD",
+    "best_bid": "3120.10",
+    "best_ask": "3120.25",
+    "time": "2026-07-01T11:59:58.061769Z",
+    "trade_id": 370843401,
+}
+
+
+def message(**changes: Any) -> tuple[bytes, bytes]:
+    fields = {name: value for name, value in (GOOD | changes).items() if value is not ...}
+    return b"ETH-USD", json.dumps(fields).encode()
+
+
+def read(**changes: Any) -> Tick:
+    return decode(*message(**changes), NOW)
+
+
+def reason(key: bytes | None, value: bytes | None) -> Reason:
+    with pytest.raises(RejectedError) as caught:
+        decode(key, value, NOW)
+    assert caught.value.detail.isprintable()
+    return caught.value.reason
+
+
+prices = st.builds(
+    lambda whole, fraction: f"{whole}.{fraction}" if fraction else whole,
+    st.text("0123456789", min_size=1, max_size=INTEGER_DIGITS),
+    st.text("0123456789", max_size=FRACTION_DIGITS),
+).filter(lambda text: Decimal(text) > 0)
+
+
+@given(prices, prices)
+def test_prices_of_any_width_are_exact(one: str, other: str) -> None:
+    bid, ask = sorted((one, other), key=Decimal)
+    tick = read(best_bid=bid, best_ask=ask)
+    # As tuples: 1.10 and 1.1 are equal numbers, but not the same text.
+    assert tick.bid.as_tuple() == Decimal(bid).as_tuple()
+    assert tick.ask.as_tuple() == Decimal(ask).as_tuple()
+
+
+@given(prices, prices)
+def test_a_bid_above_the_ask_is_crossed_and_an_equal_one_is_not(one: str, other: str) -> None:
+    if Decimal(one) > Decimal(other):
+        assert reason(*message(best_bid=one, best_ask=other)) == Reason.CROSSED_QUOTE
+    assert read(best_bid=one, best_ask=one).bid == Decimal(one)
+
+
+@given(st.datetimes(EARLIEST.replace(tzinfo=None), NOW.replace(tzinfo=None)), st.integers(-23 * 60, 23 * 60))
+def test_a_time_is_the_same_moment_in_utc_whatever_its_zone(moment: datetime, minutes: int) -> None:
+    utc = moment.replace(tzinfo=UTC)
+    sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
+    local = moment + timedelta(minutes=minutes)
+    tick = read(time=f"{local.isoformat(timespec='microseconds')}{sign}{hours:02d}:{rest:02d}")
+    assert tick.time == utc
+
+
+@given(st.integers(0, 999_999_999_999), st.integers(0, 12))
+def test_more_digits_than_microseconds_are_cut_not_rounded(fraction: int, digits: int) -> None:
+    text = f"{fraction:012d}"[:digits]
+    tick = read(time=f"2026-06-30T23:59:59{'.' if digits else ''}{text}Z")
+    assert tick.time.microsecond == int(text.ljust(6, "0")[:6])
+    assert tick.time.date().isoformat() == "2026-06-30"
+
+
+@given(st.one_of(st.none(), st.binary()), st.one_of(st.none(), st.binary()))
+def test_bytes_from_anywhere_are_a_tick_or_rejected(key: bytes | None, value: bytes | None) -> None:
+    reason(key, value)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(GOOD)), anything | st.just(...), min_size=1))
+def test_fields_of_any_kind_are_a_tick_or_rejected(changes: dict[str, Any]) -> None:
+    try:
+        tick = read(**changes)
+    except RejectedError:
+        return
+    assert tick.pair == "ETH-USD"
+    assert tick.bid <= tick.ask
+
+
+WRONG: list[tuple[Reason, tuple[bytes | None, bytes | None]]] = [
+    (Reason.NO_VALUE, (b"ETH-USD", None)),
+    (Reason.TOO_LARGE, (b"ETH-USD", message()[1].ljust(MAX_VALUE_BYTES + 1))),
+    (Reason.NOT_JSON, (b"ETH-USD", b"")),
+    (Reason.NOT_JSON, (b"ETH-USD", b"ticker")),
+    (Reason.NOT_JSON, (b"ETH-USD", message()[1][:-1])),
+    (Reason.NOT_JSON, (b"ETH-USD", b"\xff\xfe{}")),
+    (Reason.NOT_JSON, (b"ETH-USD", b"[" * 60_000)),
+    (Reason.NOT_OBJECT, (b"ETH-USD", b"[]")),
+    (Reason.NOT_OBJECT, (b"ETH-USD", b"null")),
+    (Reason.NOT_OBJECT, (b"ETH-USD", b'"ticker"')),
+    *((Reason.MISSING_FIELD, message(**{field: ...})) for field in GOOD if field != "trade_id"),
+    *((Reason.WRONG_TYPE, message(**{field: None})) for field in GOOD if field != "trade_id"),
+    (Reason.WRONG_TYPE, message(best_bid=3120.1)),
+    (Reason.WRONG_TYPE, message(trade_id="370843401")),
+    (Reason.WRONG_TYPE, message(trade_id=-1)),
+    (Reason.WRONG_TYPE, message(trade_id=2**63 - 1)),
+    (Reason.WRONG_TYPE, message(trade_id=2**70)),
+    (Reason.UNKNOWN_TYPE, message(type="heartbeat")),
+    (Reason.UNKNOWN_TYPE, message(type="")),
+    *(
+        (Reason.BAD_PAIR, message(product_id=pair))
+        for pair in ("", "ETHUSD", "eth-usd", "A-B-C", "ETH-USD\n")
+    ),
+    (Reason.KEY_MISMATCH, (None, message()[1])),
+    (Reason.KEY_MISMATCH, (b"", message()[1])),
+    (Reason.KEY_MISMATCH, (b"BTC-USD", message()[1])),
+    *(
+        (Reason.BAD_PRICE, message(**{field: price}))
+        for field in ("best_bid", "best_ask")
+        for price in (
+            *("", "0", "0.00", "-1", "+1", "NaN", "sNaN", "Infinity", "1e3", ".5", "5.", "0x10", "1,000"),
+            # What Decimal takes, and a price is not.
+            *(" 1\n", "1_000", "１２", "٣"),
+            *("9" * 400, "9" * (INTEGER_DIGITS + 1), "1." + "0" * (FRACTION_DIGITS + 1)),
+        )
+    ),
+    (Reason.CROSSED_QUOTE, message(best_bid="3120.26")),
+    *(
+        (Reason.BAD_TIME, message(time=time))
+        for time in (
+            *("", "now", "1782907198", "2026-07-01", "2026-07-01T11:59:58", "2026-07-01 11:59:58Z"),
+            *("2026-02-30T00:00:00Z", "2026-07-01T24:00:00Z", "2026-07-01T11:59:60Z", "0000-07-01T00:00:00Z"),
+            *("2026-07-01T11:59:58+99:99", "2026-07-01T11:59:58.Z", "0001-01-01T00:00:00+23:00"),
+        )
+    ),
+    (Reason.IMPLAUSIBLE_TIME, message(time="2008-12-31T23:59:59.999999Z")),
+    (Reason.IMPLAUSIBLE_TIME, message(time="2026-07-02T12:00:00.000001Z")),
+    (Reason.IMPLAUSIBLE_TIME, message(time="9999-12-31T23:59:59Z")),
+]
+
+
+@pytest.mark.parametrize(("expected", "record"), WRONG, ids=lambda value: str(value)[:60])
+def test_what_is_wrong_is_named(expected: Reason, record: tuple[bytes | None, bytes | None]) -> None:
+    assert reason(*record) == expected
+
+
+def test_every_reason_but_the_databases_own_is_reached() -> None:
+    # What is wrong with a gap is tested with the gaps.
+    assert {expected for expected, _ in WRONG} == set(Reason) - {Reason.REFUSED, Reason.BAD_GAP}
+
+
+def test_the_edges_of_what_is_plausible_are_ticks() -> None:
+    assert read(time="2009-01-01T00:00:00Z").time == EARLIEST
+    assert read(time="2026-07-02T12:00:00Z").time == NOW + FURTHEST_AHEAD
+    assert read(trade_id=0).trade_id == 0
+    assert read(trade_id=2**63 - 2).trade_id == 2**63 - 2
+
+
+def test_a_quote_has_no_trade_and_unknown_fields_pass() -> None:
+    tick = read(type="quote", trade_id=..., something={"new": [1, 2]})
+    assert (tick.kind, tick.trade_id) == ("quote", None)
+    assert read(trade_id=None).trade_id is None
+
+
+@given(st.text())
+def test_only_upper_case_base_and_quote_are_a_pair(text: str) -> None:
+    base, dash, quote = text.partition("-")
+    plain = all(part and part.isascii() and part.isalnum() and part.upper() == part for part in (base, quote))
+    assert bool(is_pair(text)) == bool(plain and dash and len(base) <= 20 and len(quote) <= 20)

@@ -1,0 +1,245 @@
+"""What a chart shows, looked up in the figure itself."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure, SubFigure
+
+from cryptometrics.plot.axes import PlainFormatter, TimeFormatter
+from cryptometrics.plot.figure import FORMATS, draw, render
+from cryptometrics.plot.panels import METRICS, PANELS, panels_of
+from cryptometrics.plot.points import band, day_number, gaps, steps
+from cryptometrics.store.catalog import SessionRow
+from cryptometrics.store.tick_series import EXPRESSIONS, Series, Values, bucket_width
+
+START = datetime(2024, 1, 5, 10, 0, tzinfo=UTC)
+
+
+def series(
+    quotes: list[tuple[float, str, str]],
+    *,
+    pair: str = "BTC-USD",
+    session: str = "2024-01-05",
+    ticks_each: int = 1,
+    before: tuple[str, str, str] | None = None,
+) -> Series:
+    """Return a series of (seconds, bid, ask); `before` are the extremes of the session before it began."""
+    times = [START + timedelta(seconds=seconds) for seconds, _, _ in quotes]
+    bids = [Decimal(bid) for _, bid, _ in quotes]
+    asks = [Decimal(ask) for _, _, ask in quotes]
+    spreads = [ask - bid for bid, ask in zip(bids, asks, strict=True)]
+    high, low, wide = (Decimal(each) for each in before) if before else (bids[0], asks[0], spreads[0])
+    running: dict[str, list[Decimal]] = {"highest_bid": [], "lowest_ask": [], "max_spread": []}
+    for bid, ask, spread in zip(bids, asks, spreads, strict=True):
+        high, low, wide = max(high, bid), min(low, ask), max(wide, spread)
+        for name, value in zip(running, (high, low, wide), strict=True):
+            running[name].append(value)
+    metrics = running | {
+        "bid": bids,
+        "ask": asks,
+        "mid_price": [(bid + ask) / 2 for bid, ask in zip(bids, asks, strict=True)],
+        "spread": spreads,
+        "spread_bps": [20_000 * (a - b) / (a + b) for b, a in zip(bids, asks, strict=True)],
+    }
+
+    def set_at(values: list[Decimal], extreme: Decimal) -> datetime:
+        return times[values.index(extreme)] if extreme in values else START - timedelta(hours=1)
+
+    row = SessionRow(
+        pair=pair, session=session, consumer_group="g1", ticks=len(quotes), late=0, bid=bids[-1],
+        ask=asks[-1], highest_bid=high, highest_bid_at=set_at(bids, high),
+        lowest_ask=low, lowest_ask_at=set_at(asks, low), max_spread=wide, max_spread_at=set_at(spreads, wide),
+        first_at=times[0], last_at=times[-1],
+    )  # fmt: skip
+    return Series(
+        pair=pair, group="g1", sessions=[row], start=times[0], end=times[-1], width=timedelta(seconds=1),
+        first_at=times, last_at=times, ticks=[ticks_each] * len(times), locked=[int(s == 0) for s in spreads],
+        metrics={name: Values(values, values, values) for name, values in metrics.items()},
+    )  # fmt: skip
+
+
+MINUTE = series([(n, f"{100 + n % 7}.10", f"{100 + n % 7 + n % 3}.10") for n in range(61)])
+
+
+def drawn(*pairs: Series, metrics: tuple[str, ...] = ()) -> Figure:
+    figure = Figure()
+    draw(figure, pairs, panels_of(metrics))
+    return figure
+
+
+def legend(figure: Figure, panel: int = 0) -> list[str]:
+    found = figure.axes[panel].get_legend()
+    assert found is not None
+    return [text.get_text() for text in found.get_texts()]
+
+
+def test_every_metric_can_be_read_and_drawn() -> None:
+    assert set(METRICS) == set(EXPRESSIONS)
+
+
+def test_panels_have_units_and_one_time_axis_in_utc() -> None:
+    figure = drawn(MINUTE)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "price (USD)",
+        "spread (USD)",
+        "spread / mid (bps)",
+    ]
+    assert figure.axes[-1].get_xlabel() == "time (UTC), 2024-01-05"
+    assert {axes.get_xlim() for axes in figure.axes} == {figure.axes[0].get_xlim()}
+
+
+def test_title_has_pair_session_range_and_ticks() -> None:
+    top = drawn(MINUTE).axes[0]
+    assert top.get_title(loc="left") == "BTC-USD · session 2024-01-05"
+    assert [text.get_text() for text in top.texts] == [
+        "2024-01-05 10:00:00 to 10:01:00 UTC · 61 ticks · group g1"
+    ]
+
+
+def test_legend_tells_last_values_and_when_extremes_were_set() -> None:
+    figure = drawn(MINUTE)
+    assert legend(figure, 0) == [
+        "ask 104.10", "mid 104.10", "bid 104.10",
+        "highest bid 106.10\nat 10:00:06", "lowest ask 100.10\nat 10:00:00",
+    ]  # fmt: skip
+    assert legend(figure, 1) == ["spread 0.00", "max spread 2.00\nat 10:00:02", "locked (bid = ask): 21"]
+    assert legend(figure, 2) == ["spread 0 bps"]
+
+
+def test_quotes_are_step_lines_in_okabe_and_itos_colours() -> None:
+    price = drawn(MINUTE).axes[0]
+    lines = {line.get_label(): line for line in price.lines}
+    assert {lines[name].get_drawstyle() for name in ("bid", "ask", "mid")} == {"steps-post"}
+    assert to_hex(lines["bid"].get_color()) == "#0072b2"
+    assert to_hex(lines["ask"].get_color()) == "#d55e00"
+    assert [*np.asarray(lines["bid"].get_ydata())] == [float(bid) for bid in MINUTE.metrics["bid"].last]
+
+
+def test_only_the_metrics_asked_for_are_drawn() -> None:
+    figure = drawn(MINUTE, metrics=("spread_bps", "bid"))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["price (USD)", "spread / mid (bps)"]
+    assert [line.get_label() for line in figure.axes[0].lines] == ["bid"]
+    assert panels_of(()) == PANELS
+
+
+def test_several_pairs_share_a_figure_and_keep_their_units() -> None:
+    figure = drawn(MINUTE, series([(0, "1.1", "1.2")], pair="ADA-EUR"))
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")] == [
+        "BTC-USD · session 2024-01-05", "ADA-EUR · session 2024-01-05",
+    ]  # fmt: skip
+    assert figure.axes[3].get_ylabel() == "price (EUR)"
+    assert all(isinstance(block, SubFigure) for block in figure.subfigs)
+
+
+def test_an_extreme_set_long_before_does_not_press_the_quotes_flat() -> None:
+    figure = drawn(series([(n, "100", "101") for n in range(5)], before=("150", "60", "20")))
+    low, high = figure.axes[0].get_ylim()
+    assert 99 < low < 100
+    assert 101 < high < 102
+    assert legend(figure)[-2:] == ["highest bid 150\nabove this chart", "lowest ask 60\nbelow this chart"]
+
+
+def test_one_tick_is_a_dot_on_an_axis_with_room() -> None:
+    figure = drawn(series([(0, "100.10", "100.12")]))
+    left, right = figure.axes[0].get_xlim()
+    assert right - left == pytest.approx(1 / 86_400)
+    assert figure.axes[0].lines[0].get_marker() == "."
+    assert figure.axes[0].texts[0].get_text() == "2024-01-05 10:00:00 UTC · 1 tick · group g1"
+
+
+def test_locked_quotes_alone_stand_on_zero() -> None:
+    low, high = drawn(series([(n, "1.5", "1.5") for n in range(9)])).axes[1].get_ylim()
+    assert -0.1 < low < 0 < high
+
+
+def test_a_long_silence_breaks_the_line_and_is_said() -> None:
+    late = series([(float(n), "10", "11") for n in range(60)] + [(1860.0 + n, "10", "11") for n in range(60)])
+    assert gaps(late) == [(START + timedelta(seconds=59), START + timedelta(seconds=1860))]
+    times, values = steps(late, late.metrics["bid"])
+    broken = [time for time, value in zip(times, values, strict=True) if math.isnan(value)]
+    assert broken == [day_number(START + timedelta(seconds=60))]
+    assert legend(drawn(late))[-1] == "no ticks"
+
+
+def test_pauses_of_a_quiet_pair_are_no_gaps() -> None:
+    assert gaps(series([(300.0 * n, "10", "11") for n in range(12)])) == []
+
+
+def test_the_band_spans_a_bucket_and_nothing_after_it() -> None:
+    one = series([(0, "10", "11"), (5, "10", "11")])
+    times, low, high = band(
+        one, Values([Decimal(8), Decimal(9)], [Decimal(12), Decimal(13)], [Decimal(10)] * 2)
+    )
+    assert times == [
+        day_number(at) for at in (one.first_at[0], one.last_at[0], one.first_at[1], one.last_at[1])
+    ]
+    assert (low, high) == ([8, 10, 9, 10], [12, 10, 13, 10])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_same_data_make_the_same_file(suffix: str) -> None:
+    files = {render(drawn(MINUTE), suffix) for _ in range(2)}
+    assert len(files) == 1
+    assert files.pop().startswith({"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF-"}[suffix])
+
+
+def test_names_are_no_formulas_and_never_squeeze_the_chart() -> None:
+    figure = drawn(series([(0, "1", "2")], session="$x^2$" + "y" * 200))
+    assert len(figure.axes[0].get_title(loc="left")) < 80
+    render(figure, "png")
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels"),
+    [
+        ([67_200, 67_300], ["67,200", "67,300"]),
+        ([0.0000128, 0.000013], ["0.0000128", "0.0000130"]),
+        ([0.0, 0.00000002], ["0.00000000", "0.00000002"]),
+        ([67_254.2, 67_254.4], ["67,254.2", "67,254.4"]),
+        ([-0.0, 1.0], ["0", "1"]),
+        ([12_345_678_901_234.0], ["12,345,678,901,234"]),
+    ],
+)
+def test_values_are_plain_decimals(ticks: list[float], labels: list[str]) -> None:
+    assert PlainFormatter().format_ticks(ticks) == labels
+
+
+@given(st.floats(1e-12, 1e12), st.sampled_from([1, 2, 5]), st.integers(-12, 6))
+def test_labels_differ_and_have_no_exponent(start: float, digit: int, power: int) -> None:
+    step = digit * 10.0**power
+    first = round(start / step)
+    if first > 10**12:  # finer than a float: no locator puts ticks there
+        return
+    labels = PlainFormatter().format_ticks([(first + n) * step for n in range(5)])
+    assert len(set(labels)) == 5
+    assert not any("e" in label for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("apart", "labels"),
+    [
+        (timedelta(milliseconds=200), ["10:00:00.0", "10:00:00.2", "10:00:00.4"]),
+        (timedelta(seconds=10), ["10:00:00", "10:00:10", "10:00:20"]),
+        (timedelta(minutes=5), ["10:00", "10:05", "10:10"]),
+        (timedelta(hours=7), ["10:00", "17:00", "00:00\n6 Jan"]),
+        (timedelta(days=1), ["5 Jan", "6 Jan", "7 Jan"]),
+        (timedelta(days=31), ["Jan 2024", "Feb 2024", "Mar 2024"]),
+    ],
+)
+def test_times_are_as_fine_as_the_ticks(apart: timedelta, labels: list[str]) -> None:
+    assert TimeFormatter().format_ticks([day_number(START + n * apart) for n in range(3)]) == labels
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=36_500)), st.integers(1, 5000))
+def test_buckets_cover_the_range_within_the_bound(span: timedelta, buckets: int) -> None:
+    width = bucket_width(span, buckets)
+    assert width > timedelta(0)
+    assert width * buckets >= span - timedelta(microseconds=buckets)

@@ -1,0 +1,213 @@
+"""What is measured: histograms, several workers added up, and when the pipeline is not healthy."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from cryptometrics.alerts.rule_state import Transition
+from cryptometrics.alerts.rules import parse
+from cryptometrics.errors import UserError
+from cryptometrics.market.tick_decoder import EPOCH
+from cryptometrics.pipeline.calculator import Work
+from cryptometrics.pipeline.measurements import Histogram, Measurements
+from cryptometrics.pipeline.progress import Report
+from cryptometrics.store.batch_transaction import Batch, Part, Rejected
+from cryptometrics.telemetry.endpoint import serving
+from cryptometrics.telemetry.ingest_metrics import DEAF_S, Feed, PairNumbers
+from cryptometrics.telemetry.process_metrics import STALLED_S, Pipeline
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Times:
+    """What is used of a batch's columns here."""
+
+    time: np.ndarray[Any, Any]
+
+
+def work(ages: list[float], rejected: list[str]) -> Work:
+    part = Part(1, 0, len(ages) + len(rejected), metrics=len(ages), rejected=len(rejected))
+    messages = [Rejected(0, n, reason, "", None, None, None) for n, reason in enumerate(rejected)]
+    now = (NOW - EPOCH) // timedelta(microseconds=1)
+    columns: Any = Times(np.array([now - int(age * 1e6) for age in ages], np.int64))
+    return Work(Batch(parts={0: part}, rejected=messages), [], columns)
+
+
+def measured(ages: list[float], rejected: list[str]) -> Measurements:
+    found = Measurements()
+    found.committed(work(ages, rejected), 0.02, 0.5, NOW)
+    return found
+
+
+batches = st.tuples(
+    st.lists(st.floats(-5, 1e5), max_size=60),
+    st.lists(st.sampled_from(["bad_price", "not_json"]), max_size=5),
+)
+
+
+def test_alerts_that_fired_are_counted_by_severity() -> None:
+    text = '[[rule]]\nname = "{0}"\nkind = "spread_bps"\nlevel = 1\nseverity = "{0}"\n'
+    critical, info = parse(text.format("critical") + text.format("info"))
+    batch = work([1.0], [])
+    batch.batch.alerts = [
+        Transition(rule, "BTC-USD", firing, NOW, NOW, None, 0, 0)
+        for rule, firing in ((critical, True), (critical, False), (critical, True), (info, True))
+    ]
+    found = Measurements()
+    for _ in range(2):
+        found.committed(batch, 0.02, 0.5, NOW)
+    assert found.alerts == {"critical": 4, "info": 2}
+
+
+@given(st.lists(st.floats(-10, 1e6, allow_nan=False)))
+def test_a_histogram_counts_each_value_under_every_bound_that_is_not_below_it(values: list[float]) -> None:
+    histogram = Histogram((0.1, 1.0, 100.0))
+    for value in values:
+        histogram.observe(value)
+    assert histogram.cumulative() == [
+        *((str(bound), sum(max(v, 0) <= bound for v in values)) for bound in (0.1, 1.0, 100.0)),
+        ("+Inf", len(values)),
+    ]
+    assert histogram.total == pytest.approx(sum(max(v, 0) for v in values))
+
+
+@given(batches)
+def test_the_sample_stands_for_every_tick_of_the_batch(batch: tuple[list[float], list[str]]) -> None:
+    ages, rejected = batch
+    found = measured(ages, rejected)
+    assert found.latency.cumulative()[-1] == ("+Inf", len(ages))
+    assert found.batch_ticks.total == len(ages) + len(rejected)
+    assert sum(found.rejected.values()) == len(rejected)
+    assert found.commit_seconds.total == 0.02
+    assert found.batch_seconds.total == 0.5
+
+
+def test_a_batch_of_one_age_has_that_latency() -> None:
+    assert measured([3.0] * 1000, []).latency.total == pytest.approx(3000)
+
+
+@given(batches, batches)
+def test_workers_add_up_through_a_line_of_json(
+    one: tuple[list[float], list[str]], other: tuple[list[float], list[str]]
+) -> None:
+    first, second = measured(*one), measured(*other)
+    first.lags, second.lags = {"0": 5}, {"1": 7}
+    first.retries, second.reconnects = 2, 3
+    total = Report()
+    for each in (first, second):
+        line = json.dumps(Report(metrics=10, measured=each).as_dict())
+        total.add(Report.from_dict(json.loads(line)))
+    assert total.metrics == 20
+    assert total.lag == 12
+    assert (total.measured.retries, total.measured.reconnects) == (2, 3)
+    assert total.measured.latency.counts == [
+        a + b for a, b in zip(first.latency.counts, second.latency.counts, strict=True)
+    ]
+    reasons = [*one[1], *other[1]]
+    assert total.measured.rejected == {reason: reasons.count(reason) for reason in set(reasons)}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def report(metrics: int, lag: int) -> Report:
+    return Report(metrics=metrics, measured=Measurements(lags={"0": lag}))
+
+
+def test_lag_without_a_commit_is_red_and_a_commit_makes_it_green() -> None:
+    clock = Clock()
+    pipeline = Pipeline("g", clock)
+    for _ in range(2):
+        pipeline.see(report(10, lag=500))
+        assert pipeline.health().ok
+        clock.now += STALLED_S / 2
+    pipeline.see(report(10, lag=500))
+    assert not pipeline.health().ok
+    assert pipeline.health().details["lag"] == 500
+    pipeline.see(report(11, lag=499))
+    assert pipeline.health().ok
+
+
+def test_nothing_to_do_is_no_failure() -> None:
+    clock = Clock()
+    pipeline = Pipeline("g", clock)
+    for _ in range(10):
+        pipeline.see(report(10, lag=0))
+        clock.now += STALLED_S * 0.9
+        assert pipeline.health().ok
+    # The first lag after a long rest is not taken for an old one.
+    pipeline.see(report(10, lag=100))
+    assert pipeline.health().ok
+
+
+def test_a_loop_that_says_nothing_any_more_is_red() -> None:
+    clock = Clock()
+    pipeline = Pipeline("g", clock)
+    pipeline.see(report(10, lag=0))
+    clock.now += STALLED_S + 1
+    assert not pipeline.health().ok
+
+
+def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
+    clock = Clock()
+    feed = Feed(clock)
+    numbers = {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}
+
+    def see(*, connected: bool = True, kafka_silence: float = 0.0) -> bool:
+        feed.see(numbers, connected=connected, sent=10, acknowledged=9, kafka_silence=kafka_silence)
+        return feed.health().ok
+
+    assert see()
+    clock.now += DEAF_S - 1
+    assert see(connected=False)
+    clock.now += 2
+    assert not see(connected=False)
+    assert see()
+    assert not see(kafka_silence=DEAF_S + 1)
+    assert see()
+    clock.now += DEAF_S + 1
+    assert not feed.health().ok
+
+
+def test_a_feeds_numbers_are_served_by_pair() -> None:
+    feed = Feed()
+    feed.see(
+        {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}, connected=True, sent=11, acknowledged=9, kafka_silence=0
+    )
+    with serving(feed.collect, feed.health, "127.0.0.1", 0) as address:
+        text = urllib.request.urlopen(f"http://{address}/metrics", timeout=5).read().decode()
+    samples = {
+        (sample.name, sample.labels.get("pair")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["cryptometrics_ingest_ticks_total", "BTC-USD"] == 10
+    assert samples["cryptometrics_ingest_missed_trades_total", "BTC-USD"] == 2
+    assert samples["cryptometrics_ingest_acknowledged_messages_total", None] == 9
+    assert samples["cryptometrics_ingest_connected", None] == 1
+
+
+def test_a_port_that_is_taken_is_the_users_to_change() -> None:
+    feed = Feed()
+    with (
+        serving(feed.collect, feed.health, "127.0.0.1", 0) as address,
+        pytest.raises(UserError, match="choose another port"),
+        serving(feed.collect, feed.health, "127.0.0.1", int(address.split(":")[1])),
+    ):
+        pass

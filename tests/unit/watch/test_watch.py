@@ -1,0 +1,191 @@
+"""The live view: it fits any terminal, nothing stored can control it, and rates and sparklines are right."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from cryptometrics.store.catalog import SessionRow
+from cryptometrics.watch.screen import PLAIN_BARS, WIDE, Frame, age, render, sparkline
+from cryptometrics.watch.snapshot import RATE_S, Alert, Memory, Partition, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+def row(
+    pair: str = "BTC-USD", *, session: str = "2026-07-01", ticks: int = 10, bid: str = "100.00"
+) -> SessionRow:
+    return SessionRow(
+        pair=pair,
+        session=session,
+        consumer_group="g",
+        ticks=ticks,
+        late=0,
+        bid=Decimal(bid),
+        ask=Decimal(bid) + Decimal("0.02"),
+        highest_bid=Decimal("101.00"),
+        highest_bid_at=NOW,
+        lowest_ask=Decimal("99.00"),
+        lowest_ask_at=NOW,
+        max_spread=Decimal("0.50"),
+        max_spread_at=NOW,
+        first_at=NOW,
+        last_at=NOW - timedelta(seconds=1),
+    )
+
+
+def frame(
+    rows: Sequence[SessionRow],
+    *,
+    partitions: int = 6,
+    alerts: Sequence[Alert] = (),
+    group: str = "g",
+    trouble: str | None = None,
+) -> Frame:
+    parts = [Partition("t", n, 10 * n, 9 * n, n, 0, 0, 0) for n in range(partitions)]
+    snapshot = Snapshot(group, NOW, list(rows), parts, list(alerts))
+    memory = Memory()
+    memory.see(snapshot)
+    return Frame(snapshot, memory, {("t", n): 10**n for n in range(partitions)}, trouble)
+
+
+def drawn(frame: Frame, width: int, height: int, *, ascii_only: bool = False) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height, highlight=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render(frame, width, height, ascii_only=ascii_only))
+    return capture.get().splitlines()
+
+
+FIRING = Alert("BTC-USD", "wide", "critical", "spread 12.3 bps above 10", NOW)
+
+
+@given(
+    pairs=st.integers(0, 60),
+    partitions=st.integers(0, 30),
+    alerts=st.integers(0, 12),
+    width=st.integers(80, 240),
+    height=st.integers(24, 80),
+    trouble=st.none() | st.just("PostgreSQL: " + "it is away " * 40),
+)
+def test_it_fits_the_terminal(
+    pairs: int, partitions: int, alerts: int, width: int, height: int, trouble: str | None
+) -> None:
+    rows = [row(f"P{n:02}-USD") for n in range(pairs)]
+    lines = drawn(
+        frame(rows, partitions=partitions, alerts=[FIRING] * alerts, trouble=trouble), width, height
+    )
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert sum(f"P{n:02}-USD" in text for n in range(pairs)) + _left(text) == pairs
+    assert ("CRITICAL" in text) == (alerts > 0)
+    assert ("PostgreSQL" in text) == (trouble is not None)
+
+
+def _left(text: str) -> int:
+    return next((int(line.split()[0]) for line in text.splitlines() if " more pairs" in line), 0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (WIDE, 30), (WIDE - 1, 30)])
+def test_six_pairs_are_shown_whole(width: int, height: int) -> None:
+    rows = [row(f"{name}-USD", bid="64441.11") for name in ("ADA", "BTC", "DOGE", "ETH", "SOL", "XRP")]
+    text = "\n".join(drawn(frame(rows, alerts=[FIRING]), width, height))
+    for expected in ("64441.11", "64441.13", "64441.120", "101.00", "99.00", "0.50", "1.0s", "lag 111,111"):
+        assert expected in text
+    assert "…" not in text
+    assert "critical".upper() in text
+    assert "spread 12.3 bps above 10" in text
+
+
+def test_what_is_stored_cannot_control_the_terminal() -> None:
+    evil = "\x1b]0;owned\x07\x9b2J\u202e"
+    lines = drawn(
+        frame([row(session=evil)], group=evil, alerts=[Alert(evil, evil, evil, evil, NOW)], trouble=evil),
+        200,
+        50,
+    )
+    text = "".join(lines)
+    assert all(character.isprintable() for character in text)
+    assert r"\x1b]0;owned\x07" in text
+
+
+def test_a_terminal_without_unicode_gets_plain_bars() -> None:
+    memory = Memory()
+    for second, bid in enumerate(("100", "105", "110")):
+        memory.see(Snapshot("g", NOW + timedelta(seconds=2 * second), [row(bid=bid)], [], []))
+    shown = Frame(Snapshot("g", NOW, [row()], [], []), memory, {})
+    text = "".join(drawn(shown, 80, 24, ascii_only=True))
+    assert text.isascii()
+    assert sparkline(memory.mids("BTC-USD", 12), PLAIN_BARS) in text
+
+
+@given(st.lists(st.none() | st.decimals("0.0001", "99999", places=4), min_size=1, max_size=40))
+def test_a_sparkline_has_a_character_a_value_and_reaches_both_ends(values: list[Decimal | None]) -> None:
+    line = sparkline(values)
+    known = {value for value in values if value is not None}
+    if not known:
+        assert line == ""
+        return
+    assert len(line) == len(values)
+    if len(known) > 1:
+        assert line[values.index(min(known))] == "▁"
+        assert line[values.index(max(known))] == "█"
+
+
+def seen(*counts: tuple[float, str, int]) -> Memory:
+    memory = Memory()
+    for seconds, session, ticks in counts:
+        at = NOW + timedelta(seconds=seconds)
+        memory.see(Snapshot("g", at, [row(session=session, ticks=ticks)], [], []))
+    return memory
+
+
+def test_ticks_a_second_are_those_of_the_last_seconds() -> None:
+    assert seen((0, "a", 100)).rate("BTC-USD") is None
+    assert seen((0, "a", 100), (2, "a", 300)).rate("BTC-USD") == pytest.approx(100)
+    old = [(n / 2, "a", 1000 * n) for n in range(20)]
+    recent = [(10 + n / 2, "a", 20_000 + 5 * n) for n in range(1, 20)]
+    assert seen(*old, *recent).rate("BTC-USD") == pytest.approx(10)
+    assert seen((0, "a", 100)).rate("ETH-USD") is None
+
+
+def test_a_new_session_counts_anew() -> None:
+    memory = seen((0, "a", 1000), (1, "a", 2000), (2, "b", 5))
+    assert memory.rate("BTC-USD") is None
+
+
+def test_what_was_recalled_comes_before_what_was_seen() -> None:
+    memory = seen((0, "a", 1))
+    older = [(NOW - timedelta(minutes=n), Decimal(n)) for n in (3, 2, 1)]
+    memory.recall("BTC-USD", [*older, (NOW + timedelta(seconds=1), Decimal(999))])
+    mids = [mid for mid in memory.mids("BTC-USD", 200) if mid is not None]
+    assert mids[0] == 3
+    assert mids[-1] == Decimal("100.01")
+    assert Decimal(999) not in mids
+
+
+def test_the_history_is_bounded() -> None:
+    memory = seen(*((float(n), "a", n) for n in range(2000)))
+    past = memory._pasts["BTC-USD"]
+    assert len(past.mids) <= 902
+    assert len(past.counts) <= RATE_S + 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "style"),
+    [(0.04, "0.0s", "green"), (-3, "0.0s", "green"), (7, "7.0s", "yellow"), (45, "45.0s", "red"),
+     (600, "10m", "red"), (7200, "2h", "red"), (864_000, "10d", "red")],
+)  # fmt: skip
+def test_ages(seconds: float, text: str, style: str) -> None:
+    found = age(seconds)
+    assert (found.plain, str(found.style)) == (text, style)
