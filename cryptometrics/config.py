@@ -136,7 +136,7 @@ class Settings(BaseSettings):
 
     def postgres(self) -> str:
         """Return the connection string, password included; raise UserError where no server is known."""
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415  (slow to import)
+        from psycopg.conninfo import make_conninfo
 
         if self.database_url is not None:
             return self.database_url.get_secret_value()
@@ -213,7 +213,7 @@ def _kafka_conf_variables() -> dict[str, str]:
 
 
 def _dotenv() -> dict[str, str]:
-    from dotenv import dotenv_values  # noqa: PLC0415  (comes with pydantic-settings)
+    from dotenv import dotenv_values
 
     return {name: value for name, value in dotenv_values(".env").items() if value is not None}
 

@@ -312,6 +312,6 @@ def named_pairs(rule: Rule) -> set[str]:
 
 def example() -> str:
     """Return the commented example file."""
-    import importlib.resources  # noqa: PLC0415
+    import importlib.resources
 
     return importlib.resources.files(__package__).joinpath("example.toml").read_text(encoding="utf-8")

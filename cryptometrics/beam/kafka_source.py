@@ -278,7 +278,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         self, received: list[Message], positions: dict[int, int], ends: dict[int, int]
     ) -> dict[int, list[Message]]:
         """Sort messages, and move the positions behind them; markers at an end move them, too."""
-        from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415
+        from confluent_kafka import KafkaError, KafkaException
 
         found: dict[int, list[Message]] = {}
         for message in received:
@@ -354,10 +354,10 @@ class FromKafka(beam.PTransform):  # type: ignore[misc]
 
 
 def _consumer(topic: str, positions: dict[int, int]) -> Consumer:
-    from confluent_kafka import Consumer, TopicPartition  # noqa: PLC0415
+    from confluent_kafka import Consumer, TopicPartition
 
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.kafka import client
 
     # It is told what to read and never becomes a member of that group.
     consumer = Consumer(client.consumer_conf(config.load(), "cryptometrics-aggregate", "aggregate"))
@@ -366,7 +366,7 @@ def _consumer(topic: str, positions: dict[int, int]) -> Consumer:
 
 
 def _at_end(consumer: Consumer, topic: str, positions: dict[int, int]) -> list[int]:
-    from confluent_kafka import TopicPartition  # noqa: PLC0415
+    from confluent_kafka import TopicPartition
 
     found = []
     for partition, position in positions.items():

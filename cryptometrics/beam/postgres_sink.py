@@ -59,14 +59,14 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
             self._flush()
 
     def _flush(self) -> None:
-        from cryptometrics import config  # noqa: PLC0415
-        from cryptometrics.retry import retrying  # noqa: PLC0415
-        from cryptometrics.store.connection import connect, is_transient  # noqa: PLC0415
+        from cryptometrics import config
+        from cryptometrics.retry import retrying
+        from cryptometrics.store.connection import connect, is_transient
 
         held, self._held = self._held, {}
         if not held:
             return
-        import psycopg  # noqa: PLC0415
+        import psycopg
 
         settings = config.load()
 
@@ -100,7 +100,7 @@ class Write(_Sink):
         self._hold((row.pair, row.start), row)
 
     def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
-        from cryptometrics.store.windows import overwrite  # noqa: PLC0415
+        from cryptometrics.store.windows import overwrite
 
         for complete in (False, True):
             rows = [
@@ -124,7 +124,7 @@ class WriteTooLate(_Sink):
         self._hold((pair, datetime.fromisoformat(start)), element[1])
 
     def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
-        from cryptometrics.store.windows import write_too_late  # noqa: PLC0415
+        from cryptometrics.store.windows import write_too_late
 
         write_too_late(cursor, self._group, self._name, held)
 

@@ -46,8 +46,8 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam has no types
 
     def process(self, _element: None) -> Iterator[TimestampedValue]:
         """Yield (pair, Part)."""
-        from cryptometrics import config  # noqa: PLC0415
-        from cryptometrics.store.connection import connect  # noqa: PLC0415
+        from cryptometrics import config
+        from cryptometrics.store.connection import connect
 
         since = self._job.since
         values = {

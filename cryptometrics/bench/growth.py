@@ -96,9 +96,9 @@ def measure(
 
     ticks: of the backlog; rounds: how often it is processed at each place.
     """
-    from cryptometrics.bench.backlog import GROUP, workers  # noqa: PLC0415
-    from cryptometrics.bench.throughput import Throughput  # noqa: PLC0415
-    from cryptometrics.feeds.simulator import DEFAULT_PAIRS  # noqa: PLC0415
+    from cryptometrics.bench.backlog import GROUP, workers
+    from cryptometrics.bench.throughput import Throughput
+    from cryptometrics.feeds.simulator import DEFAULT_PAIRS
 
     growth = Growth(rows)
     _fill(full, rows, say)
@@ -156,8 +156,8 @@ def _seconds(place: Place, arguments: list[str]) -> float:
 
 def _prune(place: Place) -> dict[str, float]:
     """Drop all days but today and yesterday, and return how long each took."""
-    from cryptometrics.store.connection import connect  # noqa: PLC0415
-    from cryptometrics.store.prune import first_kept_day, prune  # noqa: PLC0415
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.prune import first_kept_day, prune
 
     taken: dict[str, float] = {}
     with connect(place.settings) as connection:
@@ -182,12 +182,12 @@ def _one(place: Place, query: str) -> int:
 @click.option("--rounds", type=click.IntRange(1), default=3, help="How often each is measured.")
 def main(rows: int, ticks: int, rounds: int) -> None:
     """Measure `process`, `session`, `plot` and `prune` beside an empty table and beside a full one."""
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.bench.scratch import place  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.store.connection import explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.bench.scratch import place
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.kafka import client
+    from cryptometrics.store.connection import explaining
 
     settings = config.load()
     client.wait_for_kafka(settings, waiting("Kafka"))
@@ -200,8 +200,8 @@ def main(rows: int, ticks: int, rounds: int) -> None:
 
 
 def _show(growth: Growth) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.filesize import decimal  # noqa: PLC0415
+    from rich.console import Console
+    from rich.filesize import decimal
 
     console = Console(highlight=False)
     table = _table(f"{growth.rows:,} rows, {decimal(growth.bytes)}", "", "empty", "full", "ratio")
@@ -219,8 +219,8 @@ def _show(growth: Growth) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title or None)
     for number, column in enumerate(columns):

@@ -98,7 +98,7 @@ def cryptometrics(log_format: str, verbose: bool) -> None:
     Example:
       cryptometrics demo
     """
-    from cryptometrics import log  # noqa: PLC0415
+    from cryptometrics import log
 
     log.setup(log_format, verbose=verbose)  # type: ignore[arg-type]
     _warn_of_open_settings(log.get_logger())
@@ -171,7 +171,7 @@ def _complain(error: CryptometricsError | click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 0
-    from cryptometrics.text import visible  # noqa: PLC0415
+    from cryptometrics.text import visible
 
     message = error.format_message() if isinstance(error, click.ClickException) else str(error)
     if isinstance(error, click.UsageError):

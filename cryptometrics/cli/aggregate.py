@@ -126,7 +126,7 @@ def aggregate(
     Example:
       cryptometrics aggregate --window 5m --slide 1m --group g1
     """
-    from cryptometrics.beam.job import Job, name_of, shape_of  # noqa: PLC0415
+    from cryptometrics.beam.job import Job, name_of, shape_of
 
     shape = shape_of(window, slide, gap)
     if follow and gap is not None:
@@ -164,14 +164,14 @@ def _run(
     # Beam says much on the way, and wraps what goes wrong in tracebacks of its own: we say it in one line.
     if not click.get_current_context().find_root().params.get("verbose"):
         logging.disable(logging.CRITICAL)
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.beam.launch import check_name, options_of, run, written  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.store import catalog  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.beam.launch import check_name, options_of, run, written
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.kafka import client
+    from cryptometrics.store import catalog
+    from cryptometrics.store.connection import connect, explaining
 
     settings = config.load()
     beam_options = options_of(job, beam)
@@ -181,12 +181,12 @@ def _run(
             catalog.resolve_group(connection, job.group)
     transform: Any
     if source == "postgres":
-        from cryptometrics.beam.postgres_source import FromPostgres  # noqa: PLC0415
+        from cryptometrics.beam.postgres_source import FromPostgres
 
         transform = FromPostgres(job)
     else:
-        from cryptometrics.beam.kafka_source import FromKafka  # noqa: PLC0415
-        from cryptometrics.beam.offset_ranges import readers as readers_of  # noqa: PLC0415
+        from cryptometrics.beam.kafka_source import FromKafka
+        from cryptometrics.beam.offset_ranges import readers as readers_of
 
         client.wait_for_kafka(settings, waiting("Kafka"))
         transform = FromKafka(job, readers_of(settings, job, first=first, last=last, count=readers))

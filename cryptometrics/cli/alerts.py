@@ -52,10 +52,10 @@ def list_(group: str | None, since: datetime | None, limit: int, as_json: bool) 
     Example:
       cryptometrics alerts list --since 1h
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store import alerts as store  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store import alerts as store
+    from cryptometrics.store.connection import connect, explaining
 
     with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():
         found = store.listed(connection, group, since, limit)
@@ -78,11 +78,11 @@ def check(file: Path | None) -> None:
     Example:
       cryptometrics alerts check alerts.toml
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.alerts.messages import condition  # noqa: PLC0415
-    from cryptometrics.alerts.rules import RulesError  # noqa: PLC0415
-    from cryptometrics.cli.rule_file import place_of, read  # noqa: PLC0415
-    from cryptometrics.errors import UserError  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.alerts.messages import condition
+    from cryptometrics.alerts.rules import RulesError
+    from cryptometrics.cli.rule_file import place_of, read
+    from cryptometrics.errors import UserError
 
     path = file or place_of(config.load(), None)
     if path is None:
@@ -109,7 +109,7 @@ def example() -> None:
     Example:
       cryptometrics alerts example > alerts.toml
     """
-    from cryptometrics.alerts.rules import example as text  # noqa: PLC0415
+    from cryptometrics.alerts.rules import example as text
 
     click.echo(text(), nl=False)
 
@@ -124,9 +124,9 @@ def test() -> None:
     Example:
       cryptometrics alerts test
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError  # noqa: PLC0415
-    from cryptometrics.notify.webhook import NotDeliveredError, Webhook  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
+    from cryptometrics.notify.webhook import NotDeliveredError, Webhook
 
     webhook = Webhook.configured(config.load())
     if webhook is None:
@@ -146,9 +146,9 @@ def test() -> None:
 
 
 def _test_alert() -> Notification:
-    from decimal import Decimal  # noqa: PLC0415
+    from decimal import Decimal
 
-    from cryptometrics.notify.outbox import Notification  # noqa: PLC0415
+    from cryptometrics.notify.outbox import Notification
 
     now = datetime.now(UTC)
     return Notification(
@@ -173,7 +173,7 @@ def _test_alert() -> Notification:
 
 
 def _as_dict(alert: Alert) -> dict[str, Any]:
-    from decimal import Decimal  # noqa: PLC0415
+    from decimal import Decimal
 
     def plain(value: object) -> object:
         if isinstance(value, datetime):
@@ -200,10 +200,10 @@ def _told(alert: Alert) -> str:
 
 
 def _print(found: list[Alert]) -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -52,15 +52,15 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     Example:
       cryptometrics bench
     """
-    from confluent_kafka import KafkaException  # noqa: PLC0415
+    from confluent_kafka import KafkaException
 
-    from cryptometrics import config, log  # noqa: PLC0415
-    from cryptometrics.bench.benchmark import run  # noqa: PLC0415
-    from cryptometrics.bench.scratch import place  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.store.connection import explaining  # noqa: PLC0415
+    from cryptometrics import config, log
+    from cryptometrics.bench.benchmark import run
+    from cryptometrics.bench.scratch import place
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.kafka import client
+    from cryptometrics.store.connection import explaining
 
     if out is not None and not out.parent.is_dir():  # not after a minute
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
@@ -80,8 +80,8 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     else:
         _show(result)
     if out is not None:
-        from cryptometrics.bench.chart import draw  # noqa: PLC0415
-        from cryptometrics.cli.plot import save  # noqa: PLC0415
+        from cryptometrics.bench.chart import draw
+        from cryptometrics.cli.plot import save
 
         save(out, draw(result))
         click.echo(f"chart {out}", err=as_json)
@@ -110,9 +110,9 @@ def _as_dict(result: Result) -> dict[str, object]:
 
 
 def _show(result: Result) -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
 
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{result.ticks:,} ticks, {result.cores} cores")

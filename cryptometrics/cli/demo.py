@@ -46,9 +46,9 @@ def demo(keep: bool) -> None:
     Example:
       cryptometrics demo
     """
-    from cryptometrics import config, log  # noqa: PLC0415
-    from cryptometrics.local import jars  # noqa: PLC0415
-    from cryptometrics.local.services import Services  # noqa: PLC0415
+    from cryptometrics import config, log
+    from cryptometrics.local import jars
+    from cryptometrics.local.services import Services
 
     log.setup("auto", quiet=True)
     home = config.load().home
@@ -61,9 +61,9 @@ def demo(keep: bool) -> None:
 
 def _demonstrate(services: Services, *, keep: bool) -> int:
     """Show it all and return how many ticks were lost, which is none."""
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.services import last_words  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.services import last_words
 
     try:
         _say("starting Kafka and PostgreSQL")
@@ -94,14 +94,14 @@ def _demonstrate(services: Services, *, keep: bool) -> int:
 
 
 def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Totals]:
-    from cryptometrics.cli.process import Line  # noqa: PLC0415
-    from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.kafka.publisher import publish  # noqa: PLC0415
-    from cryptometrics.pipeline.options import Options  # noqa: PLC0415
-    from cryptometrics.pipeline.start_worker import run  # noqa: PLC0415
-    from cryptometrics.store.connection import connect  # noqa: PLC0415
-    from cryptometrics.store.migrate import migrate  # noqa: PLC0415
+    from cryptometrics.cli.process import Line
+    from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
+    from cryptometrics.kafka import client
+    from cryptometrics.kafka.publisher import publish
+    from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.start_worker import run
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.migrate import migrate
 
     with connect(settings) as connection:
         migrate(connection)
@@ -141,11 +141,11 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Tota
 
 def _show(settings: Settings) -> list[Path]:
     """Print the table of all pairs and draw each one's chart; return the charts' paths."""
-    from cryptometrics.cli import plot  # noqa: PLC0415
-    from cryptometrics.plot.panels import panels_of  # noqa: PLC0415
-    from cryptometrics.store import catalog  # noqa: PLC0415
-    from cryptometrics.store.connection import connect  # noqa: PLC0415
-    from cryptometrics.store.tick_series import load_series  # noqa: PLC0415
+    from cryptometrics.cli import plot
+    from cryptometrics.plot.panels import panels_of
+    from cryptometrics.store import catalog
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.tick_series import load_series
 
     panels = panels_of(())
     metrics = [line.metric for panel in panels for line in panel.lines]
@@ -170,9 +170,9 @@ def _show(settings: Settings) -> list[Path]:
 
 
 def _print_table(rows: Sequence[SessionRow]) -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
 
     columns = ("ticks", "bid", "ask", "mid_price", "spread", "highest_bid", "lowest_ask", "max_spread")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)

@@ -56,12 +56,12 @@ def export(
     Example:
       cryptometrics export --pair BTC-USD --since 2h --out btc.csv
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store import catalog  # noqa: PLC0415
-    from cryptometrics.store import export as store  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store import catalog
+    from cryptometrics.store import export as store
+    from cryptometrics.store.connection import connect, explaining
 
     rows = 0
     with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():

@@ -53,9 +53,9 @@ def numbers_of(watch: PairWatch) -> dict[str, Any]:
 
 def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str:
     """Return the report as JSON: the pairs, the gaps in their order, and the frames of no use."""
-    import json  # noqa: PLC0415
+    import json
 
-    from cryptometrics.market.gap_records import as_fields  # noqa: PLC0415
+    from cryptometrics.market.gap_records import as_fields
 
     report: dict[str, Any] = {
         "pairs": [numbers_of(watch) for watch in feed.pairs.values()],
@@ -70,10 +70,10 @@ def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str
 
 def show(feed: Feed, published: Published | None) -> None:
     """Print a table: for a person on a terminal, else one line a pair; and what was sent."""
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     if console.is_terminal:

@@ -58,11 +58,11 @@ def gaps(
     Example:
       cryptometrics gaps --since 1d
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store import catalog  # noqa: PLC0415
-    from cryptometrics.store import feed_gaps as store  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store import catalog
+    from cryptometrics.store import feed_gaps as store
+    from cryptometrics.store.connection import connect, explaining
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
@@ -90,7 +90,7 @@ def gaps(
 
 def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
     """Return a JSON object: `pairs` with their sums, and every gap."""
-    import json  # noqa: PLC0415
+    import json
 
     pairs = [
         {key: _plain(getattr(row, key)) for key in (*PAIR_COLUMNS, "unknown", "first_at", "last_at")}
@@ -101,10 +101,10 @@ def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
 
 
 def _show(columns: dict[str, str], rows: Sequence[object]) -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     plain = not console.is_terminal

@@ -88,10 +88,10 @@ def ingest(
     Example:
       cryptometrics ingest --pair BTC-USD --pair ETH-USD
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.publish_queue import Outbox  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.feeds.coinbase.publish_queue import Outbox
+    from cryptometrics.kafka import client
 
     settings = config.load()
     client.wait_for_kafka(settings, waiting("Kafka"))
@@ -107,8 +107,8 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
     if port is None:
         yield lambda _feed, _connected, _published: None
         return
-    from cryptometrics.telemetry import ingest_metrics as telemetry  # noqa: PLC0415
-    from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
+    from cryptometrics.telemetry import ingest_metrics as telemetry
+    from cryptometrics.telemetry.endpoint import serving
 
     told = telemetry.Feed()
 
@@ -154,17 +154,17 @@ def _listen(
     as_json: bool,
     see: See = lambda _feed, _connected, _published: None,
 ) -> None:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.feed_report import as_text, show  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.errors import CryptometricsError  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.client import Client  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.feed import Feed  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.recording import Recorder  # noqa: PLC0415
-    from cryptometrics.pipeline.periodic import Due  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.feed_report import as_text, show
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.errors import CryptometricsError
+    from cryptometrics.feeds.coinbase.client import Client
+    from cryptometrics.feeds.coinbase.feed import Feed
+    from cryptometrics.feeds.coinbase.recording import Recorder
+    from cryptometrics.pipeline.periodic import Due
 
     found: list[Gap] = []
     feed = Feed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
@@ -201,8 +201,8 @@ def _listen(
 
 def noting(found: list[Gap]) -> Callable[[Gap], None]:
     """Return a function that keeps each gap in the list, and logs it."""
-    from cryptometrics import log  # noqa: PLC0415
-    from cryptometrics.market.gap_records import Kind  # noqa: PLC0415
+    from cryptometrics import log
+    from cryptometrics.market.gap_records import Kind
 
     logger = log.get_logger()
 
@@ -235,8 +235,8 @@ class _Line:
         self._next_log = time.monotonic() + QUALITY_EVERY_S
 
     def __call__(self) -> str:
-        from cryptometrics.cli.feed_report import totals  # noqa: PLC0415
-        from cryptometrics.cli.simulate import SILENCE_S  # noqa: PLC0415
+        from cryptometrics.cli.feed_report import totals
+        from cryptometrics.cli.simulate import SILENCE_S
 
         line = totals(self._feed)
         if not self._client.connected:
@@ -251,8 +251,8 @@ class _Line:
     def log_quality(self) -> None:
         if time.monotonic() < self._next_log:
             return
-        from cryptometrics import log  # noqa: PLC0415
-        from cryptometrics.cli.feed_report import quality_totals  # noqa: PLC0415
+        from cryptometrics import log
+        from cryptometrics.cli.feed_report import quality_totals
 
         self._next_log = time.monotonic() + QUALITY_EVERY_S
         log.get_logger().info("feed_quality", **quality_totals(self._feed))

@@ -29,12 +29,12 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
       cryptometrics init-db
       cryptometrics init-db --print-grants > grants.sql
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.errors import UserError  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.store import migrate, roles  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.errors import UserError
+    from cryptometrics.kafka import client
+    from cryptometrics.store import migrate, roles
+    from cryptometrics.store.connection import connect, explaining
 
     settings = config.load()
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():

@@ -97,12 +97,12 @@ def plot(
       cryptometrics plot --pair BTC-USD
       cryptometrics plot --pair BTC-USD --candles 5m --since 6h
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store import catalog  # noqa: PLC0415
-    from cryptometrics.store.candles import load_candles  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
-    from cryptometrics.store.tick_series import load_series  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store import catalog
+    from cryptometrics.store.candles import load_candles
+    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.tick_series import load_series
 
     if since is not None and until is not None and since > until:
         raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
@@ -152,7 +152,7 @@ def plot(
         save(path, figure_of(together, panels, show=show))
         click.echo(path)
     if show:
-        import matplotlib.pyplot as plt  # noqa: PLC0415
+        import matplotlib.pyplot as plt
 
         plt.show()
 
@@ -166,16 +166,16 @@ def _file_of(pair: str, suffix: str) -> Path:
 
 def figure_of(together: Sequence[Series | Candles], panels: Sequence[Panel], *, show: bool = False) -> Figure:
     """Return a chart with a column of panels for each series, or of candles for each pair's."""
-    from cryptometrics.plot.candles import draw as draw_candles  # noqa: PLC0415
-    from cryptometrics.plot.figure import draw  # noqa: PLC0415
-    from cryptometrics.store.candles import Candles  # noqa: PLC0415
+    from cryptometrics.plot.candles import draw as draw_candles
+    from cryptometrics.plot.figure import draw
+    from cryptometrics.store.candles import Candles
 
     if show:
-        import matplotlib.pyplot as plt  # noqa: PLC0415
+        import matplotlib.pyplot as plt
 
         figure = plt.figure()
     else:
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        from matplotlib.figure import Figure
 
         figure = Figure()
     candles = [each for each in together if isinstance(each, Candles)]
@@ -188,7 +188,7 @@ def figure_of(together: Sequence[Series | Candles], panels: Sequence[Panel], *, 
 
 def save(path: Path, figure: Figure) -> None:
     """Write a chart in the format of its suffix; raise UserError where that is not possible."""
-    from cryptometrics.plot.figure import render  # noqa: PLC0415
+    from cryptometrics.plot.figure import render
 
     chart = render(figure, path.suffix.lower().removeprefix("."))
     if path.parent == CHARTS:
@@ -207,7 +207,7 @@ def _need_display() -> None:
     )
     if possible:
         try:
-            import matplotlib.pyplot as plt  # noqa: PLC0415
+            import matplotlib.pyplot as plt
 
             figure = plt.figure()
         except (ImportError, RuntimeError, ValueError):  # of a toolkit that is missing, or MPLBACKEND

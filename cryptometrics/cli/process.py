@@ -108,12 +108,12 @@ def process(
     Example:
       cryptometrics process --group g1
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.rule_file import Rules, rules_of  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.pipeline.options import Options  # noqa: PLC0415
-    from cryptometrics.pipeline.start_worker import wait_for_services  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.rule_file import Rules, rules_of
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.start_worker import wait_for_services
 
     if rules_file is not None and no_alerts:
         raise UserError("--alerts and --no-alerts: leave one out")
@@ -136,8 +136,8 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
     if port is None:
         yield lambda _report: None
         return
-    from cryptometrics.telemetry.endpoint import serving  # noqa: PLC0415
-    from cryptometrics.telemetry.process_metrics import Pipeline  # noqa: PLC0415
+    from cryptometrics.telemetry.endpoint import serving
+    from cryptometrics.telemetry.process_metrics import Pipeline
 
     pipeline = Pipeline(group)
     with serving(pipeline.collect, pipeline.health, host, port):
@@ -146,9 +146,9 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
 
 def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
     """Be the only worker here."""
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.pipeline.periodic import Due  # noqa: PLC0415
-    from cryptometrics.pipeline.progress import Report  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.pipeline.periodic import Due
+    from cryptometrics.pipeline.progress import Report
 
     with Progress() as progress:
         line, report_due = Line(), Due(REPORT_EVERY_S)
@@ -165,8 +165,8 @@ def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
 
 def _report(options: Options, stop: Callable[[], bool]) -> None:
     """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
-    from cryptometrics.pipeline.periodic import Due  # noqa: PLC0415
-    from cryptometrics.pipeline.progress import Report  # noqa: PLC0415
+    from cryptometrics.pipeline.periodic import Due
+    from cryptometrics.pipeline.progress import Report
 
     orphaned = threading.Event()
 
@@ -199,8 +199,8 @@ def _supervise(
     options: Options, rules_file: Path | None, workers: int, stop: Callable[[], bool], see: See
 ) -> None:
     """Have several workers, each a process, and show them as one."""
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.pipeline.supervisor import Supervisor  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.pipeline.supervisor import Supervisor
 
     command = [sys.executable, "-m", "cryptometrics", "process", "--reporting"]
     command += ["--group", options.group, "--batch", str(options.batch)]
@@ -227,8 +227,8 @@ def _supervise(
 
 
 def _run(options: Options, stop: Callable[[], bool], progress: Callable[[Worker], None]) -> Totals:
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.pipeline.start_worker import run  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.pipeline.start_worker import run
 
     return run(config.load(), options, stop=stop, progress=progress)
 

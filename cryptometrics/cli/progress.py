@@ -27,8 +27,8 @@ class Progress:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415
-            from rich.live import Live  # noqa: PLC0415
+            from rich.console import Console
+            from rich.live import Live
 
             self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
             self._live.start()
@@ -47,7 +47,7 @@ class Progress:
         if not self.due():
             return
         if self._live is not None:
-            from rich.text import Text  # noqa: PLC0415
+            from rich.text import Text
 
             self._next = time.monotonic() + LIVE_EVERY
             self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)

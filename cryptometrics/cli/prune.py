@@ -19,7 +19,7 @@ LEAST = timedelta(days=1)
 
 
 def _first_kept_day(_context: click.Context, _option: click.Parameter, text: str) -> date:
-    from cryptometrics.store.prune import first_kept_day  # noqa: PLC0415
+    from cryptometrics.store.prune import first_kept_day
 
     try:
         keep = parse_duration(text)
@@ -54,10 +54,10 @@ def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
     Example:
       cryptometrics prune --keep 30d --dry-run
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store import prune as store  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store import prune as store
+    from cryptometrics.store.connection import connect, explaining
 
     settings = config.load()
     pieces: list[Piece] = []
@@ -80,7 +80,7 @@ def _summary(pieces: list[Piece], cutoff: date, dry_run: bool) -> str:
 
 
 def _described(what: str, pieces: list[Piece]) -> str:
-    from rich.filesize import decimal  # noqa: PLC0415
+    from rich.filesize import decimal
 
     rows, size = sum(piece.rows for piece in pieces), sum(piece.bytes for piece in pieces)
     return f"{what}: {rows:,} rows, {decimal(size)}"

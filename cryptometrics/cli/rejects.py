@@ -60,7 +60,7 @@ def list_(group: str | None, reason: str | None, limit: int, as_json: bool) -> N
     Example:
       cryptometrics rejects list --reason bad_price
     """
-    from cryptometrics.store import rejects as store  # noqa: PLC0415
+    from cryptometrics.store import rejects as store
 
     chosen = store.Chosen(group, reason)
     with _reading() as connection:
@@ -90,8 +90,8 @@ def show(id: int) -> None:
     Example:
       cryptometrics rejects show 17
     """
-    from cryptometrics.errors import UserError  # noqa: PLC0415
-    from cryptometrics.store import rejects as store  # noqa: PLC0415
+    from cryptometrics.errors import UserError
+    from cryptometrics.store import rejects as store
 
     with _reading() as connection:
         found = store.newest(connection, store.Chosen(ids=[id]), 1)
@@ -128,7 +128,7 @@ def export(ids: tuple[int, ...], group: str | None, reason: str | None) -> None:
     Example:
       cryptometrics rejects export --reason not_json > rejects.jsonl
     """
-    from cryptometrics.store import rejects as store  # noqa: PLC0415
+    from cryptometrics.store import rejects as store
 
     chosen = store.Chosen(group, reason, list(ids) or None)
     with _reading() as connection:
@@ -152,14 +152,14 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
     Example:
       cryptometrics rejects requeue --reason implausible_time
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.pipeline import requeue as steps  # noqa: PLC0415
-    from cryptometrics.store import rejects as store  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.kafka import client
+    from cryptometrics.pipeline import requeue as steps
+    from cryptometrics.store import rejects as store
+    from cryptometrics.store.connection import connect, explaining
 
     if ids and (every or group or reason):
         raise click.UsageError("IDs choose by themselves: leave out --group, --reason and --all")
@@ -192,8 +192,8 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
 
 
 def _say_what_is_passed_over(counts: list[Count], *, again: bool) -> None:
-    from cryptometrics.errors import UserError  # noqa: PLC0415
-    from cryptometrics.store.catalog import listed  # noqa: PLC0415
+    from cryptometrics.errors import UserError
+    from cryptometrics.store.catalog import listed
 
     groups = sorted({count.group for count in counts})
     if len(groups) > 1:
@@ -207,7 +207,7 @@ def _say_what_is_passed_over(counts: list[Count], *, again: bool) -> None:
 
 
 def _tell(result: Requeued, settings: Settings, *, asked: bool) -> None:
-    from cryptometrics.errors import CryptometricsError, ServiceUnavailableError  # noqa: PLC0415
+    from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 
     if result.finished:
         click.echo(
@@ -232,10 +232,10 @@ def _tell(result: Requeued, settings: Settings, *, asked: bool) -> None:
 
 @contextlib.contextmanager
 def _reading() -> Iterator[psycopg.Connection]:
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store.catalog import snapshot  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store.catalog import snapshot
+    from cryptometrics.store.connection import connect, explaining
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
@@ -246,10 +246,10 @@ def _reading() -> Iterator[psycopg.Connection]:
 
 
 def _print_list(counts: list[Count], newest: list[Rejected]) -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     plain = not console.is_terminal

@@ -63,18 +63,18 @@ def replay(
     Example:
       cryptometrics replay btc.jsonl.gz --speed 10
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.feed_report import as_text, show, totals  # noqa: PLC0415
-    from cryptometrics.cli.ingest import noting  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.errors import CryptometricsError  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.feed import Feed  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.recording import Recording  # noqa: PLC0415
-    from cryptometrics.feeds.coinbase.replay import replay as blocks  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.kafka.publisher import publish  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.feed_report import as_text, show, totals
+    from cryptometrics.cli.ingest import noting
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.errors import CryptometricsError
+    from cryptometrics.feeds.coinbase.feed import Feed
+    from cryptometrics.feeds.coinbase.recording import Recording
+    from cryptometrics.feeds.coinbase.replay import replay as blocks
+    from cryptometrics.kafka import client
+    from cryptometrics.kafka.publisher import publish
 
     recording = Recording(files)
     settings = config.load()

@@ -39,7 +39,7 @@ def read(path: Path) -> tuple[Rule, ...]:
 
 def rules_of(settings: Settings, named: Path | None) -> Rules:
     """Return the rules that `process` goes by, and see to it that the webhook is one; raise UserError."""
-    from cryptometrics.notify.webhook import Webhook  # noqa: PLC0415
+    from cryptometrics.notify.webhook import Webhook
 
     path = place_of(settings, named)
     if path is None:

@@ -46,11 +46,11 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     Example:
       cryptometrics run --simulate --pair BTC-USD
     """
-    from cryptometrics import config, log  # noqa: PLC0415
-    from cryptometrics.children import Children  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.watch.poller import View  # noqa: PLC0415
+    from cryptometrics import config, log
+    from cryptometrics.children import Children
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.watch.poller import View
 
     log.setup("auto", quiet=True)
     # A terminal that is closed ends it as Ctrl-C does: nothing may go on unseen.
@@ -72,8 +72,8 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
 
 def _look(view: View, children: Children, stop: Callable[[], bool]) -> None:
     """Show the view until it is to end, or a child has ended."""
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.watch import is_live, look  # noqa: PLC0415
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.watch import is_live, look
 
     next_look = 0.0
 
@@ -103,9 +103,9 @@ def _services(settings: Settings) -> Iterator[None]:
     if not (settings.uses_local_kafka or settings.uses_local_postgres):
         yield
         return
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.services import last_words, named  # noqa: PLC0415
-    from cryptometrics.local.services import Services  # noqa: PLC0415  (an extra)
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.services import last_words, named
+    from cryptometrics.local.services import Services
 
     services = Services(settings.home)
     missing = [name for name, state in services.status().items() if not state.running]
@@ -125,10 +125,10 @@ def _services(settings: Settings) -> Iterator[None]:
 
 def _prepare(settings: Settings) -> None:
     """Make the schema and the topic where they are missing."""
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
-    from cryptometrics.store.migrate import migrate  # noqa: PLC0415
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.kafka import client
+    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.migrate import migrate
 
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
         if made := migrate(connection):

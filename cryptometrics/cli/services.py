@@ -33,7 +33,7 @@ def up() -> None:
     Example:
       cryptometrics up
     """
-    from cryptometrics.config import load  # noqa: PLC0415
+    from cryptometrics.config import load
 
     settings = load()
     services = _services(settings)
@@ -60,7 +60,7 @@ def down(purge: bool, yes: bool) -> None:
     Example:
       cryptometrics down
     """
-    from cryptometrics.config import load  # noqa: PLC0415
+    from cryptometrics.config import load
 
     if yes and not purge:
         raise click.UsageError("--yes answers the question of --purge, which is not given")
@@ -88,8 +88,8 @@ def status(as_json: bool) -> None:
     Example:
       cryptometrics status --json
     """
-    from cryptometrics.config import load  # noqa: PLC0415
-    from cryptometrics.local.services import ADDRESS_NAMES  # noqa: PLC0415
+    from cryptometrics.config import load
+    from cryptometrics.local.services import ADDRESS_NAMES
 
     found = _services(load()).status()
     if as_json:
@@ -100,7 +100,7 @@ def status(as_json: bool) -> None:
 
 
 def _services(settings: Settings) -> Services:
-    from cryptometrics.local.services import Services  # noqa: PLC0415  (slow to import; an extra)
+    from cryptometrics.local.services import Services
 
     return Services(settings.home)
 
@@ -122,7 +122,7 @@ def named(names: Iterable[str]) -> str:
 
 
 def _may_purge(services: Services) -> bool:
-    from rich.filesize import decimal  # noqa: PLC0415
+    from rich.filesize import decimal
 
     size = decimal(sum(state.bytes_on_disk for state in services.status().values()))
     return click.confirm(f"Delete all data of Kafka and PostgreSQL in {services.home} ({size})?", err=True)
@@ -134,10 +134,10 @@ def _as_dict(state: Status, address_name: str) -> dict[str, object]:
 
 
 def _print_table(found: dict[str, Status]) -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.filesize import decimal  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich import box
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
 
     table = Table("service", "state", "version", "up for", "on disk", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, state in found.items():

@@ -51,10 +51,10 @@ def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_j
     Example:
       cryptometrics session --pair BTC-USD
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store import catalog  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store import catalog
+    from cryptometrics.store.connection import connect, explaining
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
@@ -73,14 +73,14 @@ def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_j
 
 def as_text(rows: Sequence[SessionRow]) -> str:
     """Return a JSON list of objects named like the columns: decimals as exact strings, times as ISO 8601."""
-    import json  # noqa: PLC0415
+    import json
 
     return json.dumps([{key: _exact(getattr(row, key)) for key in KEYS} for row in rows], indent=2)
 
 
 def show(rows: Sequence[SessionRow]) -> None:
     """Print a table on stdout: for a person on a terminal, else one line a pair with nothing cut off."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     console = Console(highlight=False)
     if console.is_terminal:
@@ -92,9 +92,9 @@ def show(rows: Sequence[SessionRow]) -> None:
 
 
 def _stacked(rows: Sequence[SessionRow], *, gap: int) -> Table:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -112,8 +112,8 @@ def _stacked(rows: Sequence[SessionRow], *, gap: int) -> Table:
 
 
 def _plain(rows: Sequence[SessionRow]) -> Table:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for key in KEYS:

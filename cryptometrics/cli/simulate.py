@@ -104,14 +104,14 @@ def simulate(
     Example:
       cryptometrics simulate --rate 200
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.progress import Progress  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.errors import CryptometricsError  # noqa: PLC0415
-    from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.kafka.publisher import publish  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.errors import CryptometricsError
+    from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
+    from cryptometrics.kafka import client
+    from cryptometrics.kafka.publisher import publish
 
     if rate:
         step = 1 / Fraction(str(rate))

@@ -39,11 +39,11 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
     Example:
       cryptometrics verify --group g1
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.kafka import client  # noqa: PLC0415
-    from cryptometrics.store.connection import connect, explaining  # noqa: PLC0415
-    from cryptometrics.verify import verification  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.kafka import client
+    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.verify import verification
 
     settings = config.load()
     if topic:
@@ -66,7 +66,7 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
 @contextlib.contextmanager
 def _ticking() -> Iterator[Callable[[str], None]]:
     """Yield a function that says what is being done; how long it takes is shown while a query runs."""
-    from cryptometrics.cli.progress import LIVE_EVERY, Progress  # noqa: PLC0415
+    from cryptometrics.cli.progress import LIVE_EVERY, Progress
 
     doing, start, ended = "", time.monotonic(), threading.Event()
 
@@ -91,7 +91,7 @@ def _ticking() -> Iterator[Callable[[str], None]]:
 
 def as_text(reports: Sequence[GroupReport]) -> str:
     """Return the JSON object: whether all is right, the books of each group, and what was found."""
-    import json  # noqa: PLC0415
+    import json
 
     return json.dumps(
         {
@@ -132,7 +132,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
 
 def show(reports: Sequence[GroupReport], *, topic: bool) -> None:
     """Print a line a partition, what was found, what is worth knowing, and the verdict."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     if not reports:
         click.echo("nothing to verify: no group has processed anything yet")
@@ -150,9 +150,9 @@ def show(reports: Sequence[GroupReport], *, topic: bool) -> None:
 
 
 def _table(reports: Sequence[GroupReport], *, plain: bool) -> Table:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("group", no_wrap=plain, overflow="fold")
@@ -170,7 +170,7 @@ def _table(reports: Sequence[GroupReport], *, plain: bool) -> Table:
 
 
 def _line(finding: Finding) -> str:
-    from cryptometrics.verify.findings import MEANING  # noqa: PLC0415
+    from cryptometrics.verify.findings import MEANING
 
     where = f"group {finding.group}" + (f", {finding.place}" if finding.place else "")
     column = f" ({finding.column})" if finding.column else ""

@@ -47,11 +47,11 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
     Example:
       cryptometrics watch --pair BTC-USD --pair ETH-USD
     """
-    from cryptometrics import config  # noqa: PLC0415
-    from cryptometrics.cli.signals import stopping  # noqa: PLC0415
-    from cryptometrics.cli.waiting import waiting  # noqa: PLC0415
-    from cryptometrics.store import catalog  # noqa: PLC0415
-    from cryptometrics.watch.poller import View  # noqa: PLC0415
+    from cryptometrics import config
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.store import catalog
+    from cryptometrics.watch.poller import View
 
     if not (once or as_json or is_live()):
         raise UserError("watch needs a terminal: use --once or --json where there is none")
@@ -78,9 +78,9 @@ def is_live() -> bool:
 
 def look(view: View, every: float, stop: Callable[[], bool]) -> None:
     """Draw the view every so many seconds, on the other screen of the terminal, until `stop` says so."""
-    from rich.live import Live  # noqa: PLC0415
+    from rich.live import Live
 
-    from cryptometrics.watch.screen import render  # noqa: PLC0415
+    from cryptometrics.watch.screen import render
 
     console = _console()
     plain = console.options.ascii_only
@@ -97,7 +97,7 @@ def look(view: View, every: float, stop: Callable[[], bool]) -> None:
 
 
 def _console(width: int | None = None) -> Console:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "…" shows "?"
@@ -114,7 +114,7 @@ def _second_look(view: View) -> Frame:
 
 def print_once(frame: Frame) -> None:
     """Print a frame: of the terminal's width, or wide enough for everything."""
-    from cryptometrics.watch.screen import WIDE, render  # noqa: PLC0415
+    from cryptometrics.watch.screen import WIDE, render
 
     console = _console(width=None if sys.stdout.isatty() else WIDE + 28)
     height = 4 + len(frame.snapshot.rows) * 2 + 12  # a page may be longer than the window

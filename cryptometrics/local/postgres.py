@@ -172,7 +172,7 @@ class Postgres:
         return f"postgresql://{USER}@/{database}?host={quote(str(self._sockets), safe='')}&port={PORT}"
 
     def _answers(self) -> bool:
-        import psycopg  # noqa: PLC0415  (slow to import)
+        import psycopg
 
         try:
             psycopg.connect(self._uri("postgres"), connect_timeout=5).close()
@@ -181,7 +181,7 @@ class Postgres:
         return True
 
     def _make_database(self) -> None:
-        import psycopg  # noqa: PLC0415  (slow to import)
+        import psycopg
 
         try:
             with psycopg.connect(self._uri("postgres"), autocommit=True, connect_timeout=5) as connection:

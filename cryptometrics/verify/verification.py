@@ -110,7 +110,7 @@ def _verify_group(
     )
     unchecked = 0
     if settings is not None:
-        from cryptometrics.verify.topic_check import TopicCheck  # noqa: PLC0415  (Kafka's client, only if asked for)
+        from cryptometrics.verify.topic_check import TopicCheck
 
         topic = TopicCheck(
             connection,

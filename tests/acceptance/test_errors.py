@@ -145,7 +145,7 @@ def test_there_is_no_topic(cli: Cli, settings: Settings, command: list[str]) -> 
 def test_the_schema_is_not_made(
     empty_database_settings: Settings, cli_for: Callable[[Settings], Cli], command: list[str]
 ) -> None:
-    from cryptometrics.kafka import client  # noqa: PLC0415
+    from cryptometrics.kafka import client
 
     client.make_topic(empty_database_settings, 1)
     error = error_of(cli_for(empty_database_settings)(*command, code=2))

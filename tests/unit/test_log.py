@@ -87,7 +87,7 @@ def test_events_follow_stderr_where_it_goes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A live display takes stderr's place while it is shown; lines must not run through it."""
-    import io  # noqa: PLC0415
+    import io
 
     log.setup("json")
     logger = log.get_logger()
