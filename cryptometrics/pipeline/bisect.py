@@ -32,7 +32,7 @@ class Halving:
 
     calculator: Calculator
     database: Database
-    reader: offsets.Reader
+    topic: offsets.GroupTopic
     epochs: Callable[[], dict[int, int]]
     """Gives the partitions that may be written at the moment, with the epoch of each one's claim."""
     go_on: Callable[[], bool]
@@ -68,7 +68,7 @@ class Halving:
         self.calculator.drop_all()
         for partition, epoch in sorted(self.epochs().items()):
             claim = offsets.renew(
-                self.database.connection, self.reader, partition, epoch, self.database.backend
+                self.database.connection, self.topic, partition, epoch, self.database.backend
             )
             if claim is None:
                 raise FencedError(f"partition {partition} has another owner")

@@ -18,7 +18,7 @@ class Claims:
 
     def __init__(
         self,
-        reader: offsets.Reader,
+        topic: offsets.GroupTopic,
         source: Source,
         calculator: Calculator,
         owner: str,
@@ -26,7 +26,7 @@ class Claims:
         skip_lost: bool,
     ) -> None:
         """owner: who we are, for people who look. skip_lost: go on where Kafka has lost what was unread."""
-        self._reader = reader
+        self._topic = topic
         self._source = source
         self._calculator = calculator
         self._owner = owner
@@ -59,24 +59,24 @@ class Claims:
         """
         connection, backend = database.connection, database.backend
         self.see_same_topic(self._source.topic_id(fresh=True))
-        stored = offsets.stored(connection, self._reader, partition)
+        stored = offsets.stored(connection, self._topic, partition)
         oldest, end = self._source.held(partition)
         if stored is None:
-            if not self._growth.is_over(offsets.next_offsets(connection, self._reader)):
+            if not self._growth.is_over(offsets.next_offsets(connection, self._topic)):
                 return False
             # The group was there before the partition, so all that ever was in it is to be read.
-            stored = offsets.Stored(self._reader.topic_id, 0)
-        loss = data_loss.found(stored, self._reader.topic_id, oldest, end)
+            stored = offsets.StoredOffset(self._topic.id, 0)
+        loss = data_loss.found(stored, self._topic.id, oldest, end)
         if loss is not None and not self._skip_lost:
-            raise loss.error(self._reader, partition)
+            raise loss.error(self._topic, partition)
         claim = None
         if (epoch := self._epochs.get(partition)) is not None:
-            claim = offsets.renew(connection, self._reader, partition, epoch, backend)
+            claim = offsets.renew(connection, self._topic, partition, epoch, backend)
         if claim is None:
             first = stored.next_offset
-            claim = offsets.claim(connection, self._reader, partition, first, self._owner, backend)
+            claim = offsets.claim(connection, self._topic, partition, first, self._owner, backend)
         if loss is not None:
-            claim = data_loss.skip(connection, self._reader, claim, loss)
+            claim = data_loss.skip(connection, self._topic, claim, loss)
         self._epochs[partition] = claim.epoch
         self._calculator.own(claim)
         self._source.go_to(partition, claim.next_offset)
@@ -85,8 +85,8 @@ class Claims:
 
     def see_same_topic(self, topic_id: str) -> None:
         """Raise where the topic was made again while it was read: Kafka goes on as if it were the old one."""
-        if topic_id != self._reader.topic_id:
+        if topic_id != self._topic.id:
             raise data_loss.DataLossError(
-                f"the topic {self._reader.topic} was made again while group {self._reader.group} read it: "
+                f"the topic {self._topic.name} was made again while group {self._topic.group} read it: "
                 "start `cryptometrics process` again to see what is lost, and what can be done"
             )

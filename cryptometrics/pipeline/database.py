@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.pipeline.writer import Totals
-    from cryptometrics.store.offsets import Reader
+    from cryptometrics.store.offsets import GroupTopic
 
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "10s"
@@ -41,7 +41,7 @@ class Database:
     """The writing session: the next owner of a partition ends it if it holds a lock and sleeps."""
 
     @classmethod
-    def connect(cls, uri: str, reader: Reader, totals: Totals) -> Self:
+    def connect(cls, uri: str, topic: GroupTopic, totals: Totals) -> Self:
         """Open the sessions that read and write; raises psycopg's errors."""
         reading, writing = connect_once(uri), connect_once(uri)
         for connection in (reading, writing):
@@ -51,7 +51,7 @@ class Database:
         reading.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'".encode())
         _widen(writing)
         backend = backend_of(writing)
-        return cls(State(reading, reader.group), Writer(reader, writing, totals), Indexing(uri), backend)
+        return cls(State(reading, topic.group), Writer(topic, writing, totals), Indexing(uri), backend)
 
     @property
     def connection(self) -> psycopg.Connection:

@@ -76,13 +76,11 @@ class Worker:
         self._log = log.get_logger(group=options.group)
         topic = client.describe_topic(settings)
         self._partitions = range(topic.partitions)
-        self._reader = offsets.Reader(options.group, topic.name, topic.id)
+        self._topic = offsets.GroupTopic(options.group, topic.name, topic.id)
         self._source = Source(settings, topic, options.group, instance_id)
         self._calculator = Calculator(options.group, options.session)
         owner = f"{instance_id} pid {os.getpid()}"
-        self._claims = Claims(
-            self._reader, self._source, self._calculator, owner, skip_lost=options.skip_lost
-        )
+        self._claims = Claims(self._topic, self._source, self._calculator, owner, skip_lost=options.skip_lost)
         if options.rules:
             self._calculator.alerting = Alerting(options.rules, options.group, notify=settings.has_webhook)
         self._database: Database | None = None
@@ -145,10 +143,10 @@ class Worker:
 
     def _begin(self) -> None:
         self._connect()
-        offsets.refuse_other_topic(self._db.connection, self._reader)
-        stored = offsets.next_offsets(self._db.connection, self._reader)
+        offsets.refuse_other_topic(self._db.connection, self._topic)
+        stored = offsets.next_offsets(self._db.connection, self._topic)
         held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
-        offsets.register(self._db.connection, self._reader, {p: oldest for p, (oldest, _) in held.items()})
+        offsets.register(self._db.connection, self._topic, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
             self._goals = Goals(held, stored)
 
@@ -194,7 +192,7 @@ class Worker:
         """Mark the minutes that the watermark has passed; also those of a pair that has fallen silent."""
         positions = self._calculator.positions()
         at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
-        windows.complete_passed(self._db.connection, self._reader.group, positions, at_end)
+        windows.complete_passed(self._db.connection, self._topic.group, positions, at_end)
 
     def _hear(self, event: Message) -> None:
         """Act on an event that comes in place of a message."""
@@ -209,7 +207,7 @@ class Worker:
             # Kafka does not hold what comes next: to open the partition again tells how much is lost.
             self._doubt = error.str()
         elif error.code() in GONE:
-            raise CryptometricsError(f"the topic {self._reader.topic} is gone: {error.str()}")
+            raise CryptometricsError(f"the topic {self._topic.name} is gone: {error.str()}")
         elif error.code() in FINAL:
             raise CryptometricsError(f"Kafka refuses to go on: {error.str()}")
         else:
@@ -278,7 +276,7 @@ class Worker:
         now = time.monotonic()
         if self._rejoined_at is not None and now - self._rejoined_at < REJOIN_S:
             raise CryptometricsError(
-                f"another worker takes this one's place in group {self._reader.group} again and again: "
+                f"another worker takes this one's place in group {self._topic.group} again and again: "
                 "does another machine have the same host name?"
             )
         self._rejoined_at = now
@@ -346,7 +344,7 @@ class Worker:
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
         """Write what PostgreSQL has refused as a whole; the consumer goes on after it."""
         self._source.pause()
-        Halving(self._calculator, self._db, self._reader, self._claims.opened, self._go_on).write(messages)
+        Halving(self._calculator, self._db, self._topic, self._claims.opened, self._go_on).write(messages)
         for partition, offset in self._calculator.positions().items():
             self._source.go_to(partition, offset)
 
@@ -364,7 +362,7 @@ class Worker:
 
     def _connect(self) -> None:
         self._disconnect()
-        self._database = Database.connect(self._settings.postgres(), self._reader, self.totals)
+        self._database = Database.connect(self._settings.postgres(), self._topic, self.totals)
         self._calculator.state = self._database.state
 
     def _disconnect(self) -> None:
@@ -376,7 +374,7 @@ class Worker:
         if self._goals is None or self._doubt or not self._goals.are_due():
             return False
         try:
-            return self._goals.are_reached(offsets.next_offsets(self._db.connection, self._reader))
+            return self._goals.are_reached(offsets.next_offsets(self._db.connection, self._topic))
         except psycopg.Error as error:
             self._doubt = why_start_over(error)
             return False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.pipeline.calculator import Work
-    from cryptometrics.store.offsets import Reader
+    from cryptometrics.store.offsets import GroupTopic
 
 IN_FLIGHT = 2
 """Batches that may wait for the database; beyond them the reading waits."""
@@ -66,8 +66,8 @@ class Totals(Fates):
 class Writer:
     """Writes what it is offered, in order, over a connection of its own; after a failure nothing more."""
 
-    def __init__(self, reader: Reader, connection: psycopg.Connection, totals: Totals) -> None:
-        self._reader = reader
+    def __init__(self, topic: GroupTopic, connection: psycopg.Connection, totals: Totals) -> None:
+        self._topic = topic
         self._connection = connection
         self._totals = totals
         self._pending: deque[Work] = deque()
@@ -121,7 +121,7 @@ class Writer:
             failure: Exception | None = None
             begun = time.monotonic()
             try:
-                store.write(self._connection, self._reader, work.batch)
+                store.write(self._connection, self._topic, work.batch)
             except Exception as error:  # noqa: BLE001  (whatever it is, the loop decides on it)
                 failure = error
             with self._changed:

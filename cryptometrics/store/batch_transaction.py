@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptometrics.market.windows import Aggregate
     from cryptometrics.store.array_text import Value
     from cryptometrics.store.feed_gaps import StoredGap
-    from cryptometrics.store.offsets import Reader
+    from cryptometrics.store.offsets import GroupTopic
 
 
 class FencedError(Exception):
@@ -185,53 +185,53 @@ SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::text[])
 """
 
 
-def write(connection: psycopg.Connection, reader: Reader, batch: Batch) -> None:
+def write(connection: psycopg.Connection, topic: GroupTopic, batch: Batch) -> None:
     """Write the batch in one transaction and commit it; raise FencedError, having written nothing,
     when a partition of it is not ours any more.
     """  # noqa: D205
     with connection.transaction(), connection.cursor() as cursor:
-        _advance(cursor, reader, batch.parts)
+        _advance(cursor, topic, batch.parts)
         if batch.rows:
             with cursor.copy(_COPY) as copy:
                 copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
         with connection.pipeline():  # all the rest in one round trip: none needs another's answer
-            _write_state(cursor, reader, batch)
+            _write_state(cursor, topic, batch)
 
 
-def _write_state(cursor: psycopg.Cursor, reader: Reader, batch: Batch) -> None:
+def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> None:
     if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
         days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
-        cursor.execute(_DAYS, [reader.group, reader.topic, *arrays(days)])
+        cursor.execute(_DAYS, [topic.group, topic.name, *arrays(days)])
     if batch.sessions:
-        cursor.execute(_SESSIONS, [reader.group, *arrays(_session_rows(batch.sessions))])
+        cursor.execute(_SESSIONS, [topic.group, *arrays(_session_rows(batch.sessions))])
     if batch.pairs:
         pairs = (
             (p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id) for p in batch.pairs
         )
-        cursor.execute(_PAIRS, [reader.group, *arrays(pairs)])
+        cursor.execute(_PAIRS, [topic.group, *arrays(pairs)])
     if batch.windows:
-        windows.merge(cursor, reader.group, batch.windows)
+        windows.merge(cursor, topic.group, batch.windows)
     if batch.rejected:
         rejected = (
             (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)
             for r in batch.rejected
         )
-        cursor.execute(_REJECTED, [reader.group, reader.topic, *map(list, zip(*rejected, strict=True))])
+        cursor.execute(_REJECTED, [topic.group, topic.name, *map(list, zip(*rejected, strict=True))])
     if batch.skipped:
         skipped = ((s.partition, s.first_offset, s.last_offset, s.reason) for s in batch.skipped)
-        cursor.execute(_SKIPPED, [reader.group, reader.topic, *arrays(skipped)])
+        cursor.execute(_SKIPPED, [topic.group, topic.name, *arrays(skipped)])
     if batch.gaps:
-        feed_gaps.write(cursor, reader, batch.gaps)
-    alerts.write(cursor, reader.group, batch.alerts, batch.alert_states, notify=batch.notify)
+        feed_gaps.write(cursor, topic, batch.gaps)
+    alerts.write(cursor, topic.group, batch.alerts, batch.alert_states, notify=batch.notify)
 
 
-def _advance(cursor: psycopg.Cursor, reader: Reader, parts: dict[int, Part]) -> None:
+def _advance(cursor: psycopg.Cursor, topic: GroupTopic, parts: dict[int, Part]) -> None:
     values = list(parts.values())
     cursor.execute(
         _ADVANCE,
         {
-            "group": reader.group,
-            "topic": reader.topic,
+            "group": topic.group,
+            "topic": topic.name,
             "partitions": array(parts),
             "epochs": array(p.epoch for p in values),
             "expected": array(p.expected for p in values),

@@ -14,7 +14,7 @@ from cryptometrics.store.batch_transaction import Batch, FencedError, Part, Skip
 if TYPE_CHECKING:
     import psycopg
 
-    from cryptometrics.store.offsets import Claim, Reader, Stored
+    from cryptometrics.store.offsets import Claim, GroupTopic, StoredOffset
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Loss:
     """The topic was made again: the offsets stored mean nothing in the one that is there now."""
     topic_id: str
 
-    def error(self, reader: Reader, partition: int) -> DataLossError:
+    def error(self, topic: GroupTopic, partition: int) -> DataLossError:
         """Return the error that says how many ticks are gone and what to do."""
-        where = f"partition {partition} of topic {reader.topic}"
+        where = f"partition {partition} of topic {topic.name}"
         if self.remade:
             what = (
-                f"{where} is not the one that group {reader.group} has read "
+                f"{where} is not the one that group {topic.group} has read "
                 f"up to offset {self.next_offset}: "
                 "the topic was made again (or its broker has lost the newest records), and what was unread "
                 "of the old one is gone, an unknown number"
@@ -40,7 +40,7 @@ class Loss:
         else:
             what = (
                 f"{self.resume - self.next_offset} ticks are gone from {where}: "
-                f"group {reader.group} has read up to offset {self.next_offset}, "
+                f"group {topic.group} has read up to offset {self.next_offset}, "
                 f"Kafka holds none before {self.resume}"
             )
         return DataLossError(
@@ -53,7 +53,7 @@ class DataLossError(CryptometricsError):
     """Kafka no longer holds what was to be read next."""
 
 
-def found(stored: Stored, topic_id: str, oldest: int, end: int) -> Loss | None:
+def found(stored: StoredOffset, topic_id: str, oldest: int, end: int) -> Loss | None:
     """Return what is lost, None where nothing is.
 
     oldest, end: the offsets that Kafka holds of the partition. A stored offset above its end cannot be
@@ -96,7 +96,7 @@ WHERE consumer_group = %(group)s AND topic = %(topic)s AND kafka_partition = %(p
 _RENAMED = ("rejected_ticks", "skipped_offsets", "feed_gaps", "metric_days", "pruned_days")
 
 
-def skip(connection: psycopg.Connection, reader: Reader, claim: Claim, loss: Loss) -> Claim:
+def skip(connection: psycopg.Connection, topic: GroupTopic, claim: Claim, loss: Loss) -> Claim:
     """Record the loss and return the claim as it goes on after it; raise FencedError when it is not ours.
 
     Offsets that Kafka gave up become `lost` in `skipped_offsets`. Where the topic was made again the books
@@ -112,18 +112,18 @@ def skip(connection: psycopg.Connection, reader: Reader, claim: Claim, loss: Los
         topic_made_again=loss.remade,
     )
     if loss.remade:
-        return _begin_new_books(connection, reader, claim, loss)
+        return _begin_new_books(connection, topic, claim, loss)
     lost = loss.resume - claim.next_offset
     part = Part(claim.epoch, claim.next_offset, loss.resume, holes=lost)
     skipped = Skipped(claim.partition, claim.next_offset, loss.resume - 1, "lost")
-    write(connection, reader, Batch(parts={claim.partition: part}, skipped=[skipped]))
+    write(connection, topic, Batch(parts={claim.partition: part}, skipped=[skipped]))
     return replace(claim, next_offset=loss.resume)
 
 
-def _begin_new_books(connection: psycopg.Connection, reader: Reader, claim: Claim, loss: Loss) -> Claim:
+def _begin_new_books(connection: psycopg.Connection, topic: GroupTopic, claim: Claim, loss: Loss) -> Claim:
     values: dict[str, object] = {
-        "group": reader.group,
-        "topic": reader.topic,
+        "group": topic.group,
+        "topic": topic.name,
         "topic_id": loss.topic_id,
         "partition": claim.partition,
         "epoch": claim.epoch,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.store.offsets import Reader
+    from cryptometrics.store.offsets import GroupTopic
 
 _INSERT = """
 INSERT INTO feed_gaps
@@ -111,7 +111,7 @@ class PairGaps:
     """Starts of which it is not known how many trades were missed before."""
 
 
-def write(cursor: psycopg.Cursor, reader: Reader, gaps: Iterable[StoredGap]) -> None:
+def write(cursor: psycopg.Cursor, topic: GroupTopic, gaps: Iterable[StoredGap]) -> None:
     """Insert gaps; part of the transaction of their batch."""
     rows = (
         (
@@ -121,7 +121,7 @@ def write(cursor: psycopg.Cursor, reader: Reader, gaps: Iterable[StoredGap]) -> 
         for g in gaps
     )  # fmt: skip
     columns: list[list[object]] = [list(column) for column in zip(*rows, strict=True)]
-    cursor.execute(_INSERT, [reader.group, reader.topic, *columns])
+    cursor.execute(_INSERT, [topic.group, topic.name, *columns])
 
 
 def gaps(

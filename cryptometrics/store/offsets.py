@@ -24,12 +24,12 @@ CLAIM_LOCK_TIMEOUT_MS = 2000
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Who reads what: the consumer group and the topic (with its id, which tells a topic made anew)."""
+class GroupTopic:
+    """A consumer group on one topic; the topic's id distinguishes it from a later one of the same name."""
 
     group: str
-    topic: str
-    topic_id: str
+    name: str
+    id: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredOffset:
     """How far a group has read a partition, and of which topic of that name."""
 
     topic_id: str
@@ -118,38 +118,38 @@ def backend_of(connection: psycopg.Connection) -> Backend:
     return Backend(*row)
 
 
-def refuse_other_topic(connection: psycopg.Connection, reader: Reader) -> None:
+def refuse_other_topic(connection: psycopg.Connection, topic: GroupTopic) -> None:
     """Raise UserError where the group has read another topic: its offsets would mean two things."""
-    row = connection.execute(_OTHER_TOPIC, [reader.group, reader.topic]).fetchone()
+    row = connection.execute(_OTHER_TOPIC, [topic.group, topic.name]).fetchone()
     if row:
         raise UserError(
-            f"group {reader.group} has read the topic {row[0]}, not {reader.topic}: give another --group"
+            f"group {topic.group} has read the topic {row[0]}, not {topic.name}: give another --group"
         )
 
 
-def stored(connection: psycopg.Connection, reader: Reader, partition: int) -> Stored | None:
+def stored(connection: psycopg.Connection, topic: GroupTopic, partition: int) -> StoredOffset | None:
     """Return how far a partition has been read, None where the group has never heard of it."""
-    row = connection.execute(_STORED, _key(reader, partition)).fetchone()
-    return None if row is None else Stored(*row)
+    row = connection.execute(_STORED, _key(topic, partition)).fetchone()
+    return None if row is None else StoredOffset(*row)
 
 
-def next_offsets(connection: psycopg.Connection, reader: Reader) -> dict[int, int]:
+def next_offsets(connection: psycopg.Connection, topic: GroupTopic) -> dict[int, int]:
     """Return the next offset of each partition that the group has claimed so far.
 
     Of this topic only: offsets of one that was made anew under its name say nothing about it.
     """
-    values = [reader.group, reader.topic, reader.topic_id]
+    values = [topic.group, topic.name, topic.id]
     return dict(connection.execute(_NEXT_OFFSETS, values).fetchall())
 
 
-def register(connection: psycopg.Connection, reader: Reader, oldest: dict[int, int]) -> None:
+def register(connection: psycopg.Connection, topic: GroupTopic, oldest: dict[int, int]) -> None:
     """Note all partitions of the topic for a group that begins, so that one made later is seen as new."""
     connection.execute(
         _REGISTER,
         {
-            "group": reader.group,
-            "topic": reader.topic,
-            "topic_id": reader.topic_id,
+            "group": topic.group,
+            "topic": topic.name,
+            "topic_id": topic.id,
             "partitions": list(oldest),
             "oldest": list(oldest.values()),
         },
@@ -157,7 +157,12 @@ def register(connection: psycopg.Connection, reader: Reader, oldest: dict[int, i
 
 
 def claim(
-    connection: psycopg.Connection, reader: Reader, partition: int, first: int, owner: str, writer: Backend
+    connection: psycopg.Connection,
+    topic: GroupTopic,
+    partition: int,
+    first: int,
+    owner: str,
+    writer: Backend,
 ) -> Claim:
     """Take a partition over from whoever had it, and return where to go on.
 
@@ -166,8 +171,8 @@ def claim(
     A worker that was stopped in mid-COPY holds the row's lock, and no time-out of the server ends it; so
     after two seconds its session is ended.
     """
-    values = _key(reader, partition) | {
-        "topic_id": reader.topic_id,
+    values = _key(topic, partition) | {
+        "topic_id": topic.id,
         "first": first,
         "owner": owner,
         "pid": writer.pid,
@@ -179,13 +184,13 @@ def claim(
 
 
 def renew(
-    connection: psycopg.Connection, reader: Reader, partition: int, epoch: int, writer: Backend
+    connection: psycopg.Connection, topic: GroupTopic, partition: int, epoch: int, writer: Backend
 ) -> Claim | None:
     """Confirm a claim under a new session: return it with the offset that is stored, None when it is lost.
 
     The session before may still hold the row's lock, if a batch was stuck in it; it is ended then.
     """
-    values = _key(reader, partition) | {"epoch": epoch, "pid": writer.pid, "started": writer.started}
+    values = _key(topic, partition) | {"epoch": epoch, "pid": writer.pid, "started": writer.started}
     row = _not_stalled(connection, _RENEW, values)
     return None if row is None else Claim(partition, *row)
 
@@ -210,5 +215,5 @@ def _at_once(
         return connection.execute(statement.encode(), values).fetchone()
 
 
-def _key(reader: Reader, partition: int) -> dict[str, object]:
-    return {"group": reader.group, "topic": reader.topic, "partition": partition}
+def _key(topic: GroupTopic, partition: int) -> dict[str, object]:
+    return {"group": topic.group, "topic": topic.name, "partition": partition}

@@ -14,14 +14,14 @@ from cryptometrics.store import data_loss, offsets
 from cryptometrics.store.batch_transaction import Batch, DayRows, FencedError, Part, Skipped, write
 from cryptometrics.store.connection import is_refusal
 from cryptometrics.store.feed_gaps import StoredGap
-from cryptometrics.store.offsets import Claim, Reader
+from cryptometrics.store.offsets import Claim, GroupTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptometrics.config import Settings
 
-READER = Reader("g", "t", "id-1")
+GROUP_TOPIC = GroupTopic("g", "t", "id-1")
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def connect(settings: Settings) -> Iterator[Callable[[], psycopg.Connection]]:
 
 
 def claim(
-    connection: psycopg.Connection, partition: int = 0, reader: Reader = READER, oldest: int = 5
+    connection: psycopg.Connection, partition: int = 0, topic: GroupTopic = GROUP_TOPIC, oldest: int = 5
 ) -> Claim:
-    return offsets.claim(connection, reader, partition, oldest, "test", offsets.backend_of(connection))
+    return offsets.claim(connection, topic, partition, oldest, "test", offsets.backend_of(connection))
 
 
 def batch(*claims: Claim, count: int = 3) -> Batch:
@@ -54,7 +54,7 @@ def batch(*claims: Claim, count: int = 3) -> Batch:
 
 
 def next_offsets(connection: psycopg.Connection) -> dict[int, int]:
-    return offsets.next_offsets(connection, READER)
+    return offsets.next_offsets(connection, GROUP_TOPIC)
 
 
 def count(connection: psycopg.Connection, table: str) -> int:
@@ -65,9 +65,9 @@ def count(connection: psycopg.Connection, table: str) -> int:
 
 def test_a_group_that_begins_begins_at_the_oldest(connect: Callable[[], psycopg.Connection]) -> None:
     connection = connect()
-    assert offsets.stored(connection, READER, 0) is None
+    assert offsets.stored(connection, GROUP_TOPIC, 0) is None
     assert claim(connection) == Claim(0, 1, 5)
-    stored = offsets.stored(connection, READER, 0)
+    stored = offsets.stored(connection, GROUP_TOPIC, 0)
     assert stored is not None
     assert (stored.topic_id, stored.next_offset) == ("id-1", 5)
     # From then on what is stored counts, not what is oldest.
@@ -80,7 +80,7 @@ def test_a_batch_moves_the_offset_and_the_books(connect: Callable[[], psycopg.Co
     moved = Batch({0: Part(mine.epoch, 5, 26, metrics=1, rejected=2, gaps=3, duplicates=4, holes=11)})
     for n in range(2):
         moved.parts[0].expected, moved.parts[0].next_offset = 5 + 21 * n, 26 + 21 * n
-        write(connection, READER, moved)
+        write(connection, GROUP_TOPIC, moved)
     books = (
         "SELECT first_offset, next_offset, metrics, rejected, gaps, duplicates, holes FROM consumer_offsets"
     )
@@ -94,18 +94,18 @@ def test_whoever_was_overtaken_writes_nothing(connect: Callable[[], psycopg.Conn
     newer = claim(new)
     assert newer.epoch == old.epoch + 1
     with pytest.raises(FencedError):
-        write(late, READER, batch(old))
+        write(late, GROUP_TOPIC, batch(old))
     assert count(new, "skipped_offsets") == 0
-    write(new, READER, batch(newer))
+    write(new, GROUP_TOPIC, batch(newer))
     assert next_offsets(new) == {0: 8}
 
 
 def test_the_same_batch_cannot_be_written_twice(connect: Callable[[], psycopg.Connection]) -> None:
     connection = connect()
     once = batch(claim(connection))
-    write(connection, READER, once)
+    write(connection, GROUP_TOPIC, once)
     with pytest.raises(FencedError):
-        write(connection, READER, once)
+        write(connection, GROUP_TOPIC, once)
     assert count(connection, "skipped_offsets") == 1
 
 
@@ -114,10 +114,10 @@ def test_one_fenced_partition_stops_the_whole_batch(connect: Callable[[], psycop
     claims = [claim(late, n) for n in range(4)]
     claim(new, 2)
     with pytest.raises(FencedError, match=r"^1 of 4 partitions"):
-        write(late, READER, batch(*claims))
+        write(late, GROUP_TOPIC, batch(*claims))
     assert set(next_offsets(new).values()) == {5}
     assert count(new, "skipped_offsets") == 0
-    write(late, READER, batch(*(c for c in claims if c.partition != 2)))
+    write(late, GROUP_TOPIC, batch(*(c for c in claims if c.partition != 2)))
     assert next_offsets(new) == {0: 8, 1: 8, 2: 5, 3: 8}
 
 
@@ -133,11 +133,11 @@ def test_a_refused_value_takes_the_batch_back_and_is_named(
     refused.skipped.append(Skipped(0, 9, 8, "hole"))
     refused.gaps = [StoredGap(0, 6, "A-B", "start", None, datetime.now(UTC), None, None, None)] * after
     with pytest.raises(psycopg.errors.CheckViolation) as refusal:
-        write(connection, READER, refused)
+        write(connection, GROUP_TOPIC, refused)
     assert is_refusal(refusal.value)
     assert next_offsets(connection) == {0: 5}
     assert count(connection, "metric_days") == count(connection, "skipped_offsets") == 0
-    write(connection, READER, batch(mine))
+    write(connection, GROUP_TOPIC, batch(mine))
     assert next_offsets(connection) == {0: 8}
 
 
@@ -145,15 +145,15 @@ def test_a_claim_that_was_lost_cannot_be_renewed(connect: Callable[[], psycopg.C
     first, again, other = connect(), connect(), connect()
     mine = claim(first)
     backend = offsets.backend_of(again)
-    assert offsets.renew(again, READER, 0, mine.epoch, backend) == mine
+    assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == mine
     row = again.execute("SELECT backend_pid, backend_start FROM consumer_offsets").fetchone()
     assert row == (backend.pid, backend.started)
     # A COMMIT whose answer was lost: the offset that is stored tells.
-    write(again, READER, batch(mine))
-    assert offsets.renew(again, READER, 0, mine.epoch, backend) == Claim(0, mine.epoch, 8)
+    write(again, GROUP_TOPIC, batch(mine))
+    assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == Claim(0, mine.epoch, 8)
     claim(other)
-    assert offsets.renew(again, READER, 0, mine.epoch, backend) is None
-    assert offsets.renew(again, READER, 1, 1, backend) is None
+    assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) is None
+    assert offsets.renew(again, GROUP_TOPIC, 1, 1, backend) is None
 
 
 def test_of_many_that_claim_at_once_one_is_last_and_only_it_may_write(
@@ -175,10 +175,10 @@ def test_of_many_that_claim_at_once_one_is_last_and_only_it_may_write(
     assert sorted(c.epoch for c, _ in claims) == [1, 2, 3, 4, 5, 6]
     for mine, connection in claims:
         if mine.epoch == 6:
-            write(connection, READER, batch(mine))
+            write(connection, GROUP_TOPIC, batch(mine))
         else:
             with pytest.raises(FencedError):
-                write(connection, READER, batch(mine))
+                write(connection, GROUP_TOPIC, batch(mine))
     assert next_offsets(connections[0]) == {0: 8}
 
 
@@ -221,39 +221,39 @@ def test_another_process_that_got_the_same_id_is_not_ended(connect: Callable[[],
 
 def test_groups_and_topics_have_their_own_books(connect: Callable[[], psycopg.Connection]) -> None:
     connection = connect()
-    other = Reader("other", "t", "id-1")
-    mine, theirs = claim(connection), claim(connection, reader=other)
+    other = GroupTopic("other", "t", "id-1")
+    mine, theirs = claim(connection), claim(connection, topic=other)
     assert (mine.epoch, theirs.epoch) == (1, 1)
-    write(connection, READER, batch(mine))
+    write(connection, GROUP_TOPIC, batch(mine))
     assert next_offsets(connection) == {0: 8}
-    assert offsets.next_offsets(connection, Reader("other", "t", "id-1")) == {0: 5}
-    assert offsets.next_offsets(connection, Reader("g", "t", "made anew")) == {}
-    offsets.refuse_other_topic(connection, READER)
+    assert offsets.next_offsets(connection, GroupTopic("other", "t", "id-1")) == {0: 5}
+    assert offsets.next_offsets(connection, GroupTopic("g", "t", "made anew")) == {}
+    offsets.refuse_other_topic(connection, GROUP_TOPIC)
     with pytest.raises(UserError, match="group g has read the topic t, not elsewhere: give another --group"):
-        offsets.refuse_other_topic(connection, Reader("g", "elsewhere", "id-2"))
+        offsets.refuse_other_topic(connection, GroupTopic("g", "elsewhere", "id-2"))
 
 
 def test_partitions_are_registered_once_when_the_group_begins(
     connect: Callable[[], psycopg.Connection],
 ) -> None:
     connection = connect()
-    offsets.register(connection, READER, {0: 3, 1: 0})
+    offsets.register(connection, GROUP_TOPIC, {0: 3, 1: 0})
     assert next_offsets(connection) == {0: 3, 1: 0}
     assert claim(connection, 0) == Claim(0, 1, 3)
     # A partition that the topic got later is not: it has to wait for the old ones.
-    offsets.register(connection, READER, {0: 9, 1: 9, 2: 0})
+    offsets.register(connection, GROUP_TOPIC, {0: 9, 1: 9, 2: 0})
     assert next_offsets(connection) == {0: 3, 1: 0}
-    offsets.register(connection, Reader("other", "t", "id-1"), {0: 1})
-    assert offsets.next_offsets(connection, Reader("other", "t", "id-1")) == {0: 1}
+    offsets.register(connection, GroupTopic("other", "t", "id-1"), {0: 1})
+    assert offsets.next_offsets(connection, GroupTopic("other", "t", "id-1")) == {0: 1}
 
 
 def test_a_loss_that_another_worker_has_read_past_is_none(connect: Callable[[], psycopg.Connection]) -> None:
     """What was stored was asked before the claim: meanwhile whoever had the partition went on."""
     connection = connect()
-    write(connection, READER, batch(claim(connection), count=10))
+    write(connection, GROUP_TOPIC, batch(claim(connection), count=10))
     mine = claim(connection)
-    found = data_loss.found(offsets.Stored("id-1", 5), "id-1", oldest=9, end=20)
+    found = data_loss.found(offsets.StoredOffset("id-1", 5), "id-1", oldest=9, end=20)
     assert found is not None
-    assert data_loss.skip(connection, READER, mine, found) == mine
+    assert data_loss.skip(connection, GROUP_TOPIC, mine, found) == mine
     assert next_offsets(connection) == {0: 15}
     assert count(connection, "skipped_offsets") == 1

@@ -23,7 +23,7 @@ from cryptometrics.store import prune as store
 from cryptometrics.store.batch_transaction import Batch, DayRows, Part, write
 from cryptometrics.store.connection import connect
 from cryptometrics.store.copy_rows import encode_one
-from cryptometrics.store.offsets import Reader
+from cryptometrics.store.offsets import GroupTopic
 from cryptometrics.store.prune import Piece, first_kept_day, prunable, prune
 from cryptometrics.verify.findings import Kind
 from cryptometrics.verify.verification import GroupReport, _verify_group, verify
@@ -427,7 +427,7 @@ def test_what_was_detached_by_hand_stays(week: Market) -> None:
 
 def test_no_writer_waits(week: Market) -> None:
     """A transaction holds the detach up, while others write with hardly any patience for locks."""
-    reader = Reader("other", "t", "id")
+    topic = GroupTopic("other", "t", "id")
     with connect(week.settings) as holder, connect(week.settings) as writer:
         week.connection.execute(
             "INSERT INTO consumer_offsets (consumer_group, topic, kafka_partition, topic_id, first_offset, "
@@ -445,7 +445,11 @@ def test_no_writer_waits(week: Market) -> None:
         for offset in range(50):
             line = encode_one(tick, measured, opened(tick), (b"BTC-USD", b"other", b"s", b"quote"), 0, offset)
             part = Part(1, offset, offset + 1, metrics=1)
-            write(writer, reader, Batch({0: part}, [line], [DayRows(0, str(NOON.date()), offset, offset, 1)]))
+            write(
+                writer,
+                topic,
+                Batch({0: part}, [line], [DayRows(0, str(NOON.date()), offset, offset, 1)]),
+            )
             writer.execute("SELECT crypto_metrics_add_day(%s)", [TODAY])
         assert pruning.is_alive()
         assert week.value("SELECT count(*) FROM crypto_metrics_days WHERE NOT attached") == 1

@@ -19,7 +19,7 @@ from cryptometrics.pipeline.indexing import Indexing
 from cryptometrics.store import offsets
 from cryptometrics.store.batch_transaction import Batch, PairState, Part, Rejected, Skipped, write
 from cryptometrics.store.copy_rows import encode_one
-from cryptometrics.store.offsets import Reader
+from cryptometrics.store.offsets import GroupTopic
 from cryptometrics.store.past import NEARBY, State
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
 WIDE = Decimal("9" * 20 + "." + "9" * 18)
 TINY = Decimal("0." + "0" * 17 + "1")
-READER = Reader("g", "t", "id")
+GROUP_TOPIC = GroupTopic("g", "t", "id")
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection]:
         yield made
 
 
-def stored(connection: psycopg.Connection, batch: Batch, reader: Reader = READER) -> None:
+def stored(connection: psycopg.Connection, batch: Batch, topic: GroupTopic = GROUP_TOPIC) -> None:
     """Write a batch that claims partition 0 and moves it on by one."""
-    claim = offsets.claim(connection, reader, 0, 0, "test", offsets.backend_of(connection))
+    claim = offsets.claim(connection, topic, 0, 0, "test", offsets.backend_of(connection))
     batch.parts = {0: Part(claim.epoch, claim.next_offset, claim.next_offset + 1)}
-    write(connection, reader, batch)
+    write(connection, topic, batch)
 
 
 def session(ticks: int = 7) -> Session:
@@ -133,7 +133,7 @@ def test_a_tick_is_stored_only_if_pair_trade_time_and_group_are_the_same(
     connection: psycopg.Connection,
 ) -> None:
     stored(connection, Batch(rows=[line(1, NOON)]))
-    stored(connection, Batch(rows=[line(2, NOON, group="other")]), Reader("other", "t", "id"))
+    stored(connection, Batch(rows=[line(2, NOON, group="other")]), GroupTopic("other", "t", "id"))
     instant = timedelta(microseconds=1)
     asked = [
         ("BTC-USD", 1, NOON),
