@@ -30,7 +30,7 @@ _COUNTERS = {
     "ticks": "Ticks that came from the exchange.",
     "gaps": "Gaps of the feed that were put on the topic.",
     "missed_trades": "Trades that these gaps hold, as far as known.",
-    "duplicate_ticks": "Ticks that came twice and were sent once.",
+    "duplicate_ticks": "Duplicate ticks: `ingest` sends them, `process` drops them.",
     "reconnects": "Connections made after one was lost.",
 }
 

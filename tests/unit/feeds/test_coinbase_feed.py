@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from cryptometrics.feeds.coinbase.feed import Feed
 from cryptometrics.market.gap_records import Kind
+from cryptometrics.telemetry import ingest_metrics
 
 T0 = 1_800_000_000.0
 TIME = "2027-01-15T08:00:00.000000Z"
@@ -36,6 +38,18 @@ def test_a_ticker_goes_on_as_it_came_behind_its_start() -> None:
     assert (start["kind"], start["last_trade_id"]) == ("start", 6)
     assert (key, value) == (b"BTC-USD", frame)
     assert feed.take(raw(TICKER, trade_id=8), T0) == [(b"BTC-USD", raw(TICKER, trade_id=8))]
+
+
+def test_a_duplicate_ticker_is_sent_as_its_metric_and_the_docs_say() -> None:
+    feed = Feed(["BTC-USD"])
+    published = [message for _ in range(2) for message in feed.take(raw(TICKER), T0)]
+    assert [value for _, value in published].count(raw(TICKER)) == 2
+    assert feed.pairs["BTC-USD"].quality.duplicates == 1
+    texts = {family.name: family.documentation for family in ingest_metrics.Feed().collect()}
+    text = texts["cryptometrics_ingest_duplicate_ticks"]
+    assert text == "Duplicate ticks: `ingest` sends them, `process` drops them."
+    docs = Path(__file__).parents[3].joinpath("docs", "operations.md").read_text(encoding="utf-8")
+    assert f"`cryptometrics_ingest_duplicate_ticks_total` | counter | d{text[1:-1]} |" in docs
 
 
 def test_tickers_that_no_one_would_accept_are_left_to_process() -> None:
