@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the help texts; `make docs` runs it, and a test sees whether it is current."""
+"""Write docs/cli.md from the help texts. `make docs` runs it, and a test fails if the page is not current."""
 
 from __future__ import annotations
 
@@ -14,25 +14,37 @@ if TYPE_CHECKING:
 
 REFERENCE = Path(__file__).with_name("cli.md")
 WIDTH = 90
-"""Columns of the help texts."""
+"""Width of the help texts, in columns."""
 
 INTRODUCTION = """\
 # Command line reference
 
-Made from the help texts by `make docs`. `python -m cryptometrics` is the same as `cryptometrics`.
+`make docs` writes this page from the help texts. `python -m cryptometrics` is the same as `cryptometrics`.
 
 - stdout is data, stderr is progress and logs. A terminal gets live lines and tables; a pipe gets plain lines.
-- Every option can come from the environment as well: the name is below each command. Several values of a
-  repeatable option are separated by spaces.
-- Exit codes: 0 done, 1 it did not work or a check failed, 2 your mistake, 3 a service is down
-  ([all of them](../README.md#exit-codes)).
-- Ctrl-C and SIGTERM let `simulate`, `ingest`, `record`, `replay`, `process`, `run`, `watch` and `aggregate
-  --follow` finish what they have in hand and exit with 0.
+- Every option can also come from the environment. The variable's name is below each command. Separate several
+  values of a repeatable option with spaces.
+- Connection settings are never options: see [configuration](configuration.md).
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | Done. Also after Ctrl-C or SIGTERM in `simulate`, `ingest`, `record`, \
+`replay`, `process`, `run`, `watch` and `aggregate --follow`: they finish the work in hand and stop. |
+| 1 | It failed, or a check says no: `init-db --check` on a schema that is behind, \
+ticks that Kafka did not acknowledge, books that do not balance, data that is lost. |
+| 2 | Your mistake: a wrong option or setting, a wrong password, a step that was left out. \
+Trying again changes nothing. |
+| 3 | Kafka or PostgreSQL does not answer. Trying again later can help. |
+| 130, 143 | Stopped by Ctrl-C or by SIGTERM before it was done. Unfinished work is rolled back. |
+
+An error is one line on stderr that says what is wrong and what to do. A traceback is a bug: please report it.
 """
 
 
 def commands(context: click.Context | None = None) -> Iterator[click.Context]:
-    """Yield the context of every command, each group before what is in it."""
+    """Yield the context of every command, each group before its sub-commands."""
     if context is None:
         settings: dict[str, Any] = dict(cryptometrics.context_settings)
         settings |= {"terminal_width": WIDTH, "max_content_width": WIDTH}
@@ -48,7 +60,7 @@ def commands(context: click.Context | None = None) -> Iterator[click.Context]:
 
 
 def variables(context: click.Context) -> list[str]:
-    """Return the environment variables that give the command's options."""
+    """Return the environment variables of the command's options."""
     prefix = context.auto_envvar_prefix
     return [
         f"{prefix}_{(option.name or '').upper()}"
