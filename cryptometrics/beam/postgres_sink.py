@@ -61,7 +61,8 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     def _flush(self) -> None:
         from cryptometrics import config
         from cryptometrics.retry import retrying
-        from cryptometrics.store.connection import connect, is_transient
+        from cryptometrics.store.connection import connect
+        from cryptometrics.store.database_errors import is_transient
 
         held, self._held = self._held, {}
         if not held:

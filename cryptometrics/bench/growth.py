@@ -187,7 +187,7 @@ def main(rows: int, ticks: int, rounds: int) -> None:
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.kafka import client
-    from cryptometrics.store.connection import explaining
+    from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
     client.wait_for_kafka(settings, waiting("Kafka"))

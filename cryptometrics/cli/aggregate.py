@@ -171,7 +171,8 @@ def _run(
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.kafka import client
     from cryptometrics.store import catalog
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
     beam_options = options_of(job, beam)

@@ -55,7 +55,8 @@ def list_(group: str | None, since: datetime | None, limit: int, as_json: bool) 
     from cryptometrics import config
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import alerts as store
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
 
     with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():
         found = store.listed(connection, group, since, limit)

@@ -60,7 +60,7 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.kafka import client
-    from cryptometrics.store.connection import explaining
+    from cryptometrics.store.database_errors import explaining
 
     if out is not None and not out.parent.is_dir():  # not after a minute
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")

@@ -61,7 +61,8 @@ def export(
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import catalog
     from cryptometrics.store import export as store
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
 
     rows = 0
     with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():

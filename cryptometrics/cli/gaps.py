@@ -62,12 +62,13 @@ def gaps(
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import catalog
     from cryptometrics.store import feed_gaps as store
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect, snapshot
+    from cryptometrics.store.database_errors import explaining
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
         explaining(),
-        catalog.snapshot(connection),
+        snapshot(connection),
     ):
         chosen = catalog.resolve_group(connection, group)
         summary = store.by_pair(connection, chosen.name, pairs, since)

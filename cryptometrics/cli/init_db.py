@@ -34,7 +34,8 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
     from cryptometrics.errors import UserError
     from cryptometrics.kafka import client
     from cryptometrics.store import migrate, roles
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():

@@ -101,8 +101,10 @@ def plot(
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import catalog
     from cryptometrics.store.candles import load_candles
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect, snapshot
+    from cryptometrics.store.database_errors import explaining
     from cryptometrics.store.tick_series import load_series
+    from cryptometrics.text import listed
 
     if since is not None and until is not None and since > until:
         raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
@@ -117,14 +119,14 @@ def plot(
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
         explaining(),
-        catalog.snapshot(connection),
+        snapshot(connection),
     ):
         chosen = catalog.resolve_group(connection, group)
         if not pairs:
             pairs = tuple(row.pair for row in catalog.sessions(connection, chosen.name, session=session))
         if len(pairs) > MOST_PAIRS:
             raise UserError(
-                f"{len(pairs)} pairs are too many at once; name some with --pair: {catalog.listed(pairs)}"
+                f"{len(pairs)} pairs are too many at once; name some with --pair: {listed(pairs)}"
             )
         points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(pairs))
         size = None if candles == BEST else candles

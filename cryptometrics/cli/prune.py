@@ -57,7 +57,8 @@ def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
     from cryptometrics import config
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import prune as store
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
     pieces: list[Piece] = []

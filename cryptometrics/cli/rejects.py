@@ -159,7 +159,8 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
     from cryptometrics.kafka import client
     from cryptometrics.pipeline import requeue as steps
     from cryptometrics.store import rejects as store
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
 
     if ids and (every or group or reason):
         raise click.UsageError("IDs choose by themselves: leave out --group, --reason and --all")
@@ -193,7 +194,7 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
 
 def _say_what_is_passed_over(counts: list[Count], *, again: bool) -> None:
     from cryptometrics.errors import UserError
-    from cryptometrics.store.catalog import listed
+    from cryptometrics.text import listed
 
     groups = sorted({count.group for count in counts})
     if len(groups) > 1:
@@ -234,8 +235,8 @@ def _tell(result: Requeued, settings: Settings, *, asked: bool) -> None:
 def _reading() -> Iterator[psycopg.Connection]:
     from cryptometrics import config
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.store.catalog import snapshot
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect, snapshot
+    from cryptometrics.store.database_errors import explaining
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,

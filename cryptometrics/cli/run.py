@@ -127,7 +127,8 @@ def _prepare(settings: Settings) -> None:
     """Make the schema and the topic where they are missing."""
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.kafka import client
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
     from cryptometrics.store.migrate import migrate
 
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():

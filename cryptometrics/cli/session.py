@@ -54,12 +54,13 @@ def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_j
     from cryptometrics import config
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import catalog
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect, snapshot
+    from cryptometrics.store.database_errors import explaining
 
     with (
         connect(config.load(), notice=waiting("PostgreSQL")) as connection,
         explaining(),
-        catalog.snapshot(connection),
+        snapshot(connection),
     ):
         chosen = catalog.resolve_group(connection, group)
         rows = catalog.sessions(connection, chosen.name, pairs=pairs, session=session)

@@ -42,7 +42,8 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
     from cryptometrics import config
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.kafka import client
-    from cryptometrics.store.connection import connect, explaining
+    from cryptometrics.store.connection import connect
+    from cryptometrics.store.database_errors import explaining
     from cryptometrics.verify import verification
 
     settings = config.load()

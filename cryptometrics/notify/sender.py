@@ -19,7 +19,8 @@ from cryptometrics.notify import outbox
 from cryptometrics.notify.webhook import NotDeliveredError, Webhook
 from cryptometrics.pipeline.periodic import Due
 from cryptometrics.store import alerts as store
-from cryptometrics.store.connection import connect_once, one_line
+from cryptometrics.store.connection import connect_once
+from cryptometrics.store.database_errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

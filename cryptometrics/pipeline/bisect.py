@@ -10,7 +10,7 @@ import psycopg
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.store import offsets
 from cryptometrics.store.batch_transaction import FencedError
-from cryptometrics.store.connection import is_refusal, one_line
+from cryptometrics.store.database_errors import is_refusal, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.store.batch_transaction import FencedError
-from cryptometrics.store.connection import explained, is_refusal, is_transient, one_line
+from cryptometrics.store.database_errors import explained, is_refusal, is_transient, one_line
 
 GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
 """Kafka's errors of a topic, or a partition of it, that is not there any more."""

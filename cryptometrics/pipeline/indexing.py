@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from cryptometrics import log
-from cryptometrics.store.connection import connect_once, one_line
+from cryptometrics.store.connection import connect_once
+from cryptometrics.store.database_errors import one_line
 from cryptometrics.store.past import summarize
 
 if TYPE_CHECKING:

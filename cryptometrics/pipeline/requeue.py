@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 
 from cryptometrics.errors import UserError
 from cryptometrics.store import rejects
-from cryptometrics.store.catalog import listed
+from cryptometrics.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,8 @@ from cryptometrics.kafka import client
 from cryptometrics.notify.sender import sending
 from cryptometrics.pipeline.worker import Worker
 from cryptometrics.pipeline.worker_slot import instance_id
-from cryptometrics.store.connection import connect, explaining
+from cryptometrics.store.connection import connect
+from cryptometrics.store.database_errors import explaining
 
 GC_THRESHOLD = 500_000
 """Objects more than were given back, before cycles are looked for; several batches hold fewer."""

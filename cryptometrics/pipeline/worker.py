@@ -30,7 +30,7 @@ from cryptometrics.pipeline.stall_detector import Standstill
 from cryptometrics.pipeline.writer import Totals
 from cryptometrics.store import batch_transaction as store
 from cryptometrics.store import offsets, windows
-from cryptometrics.store.connection import is_refusal, one_line
+from cryptometrics.store.database_errors import is_refusal, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,27 +6,23 @@ the ticks themselves: it answers as fast over a year of ticks as over a minute.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from psycopg import IsolationLevel
 from psycopg.rows import class_row
 
 from cryptometrics.errors import UserError
 from cryptometrics.market.tick_decoder import EXACT
+from cryptometrics.text import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     import psycopg
 
 _HALF = Decimal("0.5")
-
-NAMED_IN_ERROR = 10
-"""How many names an error lists before it says how many more there are."""
 
 # Groups that read the same topic to its end share their newest time; then the one that wrote last is newer.
 _GROUPS = """
@@ -109,17 +105,6 @@ class SessionRow:
         return EXACT.subtract(self.ask, self.bid)
 
 
-@contextlib.contextmanager
-def snapshot(connection: psycopg.Connection) -> Iterator[None]:
-    """Let every read within see the same moment, though writers go on; `connection` must be idle."""
-    connection.isolation_level = IsolationLevel.REPEATABLE_READ
-    connection.read_only = True
-    with connection.transaction():
-        # By its estimate of a large table the server may take longer to compile a query than to answer it.
-        connection.execute("SET LOCAL jit = off")
-        yield
-
-
 def resolve_group(connection: psycopg.Connection, group: str | None) -> Group:
     """Return the group asked for, else the only one there is, else the one with the newest row.
 
@@ -191,13 +176,6 @@ def no_ticks(
         for pair, first, last in connection.execute(_PAIRS, {"group": group})
     ]
     return UserError(f"no ticks of {listed(pairs)} in group {group}; there {_are(stored)}")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Join names for one line, the first ten of them."""
-    every = list(names)
-    more = len(every) - NAMED_IN_ERROR
-    return ", ".join(every[:NAMED_IN_ERROR]) + (f" and {more} more" if more > 0 else "")
 
 
 def _are(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from psycopg import errors, sql
 
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.retry import retrying
-from cryptometrics.store.connection import one_line
+from cryptometrics.store.database_errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from cryptometrics.store.catalog import listed
+from cryptometrics.text import listed
 from cryptometrics.verify.findings import Kind, Place
 
 if TYPE_CHECKING:

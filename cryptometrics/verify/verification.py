@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptometrics.errors import UserError
-from cryptometrics.store.catalog import listed, snapshot
+from cryptometrics.store.connection import snapshot
+from cryptometrics.text import listed
 from cryptometrics.verify import gap_check, minutes, pruned, recompute
 from cryptometrics.verify import offset_books as offsets
 from cryptometrics.verify.findings import Finding, Findings

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 from cryptometrics import retry
-from cryptometrics.store.connection import connect, connect_once, explaining, is_transient, one_line
+from cryptometrics.store.connection import connect, connect_once
+from cryptometrics.store.database_errors import explaining, is_transient, one_line
 from cryptometrics.watch.lag import ANSWER_S, Lag
 from cryptometrics.watch.queries import Reader
 from cryptometrics.watch.screen import Frame

@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 
 from cryptometrics.store import catalog
 from cryptometrics.store.catalog import SessionRow
+from cryptometrics.store.connection import snapshot
 from cryptometrics.watch.snapshot import Alert, Partition, Snapshot
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Reader:
     def read(self) -> Snapshot:
         """Return the moment; raises psycopg's errors, and UserError where nothing is stored of the pairs."""
         connection, names = self._connection, {"group": self._group, "pairs": self._pairs}
-        with catalog.snapshot(connection):
+        with snapshot(connection):
             now = self._now()
             if time.monotonic() - self._looked_at > LOOK_S:
                 self._newest = connection.execute(_NEWEST, names).fetchall()

@@ -245,7 +245,7 @@ def test_a_login_where_there_are_none(kafka: Broker, cli_with: Callable[[dict[st
         ("good", {"DB_SSLROOTCERT": "/etc/passwd"}, "could not read root certificate file"),
         ("expired", {}, "the server's certificate has expired"),
         ("misnamed", {}, "is not for the host name 127.0.0.1"),
-        ("good", {"DB_SSLMODE": "disable"}, "refuses this without encryption"),
+        ("good", {"DB_SSLMODE": "disable"}, "requires encryption"),
         ("plain", {}, "the server offers no encryption"),
     ],
     ids=["password", "foreign", "no file", "no certificate", "expired", "other host", "plain", "encrypted"],

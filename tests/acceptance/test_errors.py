@@ -149,7 +149,7 @@ def test_the_schema_is_not_made(
 
     client.make_topic(empty_database_settings, 1)
     error = error_of(cli_for(empty_database_settings)(*command, code=2))
-    assert "the schema is not made" in error
+    assert "the schema is missing or outdated" in error
     assert "`cryptometrics init-db`" in error
 
 

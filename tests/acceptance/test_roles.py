@@ -79,6 +79,4 @@ def test_what_is_not_a_roles_work_ends_in_one_line(cli: Cli, settings: Settings)
     for command in (["process", "--until-caught-up"], ["prune", "--keep", "1d"]):
         done = cli(*command, code=2, env={"DATABASE_URL": url})
         assert "Traceback" not in done.stderr
-        assert done.stderr.splitlines()[-1].startswith(
-            "error: PostgreSQL does not allow it: permission denied"
-        )
+        assert done.stderr.splitlines()[-1].startswith("error: PostgreSQL denies it: permission denied")

@@ -12,7 +12,7 @@ import pytest
 from cryptometrics.errors import UserError
 from cryptometrics.store import data_loss, offsets
 from cryptometrics.store.batch_transaction import Batch, DayRows, FencedError, Part, Skipped, write
-from cryptometrics.store.connection import is_refusal
+from cryptometrics.store.database_errors import is_refusal
 from cryptometrics.store.feed_gaps import StoredGap
 from cryptometrics.store.offsets import Claim, GroupTopic
 

@@ -11,8 +11,8 @@ import pytest
 
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS
-from cryptometrics.store.catalog import resolve_group, sessions, snapshot
-from cryptometrics.store.connection import connect
+from cryptometrics.store.catalog import resolve_group, sessions
+from cryptometrics.store.connection import connect, snapshot
 from cryptometrics.store.tick_series import EXPRESSIONS, load_series
 
 if TYPE_CHECKING:
