@@ -1,8 +1,9 @@
-"""Times and durations as a person types them: `15m`, `2h`, `7d`, `2026-07-01T12:00`. Pure."""
+"""Times and durations as a person types them (`15m`, `2026-07-01T12:00`), and a timer for loops."""
 
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -41,3 +42,19 @@ def parse_time(text: str, now: datetime) -> datetime:
         raise ValueError(
             f"{text!r} is no time: write 15m, 2h or 7d for that long ago, or 2026-07-01T12:00 (UTC)"
         ) from None
+
+
+class Interval:
+    """A timer for a busy loop: `if interval.elapsed(): …` runs its body once per interval."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = time.monotonic() + seconds
+
+    def elapsed(self) -> bool:
+        """Return whether the interval has passed, and begin the next one if it has."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

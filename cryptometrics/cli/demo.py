@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.local.services import Services
+    from cryptometrics.pipeline.progress import Totals
     from cryptometrics.pipeline.worker import Worker
-    from cryptometrics.pipeline.writer import Totals
     from cryptometrics.store.catalog import SessionRow
 
 GROUP = "demo"

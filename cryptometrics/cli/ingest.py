@@ -164,7 +164,7 @@ def _listen(
     from cryptometrics.feeds.coinbase.client import Client
     from cryptometrics.feeds.coinbase.feed import Feed
     from cryptometrics.feeds.coinbase.recording import Recorder
-    from cryptometrics.pipeline.periodic import Due
+    from cryptometrics.times import Interval
 
     found: list[Gap] = []
     feed = Feed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
@@ -175,11 +175,11 @@ def _listen(
     published = outbox.state if outbox is not None else None
     try:
         with stopping() as asked, Progress() as progress:
-            line, report_due = _Line(feed, client, outbox), Due(REPORT_EVERY_S)
+            line, report_interval = _Line(feed, client, outbox), Interval(REPORT_EVERY_S)
 
             def tend() -> None:
                 line.log_quality()
-                if report_due():
+                if report_interval.elapsed():
                     see(feed, client.connected > 0, published)
                 if progress.due():
                     progress.show(line())

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptometrics.pipeline.options import Options
-    from cryptometrics.pipeline.progress import Report
+    from cryptometrics.pipeline.progress import Fates, Report, Totals
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
-    from cryptometrics.pipeline.writer import Fates, Totals
 
     See = Callable[[Report], None]
 
@@ -147,14 +146,14 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
 def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
     """Be the only worker here."""
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.pipeline.periodic import Due
     from cryptometrics.pipeline.progress import Report
+    from cryptometrics.times import Interval
 
     with Progress() as progress:
-        line, report_due = Line(), Due(REPORT_EVERY_S)
+        line, report_interval = Line(), Interval(REPORT_EVERY_S)
 
         def show(worker: Worker) -> None:
-            if report_due():
+            if report_interval.elapsed():
                 see(Report.of(worker.totals, worker.lags()))
             if progress.due():
                 progress.show(line(worker.totals, worker.lag()))
@@ -165,8 +164,8 @@ def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
 
 def _report(options: Options, stop: Callable[[], bool]) -> None:
     """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
-    from cryptometrics.pipeline.periodic import Due
     from cryptometrics.pipeline.progress import Report
+    from cryptometrics.times import Interval
 
     orphaned = threading.Event()
 
@@ -176,14 +175,14 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
         orphaned.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    due = Due(REPORT_EVERY_S)
+    interval = Interval(REPORT_EVERY_S)
 
     def tell(totals: Totals, lags: dict[int, int]) -> None:
         with contextlib.suppress(BrokenPipeError):
             click.echo(json.dumps(Report.of(totals, lags).as_dict()))
 
     def now_and_then(worker: Worker) -> None:
-        if due():
+        if interval.elapsed():
             tell(worker.totals, worker.lags())
 
     try:

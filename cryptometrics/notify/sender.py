@@ -17,10 +17,10 @@ from cryptometrics import log, retry
 from cryptometrics.alerts import stale_feed
 from cryptometrics.notify import outbox
 from cryptometrics.notify.webhook import NotDeliveredError, Webhook
-from cryptometrics.pipeline.periodic import Due
 from cryptometrics.store import alerts as store
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.database_errors import one_line
+from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class Sender:
         self._stopped = threading.Event()
         self._failures = 0
         self._deadline = float("inf")
-        self._silence_due = Due(SILENCE_EVERY_S)
+        self._silence_interval = Interval(SILENCE_EVERY_S)
         self._log = log.get_logger(group=group)
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
@@ -95,7 +95,7 @@ class Sender:
             self._retire(connection)
         since = outbox.now(connection)
         while not self._stopped.is_set():
-            if self._stale and self._silence_due():
+            if self._stale and self._silence_interval.elapsed():
                 self._watch(connection, since)
             if not self._tell(connection):
                 self._stopped.wait(LOOK_S)

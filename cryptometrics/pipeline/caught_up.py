@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cryptometrics.pipeline.periodic import Due
+from cryptometrics.times import Interval
 
 EVERY_S = 0.2
 """How often it is asked whether everything is stored."""
@@ -19,8 +19,8 @@ class Goals:
         self._ends = {partition: end for partition, (_, end) in held.items()}
         # Beyond the end: what that means is found out by whoever opens the partition.
         self._beyond = {p: at for p, at in stored.items() if at > self._ends.get(p, at)}
-        self.are_due = Due(EVERY_S)
-        """Says now and then that it is time to ask."""
+        self.interval = Interval(EVERY_S)
+        """Between two looks at what is stored."""
 
     def opened(self, partition: int) -> None:
         """Take note that this worker has opened a partition."""

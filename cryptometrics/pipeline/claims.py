@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptometrics.pipeline.topic_growth import Growth
+from cryptometrics import log
 from cryptometrics.store import data_loss, offsets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptometrics.kafka.group_consumer import Source
     from cryptometrics.pipeline.calculator import Calculator
     from cryptometrics.pipeline.database import Database
@@ -90,3 +92,28 @@ class Claims:
                 f"the topic {self._topic.name} was made again while group {self._topic.group} read it: "
                 "start `cryptometrics process` again to see what is lost, and what can be done"
             )
+
+
+class Growth:
+    """Says when a partition that is new to the group may begin."""
+
+    def __init__(self, held: Callable[[int], tuple[int, int]]) -> None:
+        """held: asks Kafka which offsets a partition has: the oldest, and the one after the newest."""
+        self._held = held
+        self._ends: dict[int, int] | None = None
+
+    def forget(self) -> None:
+        """Let the next question be about a growth of its own: the topic may have grown once more."""
+        self._ends = None
+
+    def is_over(self, stored: dict[int, int]) -> bool:
+        """Whether the old partitions are stored up to their ends of the moment of the first question.
+
+        stored: partition → next offset, of those that the group has begun. May raise KafkaException.
+        """
+        if self._ends is None:
+            self._ends = {partition: self._held(partition)[1] for partition in stored}
+            log.get_logger().warning(
+                "topic_grew", old_partitions=len(stored), hint="new ones wait for the old ones"
+            )
+        return all(stored[partition] >= end for partition, end in self._ends.items())

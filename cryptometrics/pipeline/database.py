@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Self
 
-from cryptometrics.pipeline.indexing import Indexing
+import psycopg
+
+from cryptometrics import log
 from cryptometrics.pipeline.writer import Writer
 from cryptometrics.store.connection import connect_once
+from cryptometrics.store.database_errors import one_line
 from cryptometrics.store.offsets import Backend, backend_of
-from cryptometrics.store.past import State
+from cryptometrics.store.past import State, summarize
 
 if TYPE_CHECKING:
-    import psycopg
+    from collections.abc import Iterable
 
-    from cryptometrics.pipeline.writer import Totals
+    from cryptometrics.pipeline.progress import Totals
     from cryptometrics.store.offsets import GroupTopic
 
 STATEMENT_TIMEOUT = "60s"
@@ -26,6 +31,8 @@ IDLE_TIMEOUT = "5s"
 SEND_BYTES = 4 * 1024 * 1024
 """A batch goes to a local server in one piece where the system allows that: after each piece the writing
 thread would have to get Python's lock back while the server waits."""
+CANCEL_S = 2.0
+"""How long the end waits for what is being done."""
 RETIRE_S = 2.0
 """How long a writer may take to come to rest before it is left to itself."""
 
@@ -73,3 +80,60 @@ def _widen(connection: psycopg.Connection) -> None:
             contextlib.suppress(OSError),  # a system that allows less may refuse, and nothing is lost
         ):
             sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+
+
+class Indexing:
+    """Summarizes the newest blocks of the days that it is told of."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._days: set[str] = set()
+        self._changed = threading.Condition()
+        self._retired = False
+        self._connection: psycopg.Connection | None = None
+        self._thread: threading.Thread | None = None
+
+    def add(self, days: Iterable[str]) -> None:
+        """Ask for these days, as 2026-01-31."""
+        with self._changed:
+            self._days.update(days)
+            if self._days and self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End, also what is being done: whoever comes next does it."""
+        with self._changed:
+            self._retired = True
+            self._changed.notify_all()
+        if self._thread is None:
+            return
+        if (connection := self._connection) is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=CANCEL_S)
+        self._thread.join(CANCEL_S)
+
+    def _run(self) -> None:
+        while days := self._next():
+            try:
+                if self._connection is None:
+                    self._connection = connect_once(self._uri)
+                    self._connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
+                summarize(self._connection, map(date.fromisoformat, days))
+            except psycopg.Error as error:
+                log.get_logger().debug("index_not_summarized", error=one_line(error))
+                self._disconnect()
+        self._disconnect()
+
+    def _next(self) -> set[str]:
+        """Wait for days; return none when there will be none."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._retired or self._days)
+            days, self._days = self._days, set()
+            return set() if self._retired else days
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

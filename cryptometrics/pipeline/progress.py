@@ -1,15 +1,191 @@
-"""What a worker, or all workers of a machine, say of themselves, for the progress line and the metrics."""
+"""What is measured of a pipeline's batches. Pure: the time is a parameter, nothing is served here.
+
+Workers on one machine send theirs to the supervisor, which adds them up: so one endpoint is right for all of
+them, and a worker that dies takes nothing of what it told with it.
+"""
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from cryptometrics.pipeline.measurements import Measurements
-from cryptometrics.pipeline.writer import Fates
+from cryptometrics.market.tick_decoder import EPOCH
 
 if TYPE_CHECKING:
-    from cryptometrics.pipeline.writer import Totals
+    from collections.abc import Mapping, Sequence
+
+    from cryptometrics.market.text_columns import Ints
+    from cryptometrics.pipeline.calculator import Work
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+TICKS = (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 50_000.0)
+SAMPLES = 16
+"""Ticks of a batch whose latency is looked at: each stands for its share, so any batch costs the same."""
+
+
+@dataclass
+class Histogram:
+    """How many observations fell under each bound; the last count is of those above all of them."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value; a negative one (clocks differ) counts as 0, because sums may only rise."""
+        value = max(value, 0.0)
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+    def add(self, other: Histogram) -> None:
+        """Count another one in."""
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Return (upper bound, how many are at most that), as Prometheus has it."""
+        so_far, buckets = 0, []
+        for bound, count in zip((*map(repr, self.bounds), "+Inf"), self.counts, strict=True):
+            so_far += count
+            buckets.append((bound, float(so_far)))
+        return buckets
+
+
+def _counts(mine: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: mine.get(name, 0) + other.get(name, 0) for name in mine.keys() | other.keys()}
+
+
+@dataclass
+class Measurements:
+    """What was measured since the start, beside the fates, which are counted elsewhere."""
+
+    rejected: dict[str, int] = field(default_factory=dict)
+    """By reason."""
+    alerts: dict[str, int] = field(default_factory=dict)
+    """Written to `alerts` with a batch, by severity: of all rules but those about silence."""
+    retries: int = 0
+    """Attempts that were made again: a service was away, or the worker started over."""
+    reconnects: int = 0
+    """Connections to PostgreSQL after the first."""
+    lags: dict[str, int] = field(default_factory=dict)
+    """Messages that are not yet stored, by partition; of those that are assigned now."""
+    batch_ticks: Histogram = field(default_factory=lambda: Histogram(TICKS))
+    batch_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    """From the beginning of a batch's calculation to its commit."""
+    commit_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    """Of the transaction alone."""
+    latency: Histogram = field(default_factory=lambda: Histogram(LATENCIES))
+    """From a tick's own time to its commit."""
+
+    def committed(self, work: Work, seconds: float, begun: float, at: datetime) -> None:
+        """Count a batch that was just committed.
+
+        seconds: what its transaction took; begun: seconds since its calculation began; at: the time now.
+        """
+        batch = work.batch
+        self.batch_ticks.observe(sum(p.next_offset - p.expected for p in batch.parts.values()))
+        self.batch_seconds.observe(begun)
+        self.commit_seconds.observe(seconds)
+        if batch.rejected:  # a new dict: whoever reads the old one meanwhile is not disturbed
+            self.rejected = _counts(self.rejected, Counter(str(each.reason) for each in batch.rejected))
+        if batch.alerts:
+            fired = Counter(str(news.rule.severity) for news in batch.alerts if news.firing)
+            self.alerts = _counts(self.alerts, fired)
+        if work.columns is not None:
+            stored = sum(part.metrics for part in batch.parts.values())
+            now = (at - EPOCH) // timedelta(microseconds=1)
+            self._see_latencies([now - time for time in _sample(work.columns.time)], stored)
+
+    def _see_latencies(self, latencies: Sequence[int], stored: int) -> None:
+        """Let these, in microseconds, stand for all that was stored."""
+        for number, latency in enumerate(latencies):
+            share = stored * (number + 1) // len(latencies) - stored * number // len(latencies)
+            self.latency.observe(latency / 1e6, share)
+
+    def add(self, other: Measurements) -> None:
+        """Count another worker's in; a partition's lag is its newest owner's."""
+        self.rejected = _counts(self.rejected, other.rejected)
+        self.alerts = _counts(self.alerts, other.alerts)
+        self.retries += other.retries
+        self.reconnects += other.reconnects
+        self.lags = self.lags | other.lags
+        for name in _HISTOGRAMS:
+            getattr(self, name).add(getattr(other, name))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for a line of JSON."""
+        histograms = {name: [getattr(self, name).counts, getattr(self, name).total] for name in _HISTOGRAMS}
+        return {name: value for name, value in vars(self).items() if name not in _HISTOGRAMS} | histograms
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Return what `as_dict` gave."""
+        new = cls(**{name: value for name, value in data.items() if name not in _HISTOGRAMS})
+        for name in _HISTOGRAMS & data.keys():
+            histogram = getattr(new, name)
+            histogram.counts, histogram.total = data[name]
+        return new
+
+
+_HISTOGRAMS = {"batch_ticks", "batch_seconds", "commit_seconds", "latency"}
+
+
+def _sample(times: Ints) -> list[int]:
+    """Return at most SAMPLES of these, spread evenly, the first and the last among them."""
+    last, most = len(times) - 1, SAMPLES - 1
+    places = range(len(times)) if last < most else [last * n // most for n in range(SAMPLES)]
+    return [int(times[place]) for place in places]
+
+
+@dataclass
+class Fates:
+    """How many offsets had which fate, and how many of the metrics came late."""
+
+    metrics: int = 0
+    rejected: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    holes: int = 0
+    late: int = 0
+
+    @property
+    def offsets(self) -> int:
+        """How many offsets have got their fate."""
+        return self.metrics + self.rejected + self.gaps + self.duplicates + self.holes
+
+
+@dataclass
+class Totals(Fates):
+    """What was committed since the start."""
+
+    batches: int = 0
+    next_offsets: dict[int, int] = field(default_factory=dict)
+    newest: datetime | None = None
+    measured: Measurements = field(default_factory=Measurements)
+
+    def add(self, work: Work, seconds: float) -> None:
+        """Count one committed batch, whose transaction took `seconds`."""
+        for partition, part in work.batch.parts.items():
+            self.metrics += part.metrics
+            self.rejected += part.rejected
+            self.gaps += part.gaps
+            self.duplicates += part.duplicates
+            self.holes += part.holes
+            self.next_offsets[partition] = part.next_offset
+        self.late += work.late
+        self.batches += 1
+        self.newest = work.newest or self.newest
+        self.measured.committed(work, seconds, time.monotonic() - work.begun, datetime.now(UTC))
+
 
 _FATES = [each.name for each in fields(Fates)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptometrics.pipeline.periodic import Due
+from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ class Standstill:
     def __init__(self, held: Callable[[int], tuple[int, int]]) -> None:
         """held: asks Kafka which offsets a partition has: the oldest, and the one after the newest."""
         self._held = held
-        self._due = Due(EVERY_S)
+        self._interval = Interval(EVERY_S)
         self._seen: dict[int, int] = {}
         self._behind: dict[int, int] = {}
         self._drained = False
@@ -36,7 +36,7 @@ class Standstill:
         May raise KafkaException when Kafka does not answer.
         """
         self._drained |= drained
-        if not self._due():
+        if not self._interval.elapsed():
             return None
         stuck = [p for p, at in self._behind.items() if self._drained and positions.get(p) == at]
         unmoved = [p for p, at in positions.items() if self._seen.get(p) == at]

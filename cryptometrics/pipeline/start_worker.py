@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.options import Options
-    from cryptometrics.pipeline.writer import Totals
+    from cryptometrics.pipeline.progress import Totals
 
     Notice = Callable[[BaseException, float], None]
 

@@ -25,12 +25,12 @@ from cryptometrics.pipeline.caught_up import Goals
 from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.failures import FINAL, GONE, why_start_over
-from cryptometrics.pipeline.periodic import Due
+from cryptometrics.pipeline.progress import Totals
 from cryptometrics.pipeline.stall_detector import Standstill
-from cryptometrics.pipeline.writer import Totals
 from cryptometrics.store import batch_transaction as store
 from cryptometrics.store import offsets, windows
 from cryptometrics.store.database_errors import is_refusal, one_line
+from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,9 +91,9 @@ class Worker:
         self._batches_seen = 0
         self._goals: Goals | None = None
         self._rejoined_at: float | None = None
-        self._commit_due = Due(COMMIT_EVERY_S)
-        self._summary_due = Due(SUMMARIZE_EVERY_S)
-        self._windows_due = Due(WINDOWS_EVERY_S)
+        self._commit_interval = Interval(COMMIT_EVERY_S)
+        self._summary_interval = Interval(SUMMARIZE_EVERY_S)
+        self._windows_interval = Interval(WINDOWS_EVERY_S)
         self._standstill = Standstill(self._source.held)
 
     def lags(self) -> dict[int, int]:
@@ -174,16 +174,16 @@ class Worker:
             return
         if self.totals.batches > self._batches_seen:
             self._batches_seen, self._failures = self.totals.batches, 0
-        if self._commit_due():
+        if self._commit_interval.elapsed():
             self._source.commit(self.totals.next_offsets)
         if self._calculator.remembered() > MOST_REMEMBERED and self._db.writer.drain(FINISH_S):
             self._calculator.forget_pairs()
 
     def _look_around(self, *, drained: bool) -> None:
         """Do what is due now and then, whether or not ticks came; drained: no more had been fetched."""
-        if self._summary_due():
+        if self._summary_interval.elapsed():
             self._db.indexing.add(self._calculator.take_news())
-        if self._windows_due():
+        if self._windows_interval.elapsed():
             self._complete_windows()
         if (stuck := self._standstill.found(self._calculator.positions(), drained=drained)) is not None:
             self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
@@ -371,7 +371,7 @@ class Worker:
             self._database = self._calculator.state = None
 
     def _caught_up(self) -> bool:
-        if self._goals is None or self._doubt or not self._goals.are_due():
+        if self._goals is None or self._doubt or not self._goals.interval.elapsed():
             return False
         try:
             return self._goals.are_reached(offsets.next_offsets(self._db.connection, self._topic))

@@ -5,62 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cryptometrics.pipeline.measurements import Measurements
 from cryptometrics.store import batch_transaction as store
 
 if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.pipeline.calculator import Work
+    from cryptometrics.pipeline.progress import Totals
     from cryptometrics.store.offsets import GroupTopic
 
 IN_FLIGHT = 2
 """Batches that may wait for the database; beyond them the reading waits."""
-
-
-@dataclass
-class Fates:
-    """How many offsets had which fate, and how many of the metrics came late."""
-
-    metrics: int = 0
-    rejected: int = 0
-    gaps: int = 0
-    duplicates: int = 0
-    holes: int = 0
-    late: int = 0
-
-    @property
-    def offsets(self) -> int:
-        """How many offsets have got their fate."""
-        return self.metrics + self.rejected + self.gaps + self.duplicates + self.holes
-
-
-@dataclass
-class Totals(Fates):
-    """What was committed since the start."""
-
-    batches: int = 0
-    next_offsets: dict[int, int] = field(default_factory=dict)
-    newest: datetime | None = None
-    measured: Measurements = field(default_factory=Measurements)
-
-    def add(self, work: Work, seconds: float) -> None:
-        """Count one committed batch, whose transaction took `seconds`."""
-        for partition, part in work.batch.parts.items():
-            self.metrics += part.metrics
-            self.rejected += part.rejected
-            self.gaps += part.gaps
-            self.duplicates += part.duplicates
-            self.holes += part.holes
-            self.next_offsets[partition] = part.next_offset
-        self.late += work.late
-        self.batches += 1
-        self.newest = work.newest or self.newest
-        self.measured.committed(work, seconds, time.monotonic() - work.begun, datetime.now(UTC))
 
 
 class Writer:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from cryptometrics.pipeline.measurements import Histogram
-    from cryptometrics.pipeline.progress import Report
+    from cryptometrics.pipeline.progress import Histogram, Report
 
 STALLED_S = 30.0
 """`/healthz` is red when there was lag and no commit for so long, or no report for so long."""

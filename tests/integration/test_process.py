@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.writer import Totals
+    from cryptometrics.pipeline.progress import Totals
     from tests.conftest import Cli
 
 LIMIT_S = 30.0

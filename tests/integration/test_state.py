@@ -15,7 +15,7 @@ import pytest
 from cryptometrics.market.metrics import Session, measure, opened
 from cryptometrics.market.tick_decoder import Tick
 from cryptometrics.market.trade_ids import TradeIds
-from cryptometrics.pipeline.indexing import Indexing
+from cryptometrics.pipeline.database import Indexing
 from cryptometrics.store import offsets
 from cryptometrics.store.batch_transaction import Batch, PairState, Part, Rejected, Skipped, write
 from cryptometrics.store.copy_rows import encode_one

@@ -19,8 +19,7 @@ from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
 from cryptometrics.market.tick_decoder import EPOCH
 from cryptometrics.pipeline.calculator import Work
-from cryptometrics.pipeline.measurements import Histogram, Measurements
-from cryptometrics.pipeline.progress import Report
+from cryptometrics.pipeline.progress import Histogram, Measurements, Report
 from cryptometrics.store.batch_transaction import Batch, Part, Rejected
 from cryptometrics.telemetry.endpoint import serving
 from cryptometrics.telemetry.ingest_metrics import DEAF_S, Feed, PairNumbers
