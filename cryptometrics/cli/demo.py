@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.local.services import Services
-    from cryptometrics.pipeline.progress import Totals
+    from cryptometrics.pipeline.progress import WorkerTotals
     from cryptometrics.pipeline.worker import Worker
     from cryptometrics.store.catalog import SessionRow
 
@@ -93,13 +93,13 @@ def _demonstrate(services: Services, *, keep: bool) -> int:
     return lost
 
 
-def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Totals]:
+def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, WorkerTotals]:
     from cryptometrics.cli.process import Line
     from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
     from cryptometrics.kafka import client
     from cryptometrics.kafka.publisher import publish
-    from cryptometrics.pipeline.options import Options
-    from cryptometrics.pipeline.start_worker import run
+    from cryptometrics.pipeline.options import WorkerOptions
+    from cryptometrics.pipeline.start_worker import run_worker
     from cryptometrics.store.connection import connect
     from cryptometrics.store.migrate import migrate
 
@@ -132,8 +132,8 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Tota
         if progress.due():
             progress.show(line(worker.totals, worker.lag()))
 
-    options = Options(GROUP, session=GROUP, until_caught_up=True)
-    stored = run(settings, options, stop=patience.is_over, progress=show)
+    options = WorkerOptions(GROUP, session=GROUP, until_caught_up=True)
+    stored = run_worker(settings, options, stop=patience.is_over, progress=show)
     patience.check()
     _say(f"processed {stored.offsets:,} ticks in {took():.1f} s")
     return sent, stored

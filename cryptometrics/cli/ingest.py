@@ -110,7 +110,7 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
     from cryptometrics.telemetry import ingest_metrics as telemetry
     from cryptometrics.telemetry.endpoint import serving
 
-    told = telemetry.Feed()
+    told = telemetry.IngestMetrics()
 
     def see(feed: Feed, connected: bool, published: Published | None) -> None:
         told.see(

@@ -20,12 +20,12 @@ from cryptometrics.pipeline import GAVE_UP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cryptometrics.pipeline.options import Options
-    from cryptometrics.pipeline.progress import Fates, Report, Totals
+    from cryptometrics.pipeline.options import WorkerOptions
+    from cryptometrics.pipeline.progress import OutcomeCounts, WorkerReport, WorkerTotals
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
 
-    See = Callable[[Report], None]
+    See = Callable[[WorkerReport], None]
 
 REPORT_EVERY_S = 0.25
 """How often a worker reports to its supervisor, and a report reaches the metrics."""
@@ -111,7 +111,7 @@ def process(
     from cryptometrics.cli.rule_file import Rules, rules_of
     from cryptometrics.cli.signals import stopping
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.options import WorkerOptions
     from cryptometrics.pipeline.start_worker import wait_for_services
 
     if rules_file is not None and no_alerts:
@@ -119,7 +119,7 @@ def process(
     settings = config.load()
     rules = Rules(None, ()) if no_alerts else rules_of(settings, rules_file)
     wait_for_services(settings, waiting)  # while nothing is in hand, Ctrl-C ends it at once
-    asked = Options(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
+    asked = WorkerOptions(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
     with stopping() as stop, _measuring(group, metrics_host, None if reporting else metrics_port) as see:
         if reporting:
             _report(asked, stop)
@@ -136,17 +136,17 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
         yield lambda _report: None
         return
     from cryptometrics.telemetry.endpoint import serving
-    from cryptometrics.telemetry.process_metrics import Pipeline
+    from cryptometrics.telemetry.process_metrics import ProcessMetrics
 
-    pipeline = Pipeline(group)
+    pipeline = ProcessMetrics(group)
     with serving(pipeline.collect, pipeline.health, host, port):
         yield pipeline.see
 
 
-def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
+def _work(options: WorkerOptions, stop: Callable[[], bool], see: See) -> None:
     """Be the only worker here."""
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.pipeline.progress import Report
+    from cryptometrics.pipeline.progress import WorkerReport
     from cryptometrics.times import Interval
 
     with Progress() as progress:
@@ -154,7 +154,7 @@ def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
 
         def show(worker: Worker) -> None:
             if report_interval.elapsed():
-                see(Report.of(worker.totals, worker.lags()))
+                see(WorkerReport.of(worker.totals, worker.lags()))
             if progress.due():
                 progress.show(line(worker.totals, worker.lag()))
 
@@ -162,9 +162,9 @@ def _work(options: Options, stop: Callable[[], bool], see: See) -> None:
     click.echo(f"group {options.group}: {summary(totals)}")
 
 
-def _report(options: Options, stop: Callable[[], bool]) -> None:
+def _report(options: WorkerOptions, stop: Callable[[], bool]) -> None:
     """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
-    from cryptometrics.pipeline.progress import Report
+    from cryptometrics.pipeline.progress import WorkerReport
     from cryptometrics.times import Interval
 
     orphaned = threading.Event()
@@ -177,9 +177,9 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
     threading.Thread(target=watch, daemon=True).start()
     interval = Interval(REPORT_EVERY_S)
 
-    def tell(totals: Totals, lags: dict[int, int]) -> None:
+    def tell(totals: WorkerTotals, lags: dict[int, int]) -> None:
         with contextlib.suppress(BrokenPipeError):
-            click.echo(json.dumps(Report.of(totals, lags).as_dict()))
+            click.echo(json.dumps(WorkerReport.of(totals, lags).as_dict()))
 
     def now_and_then(worker: Worker) -> None:
         if interval.elapsed():
@@ -195,7 +195,7 @@ def _report(options: Options, stop: Callable[[], bool]) -> None:
 
 
 def _supervise(
-    options: Options, rules_file: Path | None, workers: int, stop: Callable[[], bool], see: See
+    options: WorkerOptions, rules_file: Path | None, workers: int, stop: Callable[[], bool], see: See
 ) -> None:
     """Have several workers, each a process, and show them as one."""
     from cryptometrics.cli.progress import Progress
@@ -225,11 +225,13 @@ def _supervise(
     click.echo(f"group {options.group}: {summary(supervisor.report())}{restarts}")
 
 
-def _run(options: Options, stop: Callable[[], bool], progress: Callable[[Worker], None]) -> Totals:
+def _run(
+    options: WorkerOptions, stop: Callable[[], bool], progress: Callable[[Worker], None]
+) -> WorkerTotals:
     from cryptometrics import config
-    from cryptometrics.pipeline.start_worker import run
+    from cryptometrics.pipeline.start_worker import run_worker
 
-    return run(config.load(), options, stop=stop, progress=progress)
+    return run_worker(config.load(), options, stop=stop, progress=progress)
 
 
 class Line:
@@ -238,7 +240,7 @@ class Line:
     def __init__(self) -> None:
         self._at, self._offsets = time.monotonic(), 0
 
-    def __call__(self, totals: Fates, lag: int) -> str:
+    def __call__(self, totals: OutcomeCounts, lag: int) -> str:
         """Return the line as of now."""
         now = time.monotonic()
         rate = max(totals.offsets - self._offsets, 0) / max(now - self._at, 1e-9)
@@ -246,7 +248,7 @@ class Line:
         return f"{rate:,.0f} ticks/s, lag {lag:,}, {summary(totals)}"
 
 
-def summary(totals: Fates) -> str:
+def summary(totals: OutcomeCounts) -> str:
     """Return what was done, in words."""
     gaps = f", {totals.gaps:,} gap records" if totals.gaps else ""
     return (

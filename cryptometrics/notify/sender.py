@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.alerts.rules import Rule
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.options import WorkerOptions
 
 LOOK_S = 0.25
 """How often the outbox is looked at."""
@@ -146,7 +146,7 @@ class Sender:
 
 
 @contextlib.contextmanager
-def sending(settings: Settings, options: Options) -> Iterator[None]:
+def sending(settings: Settings, options: WorkerOptions) -> Iterator[None]:
     """Within the block, be ready to send what the rules give; raise UserError for a wrong webhook."""
     if not options.rules:
         yield

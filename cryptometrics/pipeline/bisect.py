@@ -27,7 +27,7 @@ Refused = dict[tuple[int, int], str]
 
 
 @dataclass
-class Halving:
+class BatchBisector:
     """Writes one batch in parts, at a time when nothing else is being written."""
 
     calculator: Calculator
@@ -35,7 +35,7 @@ class Halving:
     topic: offsets.GroupTopic
     epochs: Callable[[], dict[int, int]]
     """Gives the partitions that may be written at the moment, with the epoch of each one's claim."""
-    go_on: Callable[[], bool]
+    may_continue: Callable[[], bool]
     """Asked between parts, of which there may be thousands: who answers keeps the place in the group."""
 
     def write(self, messages: Sequence[Record]) -> None:
@@ -46,7 +46,7 @@ class Halving:
         does not even take the rejection: no repetition can mend that.
         """
         todo: list[tuple[Sequence[Record], Refused]] = [(messages, {})]
-        while todo and self.go_on():
+        while todo and self.may_continue():
             part, refused = todo.pop()
             work = self.calculator.calculate(part, [], refused)
             if work.batch.parts:

@@ -8,7 +8,7 @@ EVERY_S = 0.2
 """How often it is asked whether everything is stored."""
 
 
-class Goals:
+class CatchUpTarget:
     """The ends of all partitions at the start."""
 
     def __init__(self, held: dict[int, tuple[int, int]], stored: dict[int, int]) -> None:
@@ -26,7 +26,7 @@ class Goals:
         """Take note that this worker has opened a partition."""
         self._beyond.pop(partition, None)
 
-    def are_reached(self, stored: dict[int, int]) -> bool:
+    def is_reached(self, stored: dict[int, int]) -> bool:
         """Whether that is so, now that this is stored."""
         self._beyond = {p: at for p, at in self._beyond.items() if stored.get(p) == at}
         # A partition that nobody has opened may hide a loss, even where it is empty.

@@ -34,7 +34,7 @@ class Claims:
         self._owner = owner
         self._skip_lost = skip_lost
         self._epochs: dict[int, int] = {}
-        self._growth = Growth(source.held)
+        self._growth = TopicGrowth(source.held)
         self.unopened: set[int] = set()
         """Assigned, but not to be read yet."""
 
@@ -94,7 +94,7 @@ class Claims:
             )
 
 
-class Growth:
+class TopicGrowth:
     """Says when a partition that is new to the group may begin."""
 
     def __init__(self, held: Callable[[int], tuple[int, int]]) -> None:

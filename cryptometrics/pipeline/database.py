@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 from cryptometrics import log
-from cryptometrics.pipeline.writer import Writer
+from cryptometrics.pipeline.writer import BatchWriter
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.database_errors import one_line
 from cryptometrics.store.offsets import Backend, backend_of
@@ -22,7 +22,7 @@ from cryptometrics.store.past import State, summarize
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cryptometrics.pipeline.progress import Totals
+    from cryptometrics.pipeline.progress import WorkerTotals
     from cryptometrics.store.offsets import GroupTopic
 
 STATEMENT_TIMEOUT = "60s"
@@ -42,13 +42,13 @@ class Database:
     """Lives from one connect to the next doubt; then another one takes its place."""
 
     state: State
-    writer: Writer
-    indexing: Indexing
+    writer: BatchWriter
+    index_updater: IndexUpdater
     backend: Backend
     """The writing session: the next owner of a partition ends it if it holds a lock and sleeps."""
 
     @classmethod
-    def connect(cls, uri: str, topic: GroupTopic, totals: Totals) -> Self:
+    def connect(cls, uri: str, topic: GroupTopic, totals: WorkerTotals) -> Self:
         """Open the sessions that read and write; raises psycopg's errors."""
         reading, writing = connect_once(uri), connect_once(uri)
         for connection in (reading, writing):
@@ -58,7 +58,9 @@ class Database:
         reading.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'".encode())
         _widen(writing)
         backend = backend_of(writing)
-        return cls(State(reading, topic.group), Writer(topic, writing, totals), Indexing(uri), backend)
+        return cls(
+            State(reading, topic.group), BatchWriter(topic, writing, totals), IndexUpdater(uri), backend
+        )
 
     @property
     def connection(self) -> psycopg.Connection:
@@ -67,7 +69,7 @@ class Database:
 
     def close(self) -> None:
         """Give all up; a batch that is just being written may still be committed."""
-        self.indexing.close()
+        self.index_updater.close()
         self.writer.retire(RETIRE_S)
         self.connection.close()
 
@@ -82,7 +84,7 @@ def _widen(connection: psycopg.Connection) -> None:
             sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
-class Indexing:
+class IndexUpdater:
     """Summarizes the newest blocks of the days that it is told of."""
 
     def __init__(self, uri: str) -> None:
@@ -93,12 +95,12 @@ class Indexing:
         self._connection: psycopg.Connection | None = None
         self._thread: threading.Thread | None = None
 
-    def add(self, days: Iterable[str]) -> None:
+    def request(self, days: Iterable[str]) -> None:
         """Ask for these days, as 2026-01-31."""
         with self._changed:
             self._days.update(days)
             if self._days and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="indexing", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="index-updater", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 

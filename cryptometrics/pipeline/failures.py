@@ -15,7 +15,7 @@ FINAL = {KafkaError.TOPIC_AUTHORIZATION_FAILED}
 """Kafka's errors that stay however often one tries."""
 
 
-def why_start_over(error: Exception) -> str:
+def restart_reason(error: Exception) -> str:
     """Return why to read again from the database, or raise what no repetition can mend."""
     if isinstance(error, FencedError) or is_transient(error) or is_refusal(error):
         return one_line(error)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Options:
+class WorkerOptions:
     """What a worker is asked to do."""
 
     group: str

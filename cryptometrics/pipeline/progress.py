@@ -147,7 +147,7 @@ def _sample(times: Ints) -> list[int]:
 
 
 @dataclass
-class Fates:
+class OutcomeCounts:
     """How many offsets had which fate, and how many of the metrics came late."""
 
     metrics: int = 0
@@ -164,7 +164,7 @@ class Fates:
 
 
 @dataclass
-class Totals(Fates):
+class WorkerTotals(OutcomeCounts):
     """What was committed since the start."""
 
     batches: int = 0
@@ -187,19 +187,19 @@ class Totals(Fates):
         self.measured.committed(work, seconds, time.monotonic() - work.begun, datetime.now(UTC))
 
 
-_FATES = [each.name for each in fields(Fates)]
+_OUTCOMES = [each.name for each in fields(OutcomeCounts)]
 
 
 @dataclass
-class Report(Fates):
+class WorkerReport(OutcomeCounts):
     """What was committed and measured since the start."""
 
     measured: Measurements = field(default_factory=Measurements)
 
     @classmethod
-    def of(cls, totals: Totals, lags: dict[int, int]) -> Self:
+    def of(cls, totals: WorkerTotals, lags: dict[int, int]) -> Self:
         """Return that of a worker as of now; it goes on, the report does not change any more."""
-        report = cls(**{name: getattr(totals, name) for name in _FATES})
+        report = cls(**{name: getattr(totals, name) for name in _OUTCOMES})
         report.measured.add(totals.measured)
         report.measured.lags = {str(partition): lag for partition, lag in lags.items()}
         return report
@@ -209,15 +209,15 @@ class Report(Fates):
         """How many messages are not stored yet, as far as known."""
         return sum(self.measured.lags.values())
 
-    def add(self, other: Report) -> None:
+    def add(self, other: WorkerReport) -> None:
         """Count another one in."""
-        for name in _FATES:
+        for name in _OUTCOMES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.measured.add(other.measured)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for a line of JSON."""
-        return {name: getattr(self, name) for name in _FATES} | {"measured": self.measured.as_dict()}
+        return {name: getattr(self, name) for name in _OUTCOMES} | {"measured": self.measured.as_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

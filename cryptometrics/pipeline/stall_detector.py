@@ -17,7 +17,7 @@ EVERY_S = 3.0
 """How often is looked; from one look to the next a message on its way has arrived."""
 
 
-class Standstill:
+class StallDetector:
     """Compares now and then how far the partitions have come."""
 
     def __init__(self, held: Callable[[int], tuple[int, int]]) -> None:
@@ -28,7 +28,7 @@ class Standstill:
         self._behind: dict[int, int] = {}
         self._drained = False
 
-    def found(self, positions: dict[int, int], *, drained: bool) -> int | None:
+    def find_stalled(self, positions: dict[int, int], *, drained: bool) -> int | None:
         """Return a partition that has not moved from one look to the next, though there was more to read.
 
         positions: partition → next offset to be read; drained: all that had been fetched was taken. What
@@ -44,6 +44,6 @@ class Standstill:
         self._seen, self._drained = positions, False
         return stuck[0] if stuck else None
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Begin to look anew: nothing was to be read for a while, so nothing could move."""
         self._seen, self._behind, self._drained = {}, {}, False

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.options import Options
-    from cryptometrics.pipeline.progress import Totals
+    from cryptometrics.pipeline.options import WorkerOptions
+    from cryptometrics.pipeline.progress import WorkerTotals
 
     Notice = Callable[[BaseException, float], None]
 
@@ -39,13 +39,13 @@ def wait_for_services(settings: Settings, notice_of: Callable[[str], Notice]) ->
     connect(settings, notice=notice_of("PostgreSQL")).close()
 
 
-def run(
+def run_worker(
     settings: Settings,
-    options: Options,
+    options: WorkerOptions,
     *,
     stop: Callable[[], bool],
     progress: Callable[[Worker], None] | None = None,
-) -> Totals:
+) -> WorkerTotals:
     """Run one worker until `stop` says so or, if asked for, until it has caught up; return what it did.
 
     The services must be there at the start; one that goes away later is waited for without end.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
-from cryptometrics.pipeline.progress import Report
+from cryptometrics.pipeline.progress import WorkerReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class _Slot:
     deaths: int = 0
     next_start: float = 0.0
     done: bool = False
-    last: Report = field(default_factory=Report)
+    last: WorkerReport = field(default_factory=WorkerReport)
 
 
 class Supervisor:
@@ -53,15 +53,15 @@ class Supervisor:
         self._command = command
         self._may_end = may_end
         self._slots = [_Slot(number) for number in range(workers)]
-        self._ended = Report()
+        self._ended = WorkerReport()
         self._log = log.get_logger()
         self.restarts = 0
         self.told = 0
         """Rises with each report of a worker: while it stands still, none of them gets anywhere."""
 
-    def report(self) -> Report:
+    def report(self) -> WorkerReport:
         """Return what all workers did so far, the dead ones included as far as they told."""
-        total = Report()
+        total = WorkerReport()
         for part in (self._ended, *(slot.last for slot in self._slots)):
             total.add(part)
         return total
@@ -127,7 +127,7 @@ class Supervisor:
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
         for line in process.stdout:
             with contextlib.suppress(ValueError, TypeError, KeyError):  # the last line of one that was killed
-                slot.last = Report.from_dict(json.loads(line))
+                slot.last = WorkerReport.from_dict(json.loads(line))
                 self.told += 1
 
     def _bury(self, slot: _Slot) -> None:
@@ -140,7 +140,7 @@ class Supervisor:
         slot.process = slot.listener = None
         slot.last.measured.lags = {}
         self._ended.add(slot.last)
-        slot.last = Report()
+        slot.last = WorkerReport()
 
     def _end(self) -> None:
         running = [slot for slot in self._slots if slot.process is not None]

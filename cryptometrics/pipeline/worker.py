@@ -19,14 +19,14 @@ from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.kafka import client
 from cryptometrics.kafka.group_consumer import Source
 from cryptometrics.pipeline.alerting import Alerting
-from cryptometrics.pipeline.bisect import Halving
+from cryptometrics.pipeline.bisect import BatchBisector
 from cryptometrics.pipeline.calculator import MOST_REMEMBERED, Calculator
-from cryptometrics.pipeline.caught_up import Goals
+from cryptometrics.pipeline.caught_up import CatchUpTarget
 from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
-from cryptometrics.pipeline.failures import FINAL, GONE, why_start_over
-from cryptometrics.pipeline.progress import Totals
-from cryptometrics.pipeline.stall_detector import Standstill
+from cryptometrics.pipeline.failures import FINAL, GONE, restart_reason
+from cryptometrics.pipeline.progress import WorkerTotals
+from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.store import batch_transaction as store
 from cryptometrics.store import offsets, windows
 from cryptometrics.store.database_errors import is_refusal, one_line
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.record import Record
     from cryptometrics.pipeline.calculator import Work
-    from cryptometrics.pipeline.options import Options
+    from cryptometrics.pipeline.options import WorkerOptions
 
 PATIENCE_S = 1.0
 """How long a full writer is waited for before the partitions are paused."""
@@ -64,7 +64,7 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        options: Options,
+        options: WorkerOptions,
         instance_id: str,
         stop: Callable[[], bool],
         progress: Callable[[Worker], None] | None = None,
@@ -84,17 +84,17 @@ class Worker:
         if options.rules:
             self._calculator.alerting = Alerting(options.rules, options.group, notify=settings.has_webhook)
         self._database: Database | None = None
-        self.totals = Totals()
+        self.totals = WorkerTotals()
         """What was committed so far."""
         self._doubt: str | None = None
         self._failures = 0
         self._batches_seen = 0
-        self._goals: Goals | None = None
+        self._catch_up: CatchUpTarget | None = None
         self._rejoined_at: float | None = None
         self._commit_interval = Interval(COMMIT_EVERY_S)
         self._summary_interval = Interval(SUMMARIZE_EVERY_S)
         self._windows_interval = Interval(WINDOWS_EVERY_S)
-        self._standstill = Standstill(self._source.held)
+        self._stall_detector = StallDetector(self._source.held)
 
     def lags(self) -> dict[int, int]:
         """Return how many messages of each assigned partition are not yet stored, as far as is known."""
@@ -104,7 +104,7 @@ class Worker:
         """Return how many that is together."""
         return sum(self.lags().values())
 
-    def run(self) -> Totals:
+    def run(self) -> WorkerTotals:
         """Work until stopped, or until caught up; what is in hand is finished first."""
         try:
             if self._start():
@@ -148,12 +148,12 @@ class Worker:
         held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._topic, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
-            self._goals = Goals(held, stored)
+            self._catch_up = CatchUpTarget(held, stored)
 
     # One step
 
     def _step(self) -> None:
-        self._show()
+        self._report_progress()
         if self._doubt or self._source.fenced or self._db.writer.failure is not None:
             self._start_over()
             return
@@ -167,10 +167,10 @@ class Worker:
             if messages:
                 self._submit(self._calculator.calculate(messages, self._db.writer.in_flight()))
             for event in events:
-                self._hear(event)
-            self._look_around(drained=len(messages) + len(events) < self._options.batch)
+                self._handle_event(event)
+            self._run_periodic_tasks(drained=len(messages) + len(events) < self._options.batch)
         except (psycopg.Error, KafkaException, store.FencedError) as error:
-            self._doubt = why_start_over(error)
+            self._doubt = restart_reason(error)
             return
         if self.totals.batches > self._batches_seen:
             self._batches_seen, self._failures = self.totals.batches, 0
@@ -179,13 +179,15 @@ class Worker:
         if self._calculator.remembered() > MOST_REMEMBERED and self._db.writer.drain(FINISH_S):
             self._calculator.forget_pairs()
 
-    def _look_around(self, *, drained: bool) -> None:
+    def _run_periodic_tasks(self, *, drained: bool) -> None:
         """Do what is due now and then, whether or not ticks came; drained: no more had been fetched."""
         if self._summary_interval.elapsed():
-            self._db.indexing.add(self._calculator.take_news())
+            self._db.index_updater.request(self._calculator.take_news())
         if self._windows_interval.elapsed():
             self._complete_windows()
-        if (stuck := self._standstill.found(self._calculator.positions(), drained=drained)) is not None:
+        if (
+            stuck := self._stall_detector.find_stalled(self._calculator.positions(), drained=drained)
+        ) is not None:
             self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
 
     def _complete_windows(self) -> None:
@@ -194,7 +196,7 @@ class Worker:
         at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
         windows.complete_passed(self._db.connection, self._topic.group, positions, at_end)
 
-    def _hear(self, event: Message) -> None:
+    def _handle_event(self, event: Message) -> None:
         """Act on an event that comes in place of a message."""
         error, partition, offset = event.error(), event.partition(), event.offset()
         assert error is not None  # noqa: S101  (it would be a message)
@@ -221,13 +223,13 @@ class Worker:
         if writer.offer(work, PATIENCE_S):
             return
         self._source.pause()
-        self._standstill.forget()
+        self._stall_detector.reset()
         while not writer.offer(work, 0.1):
             if writer.failure is not None or self._stop():
                 self._doubt = self._doubt or "a batch was not taken"
             elif self._source.keep_place(0):
                 self._doubt = "a message came while nothing was read"  # passed over, it would be lost
-            self._show()
+            self._report_progress()
             if self._in_doubt():
                 return
         self._source.resume()
@@ -235,7 +237,7 @@ class Worker:
     def _in_doubt(self) -> bool:  # a callback from within the loop may have changed it
         return self._doubt is not None
 
-    def _show(self) -> None:
+    def _report_progress(self) -> None:
         if self._progress is not None:
             self._progress(self)
 
@@ -263,8 +265,8 @@ class Worker:
         if not self._claims.open(partition, self._db):
             return
         self.totals.next_offsets[partition] = self._calculator.positions()[partition]
-        if self._goals is not None:
-            self._goals.opened(partition)
+        if self._catch_up is not None:
+            self._catch_up.opened(partition)
 
     # Starting over
 
@@ -291,18 +293,18 @@ class Worker:
         writer = self._database.writer if self._database is not None else None
         failure = writer.failure if writer is not None else None
         failed = writer.failed_work if writer is not None else None
-        reason = why_start_over(failure) if failure is not None else self._doubt
+        reason = restart_reason(failure) if failure is not None else self._doubt
         self._failures += 1
         self.totals.measured.retries += 1
         wait = retry.wait_after(self._failures)
         self._log.warning("starting_over", reason=reason, failures=self._failures, wait_s=round(wait, 2))
-        self._forget()
-        self._sit_out(wait)
+        self._reset()
+        self._wait_in_group(wait)
         retrier = retry.retrying(
             (psycopg.OperationalError, psycopg.InterfaceError, KafkaException, store.FencedError),
             timeout=None,
             notice=self._notice,
-            sleep=self._sit_out,
+            sleep=self._wait_in_group,
             stop=self._stop,
         )
         try:
@@ -310,11 +312,11 @@ class Worker:
             if failed is not None and is_refusal(failure):
                 self._write_in_parts(failed.messages)
         except (psycopg.Error, KafkaException, store.FencedError) as error:
-            self._doubt = why_start_over(error)
+            self._doubt = restart_reason(error)
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._disconnect()
-        self._standstill.forget()
+        self._stall_detector.reset()
         self._calculator.drop_all()
         self._source.pause()
 
@@ -327,15 +329,15 @@ class Worker:
             for partition in sorted(self._claims.unopened):
                 self._open(partition)
         except KafkaException as error:
-            why_start_over(error)  # raises what no repetition can mend
+            restart_reason(error)  # raises what no repetition can mend
             raise
 
-    def _sit_out(self, seconds: float) -> None:
+    def _wait_in_group(self, seconds: float) -> None:
         """Wait, but keep the place in the group: rebalances are answered, messages passed over."""
         deadline = time.monotonic() + seconds
         while not self._stop() and (left := deadline - time.monotonic()) > 0:
             self._source.keep_place(min(left, 0.1))
-            self._show()
+            self._report_progress()
 
     def _notice(self, error: BaseException, seconds: float) -> None:
         self.totals.measured.retries += 1
@@ -344,13 +346,15 @@ class Worker:
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
         """Write what PostgreSQL has refused as a whole; the consumer goes on after it."""
         self._source.pause()
-        Halving(self._calculator, self._db, self._topic, self._claims.opened, self._go_on).write(messages)
+        BatchBisector(self._calculator, self._db, self._topic, self._claims.opened, self._may_continue).write(
+            messages
+        )
         for partition, offset in self._calculator.positions().items():
             self._source.go_to(partition, offset)
 
-    def _go_on(self) -> bool:
+    def _may_continue(self) -> bool:
         self._source.keep_place(0)
-        self._show()
+        self._report_progress()
         return not (self._stop() or self._doubt or self._source.fenced)
 
     # Around the loop
@@ -371,10 +375,10 @@ class Worker:
             self._database = self._calculator.state = None
 
     def _caught_up(self) -> bool:
-        if self._goals is None or self._doubt or not self._goals.interval.elapsed():
+        if self._catch_up is None or self._doubt or not self._catch_up.interval.elapsed():
             return False
         try:
-            return self._goals.are_reached(offsets.next_offsets(self._db.connection, self._topic))
+            return self._catch_up.is_reached(offsets.next_offsets(self._db.connection, self._topic))
         except psycopg.Error as error:
-            self._doubt = why_start_over(error)
+            self._doubt = restart_reason(error)
             return False

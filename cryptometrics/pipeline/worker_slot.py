@@ -21,7 +21,7 @@ from cryptometrics.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST = 1000
+MAX_SLOTS = 1000
 """Workers of one group on one machine."""
 
 
@@ -45,7 +45,7 @@ def instance_id(group: str, cluster: str, read: str) -> Iterator[str]:
     if not ours:
         raise UserError(f"the folder {folder} is another user's: set TMPDIR to another")
     key = hashlib.sha256(f"{group}\n{cluster}\n{read}".encode()).hexdigest()[:16]
-    for slot in range(MOST):
+    for slot in range(MAX_SLOTS):
         lock = FileLock(folder / f"{key}-{slot}.lock")
         try:
             lock.acquire(blocking=False)
@@ -56,4 +56,4 @@ def instance_id(group: str, cluster: str, read: str) -> Iterator[str]:
         finally:
             lock.release()
         return
-    raise UserError(f"{MOST} workers of group {group} run on this machine already")
+    raise UserError(f"{MAX_SLOTS} workers of group {group} run on this machine already")

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.pipeline.calculator import Work
-    from cryptometrics.pipeline.progress import Totals
+    from cryptometrics.pipeline.progress import WorkerTotals
     from cryptometrics.store.offsets import GroupTopic
 
 IN_FLIGHT = 2
 """Batches that may wait for the database; beyond them the reading waits."""
 
 
-class Writer:
+class BatchWriter:
     """Writes what it is offered, in order, over a connection of its own; after a failure nothing more."""
 
-    def __init__(self, topic: GroupTopic, connection: psycopg.Connection, totals: Totals) -> None:
+    def __init__(self, topic: GroupTopic, connection: psycopg.Connection, totals: WorkerTotals) -> None:
         self._topic = topic
         self._connection = connection
         self._totals = totals

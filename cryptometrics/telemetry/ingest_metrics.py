@@ -1,8 +1,8 @@
 """The metrics and the health of `ingest`, from what its feed says of itself now and then.
 
-feed = Feed()
-with serving(feed.collect, feed.health, host, port):
-…  # feed.see(…) a few times a second
+metrics = IngestMetrics()
+with serving(metrics.collect, metrics.health, host, port):
+…  # metrics.see(…) a few times a second
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PairNumbers:
         return cls(quality.ticks, quality.gaps, quality.trades_missed, quality.duplicates, quality.reconnects)
 
 
-class Feed:
+class IngestMetrics:
     """Keeps the newest report and answers from it: `see` is called by the loop, the rest by the endpoint."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

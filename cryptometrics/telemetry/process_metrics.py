@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from cryptometrics.pipeline.progress import Histogram, Report
+    from cryptometrics.pipeline.progress import Histogram, WorkerReport
 
 STALLED_S = 30.0
 """`/healthz` is red when there was lag and no commit for so long, or no report for so long."""
 
 
-class Pipeline:
+class ProcessMetrics:
     """Keeps the newest report and answers from it: `see` is called by the loop, the rest by the endpoint."""
 
     def __init__(self, group: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._group = group
         self._clock = clock
-        self._report: Report | None = None
+        self._report: WorkerReport | None = None
         self._heard = self._moved = clock()
 
-    def see(self, report: Report) -> None:
+    def see(self, report: WorkerReport) -> None:
         """Take the newest report; it must not change any more."""
         now = self._clock()
         if self._report is None or report.lag == 0 or report.offsets != self._report.offsets:

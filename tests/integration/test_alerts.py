@@ -21,8 +21,8 @@ from cryptometrics.notify import sender as sender_module
 from cryptometrics.notify import webhook as webhook_module
 from cryptometrics.notify.sender import Sender
 from cryptometrics.notify.webhook import Webhook
-from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.start_worker import run
+from cryptometrics.pipeline.options import WorkerOptions
+from cryptometrics.pipeline.start_worker import run_worker
 from tests.fakes.receiver import Act, Receiver
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class Bench:
         settings = self.settings
         if webhook:
             settings = settings.model_copy(update={"webhook_url": SecretStr(webhook)})
-        run(
+        run_worker(
             settings,
-            Options(self.group, batch=batch, until_caught_up=True, rules=known),
+            WorkerOptions(self.group, batch=batch, until_caught_up=True, rules=known),
             stop=lambda: time.monotonic() > limit,
         )
         assert time.monotonic() < limit, "did not catch up"

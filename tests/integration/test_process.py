@@ -21,15 +21,15 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: 
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.kafka import client
 from cryptometrics.market.trade_ids import MOST_RANGES
-from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.start_worker import run
+from cryptometrics.pipeline.options import WorkerOptions
+from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.pipeline.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.progress import Totals
+    from cryptometrics.pipeline.progress import WorkerTotals
     from tests.conftest import Cli
 
 LIMIT_S = 30.0
@@ -72,12 +72,12 @@ class Bench:
         batch: int = 10_000,
         *,
         skip_lost: bool = False,
-    ) -> Totals:
+    ) -> WorkerTotals:
         """Process all that is there."""
         limit = time.monotonic() + 2 * LIMIT_S
-        totals = run(
+        totals = run_worker(
             self.settings,
-            Options(group or self.group, session, batch, until_caught_up=True, skip_lost=skip_lost),
+            WorkerOptions(group or self.group, session, batch, until_caught_up=True, skip_lost=skip_lost),
             stop=lambda: time.monotonic() > limit,
         )
         assert time.monotonic() < limit, "did not catch up"
@@ -559,7 +559,7 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
             worker._source.pause()
 
     limit = time.monotonic() + LIMIT_S
-    options = Options(bench.group, batch=10, until_caught_up=True)
+    options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
     totals = Worker(bench.settings, options, "w", lambda: time.monotonic() > limit, pause_once).run()
     assert paused
     assert totals.metrics == 300
@@ -580,7 +580,9 @@ def test_a_topic_that_goes_while_a_worker_starts_over_ends_it(bench: Bench) -> N
             worker._doubt = "to start over"
 
     limit = time.monotonic() + LIMIT_S
-    worker = Worker(bench.settings, Options(bench.group), "w", lambda: time.monotonic() > limit, delete_once)
+    worker = Worker(
+        bench.settings, WorkerOptions(bench.group), "w", lambda: time.monotonic() > limit, delete_once
+    )
     with pytest.raises(CryptometricsError, match=r"Kafka refuses to go on|is gone"):
         worker.run()
     assert worker.totals.measured.retries == 1  # it is not tried again
@@ -598,7 +600,7 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
     limit = time.monotonic() + LIMIT_S
     worker = Worker(
         bench.settings,
-        Options(bench.group),
+        WorkerOptions(bench.group),
         "w",
         lambda: bool(stopped) or time.monotonic() > limit,
         stop_without_database,

@@ -17,8 +17,8 @@ from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.kafka import client
 from cryptometrics.market.metrics import measure, opened
 from cryptometrics.market.tick_decoder import Tick
-from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.start_worker import run
+from cryptometrics.pipeline.options import WorkerOptions
+from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.store import prune as store
 from cryptometrics.store.batch_transaction import Batch, DayRows, Part, write
 from cryptometrics.store.connection import connect
@@ -82,9 +82,9 @@ class Market:
     def process(self, *groups: str, session: str | None = None) -> None:
         stop_at = time.monotonic() + LIMIT_S
         for group in groups or (self.group,):
-            run(
+            run_worker(
                 self.settings,
-                Options(group, session, batch=25, until_caught_up=True),
+                WorkerOptions(group, session, batch=25, until_caught_up=True),
                 stop=lambda: time.monotonic() > stop_at,
             )
 

@@ -17,9 +17,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from cryptometrics.kafka import client
 from cryptometrics.kafka.publisher import publish
-from cryptometrics.pipeline.options import Options
+from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.requeue import requeue
-from cryptometrics.pipeline.start_worker import run
+from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.store import rejects
 from cryptometrics.store.connection import connect
 
@@ -50,7 +50,7 @@ def rejected(settings: Settings) -> list[int]:
 
 def process(settings: Settings, group: str = "g") -> None:
     limit = time.monotonic() + LIMIT_S
-    run(settings, Options(group, until_caught_up=True), stop=lambda: time.monotonic() > limit)
+    run_worker(settings, WorkerOptions(group, until_caught_up=True), stop=lambda: time.monotonic() > limit)
 
 
 def topic(settings: Settings) -> list[Message]:

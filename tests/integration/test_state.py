@@ -15,7 +15,7 @@ import pytest
 from cryptometrics.market.metrics import Session, measure, opened
 from cryptometrics.market.tick_decoder import Tick
 from cryptometrics.market.trade_ids import TradeIds
-from cryptometrics.pipeline.database import Indexing
+from cryptometrics.pipeline.database import IndexUpdater
 from cryptometrics.store import offsets
 from cryptometrics.store.batch_transaction import Batch, PairState, Part, Rejected, Skipped, write
 from cryptometrics.store.copy_rows import encode_one
@@ -75,24 +75,24 @@ def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
 ) -> None:
     today = datetime.now(UTC).date()
     State(connection, "g").add_day(today)
-    indexing = Indexing(settings.postgres())
+    updater = IndexUpdater(settings.postgres())
     try:
         for first in (0, 20_000):
             batch = Batch(rows=[line(n, datetime.now(UTC)) for n in range(first, first + 20_000)])
             stored(connection, batch)
             assert unindexed_blocks(connection) > 100
-            indexing.add({today.isoformat()})
+            updater.request({today.isoformat()})
             deadline = monotonic() + 30
             while unindexed_blocks(connection) > 64:  # the newest range is not whole yet
                 assert monotonic() < deadline
-                indexing.add({today.isoformat()})  # the session may have been ended with the work in hand
+                updater.request({today.isoformat()})  # the session may have been ended with the work in hand
                 sleep(0.02)
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
     finally:
-        indexing.close()
+        updater.close()
 
 
 def unindexed_blocks(connection: psycopg.Connection) -> int:

@@ -17,8 +17,8 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
 from cryptometrics.dashboards import build
-from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.progress import Report
+from cryptometrics.pipeline.options import WorkerOptions
+from cryptometrics.pipeline.progress import WorkerReport
 from cryptometrics.pipeline.worker import Worker
 from cryptometrics.telemetry import process_metrics as telemetry
 from cryptometrics.telemetry.endpoint import serving
@@ -162,7 +162,7 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
     monkeypatch.setattr(telemetry, "STALLED_S", 1.0)
     cli("init-db")
     cli("simulate", "--rate", "0", "--count", "10", "--seed", "3")
-    pipeline = telemetry.Pipeline("g1")
+    pipeline = telemetry.ProcessMetrics("g1")
     codes: list[int] = []
 
     def health(address: str) -> int:
@@ -176,7 +176,7 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
     with serving(pipeline.collect, pipeline.health, "127.0.0.1", 0) as address:
 
         def show(worker: Worker) -> None:
-            pipeline.see(Report.of(worker.totals, worker.lags()))
+            pipeline.see(WorkerReport.of(worker.totals, worker.lags()))
             codes.append(health(address))
             stored = worker.totals.offsets
             if (
@@ -194,6 +194,6 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
             assert time.monotonic() < deadline, codes[-10:]
             return 503 in codes and codes[-1] == 200
 
-        Worker(settings, Options("g1"), "test-0", over, show).run()
+        Worker(settings, WorkerOptions("g1"), "test-0", over, show).run()
     blocker.close()
     assert codes[-1] == 200

@@ -17,8 +17,8 @@ from cryptometrics import config
 from cryptometrics.feeds.simulator.bad_ticks import KINDS, spoiled
 from cryptometrics.kafka import client
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.pipeline.options import Options
-from cryptometrics.pipeline.start_worker import run
+from cryptometrics.pipeline.options import WorkerOptions
+from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.store import windows
 from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
@@ -130,9 +130,9 @@ def fill(made: Source) -> None:
             producer.commit_transaction()
     for group, session in (("g", None), ("named", "a name")):
         stop_at = datetime.now(UTC) + timedelta(seconds=LIMIT_S)
-        run(
+        run_worker(
             made.settings,
-            Options(group, session, batch=64, until_caught_up=True),
+            WorkerOptions(group, session, batch=64, until_caught_up=True),
             stop=lambda: datetime.now(UTC) > stop_at,  # noqa: B023
         )
 

@@ -16,9 +16,9 @@ from cryptometrics.alerts.rules import KINDS
 from cryptometrics.config import Settings
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.market.tick_decoder import Reason
-from cryptometrics.pipeline.progress import Report
-from cryptometrics.telemetry.ingest_metrics import Feed
-from cryptometrics.telemetry.process_metrics import Pipeline
+from cryptometrics.pipeline.progress import WorkerReport
+from cryptometrics.telemetry.ingest_metrics import IngestMetrics
+from cryptometrics.telemetry.process_metrics import ProcessMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,9 +246,9 @@ def test_each_metric_is_explained() -> None:
 
 
 def _metrics() -> list[Any]:
-    pipeline = Pipeline("g")
-    pipeline.see(Report())
-    return [*pipeline.collect(), *Feed().collect()]
+    pipeline = ProcessMetrics("g")
+    pipeline.see(WorkerReport())
+    return [*pipeline.collect(), *IngestMetrics().collect()]
 
 
 def test_each_alerting_rule_says_what_to_do() -> None:

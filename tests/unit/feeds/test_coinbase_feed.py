@@ -45,7 +45,7 @@ def test_a_duplicate_ticker_is_sent_as_its_metric_and_the_docs_say() -> None:
     published = [message for _ in range(2) for message in feed.take(raw(TICKER), T0)]
     assert [value for _, value in published].count(raw(TICKER)) == 2
     assert feed.pairs["BTC-USD"].quality.duplicates == 1
-    texts = {family.name: family.documentation for family in ingest_metrics.Feed().collect()}
+    texts = {family.name: family.documentation for family in ingest_metrics.IngestMetrics().collect()}
     text = texts["cryptometrics_ingest_duplicate_ticks"]
     assert text == "Duplicate ticks: `ingest` sends them, `process` drops them."
     docs = Path(__file__).parents[3].joinpath("docs", "operations.md").read_text(encoding="utf-8")

@@ -19,11 +19,11 @@ from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
 from cryptometrics.market.tick_decoder import EPOCH
 from cryptometrics.pipeline.calculator import Work
-from cryptometrics.pipeline.progress import Histogram, Measurements, Report
+from cryptometrics.pipeline.progress import Histogram, Measurements, WorkerReport
 from cryptometrics.store.batch_transaction import Batch, Part, Rejected
 from cryptometrics.telemetry.endpoint import serving
-from cryptometrics.telemetry.ingest_metrics import DEAF_S, Feed, PairNumbers
-from cryptometrics.telemetry.process_metrics import STALLED_S, Pipeline
+from cryptometrics.telemetry.ingest_metrics import DEAF_S, IngestMetrics, PairNumbers
+from cryptometrics.telemetry.process_metrics import STALLED_S, ProcessMetrics
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -103,10 +103,10 @@ def test_workers_add_up_through_a_line_of_json(
     first, second = measured(*one), measured(*other)
     first.lags, second.lags = {"0": 5}, {"1": 7}
     first.retries, second.reconnects = 2, 3
-    total = Report()
+    total = WorkerReport()
     for each in (first, second):
-        line = json.dumps(Report(metrics=10, measured=each).as_dict())
-        total.add(Report.from_dict(json.loads(line)))
+        line = json.dumps(WorkerReport(metrics=10, measured=each).as_dict())
+        total.add(WorkerReport.from_dict(json.loads(line)))
     assert total.metrics == 20
     assert total.lag == 12
     assert (total.measured.retries, total.measured.reconnects) == (2, 3)
@@ -125,13 +125,13 @@ class Clock:
         return self.now
 
 
-def report(metrics: int, lag: int) -> Report:
-    return Report(metrics=metrics, measured=Measurements(lags={"0": lag}))
+def report(metrics: int, lag: int) -> WorkerReport:
+    return WorkerReport(metrics=metrics, measured=Measurements(lags={"0": lag}))
 
 
 def test_lag_without_a_commit_is_red_and_a_commit_makes_it_green() -> None:
     clock = Clock()
-    pipeline = Pipeline("g", clock)
+    pipeline = ProcessMetrics("g", clock)
     for _ in range(2):
         pipeline.see(report(10, lag=500))
         assert pipeline.health().ok
@@ -145,7 +145,7 @@ def test_lag_without_a_commit_is_red_and_a_commit_makes_it_green() -> None:
 
 def test_nothing_to_do_is_no_failure() -> None:
     clock = Clock()
-    pipeline = Pipeline("g", clock)
+    pipeline = ProcessMetrics("g", clock)
     for _ in range(10):
         pipeline.see(report(10, lag=0))
         clock.now += STALLED_S * 0.9
@@ -157,7 +157,7 @@ def test_nothing_to_do_is_no_failure() -> None:
 
 def test_a_loop_that_says_nothing_any_more_is_red() -> None:
     clock = Clock()
-    pipeline = Pipeline("g", clock)
+    pipeline = ProcessMetrics("g", clock)
     pipeline.see(report(10, lag=0))
     clock.now += STALLED_S + 1
     assert not pipeline.health().ok
@@ -165,7 +165,7 @@ def test_a_loop_that_says_nothing_any_more_is_red() -> None:
 
 def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
     clock = Clock()
-    feed = Feed(clock)
+    feed = IngestMetrics(clock)
     numbers = {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}
 
     def see(*, connected: bool = True, kafka_silence: float = 0.0) -> bool:
@@ -185,7 +185,7 @@ def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
 
 
 def test_a_feeds_numbers_are_served_by_pair() -> None:
-    feed = Feed()
+    feed = IngestMetrics()
     feed.see(
         {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}, connected=True, sent=11, acknowledged=9, kafka_silence=0
     )
@@ -203,7 +203,7 @@ def test_a_feeds_numbers_are_served_by_pair() -> None:
 
 
 def test_a_port_that_is_taken_is_the_users_to_change() -> None:
-    feed = Feed()
+    feed = IngestMetrics()
     with (
         serving(feed.collect, feed.health, "127.0.0.1", 0) as address,
         pytest.raises(UserError, match="choose another port"),
