@@ -1,4 +1,4 @@
-# Everything a person does with a clone. `make help` lists it.
+# Everything to do with a clone. `make help` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -17,44 +17,44 @@ help: ## list the targets
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/installed ## a real Kafka and PostgreSQL, a few seconds of market, metrics and charts
+demo: .venv/installed ## a real Kafka and PostgreSQL, twenty minutes of simulated market, metrics and charts
 	$(BIN)/cryptometrics demo
 
-# Two at a time, each with services of its own: most of a test's time is waiting for Kafka's groups.
+# Two processes, each with its own services: most of a test's time is waiting for Kafka's groups.
 test: .venv/installed ## all tests, on a real Kafka and PostgreSQL of their own
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-test-fast: .venv/installed ## what takes under a minute: the pure parts, state and ownership
+test-fast: .venv/installed ## the tests that take under a minute: the pure parts, state and ownership
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow' tests/unit \
 		tests/integration/test_state.py tests/integration/test_offsets.py
 
-# FAULTS_RESULTS=file: one JSON object a line for each row of the table, too.
-# One test is handed out at a time, the longest first; most of the time is waiting, so two at a time take half.
-faults: .venv/installed ## every fault in full, some twenty minutes; ends with the table of docs/guarantees.md
+# FAULTS_RESULTS=file also writes each row of the table as one line of JSON.
+# Tests start one by one, the longest first. Most of the time is waiting, so two processes take half the time.
+faults: .venv/installed ## every fault in full, about twenty minutes; prints the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
 
-# FUZZ_SECONDS: how long the decoder is fuzzed; the rest takes its share. FUZZ_SEED: another one, other inputs.
-fuzz: .venv/installed ## a minute of hostile input for everything that reads from outside
+# FUZZ_SECONDS: how long the decoder is fuzzed; the other readers take a share. FUZZ_SEED: other inputs.
+fuzz: .venv/installed ## a minute of hostile input for every reader of outside data
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(BIN)/python -m pytest tests/fuzz
 
-# The only target that fetches Flink's jars (159 MiB, pinned). TICKS=100000 makes it shorter.
-test-flink: .venv/installed ## the streaming job on a Flink cluster of its own, a task manager killed in the middle
+# The only target that downloads Flink's jars (159 MiB, pinned). TICKS=100000 makes it shorter.
+test-flink: .venv/installed ## the streaming job on its own Flink cluster, with a task manager killed halfway
 	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_flink.py -k killed
 
-bench-windows: .venv/installed ## how fast windows are made: process, FnApiRunner, Flink; each compared with SQL
+bench-windows: .venv/installed ## speed of windows with process, FnApiRunner and Flink, each checked with SQL
 	FLINK=full $(BIN)/python -m pytest -s tests/flink -k 'not killed'
 
-# ROWS: how many the table has; five million take some minutes.
-bench-growth: .venv/installed ## whether speed falls as the table grows; needs the services up
+# ROWS: size of the table; five million rows take some minutes.
+bench-growth: .venv/installed ## whether speed falls as the table grows; needs running services
 	$(BIN)/python -m cryptometrics.bench.growth --rows $(or $(ROWS),5000000)
 
-# Not one of the dependencies: it is needed here alone, and wants the newest list.
-audit: .venv/installed ## known vulnerabilities of what is locked, as PyPI knows them
+# pip-audit is not a dependency: only this target needs it, always in its newest version.
+audit: .venv/installed ## known vulnerabilities of the locked packages, from PyPI
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock
 
-lint: .venv/installed ## format check, lint, types
+lint: .venv/installed ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -63,18 +63,17 @@ format: .venv/installed ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed ## renew what is generated in docs/: CLI reference, diagram, sample chart, licences
+docs: .venv/installed ## regenerate the CLI reference, the sample chart and the licences in docs/
 	$(BIN)/python docs/cli_reference.py
-	$(BIN)/python docs/architecture_diagram.py
 	$(BIN)/python docs/sample_chart.py
 	$(BIN)/python docs/licences.py
 
-dashboards: .venv/installed ## renew the Grafana dashboards in cryptometrics/dashboards/
+dashboards: .venv/installed ## regenerate the Grafana dashboards in cryptometrics/dashboards/
 	$(BIN)/python -m cryptometrics.dashboards.build
 
-lock: .venv/installed ## renew requirements.lock within the bounds of pyproject.toml
+lock: .venv/installed ## update requirements.lock within the bounds of pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --extra beam --generate-hashes --allow-unsafe --strip-extras \
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
-clean: ## remove what was made here
+clean: ## remove the environment, caches, builds and charts
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist charts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import shlex
@@ -208,13 +207,24 @@ def test_each_dependency_has_its_reason() -> None:
     assert [name for name in names if not re.search(rf"\b{name}\b", decisions)] == []
 
 
-# What is drawn
+# The architecture
 
 
-def test_the_diagram_was_drawn_from_its_source() -> None:
-    picture, source = DOCS / "architecture_diagram.png", DOCS / "architecture_diagram.py"
-    drawn_from = b"Source-SHA256\x00" + hashlib.sha256(source.read_bytes()).hexdigest().encode()
-    assert drawn_from in picture.read_bytes(), STALE
+@each_page
+def test_each_file_and_room_in_a_page_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"`(?:\.\./)?((?:cryptometrics|tests|docs)/[\w./-]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_names_every_room_and_small_module() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rooms = text.partition("## The rooms")[2].partition("###")[0]
+    named = set(re.findall(r"^\| (`.+?`) \|", rooms, re.MULTILINE))
+    package = ROOT / "cryptometrics"
+    there = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    there |= {path.name for path in package.glob("[!_]*.py")}
+    assert {name for row in named for name in re.findall(r"`([\w./]+)`", row)} == there
 
 
 # What operators are told
