@@ -1,68 +1,68 @@
-"""How a rule stands for a pair: inactive, pending or firing, and when that changes. Pure.
+"""The state of a rule for a pair: inactive, pending or firing, and its transitions. Pure.
 
-The states are Prometheus's. A rule whose level is exceeded is pending until it was so for the rule's time,
-then it fires; it has resolved when the value is at or below `resolve_below` again.
+The states are Prometheus's. A rule is pending while its level is exceeded, and fires after the time `for`. It
+resolves when the value is at or below `resolve_below`.
 """
 
 from __future__ import annotations
 
 import decimal
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cryptometrics.alerts.messages import message
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from decimal import Decimal
 
     from cryptometrics.alerts.rules import Rule
 
 State = Literal["inactive", "pending", "firing"]
 
-_short = decimal.Context(prec=12)
-"""Digits of a value that is stored: it is for people, prices stand elsewhere."""
+_stored_precision = decimal.Context(prec=12)
+"""Digits of a stored value. It is for people; the exact prices are in the ticks."""
 
 
-class Saved(NamedTuple):
-    """A standing as it is stored."""
+class SavedState(NamedTuple):
+    """A rule's state as it is stored."""
 
     state: State
     since: datetime | None
-    """When the level was first exceeded without a break; None where it is not."""
+    """When the level was first exceeded without a break; None if it is not exceeded."""
     resolved_at: datetime | None
-    """When the last alert ended: the cooldown runs from there."""
+    """When the last alert resolved, which starts the cooldown."""
     memory: str | None
-    """What else the rule remembers, as JSON."""
+    """State of the rule's meter, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """An alert that begins to fire, or one that has resolved."""
+    """An alert that starts to fire, or one that resolves."""
 
     rule: Rule
     pair: str
     """Or `partition N`, for a rule about rejected ticks."""
     firing: bool
     at: datetime
-    """Event time of the tick that made it so; of a stale feed, the wall clock's."""
+    """Event time of the tick that caused it; for a stale feed, the wall clock's."""
     since: datetime
     """When the level was first exceeded without a break."""
     value: Decimal | None
-    """None where it is not known: a gap of unknown size."""
+    """None if it is unknown: a gap of unknown size."""
     partition: int | None
     offset: int | None
 
     @property
     def message(self) -> str:
-        """What has happened, for people."""
+        """The transition in one line, for people."""
         return message(self.rule, self.pair, self.value, firing=self.firing)
 
 
-class Standing:
-    """One rule on one pair."""
+class RuleState:
+    """The state of one rule for one pair."""
 
-    def __init__(self, rule: Rule, pair: str, saved: Saved | None = None) -> None:
+    def __init__(self, rule: Rule, pair: str, saved: SavedState | None = None) -> None:
         self.rule, self.pair = rule, pair
         self._level, self._resolve_below = rule.level, rule.resolve_below
         self._hold, self._cooldown = rule.hold, rule.cooldown
@@ -70,10 +70,10 @@ class Standing:
         self.since = saved.since if saved else None
         self.resolved_at = saved.resolved_at if saved else None
 
-    def see(
+    def update(
         self, at: datetime, value: Decimal, partition: int | None, offset: int | None
     ) -> Transition | None:
-        """Judge a value of this moment; return what has changed for those who are told."""
+        """Apply the value of this moment; return the transition that it causes, if any."""
         if self.state == "firing":
             if value > self._resolve_below:
                 return None
@@ -90,33 +90,33 @@ class Standing:
         return self.fire(at, value, partition, offset)
 
     def cooled_down(self, at: datetime) -> bool:
-        """Whether it may fire again."""
+        """Return whether the cooldown is over."""
         return self.resolved_at is None or at - self.resolved_at >= self._cooldown
 
     def fire(
         self, at: datetime, value: Decimal | None, partition: int | None, offset: int | None
     ) -> Transition:
-        """Begin to fire, whatever the value is."""
+        """Start to fire, whatever the value is."""
         self.state, self.since = "firing", self.since or at
-        return Transition(self.rule, self.pair, True, at, self.since, _shown(value), partition, offset)
+        return Transition(self.rule, self.pair, True, at, self.since, _rounded(value), partition, offset)
 
     def resolve(
         self, at: datetime, value: Decimal | None, partition: int | None, offset: int | None
     ) -> Transition:
-        """End the alert that fires."""
-        at = max(at, self.since or at)  # a tick from before the end of a gap ends its alert, too
+        """Resolve the firing alert."""
+        at = max(at, self.since or at)  # a tick older than the end of a gap resolves its alert, too
         since, self.state, self.since, self.resolved_at = self.since or at, "inactive", None, at
-        return Transition(self.rule, self.pair, False, at, since, _shown(value), partition, offset)
+        return Transition(self.rule, self.pair, False, at, since, _rounded(value), partition, offset)
 
-    def turn_back(self, at: datetime) -> None:
-        """Go on at a moment that lies before what was seen."""
+    def rewind(self, at: datetime) -> None:
+        """Set the clock back to `at`."""
         self.since = self.since and min(self.since, at)
         self.resolved_at = self.resolved_at and min(self.resolved_at, at)
 
-    def saved(self, memory: str | None = None) -> Saved:
-        """Return it as it is stored."""
-        return Saved(self.state, self.since, self.resolved_at, memory)
+    def saved(self, memory: str | None = None) -> SavedState:
+        """Return the state to store; memory: the meter's."""
+        return SavedState(self.state, self.since, self.resolved_at, memory)
 
 
-def _shown(value: Decimal | None) -> Decimal | None:
-    return None if value is None else value.normalize(_short)
+def _rounded(value: Decimal | None) -> Decimal | None:
+    return None if value is None else value.normalize(_stored_precision)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from cryptometrics.alerts.rule_state import Saved
-from cryptometrics.alerts.stale_feed import Silence
+from cryptometrics.alerts.rule_state import SavedState
+from cryptometrics.alerts.stale_feed import LastTicks
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -117,14 +117,14 @@ def now(connection: psycopg.Connection) -> datetime:
 
 def silence(
     connection: psycopg.Connection, group: str, rules: Collection[str], forgotten_s: float
-) -> Silence:
+) -> LastTicks:
     """Return when the last tick of each pair was stored, and how the rules about that stand.
 
     forgotten_s: pairs without a tick for so many seconds are left out.
     """
     last: dict[str, datetime] = dict(connection.execute(_LAST_TICKS, [group, forgotten_s]).fetchall())
     saved = {
-        (rule, pair): Saved(*standing)
+        (rule, pair): SavedState(*standing)
         for rule, pair, *standing in connection.execute(_STANDING, [group, list(rules)])
     }
-    return Silence(now(connection), last, saved)
+    return LastTicks(now(connection), last, saved)

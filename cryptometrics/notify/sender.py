@@ -15,6 +15,7 @@ import psycopg
 
 from cryptometrics import log, retry
 from cryptometrics.alerts import stale_feed
+from cryptometrics.alerts.kinds import OnSilence
 from cryptometrics.notify import outbox
 from cryptometrics.notify.webhook import NotDeliveredError, Webhook
 from cryptometrics.store import alerts as store
@@ -52,7 +53,7 @@ class Sender:
 
     def __init__(self, uri: str, group: str, rules: tuple[Rule, ...], webhook: Webhook | None) -> None:
         self._uri, self._group, self._rules, self._webhook = uri, group, rules, webhook
-        self._stale = [rule for rule in rules if rule.kind == "stale"]
+        self._stale = [rule for rule in rules if isinstance(rule.source, OnSilence)]
         self._stopped = threading.Event()
         self._failures = 0
         self._deadline = float("inf")
@@ -107,7 +108,7 @@ class Sender:
         rules = {rule.name: rule for rule in self._rules}
         for name, pair in store.firing(connection, self._group):
             rule = rules.get(name)
-            if rule is None or (rule.kind != "rejected_pct" and not rule.covers(pair)):
+            if rule is None or (rule.pairs and not rule.covers(pair)):
                 store.retire(connection, self._group, name, pair, notify=self._webhook is not None)
                 self._log.info("alert_retired", rule=name, pair=pair)
 
@@ -117,7 +118,7 @@ class Sender:
         expected_s = FORGOTTEN_S + max(rule.hold for rule in self._stale).total_seconds()
         with connection.transaction(), connection.cursor() as cursor:
             known = outbox.silence(connection, self._group, names, expected_s)
-            news, saved = stale_feed.judge(self._stale, known, since)
+            news, saved = stale_feed.evaluate(self._stale, known, since)
             store.write(cursor, self._group, news, saved, notify=self._webhook is not None)
 
     def _tell(self, connection: psycopg.Connection) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptometrics.alerts.evaluator import Evaluator, Gap, Record, subject_of
+from cryptometrics.alerts.evaluator import Evaluator, ObservedGap, ObservedRecord, subject_of
 from cryptometrics.kafka.record import created
 from cryptometrics.pipeline.runs import Run, in_turn
 from cryptometrics.store import alerts as store
@@ -50,32 +50,32 @@ class Alerting:
         """
         evaluator = self._evaluator
         by_pair: dict[str, list[Seen]] = {}
-        gaps = (Gap(g.pair, g.ends, g.trades_missed, g.partition, g.offset) for g in batch.gaps)
-        for each in (*seen, *gaps) if evaluator.judges_pairs else ():
+        gaps = (ObservedGap(g.pair, g.ends, g.trades_missed, g.partition, g.offset) for g in batch.gaps)
+        for each in (*seen, *gaps) if evaluator.has_pair_rules else ():
             by_pair.setdefault(each.pair, []).append(each)
         known_in = {pair: of[0].partition for pair, of in by_pair.items()}
-        if evaluator.judges_records:
+        if evaluator.has_record_rules:
             known_in |= {subject_of(partition): partition for partition in batch.parts}
         if unknown := evaluator.unknown(known_in):
             for name, past in store.recall(connection, self._group, unknown).items():
-                evaluator.recall(name, known_in[name], past)
+                evaluator.load(name, known_in[name], past)
         for of in by_pair.values():
             self._judge_pair(of)
-        if evaluator.judges_records:
+        if evaluator.has_record_rules:
             rejected = {(each.partition, each.offset) for each in batch.rejected}
             for message in messages:
                 place = message.partition(), message.offset()
-                evaluator.record(Record(*place, created(message), place in rejected))
+                evaluator.record(ObservedRecord(*place, created(message), place in rejected))
         transitions, batch.alert_states = evaluator.take()
         batch.alerts = sorted(transitions, key=lambda news: (news.partition, news.offset))
         batch.notify = self._notify
 
     def _judge_pair(self, seen: list[Seen]) -> None:
         evaluator, first = self._evaluator, seen[0]
-        if len(seen) == 1 and isinstance(first, Run) and evaluator.pass_over(first):
+        if len(seen) == 1 and isinstance(first, Run) and evaluator.skip(first):
             return
         for each in in_turn(seen):
-            if isinstance(each, Gap):
+            if isinstance(each, ObservedGap):
                 evaluator.gap(each)
             else:
                 evaluator.quote(each)

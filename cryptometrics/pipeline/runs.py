@@ -17,14 +17,14 @@ from cryptometrics.market.table_decoder import moment
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cryptometrics.alerts.evaluator import Gap
+    from cryptometrics.alerts.evaluator import ObservedGap
     from cryptometrics.market.metrics import Measured as Metrics
     from cryptometrics.market.metrics import Session
     from cryptometrics.market.table_metrics import Measured
     from cryptometrics.market.text_columns import Ints
     from cryptometrics.market.tick_decoder import Tick
 
-Seen: TypeAlias = "Quote | Gap | Run"
+Seen: TypeAlias = "Quote | ObservedGap | Run"
 
 
 @dataclass(slots=True)
@@ -120,9 +120,9 @@ def quote_of(
     )
 
 
-def in_turn(seen: list[Seen]) -> list[Quote | Gap]:
+def in_turn(seen: list[Seen]) -> list[Quote | ObservedGap]:
     """Return what was seen of a pair one by one, in the order of the topic."""
-    single: list[Quote | Gap] = []
+    single: list[Quote | ObservedGap] = []
     for each in seen:
         if isinstance(each, Run):
             single += each.quotes()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
 
-from cryptometrics.alerts.evaluator import Past
-from cryptometrics.alerts.rule_state import Saved
+from cryptometrics.alerts.evaluator import StoredStates
+from cryptometrics.alerts.rule_state import SavedState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -117,7 +117,7 @@ def write(
     cursor: psycopg.Cursor,
     group: str,
     transitions: Sequence[Transition],
-    saved: Mapping[tuple[str, str], Saved],
+    saved: Mapping[tuple[str, str], SavedState],
     *,
     notify: bool,
 ) -> None:
@@ -149,13 +149,13 @@ def write(
         cursor.execute(_SAVE, [group, *map(list, zip(*rows, strict=True))])
 
 
-def recall(connection: psycopg.Connection, group: str, names: Collection[str]) -> dict[str, Past]:
+def recall(connection: psycopg.Connection, group: str, names: Collection[str]) -> dict[str, StoredStates]:
     """Return what is stored of each of these pairs and partitions, also of those that have nothing yet."""
     newest: dict[str, datetime] = dict(connection.execute(_NEWEST, [group, list(names)]).fetchall())
-    saved: dict[str, dict[str, Saved]] = {name: {} for name in names}
+    saved: dict[str, dict[str, SavedState]] = {name: {} for name in names}
     for pair, rule, *standing in connection.execute(_SAVED, [group, list(names)]):
-        saved[pair][rule] = Saved(*standing)
-    return {name: Past(newest.get(name), saved[name]) for name in names}
+        saved[pair][rule] = SavedState(*standing)
+    return {name: StoredStates(newest.get(name), saved[name]) for name in names}
 
 
 def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.alerts.rule_state import Saved, Transition
+    from cryptometrics.alerts.rule_state import SavedState, Transition
     from cryptometrics.market.metrics import Session
     from cryptometrics.market.windows import Aggregate
     from cryptometrics.store.array_text import Value
@@ -106,7 +106,7 @@ class Batch:
     skipped: list[Skipped] = field(default_factory=list)
     gaps: list[StoredGap] = field(default_factory=list)
     alerts: list[Transition] = field(default_factory=list)
-    alert_states: dict[tuple[str, str], Saved] = field(default_factory=dict)
+    alert_states: dict[tuple[str, str], SavedState] = field(default_factory=dict)
     """(rule, pair) → how it stands as of the end of the batch."""
     notify: bool = False
     """Whether there is a webhook to tell alerts to."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from cryptometrics.alerts.rules import KINDS
+from cryptometrics.alerts.kinds import KINDS
 from cryptometrics.config import Settings
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.market.tick_decoder import Reason

@@ -13,14 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptometrics.alerts import evaluator
-from cryptometrics.alerts.evaluator import CLOCK, MOST_BEHIND, Evaluator, Gap, Past, Record, subject_of
+from cryptometrics.alerts.evaluator import (
+    CLOCK,
+    MAX_BEHIND,
+    Evaluator,
+    ObservedGap,
+    ObservedRecord,
+    StoredStates,
+    subject_of,
+)
 from cryptometrics.alerts.meters import Quote
 from cryptometrics.alerts.rules import Rule, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cryptometrics.alerts.rule_state import Saved, Transition
+    from cryptometrics.alerts.rule_state import SavedState, Transition
 
 START = datetime(2026, 6, 30, 23, 59, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")
@@ -71,19 +79,19 @@ level = 3
 cooldown = "10s"
 """.replace("wide at once", "wide-at-once")
 )
-Event = Quote | Gap | Record
+Event = Quote | ObservedGap | ObservedRecord
 
 
 @dataclass
 class Store:
     """What a database would give back: standings, and each pair's newest tick."""
 
-    saved: dict[tuple[str, str], Saved] = field(default_factory=dict)
+    saved: dict[tuple[str, str], SavedState] = field(default_factory=dict)
     newest: dict[str, datetime] = field(default_factory=dict)
 
-    def past(self, name: str) -> Past:
+    def past(self, name: str) -> StoredStates:
         mine = {rule: saved for (rule, pair), saved in self.saved.items() if pair == name}
-        return Past(self.newest.get(name), mine)
+        return StoredStates(self.newest.get(name), mine)
 
 
 class Session:
@@ -109,18 +117,18 @@ def run(events: Sequence[Event], cuts: Mapping[int, bool], rules: Sequence[Rule]
     for number, event in enumerate(events, start=1):
         names = (
             {subject_of(event.partition): event.partition}
-            if isinstance(event, Record)
+            if isinstance(event, ObservedRecord)
             else {event.pair: event.partition}
         )
         for name in evaluator.unknown(names):
-            evaluator.recall(name, names[name], store.past(name))
+            evaluator.load(name, names[name], store.past(name))
         match event:
             case Quote():
                 evaluator.quote(event)
                 store.newest[event.pair] = max(event.time, store.newest.get(event.pair, event.time))
-            case Gap():
+            case ObservedGap():
                 evaluator.gap(event)
-            case Record():
+            case ObservedRecord():
                 evaluator.record(event)
         if number in cuts or number == len(events):
             transitions, saved = evaluator.take()
@@ -166,19 +174,19 @@ def streams(draw: st.DrawFn) -> list[Event]:
             events.append(session.quote(what, second - late, mids[what] - half, mids[what] + half))
         elif what == "gap":
             at = START + timedelta(seconds=second)
-            events.append(Gap(PAIRS[0], at, None if move == 0 else abs(move), 0, session.offset))
+            events.append(ObservedGap(PAIRS[0], at, None if move == 0 else abs(move), 0, session.offset))
         else:
             at = START + timedelta(seconds=second - late)
-            events.append(Record(1, session.offset, at, what == "bad"))
+            events.append(ObservedRecord(1, session.offset, at, what == "bad"))
     return events
 
 
 @settings(max_examples=300, deadline=None)
-@given(streams(), st.dictionaries(st.integers(1, 80), st.booleans()), st.sampled_from((2, MOST_BEHIND)))
+@given(streams(), st.dictionaries(st.integers(1, 80), st.booleans()), st.sampled_from((2, MAX_BEHIND)))
 def test_neither_batches_nor_deaths_change_what_fires(
-    events: list[Event], cuts: dict[int, bool], most_behind: int
+    events: list[Event], cuts: dict[int, bool], max_behind: int
 ) -> None:
-    with patch.object(evaluator, "MOST_BEHIND", most_behind):
+    with patch.object(evaluator, "MAX_BEHIND", max_behind):
         assert run(events, cuts) == run(events, {})
 
 
@@ -268,17 +276,17 @@ def test_a_late_tick_is_not_judged() -> None:
     assert told(run(spreads((10, 10), (10, 99)), {}, only("wide-at-once"))) == [("wide-at-once", True, 10)]
 
 
-@pytest.mark.parametrize("cut", range(0, MOST_BEHIND + 5, 7))
+@pytest.mark.parametrize("cut", range(0, MAX_BEHIND + 5, 7))
 def test_a_time_in_the_future_does_not_silence_a_pair_for_long(cut: int) -> None:
-    late = [(second, 99) for second in range(1, MOST_BEHIND + 3)]
+    late = [(second, 99) for second in range(1, MAX_BEHIND + 3)]
     events = spreads((0, 10), (80_000, 10), *late)
-    assert told(run(events, {cut: True}, only("wide-at-once"))) == [("wide-at-once", True, MOST_BEHIND)]
+    assert told(run(events, {cut: True}, only("wide-at-once"))) == [("wide-at-once", True, MAX_BEHIND)]
 
 
 def test_what_was_pending_in_the_future_is_pending_from_now_on() -> None:
-    late = [(second, 99) for second in range(1, MOST_BEHIND + 9)]
+    late = [(second, 99) for second in range(1, MAX_BEHIND + 9)]
     events = spreads((0, 10), (80_000, 99), *late)
-    assert told(run(events, {}, only("wide"))) == [("wide", True, MOST_BEHIND + 5)]
+    assert told(run(events, {}, only("wide"))) == [("wide", True, MAX_BEHIND + 5)]
 
 
 def quotes(*values: tuple[float, str, str]) -> list[Quote]:
@@ -329,7 +337,7 @@ def test_an_ask_below_the_sessions_low_fires_and_a_new_session_begins_anew() -> 
 
 def test_a_share_of_rejected_ticks_needs_ticks_and_passes_with_time() -> None:
     def records(*kinds: tuple[float, bool]) -> list[Event]:
-        return [Record(3, n, START + timedelta(seconds=s), bad) for n, (s, bad) in enumerate(kinds)]
+        return [ObservedRecord(3, n, START + timedelta(seconds=s), bad) for n, (s, bad) in enumerate(kinds)]
 
     assert run(records((0, True), (1, True), (2, True), (3, True)), {}, only("bad")) == []
     events = records((0, False), (1, False), (2, False), (3, False), (4, True), (5, True), (27, False))
@@ -341,27 +349,27 @@ def test_a_share_of_rejected_ticks_needs_ticks_and_passes_with_time() -> None:
 
 
 def test_a_record_without_a_time_counts_at_the_time_before() -> None:
-    untimed: list[Any] = [Record(0, n, None, True) for n in range(9)]
+    untimed: list[Any] = [ObservedRecord(0, n, None, True) for n in range(9)]
     assert run(untimed, {}, only("bad")) == []
-    assert told(run([Record(0, 0, START, False), *untimed], {}, only("bad"))) == [("bad", True, 0)]
+    assert told(run([ObservedRecord(0, 0, START, False), *untimed], {}, only("bad"))) == [("bad", True, 0)]
 
 
 @pytest.mark.parametrize(("trades", "fires"), [(None, True), (3, False), (4, True)])
 def test_a_gap_fires_and_resolves_with_the_next_tick(trades: int | None, fires: bool) -> None:
     (tick,) = spreads((9, 10))
-    found = run([Gap("BTC-USD", START, trades, 0, 1), tick], {1: True}, only("gap"))
+    found = run([ObservedGap("BTC-USD", START, trades, 0, 1), tick], {1: True}, only("gap"))
     assert told(found) == ([("gap", True, 0), ("gap", False, 9)] if fires else [])
 
 
 def test_a_rule_that_became_another_one_forgets_what_it_remembered() -> None:
     (tick,) = quotes((0, "100", "100"))
     evaluator = Evaluator(only("move"))
-    evaluator.recall("BTC-USD", 0, Past(None, {}))
+    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
     evaluator.quote(tick)
     saved = {rule: saved for (rule, _), saved in evaluator.take()[1].items()}
     (other,) = parse('[[rule]]\nname = "move"\nkind = "session_high_pct"\nlevel = 1')
     evaluator = Evaluator([other])
-    evaluator.recall("BTC-USD", 0, Past(tick.time, saved))
+    evaluator.load("BTC-USD", 0, StoredStates(tick.time, saved))
     for quote in quotes((0, "100", "100"), (1, "102", "102")):
         evaluator.quote(quote)
     assert told(evaluator.take()[0]) == [("move", True, 1)]
@@ -369,15 +377,15 @@ def test_a_rule_that_became_another_one_forgets_what_it_remembered() -> None:
 
 def test_partitions_that_are_dropped_are_read_again() -> None:
     evaluator = Evaluator(RULES)
-    evaluator.recall("BTC-USD", 0, Past(None, {}))
-    evaluator.recall(subject_of(1), 1, Past(None, {}))
+    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
+    evaluator.load(subject_of(1), 1, StoredStates(None, {}))
     evaluator.drop([1])
     assert evaluator.unknown(["BTC-USD", subject_of(1)]) == {subject_of(1)}
 
 
 def test_a_quiet_rule_writes_nothing() -> None:
     evaluator = Evaluator(only("wide", "wide-at-once"))
-    evaluator.recall("BTC-USD", 0, Past(None, {}))
+    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
     for quote in spreads(*((second, 10) for second in range(50))):
         evaluator.quote(quote)
     assert evaluator.take() == ([], {})

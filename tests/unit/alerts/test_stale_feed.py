@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptometrics.alerts.rules import parse
-from cryptometrics.alerts.stale_feed import Silence, judge
+from cryptometrics.alerts.stale_feed import LastTicks, evaluate
 
 if TYPE_CHECKING:
-    from cryptometrics.alerts.rule_state import Saved
+    from cryptometrics.alerts.rule_state import SavedState
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 RULES = parse(
@@ -27,12 +27,12 @@ class Watch:
     def __init__(self, since: float = 0) -> None:
         self.since = at(since)
         self.last: dict[str, datetime] = {}
-        self.saved: dict[tuple[str, str], Saved] = {}
+        self.saved: dict[tuple[str, str], SavedState] = {}
 
     def look(self, second: float, **ticks: float) -> list[tuple[str, bool, float]]:
         """Return pair, firing and second of what is new; ticks: when the last one of a base in USD came."""
         self.last |= {f"{base}-USD": at(stored) for base, stored in ticks.items()}
-        news, saved = judge(RULES, Silence(at(second), self.last, self.saved), self.since)
+        news, saved = evaluate(RULES, LastTicks(at(second), self.last, self.saved), self.since)
         self.saved |= saved
         return [(t.pair, t.firing, (t.at - START).total_seconds()) for t in news]
 
@@ -82,6 +82,6 @@ def test_a_pair_that_is_forgotten_goes_on_firing() -> None:
 
 
 def test_it_says_how_long() -> None:
-    news, _ = judge(RULES, Silence(at(45), {}, {}), at(0))
+    news, _ = evaluate(RULES, LastTicks(at(45), {}, {}), at(0))
     assert [each.message for each in news] == ["BTC-USD: no tick for 45 s"]
     assert news[0].since == START

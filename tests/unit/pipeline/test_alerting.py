@@ -13,7 +13,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cryptometrics.alerts.evaluator import Evaluator, Past
+from cryptometrics.alerts.evaluator import Evaluator, StoredStates
 from cryptometrics.alerts.rules import parse
 from cryptometrics.market import metrics
 from cryptometrics.market.table_decoder import decode
@@ -112,10 +112,10 @@ def judged(
     found: list[Transition] = []
     saved: dict[tuple[str, str], tuple[object, ...]] = {}
     passed = 0
-    evaluator.recall("BTC-USD", 3, Past(None, {}))
+    evaluator.load("BTC-USD", 3, StoredStates(None, {}))
     for batch in batches:
         run, singles = measuring.both(batch)
-        if in_columns and evaluator.pass_over(run):
+        if in_columns and evaluator.skip(run):
             passed += 1
         else:
             for quote in singles:
@@ -172,12 +172,12 @@ def test_a_calm_market_is_passed_over() -> None:
     ticks = [(price, price + Decimal("0.5"), 40 * number) for number, price in enumerate(calm)]
     batches = [ticks[at : at + 100] for at in range(0, len(ticks), 100)]
     measuring, evaluator = Measuring(), Evaluator([rule for rule in RULES if rule.name != "low"])
-    evaluator.recall("BTC-USD", 3, Past(None, {}))
+    evaluator.load("BTC-USD", 3, StoredStates(None, {}))
     first, singles = measuring.both(batches[0])
-    assert not evaluator.pass_over(first), "the session is not known yet"
+    assert not evaluator.skip(first), "the session is not known yet"
     for quote in singles:
         evaluator.quote(quote)
-    assert all(evaluator.pass_over(measuring.both(batch)[0]) for batch in batches[1:])
+    assert all(evaluator.skip(measuring.both(batch)[0]) for batch in batches[1:])
     assert evaluator.take()[0] == []
 
 

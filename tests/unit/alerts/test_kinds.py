@@ -1,0 +1,75 @@
+"""The table of kinds: an entry is complete, and a new one needs nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cryptometrics.alerts.evaluator import Evaluator, StoredStates
+from cryptometrics.alerts.kinds import KINDS, OnQuotes, RuleKind
+from cryptometrics.alerts.messages import condition, message
+from cryptometrics.alerts.meters import Meter, Quote, TickRun
+from cryptometrics.alerts.rules import example, parse
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+RULES = {rule.kind: rule for rule in parse(example())}
+ONE = Decimal(1)
+
+
+class Spread(Meter):
+    def __init__(self, within: timedelta) -> None:
+        assert not within
+
+    def measure(self, quote: Quote) -> Decimal:
+        return quote.spread
+
+    def stays_below(self, run: TickRun, level: float) -> bool:
+        return run.widest < level
+
+
+def parts() -> dict[str, Any]:
+    return {
+        "source": OnQuotes(Spread),
+        "required": ("level",),
+        "optional": ("pairs",),
+        "firing": "spread is {value}",
+        "resolved": "spread is {value} again",
+    }
+
+
+@pytest.mark.parametrize("part", [field.name for field in fields(RuleKind)])
+def test_an_entry_needs_every_part(part: str) -> None:
+    incomplete = {name: value for name, value in parts().items() if name != part}
+    with pytest.raises(TypeError, match=part):
+        RuleKind(**incomplete)
+
+
+def test_a_message_with_an_unknown_field_is_refused_at_once() -> None:
+    with pytest.raises(KeyError, match="valeu"):
+        RuleKind(**parts() | {"resolved": "spread is {valeu}"})
+
+
+def test_a_new_kind_is_measured_and_worded_as_its_entry_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "spread", RuleKind(**parts()))
+    evaluator = Evaluator(parse('[[rule]]\nname = "wide"\nkind = "spread"\nlevel = 2\n'))
+    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
+    now = datetime(2026, 7, 1, tzinfo=UTC)
+    for offset, spread in enumerate(map(Decimal, (2, 3, 1))):
+        evaluator.quote(Quote("BTC-USD", now, ONE, ONE + spread, ONE, spread, "", ONE, ONE, 0, offset))
+    transitions, _ = evaluator.take()
+    assert [each.message for each in transitions] == ["BTC-USD: spread is 3", "BTC-USD: spread is 1 again"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("firing", [True, False])
+def test_each_kind_has_its_words(kind: str, *, firing: bool) -> None:
+    text = message(RULES[kind], "BTC-USD", Decimal("1234.5"), firing=firing)
+    assert text.startswith("BTC-USD: ")
+    assert "1234.5" in text or text == "BTC-USD: ticks arrive again"
+    assert condition(RULES[kind]).startswith(kind)
