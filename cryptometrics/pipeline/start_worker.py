@@ -60,4 +60,4 @@ def run_worker(
     # Kafka gives a member that comes back what it had, whatever the topic has become: so that is another one.
     read = f"{topic.name} {topic.id} {topic.partitions}"
     with instance_id(options.group, cluster, read) as name, explaining(), sending(settings, options):
-        return Worker(settings, options, name, stop, progress).run()
+        return Worker(settings, options, topic, name, stop, progress).run()

@@ -16,7 +16,6 @@ from confluent_kafka import KafkaError, KafkaException
 
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
-from cryptometrics.kafka import client
 from cryptometrics.kafka.group_consumer import Source
 from cryptometrics.pipeline.alerting import Alerting
 from cryptometrics.pipeline.bisect import BatchBisector
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from cryptometrics.config import Settings
+    from cryptometrics.kafka import client
     from cryptometrics.kafka.record import Record
     from cryptometrics.pipeline.calculator import Work
     from cryptometrics.pipeline.options import WorkerOptions
@@ -65,6 +65,7 @@ class Worker:
         self,
         settings: Settings,
         options: WorkerOptions,
+        topic: client.Topic,
         instance_id: str,
         stop: Callable[[], bool],
         progress: Callable[[Worker], None] | None = None,
@@ -74,7 +75,6 @@ class Worker:
         self._stop = stop
         self._progress = progress
         self._log = log.get_logger(group=options.group)
-        topic = client.describe_topic(settings)
         self._partitions = range(topic.partitions)
         self._topic = offsets.GroupTopic(options.group, topic.name, topic.id)
         self._source = Source(settings, topic, options.group, instance_id)

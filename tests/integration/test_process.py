@@ -560,7 +560,8 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
 
     limit = time.monotonic() + LIMIT_S
     options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
-    totals = Worker(bench.settings, options, "w", lambda: time.monotonic() > limit, pause_once).run()
+    topic = client.describe_topic(bench.settings)
+    totals = Worker(bench.settings, options, topic, "w", lambda: time.monotonic() > limit, pause_once).run()
     assert paused
     assert totals.metrics == 300
 
@@ -581,11 +582,35 @@ def test_a_topic_that_goes_while_a_worker_starts_over_ends_it(bench: Bench) -> N
 
     limit = time.monotonic() + LIMIT_S
     worker = Worker(
-        bench.settings, WorkerOptions(bench.group), "w", lambda: time.monotonic() > limit, delete_once
+        bench.settings,
+        WorkerOptions(bench.group),
+        client.describe_topic(bench.settings),
+        "w",
+        lambda: time.monotonic() > limit,
+        delete_once,
     )
     with pytest.raises(CryptometricsError, match=r"Kafka refuses to go on|is gone"):
         worker.run()
     assert worker.totals.measured.retries == 1  # it is not tried again
+
+
+def test_a_topic_that_grows_while_a_worker_starts_is_the_same_for_all_its_parts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.send(*(tick("1", "2", trade_id=number) for number in range(3)))
+    admin = AdminClient(client.client_conf(bench.settings))
+    describe, seen = client.describe_topic, []
+
+    def describe_and_grow(settings: Settings) -> client.Topic:
+        topic = describe(settings)
+        seen.append(topic.partitions)
+        grown = NewPartitions(topic.name, topic.partitions + 1)
+        admin.create_partitions([grown])[topic.name].result(LIMIT_S)
+        return topic
+
+    monkeypatch.setattr(client, "describe_topic", describe_and_grow)
+    assert bench.process().metrics == 3
+    assert seen == [3], "the topic was looked up more than once"
 
 
 def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench: Bench) -> None:
@@ -601,6 +626,7 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
     worker = Worker(
         bench.settings,
         WorkerOptions(bench.group),
+        client.describe_topic(bench.settings),
         "w",
         lambda: bool(stopped) or time.monotonic() > limit,
         stop_without_database,
