@@ -8,6 +8,8 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from cryptometrics.text import escape
+
 Format = Literal["auto", "human", "json"]
 
 
@@ -49,10 +51,8 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
 def _harmless(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Write what does not print as Python has it: a value of an unknown sender could steer the terminal."""
     for name, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            event[name] = "".join(
-                c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value
-            )
+        if isinstance(value, str):
+            event[name] = escape(value, keep="\n\t")
     return event
 
 

@@ -1,4 +1,4 @@
-"""Make text safe and short for one line of output. Pure."""
+"""Text from outside: escape it, shorten it to one line, validate names. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,27 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 10
 """Names in one line before the rest is only counted."""
+MAX_NAME_CHARACTERS = 100
 
 
-def visible(text: str) -> str:
-    r"""Return a text with what does not print written as Python has it: an escape is \x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def escape(text: str, *, keep: str = "") -> str:
+    r"""Escape non-printable characters as Python does (\x1b), except those in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def check_name(name: str) -> str:
+    """Return the name of a group, a session or a kind of windows; raise ValueError if it is not valid.
+
+    Control characters and bidirectional marks could steer a terminal or show another name than the real one.
+    """
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
+        raise ValueError(
+            f"{name[:MAX_NAME_CHARACTERS]!r} is not a valid name: "
+            f"names have 1 to {MAX_NAME_CHARACTERS} printable characters"
+        )
+    return name
 
 
 def listed(names: Iterable[str]) -> str:

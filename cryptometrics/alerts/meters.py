@@ -9,18 +9,19 @@ from __future__ import annotations
 import abc
 import decimal
 from collections import deque
-from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from cryptometrics.market.tick_decoder import EPOCH
+from cryptometrics.times import EPOCH, MICROSECOND
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 BUCKETS = 20
 """Buckets that `within` is divided into; the last 20 count, including the one that is still open."""
 SURELY, UNSURE = 1 - 1e-9, 1e-12
 """Margins for floats, far above their error: a billionth of a value, 10^-12 of a ratio near 1."""
 ZERO, HUNDRED, TEN_THOUSAND = Decimal(0), Decimal(100), Decimal(10_000)
-_MICROSECOND = timedelta(microseconds=1)
 # Values are ratios: 28 digits are more than enough to compare them with a level of 18.
 _ratio = decimal.Context(prec=28, traps=[decimal.InvalidOperation, decimal.DivisionByZero])
 
@@ -144,14 +145,14 @@ class MidMove(Meter):
 
     def stays_below(self, run: TickRun, level: float) -> bool:
         """Return whether even the lowest and the highest of all are closer than the level."""
-        buckets = [*self._buckets, *run.mids(self._width // _MICROSECOND)]
+        buckets = [*self._buckets, *run.mids(self._width // MICROSECOND)]
         low, high = min(bucket[1] for bucket in buckets), max(bucket[2] for bucket in buckets)
         return float(high) / float(low) - 1 < level / 100 * SURELY - UNSURE
 
     def skip(self, run: TickRun) -> None:
         """Add the lowest and highest mid price of each bucket."""
         buckets = self._buckets
-        for number, low, high in run.mids(self._width // _MICROSECOND):
+        for number, low, high in run.mids(self._width // MICROSECOND):
             if buckets and buckets[-1][0] == number:
                 buckets[-1] = number, min(buckets[-1][1], low), max(buckets[-1][2], high)
             else:

@@ -16,7 +16,8 @@ import msgspec
 
 from cryptometrics.market.table_decoder import decode
 from cryptometrics.market.trade_ids import TradeIds
-from cryptometrics.market.windows import EPOCH, MICROSECOND, Aggregate, fixed_start, fold
+from cryptometrics.market.windows import Aggregate, fixed_start, fold
+from cryptometrics.times import EPOCH, from_microseconds, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,7 +76,7 @@ class Memory:
     def __init__(self, pairs: Iterable[PairMemory] = ()) -> None:
         self._pairs: dict[str, _Trades] = {}
         for pair, ids, floor, trades, times in pairs:
-            moments = (EPOCH + micros * MICROSECOND for micros in array("q", times))
+            moments = map(from_microseconds, array("q", times))
             known = dict(zip(array("q", trades), moments, strict=True))
             self._pairs[pair] = _Trades(TradeIds(ids, floor), known)
 
@@ -87,7 +88,7 @@ class Memory:
                 str(trades.ids),
                 trades.ids.floor,
                 array("q", trades.times).tobytes(),
-                array("q", [(time - EPOCH) // MICROSECOND for time in trades.times.values()]).tobytes(),
+                array("q", [*map(to_microseconds, trades.times.values())]).tobytes(),
             )
             for pair, trades in self._pairs.items()
         )

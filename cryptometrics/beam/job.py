@@ -8,13 +8,12 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from cryptometrics.errors import UserError
-from cryptometrics.market.windows import MICROSECOND, MINUTE
+from cryptometrics.market.windows import MINUTE
 from cryptometrics.store.windows import MINUTES
+from cryptometrics.times import MICROSECOND, format_duration
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
-_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class Shape:
     def name(self) -> str:
         """What windows of this shape are called: 5m, 5m-every-1m, gap-30s."""
         if self.gap is not None:
-            return f"gap-{spelled(self.gap)}"
+            return f"gap-{format_duration(self.gap)}"
         assert self.size is not None  # noqa: S101
-        every = "" if self.slide is None else f"-every-{spelled(self.slide)}"
-        return spelled(self.size) + every
+        every = "" if self.slide is None else f"-every-{format_duration(self.slide)}"
+        return format_duration(self.size) + every
 
 
 def shape_of(window: timedelta | None, slide: timedelta | None, gap: timedelta | None) -> Shape:
@@ -67,15 +66,6 @@ def name_of(shape: Shape, into: str | None) -> str:
             f"windows named {MINUTES} belong to `process`: write them under another one, --into NAME"
         )
     return into or shape.name
-
-
-def spelled(length: timedelta) -> str:
-    """Return a length as a person types it: 90s is 1m30s."""
-    seconds, text = int(length.total_seconds()), ""
-    for unit, size in _UNITS:
-        count, seconds = divmod(seconds, size)
-        text += f"{count}{unit}" if count else ""
-    return text
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from apache_beam.utils.windowed_value import PaneInfoTiming
 from cryptometrics.beam import read_counts
 from cryptometrics.beam.folding import Counts
 from cryptometrics.beam.postgres_sink import Row, Write, WriteTooLate
-from cryptometrics.market.windows import MICROSECOND, Aggregate, merge
+from cryptometrics.market.windows import Aggregate, merge
+from cryptometrics.times import MICROSECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -171,11 +171,11 @@ def _complain(error: CryptometricsError | click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 0
-    from cryptometrics.text import visible
+    from cryptometrics.text import escape
 
     message = error.format_message() if isinstance(error, click.ClickException) else str(error)
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "cryptometrics"
         message = f"{message.rstrip('.')} (see `{path} --help`)"
-    click.echo("error: " + visible(" ".join(message.split())), err=True)
+    click.echo("error: " + escape(" ".join(message.split())), err=True)
     return error.exit_code

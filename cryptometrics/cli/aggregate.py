@@ -44,12 +44,6 @@ def _bound(_context: click.Context, _option: click.Parameter, text: str | None) 
         raise click.BadParameter(f"{error}; digits alone are an offset") from None
 
 
-def _name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"[^\x00-\x1f\x7f]{1,100}", value):
-        raise click.BadParameter("a name has 1 to 100 characters and no control characters")
-    return value
-
-
 @click.command()
 @click.option("--window", metavar="DURATION", callback=_duration, help="Length of a window: 5m, 1h, 1d.")
 @click.option(
@@ -66,7 +60,11 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     help="With --follow: how long a window takes late ticks; what comes later is counted.",
 )
 @click.option(
-    "--group", default="cryptometrics", callback=_name, metavar="NAME", help="Under which group to write."
+    "--group",
+    default="cryptometrics",
+    callback=options.name,
+    metavar="NAME",
+    help="Under which group to write.",
 )
 @click.option(
     "--from",
@@ -82,7 +80,9 @@ def _name(_context: click.Context, _option: click.Parameter, value: str | None) 
     default="kafka",
     help="The topic, or the ticks that --group has stored.",
 )
-@click.option("--into", metavar="NAME", callback=_name, help="Name of the windows. [default: their length]")
+@click.option(
+    "--into", metavar="NAME", callback=options.name, help="Name of the windows. [default: their length]"
+)
 @click.option(
     "--follow", is_flag=True, help="Go on with what comes; on a runner that streams, such as Flink."
 )

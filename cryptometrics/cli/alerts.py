@@ -13,7 +13,7 @@ import click
 
 from cryptometrics.cli import options
 from cryptometrics.cli.message_display import time
-from cryptometrics.text import visible
+from cryptometrics.text import escape
 
 if TYPE_CHECKING:
     from cryptometrics.notify.outbox import Notification
@@ -36,7 +36,7 @@ def alerts() -> None:
 
 
 @alerts.command("list")
-@click.option("--group", metavar="NAME", help="Only alerts of this group.")
+@click.option("--group", callback=options.name, metavar="NAME", help="Only alerts of this group.")
 @click.option(
     "--since",
     callback=options.time,
@@ -214,7 +214,7 @@ def _print(found: list[Alert]) -> None:
             table.add_column(column, no_wrap=True)
         for alert in found:
             times = time(alert.fired_at) or "", time(alert.resolved_at) or ""
-            what = visible(alert.message), *times, visible(_told(alert))
+            what = escape(alert.message), *times, escape(_told(alert))
             table.add_row(*map(Text, (_status(alert), alert.severity, alert.rule, *what)))
     else:  # two values share a column, one above the other, so that 80 characters hold them
         table = Table(
@@ -230,9 +230,9 @@ def _print(found: list[Alert]) -> None:
             colour = COLOURS[alert.severity] if alert.resolved_at is None else "dim"
             table.add_row(
                 Text(f"{_status(alert)}\n{alert.severity}", colour),
-                Text.assemble(alert.rule, "\n", (visible(alert.message), "dim")),
+                Text.assemble(alert.rule, "\n", (escape(alert.message), "dim")),
                 Text.assemble(_short(alert.fired_at), "\n", (_short(alert.resolved_at), "dim")),
-                Text(visible(_told(alert))),
+                Text(escape(_told(alert))),
             )
     console.print(table)
 

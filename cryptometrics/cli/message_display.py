@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from cryptometrics.text import visible
+from cryptometrics.text import escape
+from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def readable(raw: bytes | None) -> str:
     try:
         raw.decode()
         # The cut may go through a character.
-        text = visible(shown.decode(errors="ignore"))
+        text = escape(shown.decode(errors="ignore"))
     except UnicodeDecodeError:
         text = "\n".join(_dumped(shown))
     more = len(raw) - len(shown)
@@ -71,4 +72,4 @@ def _dumped(raw: bytes) -> Iterator[str]:
 
 def time(moment: datetime | None) -> str | None:
     """Return a time as ISO 8601 in UTC."""
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return None if moment is None else iso(moment)

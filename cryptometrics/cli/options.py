@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.market.tick_decoder import is_pair
+from cryptometrics.text import check_name
 from cryptometrics.times import parse_time
 
 if TYPE_CHECKING:
@@ -23,6 +24,16 @@ def time(_context: click.Context, _option: click.Parameter, value: str | None) -
         return None
     try:
         return parse_time(value, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Validate the name of a group, a session or windows; for Click."""
+    if value is None:
+        return None
+    try:
+        return check_name(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -52,6 +63,7 @@ pairs = click.option(
 
 reading_group = click.option(
     "--group",
+    callback=name,
     metavar="NAME",
     help="Whose rows to read; without it the only group there is, else the one with the newest row.",
 )

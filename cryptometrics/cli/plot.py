@@ -63,7 +63,10 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     help="Candlesticks of 1m, 5m, 15m, 1h, 4h or 1d, without a length of the one that suits; spread below.",
 )
 @click.option(
-    "--session", metavar="NAME", help="A session; without it and a range the newest one of the pair."
+    "--session",
+    callback=options.name,
+    metavar="NAME",
+    help="A session; without it and a range the newest one of the pair.",
 )
 @options.reading_group
 @click.option(

@@ -31,23 +31,16 @@ REPORT_EVERY_S = 0.25
 """How often a worker reports to its supervisor, and a report reaches the metrics."""
 
 
-def _name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    # What does not print could steer a terminal or read differently from what it is.
-    if value is not None and not (0 < len(value) <= 100 and value.isprintable()):
-        raise click.BadParameter("a name has 1 to 100 characters and no control characters")
-    return value
-
-
 @click.command()
 @click.option(
     "--group",
     default="cryptometrics",
-    callback=_name,
+    callback=shared.name,
     metavar="NAME",
     help="The consumer group: groups read independently, workers of one group share the partitions.",
 )
 @click.option(
-    "--session", callback=_name, metavar="NAME", help="One session of this name, not one a UTC day."
+    "--session", callback=shared.name, metavar="NAME", help="One session of this name, not one a UTC day."
 )
 @click.option(
     "--until-caught-up",

@@ -13,7 +13,7 @@ import click
 from cryptometrics.cli import options
 from cryptometrics.cli.message_display import as_dict, readable, time
 from cryptometrics.market.tick_decoder import Reason
-from cryptometrics.text import visible
+from cryptometrics.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ WIDE = 10_000
 """Columns of a console whose lines are read by a program: nothing is ever cut."""
 MOST_ID = 2**63 - 1
 
-_group = click.option("--group", metavar="NAME", help="Only what this group rejected.")
+_group = click.option("--group", callback=options.name, metavar="NAME", help="Only what this group rejected.")
 _reason = click.option(
     "--reason",
     type=click.Choice([str(reason) for reason in Reason]),
@@ -101,7 +101,7 @@ def show(id: int) -> None:
     for name, text in (
         ("id", str(rejected.id)),
         ("reason", rejected.reason),
-        ("detail", visible(rejected.detail)),
+        ("detail", escape(rejected.detail)),
         ("group", rejected.consumer_group),
         ("topic", rejected.topic),
         ("partition", str(rejected.kafka_partition)),
@@ -272,7 +272,7 @@ def _print_list(counts: list[Count], newest: list[Rejected]) -> None:
         messages = table("id", "reason", "partition", "offset", "rejected at", "detail")
         for each in newest:
             place = each.id, each.reason, each.kafka_partition, each.kafka_offset
-            row = (*map(str, place), time(each.recorded_at) or "", visible(each.detail))
+            row = (*map(str, place), time(each.recorded_at) or "", escape(each.detail))
             messages.add_row(*map(Text, row))
         click.echo()
         console.print(messages)

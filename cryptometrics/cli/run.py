@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.process import _name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +33,11 @@ LOOK_S = 0.25
     "--rate", type=click.IntRange(1, 1_000_000), default=100, help="Simulated ticks a second, over all pairs."
 )
 @click.option(
-    "--group", default="cryptometrics", callback=_name, metavar="NAME", help="The consumer group of process."
+    "--group",
+    default="cryptometrics",
+    callback=options.name,
+    metavar="NAME",
+    help="The consumer group of process.",
 )
 def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     """Run it all in one terminal: a feed, process and watch. Ctrl-C ends it all.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
+from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,9 @@ STACKS = {
 
 @click.command("session")
 @options.pairs
-@click.option("--session", metavar="NAME", help="A session; without it the newest one.")
+@click.option(
+    "--session", callback=options.name, metavar="NAME", help="A session; without it the newest one."
+)
 @options.reading_group
 @options.as_json
 def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_json: bool) -> None:
@@ -127,7 +130,7 @@ def _plain(rows: Sequence[SessionRow]) -> Table:
 def _exact(value: str | int | Decimal | datetime) -> str | int:
     if isinstance(value, str | int):
         return value
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else f"{value:f}"
+    return iso(value) if isinstance(value, datetime) else f"{value:f}"
 
 
 def _short(value: str | int | Decimal | datetime, row: SessionRow) -> str:

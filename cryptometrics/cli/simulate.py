@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.times import parse_time
+from cryptometrics.times import parse_seconds, parse_time
 
 if TYPE_CHECKING:
     from cryptometrics.kafka.publisher import Published
@@ -22,16 +21,18 @@ UNKNOWN_END = timedelta(days=30)
 """How long ago a stream begins that runs as fast as it goes to no known end: that soon it is not ahead."""
 SILENCE_S = 2.0
 """Seconds without a word from the broker after which the progress line says so."""
-_UNITS = {"ms": Fraction(1, 1000), "": Fraction(1), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)}
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: str | None) -> Fraction | None:
     """Read `10`, `10s`, `2m`, `1.5h` or `10ms` as an exact number of seconds above 0."""
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|)", value)
-    if not found or not (seconds := Fraction(found[1]) * _UNITS[found[2]]):
-        raise click.BadParameter(f"{value!r} is no duration such as 10ms, 10s or 2m")
+    try:
+        seconds = parse_seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not seconds:
+        raise click.BadParameter(f"{value!r} is not longer than 0")
     return seconds
 
 

@@ -26,7 +26,9 @@ COLUMNS = ("metrics", "rejected", "gaps", "duplicates", "holes", "first_offset",
 
 
 @click.command("verify")
-@click.option("--group", metavar="NAME", help="Verify this group only; without it, all of them.")
+@click.option(
+    "--group", callback=options.name, metavar="NAME", help="Verify this group only; without it, all of them."
+)
 @click.option("--topic", is_flag=True, help="Read the topic again, too, and compare it with what is stored.")
 @options.as_json
 def verify(group: str | None, topic: bool, as_json: bool) -> None:

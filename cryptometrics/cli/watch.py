@@ -13,10 +13,10 @@ import click
 
 from cryptometrics.cli import options
 from cryptometrics.errors import UserError
+from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     import psycopg
     from rich.console import Console
@@ -126,7 +126,7 @@ def as_dict(frame: Frame) -> dict[str, Any]:
     snapshot = frame.snapshot
     return {
         "group": snapshot.group,
-        "at": _time(snapshot.at),
+        "at": iso(snapshot.at),
         "trouble": frame.trouble,
         "pairs": [
             {
@@ -140,7 +140,7 @@ def as_dict(frame: Frame) -> dict[str, Any]:
                 "highest_bid": f"{row.highest_bid:f}",
                 "lowest_ask": f"{row.lowest_ask:f}",
                 "max_spread": f"{row.max_spread:f}",
-                "last_at": _time(row.last_at),
+                "last_at": iso(row.last_at),
                 "quote_age_seconds": round((snapshot.at - row.last_at).total_seconds(), 3),
                 "ticks": row.ticks,
                 "ticks_per_second": _rounded(frame.memory.rate(row.pair)),
@@ -163,7 +163,7 @@ def as_dict(frame: Frame) -> dict[str, Any]:
                 "rule": alert.rule,
                 "severity": alert.severity,
                 "message": alert.message,
-                "fired_at": _time(alert.fired_at),
+                "fired_at": iso(alert.fired_at),
             }
             for alert in snapshot.alerts
         ],
@@ -172,7 +172,3 @@ def as_dict(frame: Frame) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,11 +22,10 @@ from cryptometrics.market.tick_decoder import (
     RejectedError,
     is_pair,
 )
+from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Kind(enum.StrEnum):
@@ -172,13 +171,8 @@ def _time(text: str, now: datetime) -> datetime:
     return time
 
 
-def moment(seconds: float) -> datetime:
-    """Return the moment so many seconds after the epoch, in UTC, to the microsecond."""
-    return _EPOCH + timedelta(microseconds=round(seconds * 1_000_000))
-
-
 def _text(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return iso(time, timespec="microseconds")
 
 
 def as_fields(gaps: Iterable[Gap]) -> list[dict[str, Any]]:

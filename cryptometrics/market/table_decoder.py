@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from cryptometrics.market import text_columns, tick_decoder
-from cryptometrics.market.tick_decoder import EPOCH, Kind, RejectedError, Tick
+from cryptometrics.market.tick_decoder import Kind, RejectedError, Tick
+from cryptometrics.times import EPOCH, MICROSECOND, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from cryptometrics.market.text_columns import Flags, Ints
 
 _T = TypeVar("_T")
-_MICROSECOND = timedelta(microseconds=1)
-_EARLIEST_US = (tick_decoder.EARLIEST - EPOCH) // _MICROSECOND
-_FURTHEST_AHEAD_US = tick_decoder.FURTHEST_AHEAD // _MICROSECOND
+_EARLIEST_US = to_microseconds(tick_decoder.EARLIEST)
+_FURTHEST_AHEAD_US = tick_decoder.FURTHEST_AHEAD // MICROSECOND
 _AT_ONCE = 1000
 NO_TRADE = -1
 """In a column of trade ids: the tick has none."""
@@ -132,7 +132,7 @@ def decode(
     time, time_odd = text_columns.times(time_text)
     if None in trade_ids:
         trade_ids = [NO_TRADE if trade_id is None else trade_id for trade_id in trade_ids]
-    now_us = (now - EPOCH) // _MICROSECOND
+    now_us = to_microseconds(now)
     odd = bid_odd | ask_odd | time_odd | (time < _EARLIEST_US) | (time > now_us + _FURTHEST_AHEAD_US)
     if pair != named:
         odd |= np.array([one != other for one, other in zip(pair, named, strict=True)])
@@ -206,7 +206,7 @@ def _put(columns: Columns, place: int, wire: tick_decoder.Read) -> None:
     tick = wire.tick
     columns.pair[place], columns.kind[place] = tick.pair, tick.kind
     columns.bid_text[place], columns.ask_text[place] = wire.bid_text, wire.ask_text
-    columns.time[place] = (tick.time - EPOCH) // _MICROSECOND
+    columns.time[place] = to_microseconds(tick.time)
     columns.trade_id[place] = NO_TRADE if tick.trade_id is None else tick.trade_id
     (bid, ask), (bid_places, ask_places), odd = text_columns.prices([wire.bid_text, wire.ask_text])
     columns.is_wide[place] = odd.any()

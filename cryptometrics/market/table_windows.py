@@ -10,7 +10,8 @@ import numpy as np
 from cryptometrics.market.table_decoder import moment
 from cryptometrics.market.table_metrics import decimal
 from cryptometrics.market.tick_decoder import EXACT
-from cryptometrics.market.windows import BPS_PLACES, MICROSECOND, MINUTE, Aggregate
+from cryptometrics.market.windows import BPS_PLACES, MINUTE, Aggregate
+from cryptometrics.times import MICROSECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

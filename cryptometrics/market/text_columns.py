@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cryptometrics.times import EPOCH
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,7 +32,7 @@ _LINE = len(_PLAIN_TIME) + 1
 _SEPARATORS = [place for place, character in enumerate(_PLAIN_TIME) if not character.isdigit()]
 _SEPARATOR_VALUES = np.array([ord(_PLAIN_TIME[place]) for place in _SEPARATORS], np.uint8)
 _DIGITS = [place for place, character in enumerate(_PLAIN_TIME) if character.isdigit()]
-_EPOCH = date(1970, 1, 1).toordinal()
+_EPOCH = EPOCH.toordinal()
 
 
 def prices(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
+from cryptometrics.text import escape
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,7 +30,6 @@ LONGEST_PAIR = 41
 """Characters. What is longer is none, and is not remembered: a sender could fill the memory with it."""
 MOST_TRADES = 2**63 - 1
 """A trade id is below it, so that the range it ends fits into PostgreSQL's bigint."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
 """No crypto market is older."""
 FURTHEST_AHEAD = timedelta(days=1)
@@ -244,5 +245,5 @@ def _shown(what: str | bytes | None, *, quote: bool = True) -> str:
         return "(none)"
     text = what.decode("utf-8", "backslashreplace") if isinstance(what, bytes) else what
     text = text if len(text) <= 80 else text[:77] + "…"
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    safe = escape(text)
     return f'"{safe}"' if quote else safe

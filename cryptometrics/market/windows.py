@@ -14,21 +14,19 @@ from __future__ import annotations
 
 import decimal
 import operator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cryptometrics.market.tick_decoder import EXACT
+from cryptometrics.times import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Windows of any length begin at whole multiples of it after this moment, as Beam's do."""
 MINUTE = timedelta(minutes=1)
-MICROSECOND = timedelta(microseconds=1)
 BPS_PLACES = 8
 """Decimal places of a tick's spread in basis points."""
 

@@ -19,6 +19,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryptometrics import __version__
 from cryptometrics.errors import UserError
+from cryptometrics.text import escape
+from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +133,7 @@ class Webhook:
         """Return what the receiver said without our secrets, in case it repeats them, and fit for a line."""
         for secret in self._secrets:
             text = text.replace(secret, "…").replace(unquote(secret), "…")
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        text = escape(" ".join(text.split()))
         return text if len(text) <= 200 else text[:199] + "…"
 
 
@@ -166,7 +168,7 @@ def slack(notification: Notification) -> dict[str, Any]:
 
 
 def _text(moment: Any) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return None if moment is None else iso(moment)
 
 
 def _wrong(why: str) -> UserError:

@@ -6,14 +6,13 @@ flight, in the table.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cryptometrics.market.table_decoder import NO_TRADE, moment
-from cryptometrics.market.tick_decoder import EPOCH
 from cryptometrics.market.trade_ids import MOST_RANGES
+from cryptometrics.times import to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from cryptometrics.pipeline.groups import Group
     from cryptometrics.store.past import TickKey
 
-_MICROSECOND = timedelta(microseconds=1)
 Key = tuple[str, int, int]
 """What makes a tick of the feed the same tick: pair, trade id, time in microseconds since 1970."""
 
@@ -61,7 +59,7 @@ def find(
     keys = {place: _key(columns, place) for place in suspects}
     # The batch's own first: what is found there need not be looked for in the table.
     unseen = ((pair, trade_id, moment(time)) for pair, trade_id, time in set(keys.values()) - seen)
-    seen.update((pair, trade_id, (time - EPOCH) // _MICROSECOND) for pair, trade_id, time in stored(unseen))
+    seen.update((pair, trade_id, to_microseconds(time)) for pair, trade_id, time in stored(unseen))
     for place, key in keys.items():
         duplicate[place] = key in seen
         seen.add(key)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cryptometrics.market.text_columns import DAY_US
-from cryptometrics.market.tick_decoder import EPOCH
+from cryptometrics.times import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

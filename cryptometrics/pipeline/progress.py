@@ -10,10 +10,10 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from cryptometrics.market.tick_decoder import EPOCH
+from cryptometrics.times import to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,7 @@ class Measurements:
             self.alerts = _counts(self.alerts, fired)
         if work.columns is not None:
             stored = sum(part.metrics for part in batch.parts.values())
-            now = (at - EPOCH) // timedelta(microseconds=1)
+            now = to_microseconds(at)
             self._see_latencies([now - time for time in _sample(work.columns.time)], stored)
 
     def _see_latencies(self, latencies: Sequence[int], stored: int) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib import dates, ticker
 
-from cryptometrics.plot.points import DAY, EPOCH, day_number
+from cryptometrics.plot.points import DAY, day_number
+from cryptometrics.times import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

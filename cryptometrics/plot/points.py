@@ -6,15 +6,16 @@ Here, and nowhere before, prices become floats; times become matplotlib's, float
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from cryptometrics.times import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cryptometrics.store.tick_series import Series, Values
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 SHORTEST_GAP = timedelta(minutes=1)

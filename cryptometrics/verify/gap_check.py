@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptometrics.market import gap_records
 from cryptometrics.market.tick_decoder import RejectedError, decode
+from cryptometrics.times import to_microseconds
 from cryptometrics.verify.findings import Kind, Place
 from cryptometrics.verify.offset_books import ROWS
 from cryptometrics.verify.pruned import INCOMPLETE
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import psycopg
     from confluent_kafka import Message
 
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.offset_books import Books
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 # What a message itself says of its gap; a start's beginning it does not say.
 FINGERPRINT = """
@@ -118,8 +117,8 @@ def _fingerprint(gap: gap_records.Gap) -> str:
     parts = (
         gap.pair,
         str(gap.kind),
-        (gap.time - _EPOCH) // _MICROSECOND,
-        None if gap.begins is None else (gap.begins - _EPOCH) // _MICROSECOND,
+        to_microseconds(gap.time),
+        None if gap.begins is None else to_microseconds(gap.begins),
         gap.first_trade_id,
         gap.last_trade_id,
         None if is_start else gap.trades_missed,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from cryptometrics.times import from_microseconds
 from cryptometrics.verify.findings import Kind, Place
 from cryptometrics.verify.offset_books import ROWS
 from cryptometrics.verify.pruned import INCOMPLETE
@@ -132,8 +132,6 @@ GROUP BY era, pair HAVING count(*) > 1
 ORDER BY era, pair
 """  # noqa: S608  (constants)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def check_rows(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
     """Recompute mid price, spread and running extremes of each row, in the order of the topic."""
@@ -200,4 +198,4 @@ def notes_of_scattered_pairs(connection: psycopg.Connection, books: Books) -> li
 
 
 def _moment(seconds: Decimal | None) -> str:
-    return "none" if seconds is None else str(_EPOCH + timedelta(microseconds=int(seconds * 1_000_000)))
+    return "none" if seconds is None else str(from_microseconds(int(seconds * 1_000_000)))

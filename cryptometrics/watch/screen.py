@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cryptometrics.text import visible
+from cryptometrics.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +103,7 @@ def _line(*parts: str | tuple[str, str]) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     for part in parts:
         text, style = (part, "") if isinstance(part, str) else part
-        line.append(visible(text), style)
+        line.append(escape(text), style)
     return line
 
 

@@ -195,12 +195,12 @@ def test_the_command_says_what_it_did(cli: Cli, settings: Settings) -> None:
         (["--window", "5m", "--into", "1m"], "windows named 1m belong to `process`"),
         (["--window", "5m", "--gap", "3s"], "--gap makes session windows"),
         (["--window", "5m", "--slide", "6m"], "--slide is longer than --window"),
-        (["--window", "five"], "'five' is no duration"),
+        (["--window", "five"], "'five' is not a duration"),
         (["--gap", "30s", "--follow"], "--gap is for bounded runs"),
         (["--window", "5m", "--follow", "--source", "postgres"], "--follow reads the topic"),
         (["--window", "5m", "--source", "postgres", "--from", "17"], "offsets bound the topic"),
         (["--window", "5m", "--from", "1h", "--until", "2h"], "is not before --until"),
-        (["--window", "5m", "--from", "soon"], "'soon' is no time"),
+        (["--window", "5m", "--from", "soon"], "'soon' is not a time"),
     ],
 )
 def test_mistakes_are_one_line(cli: Cli, options: list[str], message: str) -> None:

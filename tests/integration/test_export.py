@@ -92,7 +92,7 @@ def a_file_is_whole_or_not_there(filled: Cli) -> None:
 
 def mistakes_are_one_line(filled: Cli) -> None:
     assert "no ticks of NO-USD in group g1" in filled("export", "--pair", "NO-USD", code=2).stderr
-    assert "'yesterday' is no time" in filled("export", "--since", "yesterday", code=2).stderr
+    assert "'yesterday' is not a time" in filled("export", "--since", "yesterday", code=2).stderr
 
 
 def put(settings: Settings, store: Store, first: int, last: int) -> None:

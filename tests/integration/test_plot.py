@@ -68,7 +68,7 @@ def test_one_file_holds_all_pairs_in_the_format_of_its_name(cli: Cli, store: Sto
     [
         (["--pair", "NO-USD"], "no ticks of NO-USD in group g1; there is BTC-USD (2024-01-05 10:00:00 to"),
         (["--since", "15m"], "there are some from 2024-01-05 10:00:00 to 2024-01-05 10:00:00 UTC"),
-        (["--since", "soon"], "'soon' is no time"),
+        (["--since", "soon"], "'soon' is not a time"),
         (["--since", "1h", "--until", "2h"], "is after --until"),
         (["--metric", "volume"], "'volume' is not one of"),
         (["--out", "chart.bmp"], "must end in .png, .svg or .pdf"),

@@ -200,10 +200,10 @@ def test_everything_may_be_pruned_and_the_work_goes_on(two_groups: Market) -> No
     [
         ("0d", "is less than a day"),
         ("23h", "is less than a day"),
-        ("-1d", "is no duration"),
-        ("soon", "is no duration"),
+        ("-1d", "is not a duration"),
+        ("soon", "is not a duration"),
         ("9999999w", "is before the year 1"),
-        ("", "is no duration"),
+        ("", "is not a duration"),
     ],
 )
 def test_a_mistake_is_one_line(cli: Cli, keep: str, says: str) -> None:

@@ -35,7 +35,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "times": set(),
     "text": set(),
     "config": BASE,
-    "log": BASE,
+    "log": BASE | {"text"},
     "retry": BASE,
     "files": BASE,
     "tls_probe": BASE,

@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptometrics.market.gap_records import Gap, Kind, moment
+from cryptometrics.market.gap_records import Gap, Kind
 from cryptometrics.market.trade_ids import TradeIds
+from cryptometrics.times import from_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,7 +213,7 @@ class PairWatch:
         self._waited_from, self._up_since = None, at
         if kind is Kind.START:
             last = first - 1 if first else None
-            self._tell(Gap(self.pair, kind, moment(at), None, None, last))
+            self._tell(Gap(self.pair, kind, from_seconds(at), None, None, last))
             if last is not None:
                 self.highest = last
             return
@@ -220,7 +221,7 @@ class PairWatch:
         if first is not None and 0 <= self.highest < first - 1:
             missed = self.highest + 1, first - 1
             self.highest = first - 1
-        self._count(Gap(self.pair, kind, moment(at), moment(min(self._since, at)), *missed))
+        self._count(Gap(self.pair, kind, from_seconds(at), from_seconds(min(self._since, at)), *missed))
 
     def _open(self, hole: _Hole) -> None:
         self._holes.append(hole)
@@ -243,7 +244,7 @@ class PairWatch:
         self._holes.clear()
 
     def _miss(self, hole: _Hole, now: float) -> None:
-        begins, ends = moment(hole.begins), moment(max(min(hole.noticed, now), hole.begins))
+        begins, ends = from_seconds(hole.begins), from_seconds(max(min(hole.noticed, now), hole.begins))
         self._count(Gap(self.pair, Kind.MISSED, ends, begins, hole.first, hole.last))
 
     def _count(self, gap: Gap) -> None:

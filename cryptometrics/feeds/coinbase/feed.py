@@ -13,8 +13,9 @@ from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, message
 from cryptometrics.feeds.coinbase.book import OrderBook
 from cryptometrics.feeds.coinbase.continuity import PairWatch
 from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
-from cryptometrics.market.gap_records import Gap, Kind, encode, moment
+from cryptometrics.market.gap_records import Gap, Kind, encode
 from cryptometrics.market.tick_decoder import is_pair
+from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -239,7 +240,7 @@ def _judge(watch: PairWatch, bid_text: str, ask_text: str) -> None:
 
 
 def _as_time(at: float) -> str:
-    return moment(at).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return iso(from_seconds(at), timespec="microseconds")
 
 
 def _as_quote(pair: str, bid: Best, ask: Best, time: str) -> bytes:

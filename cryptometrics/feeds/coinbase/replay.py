@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.feeds.coinbase.messages import seconds
 from cryptometrics.feeds.coinbase.recording import Lost
-from cryptometrics.market.gap_records import moment
+from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,5 +98,5 @@ class _Shift:
         event = seconds(found[1].decode("ascii", "replace")) if found else None
         if found is None or event is None:
             return frame
-        text = moment(self.time(event)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        text = iso(from_seconds(self.time(event)), timespec="microseconds")
         return frame[: found.start(1)] + text.encode() + frame[found.end(1) :]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import struct
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
 from cryptometrics.errors import UserError
 from cryptometrics.feeds.simulator.bad_ticks import spoiled
 from cryptometrics.feeds.simulator.market import Market
+from cryptometrics.times import EPOCH, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ BLOCK = 1024
 MAX_PAIRS = 128
 
 _DRAWS = struct.Struct(f"<{BLOCK}Q")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000
 
 
@@ -62,7 +62,7 @@ class Simulation:
     def _endless(self) -> Iterator[list[Message]]:
         random = Random(self.seed)  # noqa: S311  (a simulation has to be repeatable, not secret)
         chance_of_bad = Random(self.seed).random  # noqa: S311
-        start = (self.start - _EPOCH) // timedelta(microseconds=1)
+        start = to_microseconds(self.start)
         markets = [Market(pair, random, start) for pair in self.pairs]
         shares = _shares(len(markets))
         bad, bad_ticks = self.bad, itertools.count()
@@ -132,7 +132,7 @@ def _times(start: int, step: Fraction, first: int) -> list[str]:
 
 def _second_text(second: int) -> str:
     try:
-        return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+        return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
     except OverflowError:
         raise UserError(
             "the simulated time has passed the year 9999: start earlier or take smaller steps"

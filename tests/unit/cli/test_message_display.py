@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cryptometrics.cli.message_display import SHOWN_BYTES, as_dict, readable
 from cryptometrics.store.rejects import Rejected
-from cryptometrics.text import visible
+from cryptometrics.text import escape
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -22,7 +22,7 @@ def test_nothing_reaches_the_terminal_that_does_not_print(raw: bytes) -> None:
 def test_text_stays_text_and_escapes_are_seen() -> None:
     assert readable(b'{"pair": "\xc3\xa9"}') == '{"pair": "é"}'
     assert readable(b"\x1b[31mred\x00\n") == r"\x1b[31mred\x00\n"
-    assert visible("\u202eevil\x9b") == r"\u202eevil\x9b"
+    assert escape("\u202eevil\x9b") == r"\u202eevil\x9b"
     assert readable(None) == "(none)"
     assert readable(b"") == "(empty)"
 

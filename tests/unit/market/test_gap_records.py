@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.gap_records import Gap, Kind, decode, encode, moment
+from cryptometrics.market.gap_records import Gap, Kind, decode, encode
 from cryptometrics.market.table_decoder import decode as decode_columns
 from cryptometrics.market.tick_decoder import MOST_TRADES, Reason, RejectedError
 from cryptometrics.market.tick_decoder import decode as decode_tick
 from cryptometrics.pipeline.gaps import FoundGap, Known, missed_before, settle
+from cryptometrics.times import from_seconds
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 times = st.datetimes(datetime(2009, 1, 1), datetime(2026, 7, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -94,7 +95,7 @@ def test_what_is_no_gap_keeps_its_own_reason(value: bytes) -> None:
 
 
 def test_times_are_to_the_microsecond() -> None:
-    assert moment(1_618_677_817.061845) == datetime(2021, 4, 17, 16, 43, 37, 61845, UTC)
+    assert from_seconds(1_618_677_817.061845) == datetime(2021, 4, 17, 16, 43, 37, 61845, UTC)
 
 
 # What a start has missed

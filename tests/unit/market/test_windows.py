@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.market.windows import (
-    EPOCH,
     Aggregate,
     Place,
     fixed_start,
@@ -21,6 +20,7 @@ from cryptometrics.market.windows import (
     of_tick,
     sliding_starts,
 )
+from cryptometrics.times import EPOCH
 
 Quote = tuple[Place, Decimal, Decimal, bool]
 

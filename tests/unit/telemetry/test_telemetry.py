@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from cryptometrics.alerts.rule_state import Transition
 from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
-from cryptometrics.market.tick_decoder import EPOCH
 from cryptometrics.pipeline.calculator import Work
 from cryptometrics.pipeline.progress import Histogram, Measurements, WorkerReport
 from cryptometrics.store.batch_transaction import Batch, Part, Rejected
 from cryptometrics.telemetry.endpoint import serving
 from cryptometrics.telemetry.ingest_metrics import DEAF_S, IngestMetrics, PairNumbers
 from cryptometrics.telemetry.process_metrics import STALLED_S, ProcessMetrics
+from cryptometrics.times import to_microseconds
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ class Times:
 def work(ages: list[float], rejected: list[str]) -> Work:
     part = Part(1, 0, len(ages) + len(rejected), metrics=len(ages), rejected=len(rejected))
     messages = [Rejected(0, n, reason, "", None, None, None) for n, reason in enumerate(rejected)]
-    now = (NOW - EPOCH) // timedelta(microseconds=1)
+    now = to_microseconds(NOW)
     columns: Any = Times(np.array([now - int(age * 1e6) for age in ages], np.int64))
     return Work(Batch(parts={0: part}, rejected=messages), [], columns)
 
