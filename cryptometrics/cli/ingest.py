@@ -163,7 +163,7 @@ def _listen(
     from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.coinbase.client import Client
     from cryptometrics.feeds.coinbase.feed import Feed
-    from cryptometrics.feeds.coinbase.recording import Recorder
+    from cryptometrics.feeds.recording import Recorder
     from cryptometrics.times import Interval
 
     found: list[Gap] = []

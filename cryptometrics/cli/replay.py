@@ -11,7 +11,7 @@ import click
 from cryptometrics.cli import options
 
 if TYPE_CHECKING:
-    from cryptometrics.feeds.coinbase.recording import Recording
+    from cryptometrics.feeds.recording import Recording
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
 
@@ -71,8 +71,8 @@ def replay(
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.coinbase.feed import Feed
-    from cryptometrics.feeds.coinbase.recording import Recording
-    from cryptometrics.feeds.coinbase.replay import replay as blocks
+    from cryptometrics.feeds.recording import Recording
+    from cryptometrics.feeds.replay import replay as blocks
     from cryptometrics.kafka import client
     from cryptometrics.kafka.publisher import publish
 

@@ -22,7 +22,7 @@ from cryptometrics.alerts.rules import RulesError
 from cryptometrics.cli import rule_file
 from cryptometrics.errors import UserError
 from cryptometrics.feeds.coinbase.feed import Feed
-from cryptometrics.feeds.coinbase.recording import Recording
+from cryptometrics.feeds.recording import Recording
 from cryptometrics.kafka.client import client_conf
 from cryptometrics.market.tick_decoder import RejectedError, decode
 from cryptometrics.store.connection import _valid, place

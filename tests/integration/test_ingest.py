@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cryptometrics.feeds.coinbase.recording import Recording
+from cryptometrics.feeds.recording import Recording
 from tests.fakes.coinbase import FakeCoinbase, Faults
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.continuity import SILENCE_S
-from cryptometrics.feeds.coinbase.messages import MAX_FRAME_BYTES
+from cryptometrics.feeds.recording import MAX_FRAME_BYTES
 from cryptometrics.market.gap_records import Kind
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cryptometrics.feeds.coinbase.feed import Feed
     from cryptometrics.feeds.coinbase.messages import Refusal
     from cryptometrics.feeds.coinbase.publish_queue import Outbox
-    from cryptometrics.feeds.coinbase.recording import Recorder
+    from cryptometrics.feeds.recording import Recorder
     from cryptometrics.kafka.publisher import Message
 
 PAIRS_A_CONNECTION = 50

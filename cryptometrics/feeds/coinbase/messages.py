@@ -15,9 +15,6 @@ import msgspec
 
 from cryptometrics.market.tick_decoder import FRACTION_DIGITS, INTEGER_DIGITS, MAX_VALUE_BYTES, MOST_TRADES
 
-MAX_FRAME_BYTES = 8 * 1024 * 1024
-"""A longer frame ends its connection. The snapshot of a great order book takes some 2 MiB."""
-
 Level = tuple[str, ...]
 
 _is_decimal = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.feeds.coinbase.feed import Feed
 from cryptometrics.feeds.coinbase.messages import seconds
-from cryptometrics.feeds.coinbase.recording import BLOCK_S, Lost, Recorder, Recording
-from cryptometrics.feeds.coinbase.replay import replay
+from cryptometrics.feeds.recording import BLOCK_S, Lost, Recorder, Recording
+from cryptometrics.feeds.replay import replay
 from cryptometrics.market.gap_records import Kind
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from cryptometrics.feeds.coinbase.messages import seconds
-from cryptometrics.feeds.coinbase.recording import Lost
+from cryptometrics.feeds.recording import Lost
 from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptometrics.feeds.coinbase.feed import Feed
-    from cryptometrics.feeds.coinbase.recording import Recording
+    from cryptometrics.feeds.recording import Recording
     from cryptometrics.kafka.publisher import Message
 
 BLOCK = 1024

@@ -20,7 +20,6 @@ from typing import IO, TYPE_CHECKING, Literal
 import msgspec
 
 from cryptometrics.errors import CryptometricsError, UserError
-from cryptometrics.feeds.coinbase.messages import MAX_FRAME_BYTES
 from cryptometrics.market.gap_records import Kind
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ LEVEL = 3
 """Of the compression: higher ones cost much more time and save little."""
 CHUNK_BYTES = 256 * 1024
 """Read, and unpacked, at once."""
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+"""Limit of a feed's frames: a longer one ends its connection. A large order book takes 2 MiB."""
 MAX_LINE_BYTES = 2 * MAX_FRAME_BYTES
 LATEST = 4_102_444_800.0
 """Seconds since the epoch that no receipt has: the year 2100."""
