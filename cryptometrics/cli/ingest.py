@@ -110,18 +110,18 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
     from cryptometrics.telemetry import ingest_metrics as telemetry
     from cryptometrics.telemetry.endpoint import serving
 
-    told = telemetry.IngestMetrics()
+    metrics = telemetry.IngestMetrics()
 
     def see(feed: Feed, connected: bool, published: Published | None) -> None:
-        told.see(
-            {pair: telemetry.PairNumbers.of(watch.quality) for pair, watch in feed.pairs.items()},
+        metrics.update(
+            {pair: watch.quality for pair, watch in feed.pairs.items()},
             connected=connected,
             sent=published.sent if published else 0,
             acknowledged=published.acknowledged if published else 0,
             kafka_silence=published.silence if published else 0.0,
         )
 
-    with serving(told.collect, told.health, host, port):
+    with serving(metrics.collect, metrics.health, host, port):
         yield see
 
 

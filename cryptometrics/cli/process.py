@@ -131,9 +131,9 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
     from cryptometrics.telemetry.endpoint import serving
     from cryptometrics.telemetry.process_metrics import ProcessMetrics
 
-    pipeline = ProcessMetrics(group)
-    with serving(pipeline.collect, pipeline.health, host, port):
-        yield pipeline.see
+    metrics = ProcessMetrics(group)
+    with serving(metrics.collect, metrics.health, host, port):
+        yield metrics.update
 
 
 def _work(options: WorkerOptions, stop: Callable[[], bool], see: See) -> None:

@@ -1,1 +1,1 @@
-"""What a running command tells about itself: measured per batch, served to Prometheus."""
+"""The metrics and the health of a running command, served over HTTP."""

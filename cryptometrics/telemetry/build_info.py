@@ -1,4 +1,4 @@
-"""Which version runs: the metric that every endpoint has."""
+"""The version metric, which every endpoint serves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from cryptometrics import __version__
 
 
 def build_info() -> Metric:
-    """Return which version runs, on which Python."""
+    """Return the running version and its Python version."""
     info = {"version": __version__, "python": platform.python_version()}
-    return InfoMetricFamily("cryptometrics_build", "Which version runs.", value=info)
+    return InfoMetricFamily("cryptometrics_build", "The running version.", value=info)

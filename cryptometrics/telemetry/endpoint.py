@@ -1,4 +1,4 @@
-"""The HTTP endpoint: `/metrics` for Prometheus, `/healthz` for whoever starts what does not work again.
+"""The HTTP endpoint: `/metrics` for Prometheus, `/healthz` for supervisors that restart unhealthy processes.
 
 with serving(collect, healthy, host, port):
     …
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 REQUEST_S = 10.0
-"""How long a client may take to say what it wants."""
+"""Limit for a client to send its request."""
 
 
 class Health(NamedTuple):
-    """Whether all is well, and what that was judged by."""
+    """Whether the process is healthy, and the numbers behind that."""
 
     ok: bool
     details: dict[str, Any]
 
 
-class _Source(Collector):
-    """Asks for the metrics at each scrape: nothing is counted twice, in two places."""
+class _ScrapeCollector(Collector):
+    """Collects the metrics anew at each scrape, so no number has a second copy."""
 
     def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
         self._collect = collect
@@ -53,13 +53,13 @@ class _Source(Collector):
 def serving(
     collect: Callable[[], Iterable[Metric]], healthy: Callable[[], Health], host: str, port: int
 ) -> Iterator[str]:
-    """Serve within the block, from a thread of its own; yield the address, `host:port`.
+    """Serve from a background thread within the block; yield the address, `host:port`.
 
-    collect: gives the metrics of this moment; healthy: whether all is well; other threads call both.
-    port: 0 takes a free one. Raises UserError where the address cannot be had.
+    collect, healthy: return the current metrics and health; other threads call them.
+    port: 0 selects a free one. Raises UserError if the address is not available.
     """
     registry = CollectorRegistry()
-    registry.register(_Source(collect))
+    registry.register(_ScrapeCollector(collect))
 
     class Handler(BaseHTTPRequestHandler):
         timeout = REQUEST_S
@@ -87,13 +87,13 @@ def serving(
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:  # a scrape is no event
+        def log_message(self, *_: object) -> None:  # scrapes are not worth a log line
             pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        def handle_error(self, *_: object) -> None:  # a client that went away is none either
+        def handle_error(self, *_: object) -> None:  # nor are clients that disconnect
             pass
 
     try:

@@ -1,15 +1,14 @@
-"""The metrics and the health of `ingest`, from what its feed says of itself now and then.
+"""The metrics and the health of `ingest`, from the reports of its feed.
 
 metrics = IngestMetrics()
 with serving(metrics.collect, metrics.health, host, port):
-…  # metrics.see(…) a few times a second
+    …  # metrics.update(…) a few times a second
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
@@ -21,99 +20,95 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from cryptometrics.feeds.coinbase.continuity import Quality
-
 DEAF_S = 30.0
-"""`/healthz` is red when for so long there was no connection, no word from Kafka, or no report."""
+"""`/healthz` fails after this long without a connection, an acknowledgement from Kafka, or a report."""
 
 _COUNTERS = {
-    "ticks": "Ticks that came from the exchange.",
-    "gaps": "Gaps of the feed that were put on the topic.",
-    "missed_trades": "Trades that these gaps hold, as far as known.",
-    "duplicate_ticks": "Duplicate ticks: `ingest` sends them, `process` drops them.",
-    "reconnects": "Connections made after one was lost.",
+    "ticks": ("ticks", "Ticks received from the exchange."),
+    "gaps": ("gaps", "Gap records published."),
+    "missed_trades": ("trades_missed", "Trades in these gaps, as far as known."),
+    "duplicate_ticks": (
+        "duplicates",
+        "Ticks that the exchange sent again; `ingest` passes them on and `process` drops them.",
+    ),
+    "reconnects": ("reconnects", "Connections made after one was lost."),
 }
+"""Name of the metric → attribute of PairCounts, help text."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairNumbers:
-    """What came of a pair since the start."""
+class PairCounts(Protocol):
+    """What a feed has counted for a pair since its start."""
 
     ticks: int
     gaps: int
-    missed_trades: int
-    duplicate_ticks: int
+    trades_missed: int
+    duplicates: int
     reconnects: int
-
-    @classmethod
-    def of(cls, quality: Quality) -> Self:
-        """Return them from what a feed keeps of a pair."""
-        return cls(quality.ticks, quality.gaps, quality.trades_missed, quality.duplicates, quality.reconnects)
 
 
 class IngestMetrics:
-    """Keeps the newest report and answers from it: `see` is called by the loop, the rest by the endpoint."""
+    """Holds the newest report: the feed's loop calls `update`, the endpoint `health` and `collect`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._pairs: Mapping[str, PairNumbers] = {}
+        self._pairs: Mapping[str, PairCounts] = {}
         self._sent = self._acknowledged = 0
         self._is_connected = False
         self._kafka_silence = 0.0
-        self._heard = self._connected_at = clock()
+        self._reported_at = self._connected_at = clock()
 
-    def see(
+    def update(
         self,
-        pairs: Mapping[str, PairNumbers],
+        pairs: Mapping[str, PairCounts],
         *,
         connected: bool,
         sent: int,
         acknowledged: int,
         kafka_silence: float,
     ) -> None:
-        """Take the newest numbers; `pairs` must not change any more.
+        """Replace the report; the caller must not change the mapping afterwards.
 
-        sent, acknowledged: messages handed to Kafka, and confirmed by it. kafka_silence: seconds for which
-        Kafka has confirmed nothing although something was sent.
+        sent, acknowledged: messages passed to Kafka, and confirmed by it.
+        kafka_silence: seconds since Kafka's last confirmation while messages wait for one.
         """
-        self._heard = self._clock()
+        self._reported_at = self._clock()
         if connected:
-            self._connected_at = self._heard
+            self._connected_at = self._reported_at
         self._pairs, self._is_connected = pairs, connected
         self._sent, self._acknowledged, self._kafka_silence = sent, acknowledged, kafka_silence
 
     def health(self) -> Health:
-        """Return whether the exchange is heard and Kafka takes it."""
+        """Return whether the feed receives data and Kafka accepts it."""
         now = self._clock()
-        deaf, silent = now - self._connected_at, now - self._heard
-        ok = max(deaf, silent, self._kafka_silence) < DEAF_S
+        disconnected, unreported = now - self._connected_at, now - self._reported_at
+        ok = max(disconnected, unreported, self._kafka_silence) < DEAF_S
         details = {
             "connected": self._is_connected,
-            "seconds_without_connection": 0.0 if self._is_connected else round(deaf, 1),
+            "seconds_without_connection": 0.0 if self._is_connected else round(disconnected, 1),
             "seconds_without_kafka": round(self._kafka_silence, 1),
-            "seconds_since_report": round(silent, 1),
+            "seconds_since_report": round(unreported, 1),
         }
         return Health(ok, details)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics of the newest report."""
+        """Yield the metrics of the newest report."""
         yield build_info()
         pairs = sorted(self._pairs.items())
-        for name, meaning in _COUNTERS.items():
+        for name, (attribute, meaning) in _COUNTERS.items():
             family = CounterMetricFamily(f"cryptometrics_ingest_{name}", meaning, labels=["pair"])
-            for pair, numbers in pairs:
-                family.add_metric([pair], getattr(numbers, name))
+            for pair, counts in pairs:
+                family.add_metric([pair], getattr(counts, attribute))
             yield family
         yield CounterMetricFamily(
-            "cryptometrics_ingest_sent_messages", "Messages handed to Kafka.", value=self._sent
+            "cryptometrics_ingest_sent_messages", "Messages passed to Kafka.", value=self._sent
         )
         yield CounterMetricFamily(
             "cryptometrics_ingest_acknowledged_messages",
-            "Messages that Kafka has confirmed.",
+            "Messages confirmed by Kafka.",
             value=self._acknowledged,
         )
         yield GaugeMetricFamily(
             "cryptometrics_ingest_connected",
-            "1 while there is a connection to the exchange.",
+            "1 while connected to the exchange.",
             value=int(self._is_connected),
         )

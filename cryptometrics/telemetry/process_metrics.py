@@ -1,9 +1,9 @@
-"""The metrics and the health of `process`, from what its worker or its workers report."""
+"""The metrics and the health of `process`, from the reports of its worker or workers."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -16,85 +16,133 @@ from cryptometrics.telemetry.build_info import build_info
 from cryptometrics.telemetry.endpoint import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
-    from cryptometrics.pipeline.progress import Histogram, WorkerReport
-
 STALLED_S = 30.0
-"""`/healthz` is red when there was lag and no commit for so long, or no report for so long."""
+"""`/healthz` fails after this long without a report, or with lag and without a commit."""
+
+
+class Distribution(Protocol):
+    """A histogram as Prometheus counts it."""
+
+    total: float
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Return each upper bound with the number of values up to it."""
+
+
+class ProcessMeasurements(Protocol):
+    """What workers measured since their start."""
+
+    rejected: dict[str, int]
+    alerts: dict[str, int]
+    retries: int
+    reconnects: int
+    lags: dict[str, int]
+
+    @property
+    def batch_ticks(self) -> Distribution:
+        """Return the messages per batch."""
+
+    @property
+    def batch_seconds(self) -> Distribution:
+        """Return the seconds from a batch's calculation to its commit."""
+
+    @property
+    def commit_seconds(self) -> Distribution:
+        """Return the seconds of the transactions."""
+
+    @property
+    def latency(self) -> Distribution:
+        """Return the seconds from event time to commit."""
+
+
+class ProcessReport(Protocol):
+    """What workers committed and measured since their start."""
+
+    metrics: int
+    gaps: int
+    duplicates: int
+    late: int
+
+    @property
+    def offsets(self) -> int:
+        """Return how many offsets have an outcome."""
+
+    @property
+    def lag(self) -> int:
+        """Return how many messages are not stored yet."""
+
+    @property
+    def measured(self) -> ProcessMeasurements:
+        """Return the measurements."""
 
 
 class ProcessMetrics:
-    """Keeps the newest report and answers from it: `see` is called by the loop, the rest by the endpoint."""
+    """Holds the newest report: the worker's loop calls `update`, the endpoint `health` and `collect`."""
 
     def __init__(self, group: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._group = group
         self._clock = clock
-        self._report: WorkerReport | None = None
-        self._heard = self._moved = clock()
+        self._report: ProcessReport | None = None
+        self._reported_at = self._moved_at = clock()
 
-    def see(self, report: WorkerReport) -> None:
-        """Take the newest report; it must not change any more."""
+    def update(self, report: ProcessReport) -> None:
+        """Replace the report; the caller must not change it afterwards."""
         now = self._clock()
         if self._report is None or report.lag == 0 or report.offsets != self._report.offsets:
-            self._moved = now
-        self._report, self._heard = report, now
+            self._moved_at = now
+        self._report, self._reported_at = report, now
 
     def health(self) -> Health:
-        """Return whether ticks are stored while there are any."""
+        """Return whether ticks are stored as long as there are any."""
         now = self._clock()
         lag = self._report.lag if self._report is not None else 0
-        silent, still = now - self._heard, now - self._moved
-        ok = silent < STALLED_S and (still < STALLED_S or lag == 0)
-        details = {"lag": lag, "seconds_without_commit_despite_lag": round(still if lag else 0.0, 1)}
-        return Health(ok, details | {"seconds_since_report": round(silent, 1)})
+        unreported, stalled = now - self._reported_at, now - self._moved_at
+        ok = unreported < STALLED_S and (stalled < STALLED_S or lag == 0)
+        details = {"lag": lag, "seconds_without_commit_despite_lag": round(stalled if lag else 0.0, 1)}
+        return Health(ok, details | {"seconds_since_report": round(unreported, 1)})
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics of the newest report."""
+        """Yield the metrics of the newest report."""
         yield build_info()
         report = self._report
         if report is None:
             return
         measured = report.measured
         yield self._counter("ticks", "Ticks stored with their metrics.", report.metrics)
-        reasons = dict.fromkeys(map(str, Reason), 0) | measured.rejected
-        rejected = CounterMetricFamily(
-            "cryptometrics_rejected_ticks", "Messages that were no valid tick.", labels=["group", "reason"]
+        yield self._counters(
+            "rejected_ticks",
+            "Messages that are not valid ticks, by reason.",
+            "reason",
+            dict.fromkeys(map(str, Reason), 0) | measured.rejected,
         )
-        for reason, count in sorted(reasons.items()):
-            rejected.add_metric([self._group, reason], count)
-        yield rejected
-        yield self._counter("duplicate_ticks", "Repetitions by the feed, counted only.", report.duplicates)
-        yield self._counter("late_ticks", "Ticks stored out of the order of their trades.", report.late)
-        yield self._counter("feed_gaps", "Gaps that the feed reported, stored.", report.gaps)
-        alerts = CounterMetricFamily(
-            "cryptometrics_alerts", "Alerts that fired, by severity.", labels=["group", "severity"]
-        )
-        for severity, count in sorted(measured.alerts.items()):
-            alerts.add_metric([self._group, severity], count)
-        yield alerts
-        yield self._counter("retries", "Attempts made again because something failed.", measured.retries)
+        yield self._counter("duplicate_ticks", "Duplicates from the feed, dropped.", report.duplicates)
+        yield self._counter("late_ticks", "Ticks stored although a later trade came first.", report.late)
+        yield self._counter("feed_gaps", "Gap records of the feed stored.", report.gaps)
+        yield self._counters("alerts", "Alerts that fired, by severity.", "severity", measured.alerts)
+        yield self._counter("retries", "Attempts repeated after a failure.", measured.retries)
         yield self._counter(
             "reconnects", "Connections to PostgreSQL made after one was lost.", measured.reconnects
         )
         lag = GaugeMetricFamily(
             "cryptometrics_consumer_lag",
-            "Messages of a partition not stored yet, of those assigned here.",
+            "Messages not stored yet, of the partitions assigned here.",
             labels=["group", "partition"],
         )
         for partition, messages in sorted(measured.lags.items()):
             lag.add_metric([self._group, partition], messages)
         yield lag
-        yield self._histogram("batch_ticks", "Messages of a batch.", measured.batch_ticks)
+        yield self._histogram("batch_ticks", "Messages per batch.", measured.batch_ticks)
         yield self._histogram(
-            "batch_seconds", "From a batch's calculation to its commit.", measured.batch_seconds
+            "batch_seconds", "From the start of a batch's calculation to its commit.", measured.batch_seconds
         )
-        yield self._histogram("commit_seconds", "The transaction of a batch.", measured.commit_seconds)
+        yield self._histogram("commit_seconds", "A batch's transaction.", measured.commit_seconds)
         yield self._histogram(
             "end_to_end_latency_seconds",
-            "From a tick's own time to its commit; from a sample of each batch.",
+            "From a tick's event time to its commit, sampled from each batch.",
             measured.latency,
         )
 
@@ -103,7 +151,13 @@ class ProcessMetrics:
         family.add_metric([self._group], value)
         return family
 
-    def _histogram(self, name: str, meaning: str, values: Histogram) -> Metric:
+    def _counters(self, name: str, meaning: str, label: str, values: Mapping[str, int]) -> Metric:
+        family = CounterMetricFamily(f"cryptometrics_{name}", meaning, labels=["group", label])
+        for key, value in sorted(values.items()):
+            family.add_metric([self._group, key], value)
+        return family
+
+    def _histogram(self, name: str, meaning: str, values: Distribution) -> Metric:
         family = HistogramMetricFamily(f"cryptometrics_{name}", meaning, labels=["group"])
         family.add_metric([self._group], values.cumulative(), values.total)
         return family

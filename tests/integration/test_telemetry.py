@@ -163,7 +163,7 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
     monkeypatch.setattr(telemetry, "STALLED_S", 1.0)
     cli("init-db")
     cli("simulate", "--rate", "0", "--count", "10", "--seed", "3")
-    pipeline = telemetry.ProcessMetrics("g1")
+    metrics = telemetry.ProcessMetrics("g1")
     codes: list[int] = []
 
     def health(address: str) -> int:
@@ -174,10 +174,10 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
 
     blocker = psycopg.connect(settings.postgres())
     deadline = time.monotonic() + LIMIT_S
-    with serving(pipeline.collect, pipeline.health, "127.0.0.1", 0) as address:
+    with serving(metrics.collect, metrics.health, "127.0.0.1", 0) as address:
 
         def show(worker: Worker) -> None:
-            pipeline.see(WorkerReport.of(worker.totals, worker.lags()))
+            metrics.update(WorkerReport.of(worker.totals, worker.lags()))
             codes.append(health(address))
             stored = worker.totals.offsets
             if (

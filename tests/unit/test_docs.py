@@ -256,9 +256,9 @@ def test_each_metric_is_explained() -> None:
 
 
 def _metrics() -> list[Any]:
-    pipeline = ProcessMetrics("g")
-    pipeline.see(WorkerReport())
-    return [*pipeline.collect(), *IngestMetrics().collect()]
+    metrics = ProcessMetrics("g")
+    metrics.update(WorkerReport())
+    return [*metrics.collect(), *IngestMetrics().collect()]
 
 
 def test_each_alerting_rule_says_what_to_do() -> None:

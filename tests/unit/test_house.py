@@ -71,8 +71,6 @@ KNOWN_EXTRA_PIPELINE_MODULES = 8
 KNOWN_IMPORTS = {
     "bench.growth → cli.*",
     "notify.sender → pipeline.*",
-    "telemetry.* → feeds.*",
-    "telemetry.* → pipeline.*",
     "verify.* → market.*",
     "verify.* → store.*",
 }

@@ -47,9 +47,9 @@ def test_a_duplicate_ticker_is_sent_as_its_metric_and_the_docs_say() -> None:
     assert feed.pairs["BTC-USD"].quality.duplicates == 1
     texts = {family.name: family.documentation for family in ingest_metrics.IngestMetrics().collect()}
     text = texts["cryptometrics_ingest_duplicate_ticks"]
-    assert text == "Duplicate ticks: `ingest` sends them, `process` drops them."
+    assert text == "Ticks that the exchange sent again; `ingest` passes them on and `process` drops them."
     docs = Path(__file__).parents[3].joinpath("docs", "operations.md").read_text(encoding="utf-8")
-    assert f"`cryptometrics_ingest_duplicate_ticks_total` | counter | d{text[1:-1]} |" in docs
+    assert f"`cryptometrics_ingest_duplicate_ticks_total` | counter | t{text[1:-1]} |" in docs
 
 
 def test_tickers_that_no_one_would_accept_are_left_to_process() -> None:

@@ -17,15 +17,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from cryptometrics.alerts.rule_state import Transition
 from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
+from cryptometrics.feeds.coinbase.continuity import Quality
 from cryptometrics.pipeline.calculator import Work
 from cryptometrics.pipeline.progress import Histogram, Measurements, WorkerReport
 from cryptometrics.store.batch_transaction import Batch, Part, Rejected
 from cryptometrics.telemetry.endpoint import serving
-from cryptometrics.telemetry.ingest_metrics import DEAF_S, IngestMetrics, PairNumbers
+from cryptometrics.telemetry.ingest_metrics import DEAF_S, IngestMetrics
 from cryptometrics.telemetry.process_metrics import STALLED_S, ProcessMetrics
 from cryptometrics.times import to_microseconds
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+FEED = {"BTC-USD": Quality(ticks=10, gaps=1, trades_missed=2, duplicates=3, reconnects=4)}
 
 
 @dataclass(frozen=True)
@@ -131,46 +133,45 @@ def report(metrics: int, lag: int) -> WorkerReport:
 
 def test_lag_without_a_commit_is_red_and_a_commit_makes_it_green() -> None:
     clock = Clock()
-    pipeline = ProcessMetrics("g", clock)
+    metrics = ProcessMetrics("g", clock)
     for _ in range(2):
-        pipeline.see(report(10, lag=500))
-        assert pipeline.health().ok
+        metrics.update(report(10, lag=500))
+        assert metrics.health().ok
         clock.now += STALLED_S / 2
-    pipeline.see(report(10, lag=500))
-    assert not pipeline.health().ok
-    assert pipeline.health().details["lag"] == 500
-    pipeline.see(report(11, lag=499))
-    assert pipeline.health().ok
+    metrics.update(report(10, lag=500))
+    assert not metrics.health().ok
+    assert metrics.health().details["lag"] == 500
+    metrics.update(report(11, lag=499))
+    assert metrics.health().ok
 
 
 def test_nothing_to_do_is_no_failure() -> None:
     clock = Clock()
-    pipeline = ProcessMetrics("g", clock)
+    metrics = ProcessMetrics("g", clock)
     for _ in range(10):
-        pipeline.see(report(10, lag=0))
+        metrics.update(report(10, lag=0))
         clock.now += STALLED_S * 0.9
-        assert pipeline.health().ok
+        assert metrics.health().ok
     # The first lag after a long rest is not taken for an old one.
-    pipeline.see(report(10, lag=100))
-    assert pipeline.health().ok
+    metrics.update(report(10, lag=100))
+    assert metrics.health().ok
 
 
 def test_a_loop_that_says_nothing_any_more_is_red() -> None:
     clock = Clock()
-    pipeline = ProcessMetrics("g", clock)
-    pipeline.see(report(10, lag=0))
+    metrics = ProcessMetrics("g", clock)
+    metrics.update(report(10, lag=0))
     clock.now += STALLED_S + 1
-    assert not pipeline.health().ok
+    assert not metrics.health().ok
 
 
 def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
     clock = Clock()
-    feed = IngestMetrics(clock)
-    numbers = {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}
+    metrics = IngestMetrics(clock)
 
     def see(*, connected: bool = True, kafka_silence: float = 0.0) -> bool:
-        feed.see(numbers, connected=connected, sent=10, acknowledged=9, kafka_silence=kafka_silence)
-        return feed.health().ok
+        metrics.update(FEED, connected=connected, sent=10, acknowledged=9, kafka_silence=kafka_silence)
+        return metrics.health().ok
 
     assert see()
     clock.now += DEAF_S - 1
@@ -181,15 +182,19 @@ def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
     assert not see(kafka_silence=DEAF_S + 1)
     assert see()
     clock.now += DEAF_S + 1
-    assert not feed.health().ok
+    assert not metrics.health().ok
 
 
 def test_a_feeds_numbers_are_served_by_pair() -> None:
-    feed = IngestMetrics()
-    feed.see(
-        {"BTC-USD": PairNumbers(10, 1, 2, 3, 4)}, connected=True, sent=11, acknowledged=9, kafka_silence=0
+    metrics = IngestMetrics()
+    metrics.update(
+        FEED,
+        connected=True,
+        sent=11,
+        acknowledged=9,
+        kafka_silence=0,
     )
-    with serving(feed.collect, feed.health, "127.0.0.1", 0) as address:
+    with serving(metrics.collect, metrics.health, "127.0.0.1", 0) as address:
         text = urllib.request.urlopen(f"http://{address}/metrics", timeout=5).read().decode()
     samples = {
         (sample.name, sample.labels.get("pair")): sample.value
@@ -203,10 +208,10 @@ def test_a_feeds_numbers_are_served_by_pair() -> None:
 
 
 def test_a_port_that_is_taken_is_the_users_to_change() -> None:
-    feed = IngestMetrics()
+    metrics = IngestMetrics()
     with (
-        serving(feed.collect, feed.health, "127.0.0.1", 0) as address,
+        serving(metrics.collect, metrics.health, "127.0.0.1", 0) as address,
         pytest.raises(UserError, match="choose another port"),
-        serving(feed.collect, feed.health, "127.0.0.1", int(address.split(":")[1])),
+        serving(metrics.collect, metrics.health, "127.0.0.1", int(address.split(":")[1])),
     ):
         pass
