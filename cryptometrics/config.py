@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         return make_conninfo("", **{name: value for name, value in parts.items() if value is not None})
 
     @property
+    def kafka_address(self) -> str:
+        """The bootstrap servers, as messages name them."""
+        return str(self.kafka()["bootstrap.servers"])
+
+    @property
     def has_webhook(self) -> bool:
         """Whether alerts are told to anyone."""
         return self.webhook_url is not None

@@ -27,6 +27,7 @@ from cryptometrics.beam import read_counts
 from cryptometrics.beam.begin_once import Once
 from cryptometrics.beam.folding import Counts, Memory, Poll
 from cryptometrics.beam.watermark import Watermark
+from cryptometrics.kafka.partition_ends import read_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -215,7 +216,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
                 if received:
                     heard_at = time.monotonic()
                 if self._job.follow:
-                    at_end = _at_end(warm.consumer, element.topic, positions)
+                    at_end = read_to_end(warm.consumer, element.topic, positions)
                     _advance(estimator, warm.watermark.advance(now, at_end))
                     # Also when nothing comes, no sooner: Flink's runner keeps something of every time.
                     if time.monotonic() > stop_at:
@@ -363,17 +364,6 @@ def _consumer(topic: str, positions: dict[int, int]) -> Consumer:
     consumer = Consumer(client.consumer_conf(config.load(), "cryptometrics-aggregate", "aggregate"))
     consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in positions.items()])
     return consumer
-
-
-def _at_end(consumer: Consumer, topic: str, positions: dict[int, int]) -> list[int]:
-    from confluent_kafka import TopicPartition
-
-    found = []
-    for partition, position in positions.items():
-        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-        if 0 <= end <= position:
-            found.append(partition)
-    return found
 
 
 def _advance(estimator: Any, watermark: datetime | None) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
 from cryptometrics.beam.kafka_source import FOREVER, Range, Reader
 from cryptometrics.errors import ServiceUnavailableError, UserError
-from cryptometrics.kafka import client
+from cryptometrics.kafka import errors
+from cryptometrics.kafka.client import make_admin
+from cryptometrics.kafka.partition_ends import PartitionEnds
+from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.market.tick_decoder import FURTHEST_AHEAD
 
 if TYPE_CHECKING:
     from cryptometrics.beam.job import Job
     from cryptometrics.config import Settings
-
-ANSWER_S = 10.0
-"""Seconds in which Kafka has to say what a partition holds."""
 
 
 def readers(
@@ -35,19 +35,14 @@ def readers(
     reading begins a day before the first, which also tells what is a duplicate and what comes late.
     Raises UserError where nothing lies in these bounds, ServiceUnavailableError when Kafka does not answer.
     """
-    topic = client.describe_topic(settings)
-    conf = client.consumer_conf(settings, "cryptometrics-aggregate", "aggregate")
-    consumer = client.make_consumer(settings, conf)
+    topic = describe_topic(settings)
+    ends = PartitionEnds(make_admin(settings), topic.name)
     try:
-        ranges = [
-            _range(consumer, topic.name, partition, job, first, last) for partition in range(topic.partitions)
-        ]
+        ranges = [_range(ends, partition, job, first, last) for partition in range(topic.partitions)]
     except KafkaException as error:
         raise ServiceUnavailableError(
-            f"Kafka does not say what the topic {topic.name} holds ({error.args[0].str()}): try again"
+            f"Kafka does not report the offsets of topic {topic.name} ({errors.text(error)}): try again"
         ) from None
-    finally:
-        consumer.close()
     if not job.follow:
         ranges = [each for each in ranges if each.start < each.end]
         if not ranges:
@@ -56,17 +51,13 @@ def readers(
     return [Reader(topic.name, tuple(ranges[share::shares])) for share in range(shares)]
 
 
-def _range(
-    consumer: Consumer, topic: str, partition: int, job: Job, first: int | None, last: int | None
-) -> Range:
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S)
+def _range(ends: PartitionEnds, partition: int, job: Job, first: int | None, last: int | None) -> Range:
+    low, high = ends.held(partition)
     begin = low if first is None else max(low, first)
     if job.since is not None:
-        from_then = int((job.since - FURTHEST_AHEAD).timestamp() * 1000)
-        (found,) = consumer.offsets_for_times(
-            [TopicPartition(topic, partition, max(from_then, 0))], timeout=ANSWER_S
-        )
-        begin = high if found.offset < 0 else max(begin, found.offset)
+        since = int((job.since - FURTHEST_AHEAD).timestamp() * 1000)
+        found = ends.first_since(partition, max(since, 0))
+        begin = high if found is None else max(begin, found)
     if job.follow:
         return Range(partition, min(begin, high), FOREVER)
     return Range(partition, min(begin, high), high if last is None else min(high, last))

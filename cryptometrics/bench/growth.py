@@ -186,11 +186,11 @@ def main(rows: int, ticks: int, rounds: int) -> None:
     from cryptometrics.bench.scratch import place
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
-    client.wait_for_kafka(settings, waiting("Kafka"))
+    wait_for_kafka(settings, waiting("Kafka"))
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress())
         stack.enter_context(explaining())

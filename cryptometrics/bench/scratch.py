@@ -9,13 +9,14 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from cryptometrics import retry
 from cryptometrics.kafka import client
+from cryptometrics.kafka.client import make_admin
+from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds
+from cryptometrics.kafka.topic import create_topic, delete_topic
 from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
 
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
+    from confluent_kafka import Consumer
 
     from cryptometrics.config import Settings
 
 PARTITIONS = 6
-WATERMARK_S = 10.0
-"""How long Kafka may take to say what a partition holds."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Place:
         """Return the environment in which a command works here."""
         return os.environ | {
             "DATABASE_URL": self.settings.postgres(),
-            "KAFKA_BOOTSTRAP_SERVERS": str(self.settings.kafka()["bootstrap.servers"]),
+            "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_address,
             "KAFKA_TOPIC": self.settings.kafka_topic,
         }
 
@@ -63,17 +63,10 @@ class Place:
 
     def ends(self) -> dict[int, int]:
         """Return the end of each partition of the topic."""
-        consumer, topic = self.reader(), self.settings.kafka_topic
-        retrier = retry.retrying(KafkaException, timeout=WATERMARK_S)  # a new topic may have no leaders yet
-
-        def end(partition: int) -> int:
-            place = TopicPartition(topic, partition)
-            return int(consumer.get_watermark_offsets(place, timeout=WATERMARK_S)[1])
-
-        try:
-            return {partition: retrier(end, partition) for partition in range(PARTITIONS)}
-        finally:
-            consumer.close()
+        # Retries: a new topic may have no leaders yet.
+        ends = PartitionEnds(make_admin(self.settings), self.settings.kafka_topic)
+        held = ends.held_by(range(PARTITIONS), wait=ANSWER_S)
+        return {partition: end for partition, (_, end) in held.items()}
 
 
 @contextlib.contextmanager
@@ -102,6 +95,6 @@ def _inside(settings: Settings, name: str) -> Iterator[Place]:
         made = Place(own, connection)
         with contextlib.ExitStack() as stack:
             for topic in (made.settings, made.aside):
-                stack.callback(client.delete_topic, topic)  # first: making it may be interrupted, and done
-                client.make_topic(topic, PARTITIONS)
+                stack.callback(delete_topic, topic)  # first: making it may be interrupted, and done
+                create_topic(topic, PARTITIONS)
             yield made

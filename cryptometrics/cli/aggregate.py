@@ -169,7 +169,7 @@ def _run(
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.store import catalog
     from cryptometrics.store.connection import connect
     from cryptometrics.store.database_errors import explaining
@@ -189,7 +189,7 @@ def _run(
         from cryptometrics.beam.kafka_source import FromKafka
         from cryptometrics.beam.offset_ranges import readers as readers_of
 
-        client.wait_for_kafka(settings, waiting("Kafka"))
+        wait_for_kafka(settings, waiting("Kafka"))
         transform = FromKafka(job, readers_of(settings, job, first=first, last=last, count=readers))
     with Progress() as progress:
         shown_at, shown = time.monotonic(), 0

@@ -59,13 +59,13 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     from cryptometrics.bench.scratch import place
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.store.database_errors import explaining
 
     if out is not None and not out.parent.is_dir():  # not after a minute
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
     settings = config.load()
-    client.wait_for_kafka(settings, waiting("Kafka"))
+    wait_for_kafka(settings, waiting("Kafka"))
     try:
         with Progress() as progress, explaining(), place(settings) as own:
             result = run(own, ticks, rounds, seconds, lambda part: progress.show(f"measuring: {part}"))

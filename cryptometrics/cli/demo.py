@@ -98,6 +98,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
     from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
     from cryptometrics.kafka import client
     from cryptometrics.kafka.publisher import publish
+    from cryptometrics.kafka.topic import create_topic
     from cryptometrics.pipeline.options import WorkerOptions
     from cryptometrics.pipeline.start_worker import run_worker
     from cryptometrics.store.connection import connect
@@ -105,7 +106,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
 
     with connect(settings) as connection:
         migrate(connection)
-    client.make_topic(settings, PARTITIONS)
+    create_topic(settings, PARTITIONS)
     took = _stopwatch()
     market = Simulation(
         pairs=DEFAULT_PAIRS,

@@ -92,10 +92,12 @@ def ingest(
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.feeds.coinbase.publish_queue import Outbox
     from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
+    from cryptometrics.kafka.topic import describe_topic
 
     settings = config.load()
-    client.wait_for_kafka(settings, waiting("Kafka"))
-    topic = client.describe_topic(settings)
+    wait_for_kafka(settings, waiting("Kafka"))
+    topic = describe_topic(settings)
     outbox = Outbox(client.make_producer(settings, patient=True), topic.name)
     with _measuring(metrics_host, metrics_port) as see:
         _listen(pairs, book, url, file, outbox, as_json=as_json, see=see)

@@ -32,7 +32,8 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
     from cryptometrics import config
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.errors import UserError
-    from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
+    from cryptometrics.kafka.topic import create_topic, describe_topic
     from cryptometrics.store import migrate, roles
     from cryptometrics.store.connection import connect
     from cryptometrics.store.database_errors import explaining
@@ -44,9 +45,9 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
             return
         if check:
             behind = migrate.pending(connection)
-            client.wait_for_kafka(settings, waiting("Kafka"))
+            wait_for_kafka(settings, waiting("Kafka"))
             try:
-                client.describe_topic(settings)
+                describe_topic(settings)
             except UserError as error:
                 behind.append(str(error))
             if behind:
@@ -59,9 +60,9 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
     click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
     if grants:
         click.echo(f"roles: {'made ' + ', '.join(made) if made else 'there already'}, with their rights")
-    client.wait_for_kafka(settings, waiting("Kafka"))
-    if client.make_topic(settings, partitions):
+    wait_for_kafka(settings, waiting("Kafka"))
+    if create_topic(settings, partitions):
         click.echo(f"topic {settings.kafka_topic}: made with {partitions} partitions")
     else:
-        topic = client.describe_topic(settings)
+        topic = describe_topic(settings)
         click.echo(f"topic {topic.name}: there already, with {topic.partitions} partitions")

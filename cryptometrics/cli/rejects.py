@@ -157,6 +157,7 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
     from cryptometrics.cli.signals import stopping
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.pipeline import requeue as steps
     from cryptometrics.store import rejects as store
     from cryptometrics.store.connection import connect
@@ -167,7 +168,7 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
     if group and not (every or reason):
         raise click.UsageError("--group narrows --reason or --all: add one of them")
     settings = config.load()
-    client.wait_for_kafka(settings, waiting("Kafka"))
+    wait_for_kafka(settings, waiting("Kafka"))
     chosen = None
     with (
         connect(settings, notice=waiting("PostgreSQL")) as connection,

@@ -74,12 +74,14 @@ def replay(
     from cryptometrics.feeds.recording import Recording
     from cryptometrics.feeds.replay import replay as blocks
     from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.kafka.publisher import publish
+    from cryptometrics.kafka.topic import describe_topic
 
     recording = Recording(files)
     settings = config.load()
-    client.wait_for_kafka(settings, waiting("Kafka"))
-    topic = client.describe_topic(settings)
+    wait_for_kafka(settings, waiting("Kafka"))
+    topic = describe_topic(settings)
     found: list[Gap] = []
     feed = Feed(pairs or None, book=book, on_gap=noting(found))
     with stopping() as asked, Progress() as progress:

@@ -129,7 +129,8 @@ def _services(settings: Settings) -> Iterator[None]:
 def _prepare(settings: Settings) -> None:
     """Make the schema and the topic where they are missing."""
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
+    from cryptometrics.kafka.topic import create_topic
     from cryptometrics.store.connection import connect
     from cryptometrics.store.database_errors import explaining
     from cryptometrics.store.migrate import migrate
@@ -137,8 +138,8 @@ def _prepare(settings: Settings) -> None:
     with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
         if made := migrate(connection):
             _say(f"schema: applied {', '.join(made)}")
-    client.wait_for_kafka(settings, waiting("Kafka"))
-    if client.make_topic(settings, PARTITIONS):
+    wait_for_kafka(settings, waiting("Kafka"))
+    if create_topic(settings, PARTITIONS):
         _say(f"topic {settings.kafka_topic}: made with {PARTITIONS} partitions")
 
 

@@ -112,7 +112,9 @@ def simulate(
     from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
     from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.kafka.publisher import publish
+    from cryptometrics.kafka.topic import describe_topic
 
     if rate:
         step = 1 / Fraction(str(rate))
@@ -120,8 +122,8 @@ def simulate(
             count = min(count or math.inf, math.ceil(duration / step))  # type: ignore[assignment]
             duration = None
     settings = config.load()
-    client.wait_for_kafka(settings, waiting("Kafka"))
-    topic = client.describe_topic(settings)
+    wait_for_kafka(settings, waiting("Kafka"))
+    topic = describe_topic(settings)
     simulation = Simulation(
         pairs=pairs or DEFAULT_PAIRS,
         start=start or _default_start(datetime.now(UTC), None if rate else step, count),

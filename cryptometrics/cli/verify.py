@@ -43,14 +43,14 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
     """
     from cryptometrics import config
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka import client
+    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.store.connection import connect
     from cryptometrics.store.database_errors import explaining
     from cryptometrics.verify import verification
 
     settings = config.load()
     if topic:
-        client.wait_for_kafka(settings, waiting("Kafka"))
+        wait_for_kafka(settings, waiting("Kafka"))
     with (
         connect(settings, notice=waiting("PostgreSQL")) as connection,
         explaining(),

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, cast
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    IsolationLevel,
-    KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is documented there
 
-from cryptometrics import log, retry
-from cryptometrics.errors import ServiceUnavailableError
+from cryptometrics import log
 from cryptometrics.kafka import client
+from cryptometrics.kafka.client import make_admin
+from cryptometrics.kafka.errors import is_fatal
+from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds, known_end, read_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from confluent_kafka import Message
@@ -30,28 +29,25 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.kafka.record import Record
+    from cryptometrics.kafka.topic import Topic
 
 IDLE_S = 0.25
 """How long an idle reader waits for a first message before it looks around."""
 LINGER_S = 0.005
 """How long a batch that is not full waits for more messages while the database has another one in hand."""
-WATERMARK_S = 10.0
-"""How long Kafka may take to say what a partition holds."""
 TOPIC_ID_RENEWED_S = 1.0
 """Seconds after which Kafka is asked again whether the topic is still the same one."""
 TOPIC_ID_EXPIRES_S = 3.0
 """How old its answer may be when something is read: whoever slept longer has to hear it first."""
 
-_BOUNDS = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
-# After these a consumer is of no use any more. Its fatal() does not tell: in an event it is always False.
-_FATAL = {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
+class GroupConsumer:
+    """Reads the topic as a member of the group, from the offsets its owner gives.
 
+    Kafka's committed offsets are written for lag tools and never read.
+    """
 
-class Source:
-    """Reads where it is told to. Kafka's own offsets are written for lag tools and never read."""
-
-    def __init__(self, settings: Settings, topic: client.Topic, group: str, instance_id: str) -> None:
+    def __init__(self, settings: Settings, topic: Topic, group: str, instance_id: str) -> None:
         self._topic = topic
         self._conf = client.consumer_conf(settings, group, instance_id)
         self._consume_anew = functools.partial(client.make_consumer, settings, self._conf)
@@ -59,7 +55,8 @@ class Source:
         self._subscribe: Callable[[], None] = lambda: None
         self.fenced = False
         """Whether Kafka has given this member's place to another, for good."""
-        self._admin = AdminClient(client.client_conf(settings))
+        self._admin = make_admin(settings)
+        self.ends = PartitionEnds(self._admin, topic.name)
         self._topic_id = topic.id
         self._asked: Future[TopicDescription] | None = None
         self._asked_at = self._heard_at = time.monotonic()
@@ -130,7 +127,7 @@ class Source:
 
     def _see_fence(self, message: Message) -> None:
         error = message.error()
-        if error is not None and error.code() in _FATAL:
+        if error is not None and is_fatal(error):
             self.fenced = True
 
     def go_to(self, partition: int, offset: int) -> None:
@@ -146,23 +143,6 @@ class Source:
     def resume(self) -> None:
         """Read on where it was paused."""
         self._consumer.resume(self._all())
-
-    def held(self, partition: int) -> tuple[int, int]:
-        """Return the offsets that Kafka holds: the oldest, and the one after the newest.
-
-        Raises KafkaException when there is no answer. It is not the consumer that asks: it would have to wait
-        until the fetch before is answered, a tenth of a second each.
-        """
-        bounds = [
-            self._admin.list_offsets(
-                {self._at(partition): bound},
-                isolation_level=IsolationLevel.READ_COMMITTED,
-                request_timeout=WATERMARK_S,
-            )
-            for bound in _BOUNDS
-        ]
-        low, high = (client.offset_in(answer) for answers in bounds for answer in answers.values())
-        return low, high
 
     def topic_id(self, *, fresh: bool = False) -> str:
         """Return the id of the topic of this name: another one once it was made again.
@@ -183,37 +163,19 @@ class Source:
     def _ask_topic(self) -> Future[TopicDescription]:
         self._asked_at = time.monotonic()
         name = self._topic.name
-        self._asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=WATERMARK_S)[name]
+        self._asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=ANSWER_S)[name]
         return self._asked
-
-    def held_by(
-        self, partitions: Iterable[int], *, wait: float, stop: Callable[[], bool]
-    ) -> dict[int, tuple[int, int]]:
-        """Return the same of all of these, waiting `wait` seconds: a new topic may have no leaders yet.
-
-        Raises ServiceUnavailableError when Kafka does not say it in time.
-        """
-        retrier = retry.retrying(KafkaException, timeout=wait, stop=stop)
-        try:
-            return {partition: retrier(self.held, partition) for partition in partitions}
-        except KafkaException as error:
-            raise ServiceUnavailableError(
-                f"Kafka does not say what the topic {self._topic.name} holds "
-                f"({error.args[0].str()}): try again"
-            ) from None
 
     def lags(self, stored: dict[int, int]) -> dict[int, int]:
         """Return how many messages of each assigned partition lie after what is stored, as far as known."""
-        lags = {}
-        for partition in self.assigned & stored.keys():
-            _, high = self._consumer.get_watermark_offsets(self._at(partition), cached=True)
-            lags[partition] = max(high - stored[partition], 0)
-        return lags
+        return {
+            partition: max(known_end(self._consumer, self._topic.name, partition) - stored[partition], 0)
+            for partition in self.assigned & stored.keys()
+        }
 
     def at_end(self, positions: dict[int, int]) -> list[int]:
         """Return the partitions of which nothing is left to read, as far as known."""
-        ends = {p: self._consumer.get_watermark_offsets(self._at(p), cached=True)[1] for p in positions}
-        return [partition for partition, position in positions.items() if 0 <= ends[partition] <= position]
+        return read_to_end(self._consumer, self._topic.name, positions)
 
     def commit(self, stored: dict[int, int]) -> None:
         """Tell Kafka what is stored; that it could not be told is of no consequence."""

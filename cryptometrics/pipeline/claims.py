@@ -10,7 +10,7 @@ from cryptometrics.store import data_loss, offsets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryptometrics.kafka.group_consumer import Source
+    from cryptometrics.kafka.group_consumer import GroupConsumer
     from cryptometrics.pipeline.calculator import Calculator
     from cryptometrics.pipeline.database import Database
 
@@ -21,7 +21,7 @@ class Claims:
     def __init__(
         self,
         topic: offsets.GroupTopic,
-        source: Source,
+        source: GroupConsumer,
         calculator: Calculator,
         owner: str,
         *,
@@ -34,7 +34,7 @@ class Claims:
         self._owner = owner
         self._skip_lost = skip_lost
         self._epochs: dict[int, int] = {}
-        self._growth = TopicGrowth(source.held)
+        self._growth = TopicGrowth(source.ends.held)
         self.unopened: set[int] = set()
         """Assigned, but not to be read yet."""
 
@@ -62,7 +62,7 @@ class Claims:
         connection, backend = database.connection, database.backend
         self.see_same_topic(self._source.topic_id(fresh=True))
         stored = offsets.stored(connection, self._topic, partition)
-        oldest, end = self._source.held(partition)
+        oldest, end = self._source.ends.held(partition)
         if stored is None:
             if not self._growth.is_over(offsets.next_offsets(connection, self._topic)):
                 return False

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import psycopg
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from cryptometrics.errors import CryptometricsError
+from cryptometrics.kafka import errors
 from cryptometrics.store.batch_transaction import FencedError
 from cryptometrics.store.database_errors import explained, is_refusal, is_transient, one_line
-
-GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
-"""Kafka's errors of a topic, or a partition of it, that is not there any more."""
-FINAL = {KafkaError.TOPIC_AUTHORIZATION_FAILED}
-"""Kafka's errors that stay however often one tries."""
 
 
 def restart_reason(error: Exception) -> str:
@@ -21,8 +17,8 @@ def restart_reason(error: Exception) -> str:
         return one_line(error)
     if isinstance(error, psycopg.Error) and (meaning := explained(error)):
         raise meaning from None
-    if isinstance(error, KafkaException) and error.args[0].code() not in GONE | FINAL:
-        return str(error.args[0].str())
+    if isinstance(error, KafkaException) and not errors.is_final(error):
+        return errors.text(error)
     if isinstance(error, KafkaException):
-        raise CryptometricsError(f"Kafka refuses to go on: {error.args[0].str()}") from None
+        raise CryptometricsError(f"Kafka refuses to go on: {errors.text(error)}") from None
     raise error

@@ -6,7 +6,8 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from cryptometrics.kafka import client
+from cryptometrics.kafka.admin import wait_for_kafka
+from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.notify.sender import sending
 from cryptometrics.pipeline.worker import Worker
 from cryptometrics.pipeline.worker_slot import instance_id
@@ -35,7 +36,7 @@ def wait_for_services(settings: Settings, notice_of: Callable[[str], Notice]) ->
     notice_of: gives, for a service's name, who is told that it is being waited for.
     Raises ServiceUnavailableError when one does not answer in time, UserError when it refuses.
     """
-    client.wait_for_kafka(settings, notice_of("Kafka"))
+    wait_for_kafka(settings, notice_of("Kafka"))
     connect(settings, notice=notice_of("PostgreSQL")).close()
 
 
@@ -55,8 +56,8 @@ def run_worker(
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_S)
-    cluster = str(settings.kafka()["bootstrap.servers"])
-    topic = client.describe_topic(settings)
+    cluster = settings.kafka_address
+    topic = describe_topic(settings)
     # Kafka gives a member that comes back what it had, whatever the topic has become: so that is another one.
     read = f"{topic.name} {topic.id} {topic.partitions}"
     with instance_id(options.group, cluster, read) as name, explaining(), sending(settings, options):

@@ -12,18 +12,19 @@ import time
 from typing import TYPE_CHECKING
 
 import psycopg
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
-from cryptometrics.kafka.group_consumer import Source
+from cryptometrics.kafka import errors
+from cryptometrics.kafka.group_consumer import GroupConsumer
 from cryptometrics.pipeline.alerting import Alerting
 from cryptometrics.pipeline.bisect import BatchBisector
 from cryptometrics.pipeline.calculator import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.caught_up import CatchUpTarget
 from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
-from cryptometrics.pipeline.failures import FINAL, GONE, restart_reason
+from cryptometrics.pipeline.failures import restart_reason
 from cryptometrics.pipeline.progress import WorkerTotals
 from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.store import batch_transaction as store
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from cryptometrics.config import Settings
-    from cryptometrics.kafka import client
     from cryptometrics.kafka.record import Record
+    from cryptometrics.kafka.topic import Topic
     from cryptometrics.pipeline.calculator import Work
     from cryptometrics.pipeline.options import WorkerOptions
 
@@ -65,7 +66,7 @@ class Worker:
         self,
         settings: Settings,
         options: WorkerOptions,
-        topic: client.Topic,
+        topic: Topic,
         instance_id: str,
         stop: Callable[[], bool],
         progress: Callable[[Worker], None] | None = None,
@@ -77,7 +78,7 @@ class Worker:
         self._log = log.get_logger(group=options.group)
         self._partitions = range(topic.partitions)
         self._topic = offsets.GroupTopic(options.group, topic.name, topic.id)
-        self._source = Source(settings, topic, options.group, instance_id)
+        self._source = GroupConsumer(settings, topic, options.group, instance_id)
         self._calculator = Calculator(options.group, options.session)
         owner = f"{instance_id} pid {os.getpid()}"
         self._claims = Claims(self._topic, self._source, self._calculator, owner, skip_lost=options.skip_lost)
@@ -94,7 +95,7 @@ class Worker:
         self._commit_interval = Interval(COMMIT_EVERY_S)
         self._summary_interval = Interval(SUMMARIZE_EVERY_S)
         self._windows_interval = Interval(WINDOWS_EVERY_S)
-        self._stall_detector = StallDetector(self._source.held)
+        self._stall_detector = StallDetector(self._source.ends.held)
 
     def lags(self) -> dict[int, int]:
         """Return how many messages of each assigned partition are not yet stored, as far as is known."""
@@ -145,7 +146,7 @@ class Worker:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._topic)
         stored = offsets.next_offsets(self._db.connection, self._topic)
-        held = self._source.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
+        held = self._source.ends.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._topic, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
             self._catch_up = CatchUpTarget(held, stored)
@@ -200,17 +201,17 @@ class Worker:
         """Act on an event that comes in place of a message."""
         error, partition, offset = event.error(), event.partition(), event.offset()
         assert error is not None  # noqa: S101  (it would be a message)
-        if error.code() == KafkaError._PARTITION_EOF and partition is not None and offset is not None:
+        if errors.is_partition_end(error) and partition is not None and offset is not None:
             # Markers of transactions and what compaction took leave no message, so the end tells of them.
             work = self._calculator.ended(partition, offset)
             if work is not None:
                 self._submit(work)
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+        elif errors.is_offset_missing(error):
             # Kafka does not hold what comes next: to open the partition again tells how much is lost.
             self._doubt = error.str()
-        elif error.code() in GONE:
+        elif errors.is_gone(error):
             raise CryptometricsError(f"the topic {self._topic.name} is gone: {error.str()}")
-        elif error.code() in FINAL:
+        elif errors.is_final(error):
             raise CryptometricsError(f"Kafka refuses to go on: {error.str()}")
         else:
             self._log.warning("kafka_event", error=error.str())

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from cryptometrics.errors import UserError
-from cryptometrics.kafka import client
+from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
 from cryptometrics.verify.findings import Kind
 from cryptometrics.verify.gap_check import FINGERPRINT, compare_gap, reason_against
@@ -130,7 +130,7 @@ class TopicCheck:
         if book.ends is not None:
             return None
         try:
-            return client.describe_topic(self._settings.model_copy(update={"kafka_topic": book.topic})).id
+            return describe_topic(self._settings.model_copy(update={"kafka_topic": book.topic})).id
         except UserError:
             return None
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
-from cryptometrics.kafka import client
+from cryptometrics.kafka import client, errors
+from cryptometrics.kafka.client import make_admin
+from cryptometrics.kafka.partition_ends import PartitionEnds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from confluent_kafka import Message
+    from confluent_kafka import KafkaError, Message
 
     from cryptometrics.config import Settings
     from cryptometrics.verify.findings import Place
@@ -24,10 +26,6 @@ IDLE_S = 0.5
 """How long a first message is waited for before the limit is looked at."""
 LINGER_S = 0.005
 """How long more messages are waited for."""
-WATERMARK_S = 10.0
-"""Seconds in which Kafka has to say what a partition holds."""
-
-_FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 
 
 class Messages:
@@ -35,6 +33,7 @@ class Messages:
 
     def __init__(self, settings: Settings) -> None:
         self._wait = settings.wait
+        self._admin = make_admin(settings)
         self._consumer = client.make_consumer(settings, _conf(settings))
 
     def close(self) -> None:
@@ -44,11 +43,10 @@ class Messages:
     def held(self, place: Place) -> tuple[int, int]:
         """Return the offsets that Kafka holds of a partition: the oldest, and the one after the newest."""
         try:
-            low, high = self._consumer.get_watermark_offsets(_at(place), timeout=WATERMARK_S)
+            return PartitionEnds(self._admin, _topic(place)).held(place.partition)
         except KafkaException as error:
-            kind = UserError if error.args[0].code() in _FORBIDDEN else ServiceUnavailableError
-            raise kind(f"Kafka does not say what it holds of {place}: {error.args[0].str()}") from None
-        return low, high
+            kind = UserError if errors.is_forbidden(error) else ServiceUnavailableError
+            raise kind(f"Kafka does not say what it holds of {place}: {errors.text(error)}") from None
 
     def read(self, place: Place, begin: int, end: int) -> Iterator[tuple[int, Message]]:
         """Yield offset and message from `begin` to before `end`, as far as there are any.
@@ -64,10 +62,10 @@ class Messages:
                     yield offset, message
                 if offset >= end - 1:
                     return
-            elif error is not None and error.code() == KafkaError._PARTITION_EOF:
+            elif error is not None and errors.is_partition_end(error):
                 return
             elif error is not None and _is_final(error):
-                kind = UserError if error.code() in _FORBIDDEN else CryptometricsError
+                kind = UserError if errors.is_forbidden(error) else CryptometricsError
                 raise kind(f"Kafka does not let {place} be read: {error.str()}")
 
     def _events(self, place: Place) -> Iterator[Message]:
@@ -106,11 +104,13 @@ def _conf(settings: Settings) -> dict[str, Any]:
 
 def _is_final(error: KafkaError) -> bool:
     """Whether it is Kafka's own answer; librdkafka's trouble to reach it may pass, and has its limit."""
-    return error.fatal() or error.code() > 0 or error.code() == KafkaError._AUTO_OFFSET_RESET
+    return error.fatal() or errors.is_from_broker(error) or errors.is_offset_missing(error)
 
 
-def _at(place: Place, offset: int | None = None) -> TopicPartition:
+def _at(place: Place, offset: int) -> TopicPartition:
+    return TopicPartition(_topic(place), place.partition, offset)
+
+
+def _topic(place: Place) -> str:
     assert place.topic is not None  # noqa: S101  (only of rows without books)
-    if offset is None:
-        return TopicPartition(place.topic, place.partition)
-    return TopicPartition(place.topic, place.partition, offset)
+    return place.topic

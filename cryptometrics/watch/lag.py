@@ -6,13 +6,16 @@ import concurrent.futures
 import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is documented there
+from confluent_kafka import KafkaException
 
 from cryptometrics.errors import CryptometricsError
-from cryptometrics.kafka import client
+from cryptometrics.kafka import errors
+from cryptometrics.kafka.client import make_admin
+from cryptometrics.kafka.partition_ends import offset_in, request_ends
 
 if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
     from cryptometrics.config import Settings
     from cryptometrics.watch.snapshot import Partition
 
@@ -39,8 +42,8 @@ class Lag:
         self.trouble: str | None = None
         """Why the lag is not known; None while it is."""
         try:
-            self._admin = AdminClient(client.client_conf(settings))
-        except (KafkaException, CryptometricsError) as error:
+            self._admin = make_admin(settings)
+        except CryptometricsError as error:
             self.trouble = str(error)
 
     def ask(self, places: list[Place]) -> bool:
@@ -50,11 +53,7 @@ class Lag:
         if time.monotonic() - self._asked_at < ASK_EVERY_S:
             return False
         self._asked_at = time.monotonic()
-        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        answers = self._admin.list_offsets(
-            {TopicPartition(*place): latest for place in places}, request_timeout=ANSWER_S
-        )
-        self._asked = {(place.topic, place.partition): answer for place, answer in answers.items()}
+        self._asked = request_ends(self._admin, places, ANSWER_S)
         return True
 
     def compare(self, partitions: list[Partition]) -> None:
@@ -66,9 +65,9 @@ class Lag:
         if not self._asked or concurrent.futures.wait(self._asked.values(), wait).not_done:
             return
         try:
-            ends = {place: client.offset_in(answer) for place, answer in self._asked.items()}
+            ends = {place: offset_in(answer) for place, answer in self._asked.items()}
             self.known = {place: max(end - self._stored.get(place, end), 0) for place, end in ends.items()}
             self.trouble = None
         except KafkaException as error:
-            self.known, self.trouble = {}, error.args[0].str()
+            self.known, self.trouble = {}, errors.text(error)
         self._asked = {}

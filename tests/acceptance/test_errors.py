@@ -145,9 +145,9 @@ def test_there_is_no_topic(cli: Cli, settings: Settings, command: list[str]) -> 
 def test_the_schema_is_not_made(
     empty_database_settings: Settings, cli_for: Callable[[Settings], Cli], command: list[str]
 ) -> None:
-    from cryptometrics.kafka import client
+    from cryptometrics.kafka.topic import create_topic
 
-    client.make_topic(empty_database_settings, 1)
+    create_topic(empty_database_settings, 1)
     error = error_of(cli_for(empty_database_settings)(*command, code=2))
     assert "the schema is missing or outdated" in error
     assert "`cryptometrics init-db`" in error

@@ -14,6 +14,7 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from cryptometrics.kafka import client
+from cryptometrics.kafka.topic import create_topic, describe_topic
 from tests.conftest import clean_environment, environment_of
 from tests.faults.comparison import Comparison
 from tests.faults.ledger import Ledger, Load, Market
@@ -51,7 +52,7 @@ class Arena:
 
     def __post_init__(self) -> None:
         sys.stdout.write(f"seed {SEED}\n")  # pytest shows it where the test fails
-        client.make_topic(self.settings, 4)
+        create_topic(self.settings, 4)
         self.begin(Market(SEED))
 
     def __enter__(self) -> Self:
@@ -80,19 +81,17 @@ class Arena:
 
     def wait_for_partitions(self, number: int) -> None:
         """Wait until Kafka says that the topic has so many partitions."""
-        self.wait_for(
-            f"{number} partitions", lambda: client.describe_topic(self.settings).partitions == number
-        )
+        self.wait_for(f"{number} partitions", lambda: describe_topic(self.settings).partitions == number)
 
     def remake_topic(self, partitions: int = 4) -> None:
         """Delete the topic and make it again."""
         topic = self.settings.kafka_topic
-        before = client.describe_topic(self.settings).id
+        before = describe_topic(self.settings).id
         admin = AdminClient(client.client_conf(self.settings))
         admin.delete_topics([topic])[topic].result(60)
         self.wait_for("the topic is gone", lambda: topic not in admin.list_topics(timeout=10).topics)
-        client.make_topic(self.settings, partitions)
-        assert client.describe_topic(self.settings).id != before
+        create_topic(self.settings, partitions)
+        assert describe_topic(self.settings).id != before
 
     # Workers
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from cryptometrics.alerts.rules import Rule, parse
 from cryptometrics.kafka import client
+from cryptometrics.kafka.topic import create_topic
 from cryptometrics.market.gap_records import Gap, Kind, encode
 from cryptometrics.notify import outbox
 from cryptometrics.notify import sender as sender_module
@@ -108,7 +109,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture
 def bench(settings: Settings) -> Bench:
-    client.make_topic(settings, 1)
+    create_topic(settings, 1)
     return Bench(settings)
 
 
@@ -304,7 +305,7 @@ def test_rules_are_checked_and_an_example_is_at_hand(
 def test_the_past_can_be_processed_without_calling_anybody(
     settings: Settings, cli: Cli, receiver: Receiver, tmp_path: Path
 ) -> None:
-    client.make_topic(settings, 1)
+    create_topic(settings, 1)
     bench = Bench(settings)
     bench.send((0, 120), (1, 10), (2, 120))
     (tmp_path / "alerts.toml").write_text(WIDE.replace("10s", "0s"))
@@ -320,7 +321,7 @@ def test_the_past_can_be_processed_without_calling_anybody(
 def test_several_workers_go_by_the_rules_and_one_of_them_tells(
     settings: Settings, cli: Cli, receiver: Receiver, tmp_path: Path
 ) -> None:
-    client.make_topic(settings, 4)
+    create_topic(settings, 4)
     bench = Bench(settings)
     pairs = [f"P{number}-USD" for number in range(12)]
     for pair in pairs:

@@ -13,7 +13,9 @@ from confluent_kafka import KafkaException
 from pydantic import SecretStr
 
 from cryptometrics.errors import ServiceUnavailableError, UserError
-from cryptometrics.kafka import client, group_consumer
+from cryptometrics.kafka import admin, client, group_consumer, partition_ends
+from cryptometrics.kafka.admin import wait_for_kafka
+from cryptometrics.kafka.topic import create_topic, describe_topic
 from cryptometrics.watch import lag
 
 if TYPE_CHECKING:
@@ -32,41 +34,41 @@ def closed_port() -> Iterator[int]:
 
 
 def test_a_topic_is_made_once_and_then_left_as_it_is(settings: Settings) -> None:
-    assert client.make_topic(settings, 3)
-    made = client.describe_topic(settings)
+    assert create_topic(settings, 3)
+    made = describe_topic(settings)
     assert (made.name, made.partitions) == (settings.kafka_topic, 3)
-    assert not client.make_topic(settings, 5)
-    assert client.describe_topic(settings) == made
+    assert not create_topic(settings, 5)
+    assert describe_topic(settings) == made
 
 
 def test_made_by_several_at_once_it_is_made_by_one(settings: Settings) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: client.make_topic(settings, 2), range(8)))
+        made = list(pool.map(lambda _: create_topic(settings, 2), range(8)))
     assert sorted(made) == [False] * 7 + [True]
-    assert client.describe_topic(settings).partitions == 2
+    assert describe_topic(settings).partitions == 2
 
 
 def test_topics_of_different_names_have_different_ids(settings: Settings) -> None:
     other = settings.model_copy(update={"kafka_topic": settings.kafka_topic + "_other"})
     for each in (settings, other):
-        client.make_topic(each, 1)
-    assert client.describe_topic(settings).id != client.describe_topic(other).id
+        create_topic(each, 1)
+    assert describe_topic(settings).id != describe_topic(other).id
 
 
 def test_a_missing_topic_names_the_command_that_makes_it(settings: Settings) -> None:
     with pytest.raises(UserError, match=f"no topic {settings.kafka_topic} .*`cryptometrics init-db`"):
-        client.describe_topic(settings)
+        describe_topic(settings)
 
 
 def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
     settings: Settings, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.make_topic(settings, 1)
-    topic, place = client.describe_topic(settings), (settings.kafka_topic, 0)
-    monkeypatch.setattr(group_consumer, "WATERMARK_S", 1.0)
+    create_topic(settings, 1)
+    topic, place = describe_topic(settings), (settings.kafka_topic, 0)
+    monkeypatch.setattr(partition_ends, "ANSWER_S", 1.0)
     monkeypatch.setattr(lag, "ANSWER_S", 1.0)
-    reading, watching = group_consumer.Source(settings, topic, "g1", "w1"), lag.Lag(settings)
-    assert reading.held(0) == (0, 0)
+    reading, watching = group_consumer.GroupConsumer(settings, topic, "g1", "w1"), lag.Lag(settings)
+    assert reading.ends.held(0) == (0, 0)
     watching.ask([place])
     watching.listen(10)
     assert (watching.known, watching.trouble) == ({place: 0}, None)
@@ -76,7 +78,7 @@ def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
     os.kill(kafka, signal.SIGSTOP)
     try:
         with pytest.raises(KafkaException):
-            reading.held(0)
+            reading.ends.held(0)
         watching.ask([place])
         watching.listen(10)
         assert watching.known == {}
@@ -88,7 +90,7 @@ def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
 
 def test_a_broker_that_answers_is_not_waited_for(settings: Settings) -> None:
     told: list[BaseException] = []
-    client.wait_for_kafka(settings, lambda error, _: told.append(error))
+    wait_for_kafka(settings, lambda error, _: told.append(error))
     assert not told
 
 
@@ -98,7 +100,7 @@ def test_no_broker_is_one_line_after_the_wait(
     nowhere = f"127.0.0.1:{closed_port}"
     away = settings.model_copy(update={"kafka_bootstrap_servers": nowhere, "wait": 0.5})
     with pytest.raises(ServiceUnavailableError) as caught:
-        client.wait_for_kafka(away)
+        wait_for_kafka(away)
     message = str(caught.value)
     assert nowhere in message
     assert "Connection refused" in message
@@ -110,11 +112,11 @@ def test_no_broker_is_one_line_after_the_wait(
 
 def test_each_failed_attempt_is_told(settings: Settings, closed_port: int) -> None:
     away = settings.model_copy(
-        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": client.ATTEMPT_S + 0.5}
+        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": admin.ATTEMPT_S + 0.5}
     )
     told: list[str] = []
     with pytest.raises(ServiceUnavailableError):
-        client.wait_for_kafka(away, lambda error, _: told.append(str(error)))
+        wait_for_kafka(away, lambda error, _: told.append(str(error)))
     assert told
     assert all("Connection refused" in text for text in told)
 
@@ -129,7 +131,7 @@ def test_a_refused_login_is_not_tried_again(settings: Settings) -> None:
         }
     )
     with pytest.raises(UserError, match="KAFKA_SASL"):
-        client.wait_for_kafka(login)
+        wait_for_kafka(login)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_settings_that_librdkafka_refuses_are_the_users_mistake(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    for use in (client.wait_for_kafka, client.make_producer, client.describe_topic):
+    for use in (wait_for_kafka, client.make_producer, describe_topic):
         with pytest.raises(UserError, match=words):
             use(settings)
 

@@ -20,6 +20,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: 
 
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.kafka import client
+from cryptometrics.kafka.admin import request
+from cryptometrics.kafka.topic import create_topic, delete_topic, describe_topic
 from cryptometrics.market.trade_ids import MOST_RANGES
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
@@ -100,7 +102,7 @@ class Bench:
         conf: dict[str, Any] = {"group.id": "reader of the test", "isolation.level": "read_committed"}
         conf |= {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
         consumer = Consumer(client.client_conf(self.settings, **conf))
-        count = client.describe_topic(self.settings).partitions
+        count = describe_topic(self.settings).partitions
         partitions = [TopicPartition(self.settings.kafka_topic, number) for number in range(count)]
         ends = {p.partition: consumer.get_watermark_offsets(p, timeout=LIMIT_S) for p in partitions}
         for partition in partitions:
@@ -277,7 +279,7 @@ def tick(
 
 @pytest.fixture
 def bench(settings: Settings) -> Bench:
-    client.make_topic(settings, 3)
+    create_topic(settings, 3)
     return Bench(settings)
 
 
@@ -324,7 +326,7 @@ def test_the_size_of_batches_changes_nothing(bench: Bench) -> None:
 
 
 def test_partitions_may_be_empty(settings: Settings) -> None:
-    client.make_topic(settings, 12)
+    create_topic(settings, 12)
     bench = Bench(settings)
     bench.process()
     assert bench.check().total() == 0
@@ -409,7 +411,7 @@ def test_groups_are_independent_and_say_which_row_is_whose(bench: Bench) -> None
 def test_a_group_reads_one_topic(bench: Bench) -> None:
     bench.process("g")
     other = bench.settings.model_copy(update={"kafka_topic": bench.settings.kafka_topic + "-other"})
-    client.make_topic(other, 1)
+    create_topic(other, 1)
     with pytest.raises(UserError, match=f"group g has read the topic {bench.settings.kafka_topic}, not"):
         Bench(other).process("g")
 
@@ -488,7 +490,7 @@ def test_an_open_transaction_is_not_waited_for(bench: Bench) -> None:
 @pytest.mark.slow
 def test_a_topic_that_got_more_partitions_keeps_its_extremes(settings: Settings) -> None:
     """A pair that moves to a new partition goes on from where its old one ends."""
-    client.make_topic(settings, 1)
+    create_topic(settings, 1)
     bench = Bench(settings)
     pairs = [f"P{n}-USD" for n in range(8)]
     bench.send(*(tick("5", "9", n, n, pair) for n, pair in enumerate(pairs)))
@@ -560,7 +562,7 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
 
     limit = time.monotonic() + LIMIT_S
     options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
-    topic = client.describe_topic(bench.settings)
+    topic = describe_topic(bench.settings)
     totals = Worker(bench.settings, options, topic, "w", lambda: time.monotonic() > limit, pause_once).run()
     assert paused
     assert totals.metrics == 300
@@ -574,17 +576,17 @@ def test_a_topic_that_goes_while_a_worker_starts_over_ends_it(bench: Bench) -> N
     def delete_once(worker: Worker) -> None:
         if worker.totals.metrics and not deleted:
             deleted.append(worker)
-            client.delete_topic(bench.settings)
+            delete_topic(bench.settings)
             with contextlib.suppress(UserError):  # raised when it is gone
                 while time.monotonic() < limit:
-                    client.describe_topic(bench.settings)
+                    describe_topic(bench.settings)
             worker._doubt = "to start over"
 
     limit = time.monotonic() + LIMIT_S
     worker = Worker(
         bench.settings,
         WorkerOptions(bench.group),
-        client.describe_topic(bench.settings),
+        describe_topic(bench.settings),
         "w",
         lambda: time.monotonic() > limit,
         delete_once,
@@ -599,16 +601,16 @@ def test_a_topic_that_grows_while_a_worker_starts_is_the_same_for_all_its_parts(
 ) -> None:
     bench.send(*(tick("1", "2", trade_id=number) for number in range(3)))
     admin = AdminClient(client.client_conf(bench.settings))
-    describe, seen = client.describe_topic, []
+    seen: list[int] = []
 
-    def describe_and_grow(settings: Settings) -> client.Topic:
-        topic = describe(settings)
-        seen.append(topic.partitions)
-        grown = NewPartitions(topic.name, topic.partitions + 1)
-        admin.create_partitions([grown])[topic.name].result(LIMIT_S)
-        return topic
+    def describe_and_grow(*arguments: Any) -> Any:
+        found = request(*arguments)
+        seen.append(len(found.partitions))
+        grown = NewPartitions(found.name, seen[-1] + 1)
+        admin.create_partitions([grown])[found.name].result(LIMIT_S)
+        return found
 
-    monkeypatch.setattr(client, "describe_topic", describe_and_grow)
+    monkeypatch.setattr("cryptometrics.kafka.topic.request", describe_and_grow)
     assert bench.process().metrics == 3
     assert seen == [3], "the topic was looked up more than once"
 
@@ -626,7 +628,7 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
     worker = Worker(
         bench.settings,
         WorkerOptions(bench.group),
-        client.describe_topic(bench.settings),
+        describe_topic(bench.settings),
         "w",
         lambda: bool(stopped) or time.monotonic() > limit,
         stop_without_database,

@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.kafka import client
+from cryptometrics.kafka.topic import create_topic
 from cryptometrics.market.metrics import measure, opened
 from cryptometrics.market.tick_decoder import Tick
 from cryptometrics.pipeline.options import WorkerOptions
@@ -56,7 +57,7 @@ class Market:
             "CREATE TABLE crypto_metrics_before PARTITION OF crypto_metrics "
             f"FOR VALUES FROM (MINVALUE) TO ('{FIRST_DAY}Z')".encode()
         )
-        client.make_topic(settings, 3)
+        create_topic(settings, 3)
         self._producer = Producer(client.client_conf(settings, partitioner="murmur2_random"))
         self._sent = 0
 

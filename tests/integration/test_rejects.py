@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from cryptometrics.kafka import client
 from cryptometrics.kafka.publisher import publish
+from cryptometrics.kafka.topic import create_topic
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.requeue import requeue
 from cryptometrics.pipeline.start_worker import run_worker
@@ -39,7 +40,7 @@ REASONS = ["not_json", "not_json", "no_value", "not_object"]
 @pytest.fixture
 def rejected(settings: Settings) -> list[int]:
     """Return the ids of the four messages above, rejected by group g."""
-    client.make_topic(settings, 1)
+    create_topic(settings, 1)
     publish(client.make_producer(settings), settings.kafka_topic, [MESSAGES])
     process(settings)
     with connect(settings) as connection:

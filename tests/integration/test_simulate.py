@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
 from cryptometrics.kafka import client
 from cryptometrics.kafka.publisher import Published, publish
+from cryptometrics.kafka.topic import create_topic, describe_topic
 from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ LIMIT_S = 30.0
 
 @pytest.fixture
 def topic(settings: Settings) -> str:
-    client.make_topic(settings, 3)
+    create_topic(settings, 3)
     return settings.kafka_topic
 
 
@@ -44,7 +45,7 @@ def stored(settings: Settings) -> list[list[Message]]:
         )
     )
     found: list[list[Message]] = []
-    for number in range(client.describe_topic(settings).partitions):
+    for number in range(describe_topic(settings).partitions):
         partition = TopicPartition(settings.kafka_topic, number, 0)
         _, end = consumer.get_watermark_offsets(partition, timeout=LIMIT_S)
         consumer.assign([partition])

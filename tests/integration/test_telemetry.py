@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
 from cryptometrics.dashboards import build
-from cryptometrics.kafka import client
+from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.progress import WorkerReport
 from cryptometrics.pipeline.worker import Worker
@@ -195,7 +195,7 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
             assert time.monotonic() < deadline, codes[-10:]
             return 503 in codes and codes[-1] == 200
 
-        topic = client.describe_topic(settings)
+        topic = describe_topic(settings)
         Worker(settings, WorkerOptions("g1"), topic, "test-0", over, show).run()
     blocker.close()
     assert codes[-1] == 200

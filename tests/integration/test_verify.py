@@ -16,6 +16,7 @@ from psycopg import conninfo, sql
 from cryptometrics import config
 from cryptometrics.feeds.simulator.bad_ticks import KINDS, spoiled
 from cryptometrics.kafka import client
+from cryptometrics.kafka.topic import create_topic
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
@@ -102,7 +103,7 @@ def fill(made: Source) -> None:
     """Publish and process."""
     with psycopg.connect(made.settings.postgres()) as connection:
         migrate(connection)
-    client.make_topic(made.settings, 4)
+    create_topic(made.settings, 4)
     conf = client.client_conf(
         made.settings,
         **{"enable.idempotence": True, "partitioner": "murmur2_random", "transactional.id": made.name},
