@@ -97,9 +97,9 @@ def mutations(seed: int) -> Iterator[Message]:
             continue
         key_bytes, value = chance.choice(CORPUS[:3]) if kind < 0.95 else chance.choice(CORPUS)
         if value is not None:
-            value = _bytes(chance, value)
+            value = mutate(chance, value)
         if key_bytes and chance.random() < 0.1:
-            key_bytes = _bytes(chance, key_bytes)
+            key_bytes = mutate(chance, key_bytes)
         yield key_bytes, value
 
 
@@ -127,7 +127,7 @@ def _value(chance: random.Random, old: object) -> object:
     return "".join(text)
 
 
-def _bytes(chance: random.Random, raw: bytes) -> bytes:
+def mutate(chance: random.Random, raw: bytes) -> bytes:
     changed = bytearray(raw)
     for _ in range(chance.choice((1, 1, 2, 4, 16))):
         kind, at = chance.randrange(5), chance.randint(0, len(changed))

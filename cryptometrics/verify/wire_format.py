@@ -1,0 +1,264 @@
+"""Read the messages of the topic independently of the code that decoded them for the tables.
+
+This is a second reading of the documented wire format: a message is a quote, a gap record, or invalid for
+the first reason that applies. It uses only the standard library and shares no code with `market`. A test
+holds both readings against each other. Pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_BYTES = 65_536
+MAX_AHEAD = timedelta(days=1)
+FIRST_TIME = datetime(2009, 1, 1, tzinfo=UTC)
+TRADE_ID_END = 2**63 - 1
+"""Exclusive upper bound of a trade id."""
+
+_PAIR = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
+_PRICE = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{1,12})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+# Surrogate escapes must come in pairs; group 1 matches one that does not.
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F])|\\.", re.DOTALL
+)
+_GAP_KINDS = ("start", "missed", "down", "silence", "overflow")
+
+
+class InvalidMessageError(Exception):
+    """A message is neither a quote nor a gap record; `reason` is a value of `rejected_ticks.reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _NotUtf8Error(Exception):
+    """A field that is read holds bytes that are not UTF-8."""
+
+
+class QuoteMessage(NamedTuple):
+    """The fields of a tick that are stored as they are."""
+
+    pair: str
+    kind: str
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+    trade_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GapMessage:
+    """A time during which the feed received nothing of a pair, and the trades it missed."""
+
+    pair: str
+    kind: str
+    begins: datetime | None
+    ends: datetime
+    first_trade_id: int | None
+    last_trade_id: int | None
+
+
+@dataclass(slots=True)
+class _Number:
+    """A JSON number, unparsed: it may have more digits than Python converts."""
+
+    text: str
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_null(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_integer_or_null(value: object) -> bool:
+    return value is None or (isinstance(value, _Number) and not set(value.text) & set(".eE"))
+
+
+_QUOTE_FIELDS: Mapping[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("type", "product_id", "best_bid", "best_ask", "time"), _is_text),
+    "trade_id": _is_integer_or_null,
+}
+_GAP_FIELDS: Mapping[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("type", "product_id", "kind", "time"), _is_text),
+    "begins": _is_text_or_null,
+    "first_trade_id": _is_integer_or_null,
+    "last_trade_id": _is_integer_or_null,
+}
+
+
+def read(key: bytes | None, value: bytes | None, now: datetime) -> QuoteMessage | GapMessage:
+    """Return the quote or the gap record in a message, or raise InvalidMessageError.
+
+    now: the time of reading; a message may be dated up to one day later.
+    """
+    if value is None:
+        raise InvalidMessageError("no_value")
+    if len(value) > MAX_BYTES:
+        raise InvalidMessageError("too_large")
+    # Only the fields that are read must be UTF-8.
+    text = value.decode("utf-8", "surrogateescape")
+    document, is_whole = _parse(text)
+    if is_whole and _is_gap(document):
+        with contextlib.suppress(_NotUtf8Error):
+            return _read_gap(_checked(document, _GAP_FIELDS), key, now)
+    try:
+        fields = _checked(document, _QUOTE_FIELDS)
+    except _NotUtf8Error:
+        raise InvalidMessageError("not_json") from None
+    except InvalidMessageError as error:
+        if error.reason == "missing_field" or (is_whole and _is_strict(text)):
+            raise
+        raise InvalidMessageError("not_json") from None
+    if not is_whole:
+        raise InvalidMessageError("not_json")
+    return _read_quote(fields, key, now)
+
+
+def _parse(text: str) -> tuple[Any, bool]:
+    """Return the first JSON value of a text, and whether nothing follows it; an object becomes a tuple."""
+    try:
+        document, end = _decoder.raw_decode(text, len(text) - len(text.lstrip(" \t\n\r")))
+    except (ValueError, RecursionError):
+        raise InvalidMessageError("not_json") from None
+    if "\\u" in text and any(escape[1] for escape in _ESCAPE.finditer(text, 0, end)):
+        raise InvalidMessageError("not_json")
+    return document, not text[end:].strip(" \t\n\r")
+
+
+def _refuse(literal: str) -> Never:
+    raise ValueError(literal)
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=tuple, parse_int=_Number, parse_float=_Number, parse_constant=_refuse
+)
+
+
+def _is_strict(text: str) -> bool:
+    """Whether a JSON text is UTF-8 throughout and its numbers are finite."""
+
+    def refuse_infinite(literal: str) -> float:
+        number = float(literal)
+        return number if abs(number) != float("inf") else _refuse(literal)
+
+    try:
+        text.encode()
+        json.loads(text, parse_int=_Number, parse_float=refuse_infinite)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_gap(document: object) -> bool:
+    if not isinstance(document, tuple):
+        return False
+    types = [value for name, value in document if name == "type"]
+    return bool(types) and types[-1] == "gap" and all(map(_is_utf8, types))
+
+
+def _checked(document: object, fields: Mapping[str, Callable[[object], bool]]) -> dict[str, Any]:
+    """Return the known fields; of a repeated one the last counts, but each must have the right type."""
+    if not isinstance(document, tuple):
+        raise InvalidMessageError("not_object")
+    found: dict[str, Any] = {name: None for name, is_valid in fields.items() if is_valid(None)}
+    for name, value in document:
+        if name in fields:
+            if not fields[name](value):
+                raise InvalidMessageError("wrong_type")
+            if isinstance(value, str) and not _is_utf8(value):
+                raise _NotUtf8Error
+            found[name] = value
+    if len(found) < len(fields):
+        raise InvalidMessageError("missing_field")
+    return found
+
+
+def _is_utf8(value: object) -> bool:
+    return isinstance(value, str) and (
+        value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+    )
+
+
+def _read_quote(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> QuoteMessage:
+    if fields["type"] not in {"ticker", "quote"}:
+        raise InvalidMessageError("unknown_type")
+    pair = _pair(fields["product_id"], key)
+    bid, ask = _price(fields["best_bid"]), _price(fields["best_ask"])
+    if bid > ask:
+        raise InvalidMessageError("crossed_quote")
+    if not _TIME.fullmatch(fields["time"]):
+        raise InvalidMessageError("bad_time")
+    time = _time(fields["time"], now)
+    return QuoteMessage(pair, fields["type"], bid, ask, time, _trade_id(fields["trade_id"], "wrong_type"))
+
+
+def _read_gap(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> GapMessage:
+    pair = _pair(fields["product_id"], key)
+    ends = _time(fields["time"], now)
+    begins = None if fields["begins"] is None else _time(fields["begins"], now)
+    kind = fields["kind"]
+    first = _trade_id(fields["first_trade_id"], "bad_gap")
+    last = _trade_id(fields["last_trade_id"], "bad_gap")
+    if kind == "start":
+        is_valid = first is None and begins is None
+    else:
+        is_range = last is None if first is None else last is not None and first <= last
+        is_valid = kind in _GAP_KINDS and begins is not None and begins <= ends and is_range
+    if not is_valid:
+        raise InvalidMessageError("bad_gap")
+    return GapMessage(pair, kind, begins, ends, first, last)
+
+
+def _pair(text: str, key: bytes | None) -> str:
+    if not _PAIR.fullmatch(text):
+        raise InvalidMessageError("bad_pair")
+    if key != text.encode():
+        raise InvalidMessageError("key_mismatch")
+    return text
+
+
+def _price(text: str) -> Decimal:
+    price = Decimal(text) if _PRICE.fullmatch(text) else Decimal(0)
+    if not price:
+        raise InvalidMessageError("bad_price")
+    return price
+
+
+def _time(text: str, now: datetime) -> datetime:
+    """Return a time in UTC; digits after the microseconds are cut off."""
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
+            raise InvalidMessageError("bad_time")
+        time = time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidMessageError("bad_time") from None
+    if not FIRST_TIME <= time <= now + MAX_AHEAD:
+        raise InvalidMessageError("implausible_time")
+    return time
+
+
+def _trade_id(number: _Number | None, reason: str) -> int | None:
+    if number is None:
+        return None
+    # Longer literals are out of range, and Python does not convert them.
+    trade_id = int(number.text) if len(number.text) <= 20 else -1
+    if not 0 <= trade_id < TRADE_ID_END:
+        raise InvalidMessageError(reason)
+    return trade_id
