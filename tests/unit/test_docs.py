@@ -210,13 +210,6 @@ def test_each_dependency_has_its_reason() -> None:
 # The architecture
 
 
-@each_page
-def test_each_file_and_room_in_a_page_exists(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    paths = re.findall(r"`(?:\.\./)?((?:cryptometrics|tests|docs)/[\w./-]*)`", text)
-    assert [path for path in paths if not (ROOT / path).exists()] == []
-
-
 def test_the_architecture_names_every_room_and_small_module() -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     rooms = text.partition("## The rooms")[2].partition("###")[0]
