@@ -1,6 +1,6 @@
 """The outbox of the webhook, and who may empty it: one worker of a group, by a lock of its database session.
 
-Whoever holds the lock also watches for silence, over the same session: when the session ends, so does its
+The holder of the lock also checks for stale feeds, over the same session: when the session ends, so does its
 right to write, and nothing is written twice.
 """
 
@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from cryptometrics.alerts.rule_state import SavedState
-from cryptometrics.alerts.stale_feed import LastTicks
-
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from datetime import datetime
     from decimal import Decimal
     from uuid import UUID
@@ -47,15 +43,6 @@ _FAILED = """
 UPDATE alert_notifications
 SET attempts = attempts + 1, last_error = %s, next_attempt_at = clock_timestamp() + make_interval(secs => %s)
 WHERE id = %s
-"""
-
-_LAST_TICKS = """
-SELECT pair, recorded_at FROM pair_state
-WHERE consumer_group = %s AND recorded_at > now() - make_interval(secs => %s)
-"""
-_STANDING = """
-SELECT rule, pair, state, since, resolved_at, memory::text FROM alert_states
-WHERE consumer_group = %s AND rule = ANY(%s)
 """
 
 
@@ -105,26 +92,3 @@ def delivered(connection: psycopg.Connection, notification: Notification) -> Non
 def failed(connection: psycopg.Connection, notification: Notification, error: str, wait_s: float) -> None:
     """Note why the receiver does not have it, and when to try again."""
     connection.execute(_FAILED, [error, wait_s, notification.id])
-
-
-def now(connection: psycopg.Connection) -> datetime:
-    """Return the database's time: one clock for all workers, and the one of what is stored."""
-    row = connection.execute("SELECT now()").fetchone()
-    assert row is not None  # noqa: S101  (a SELECT without FROM has a row)
-    moment: datetime = row[0]
-    return moment
-
-
-def silence(
-    connection: psycopg.Connection, group: str, rules: Collection[str], forgotten_s: float
-) -> LastTicks:
-    """Return when the last tick of each pair was stored, and how the rules about that stand.
-
-    forgotten_s: pairs without a tick for so many seconds are left out.
-    """
-    last: dict[str, datetime] = dict(connection.execute(_LAST_TICKS, [group, forgotten_s]).fetchall())
-    saved = {
-        (rule, pair): SavedState(*standing)
-        for rule, pair, *standing in connection.execute(_STANDING, [group, list(rules)])
-    }
-    return LastTicks(now(connection), last, saved)

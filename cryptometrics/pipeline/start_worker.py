@@ -60,5 +60,9 @@ def run_worker(
     topic = describe_topic(settings)
     # Kafka gives a member that comes back what it had, whatever the topic has become: so that is another one.
     read = f"{topic.name} {topic.id} {topic.partitions}"
-    with instance_id(options.group, cluster, read) as name, explaining(), sending(settings, options):
+    with (
+        instance_id(options.group, cluster, read) as name,
+        explaining(),
+        sending(settings, options.group, options.rules),
+    ):
         return Worker(settings, options, topic, name, stop, progress).run()

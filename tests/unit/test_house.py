@@ -70,11 +70,10 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
 KNOWN_EXTRA_PIPELINE_MODULES = 8
 KNOWN_IMPORTS = {
     "bench.growth → cli.*",
-    "notify.sender → pipeline.*",
     "verify.* → market.*",
     "verify.* → store.*",
 }
-KNOWN_CYCLES = {"beam.* → beam.*", "verify.* → verify.*", "bench → cli → bench", "notify → pipeline → notify"}
+KNOWN_CYCLES = {"beam.* → beam.*", "verify.* → verify.*", "bench → cli → bench"}
 KNOWN_REPEATED_CLASSES = {
     f"{name}: *"
     for name in (

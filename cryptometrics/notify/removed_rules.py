@@ -1,0 +1,28 @@
+"""Ends the alerts of rules that are gone from the rule file: no tick would ever resolve them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptometrics import log
+from cryptometrics.store import alerts as store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import psycopg
+
+    from cryptometrics.alerts.rules import Rule
+
+
+def resolve_alerts(
+    connection: psycopg.Connection, group: str, rules: Iterable[Rule], *, notify: bool
+) -> None:
+    """Resolve each firing alert whose rule no longer exists or no longer covers its pair."""
+    by_name = {rule.name: rule for rule in rules}
+    with connection.transaction():
+        for name, pair in store.firing(connection, group):
+            rule = by_name.get(name)
+            if rule is None or (rule.pairs and not rule.covers(pair)):
+                store.retire(connection, group, name, pair, notify=notify)
+                log.get_logger(group=group).info("alert_retired", rule=name, pair=pair)
