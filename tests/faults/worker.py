@@ -54,10 +54,20 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGCONT)
 
     def stop(self, limit: float = 60.0) -> int:
-        """SIGTERM, as a person or a service manager ends it; return its exit code."""
+        """Send SIGTERM, as a person or a service manager does; return the exit code."""
         self.doomed = True
         self.process.terminate()
         return self.process.wait(limit)
+
+    def stop_at_any_time(self) -> None:
+        """Send SIGTERM and check the exit code: 0, or 143 if it comes before the worker has begun.
+
+        Until Python has set its signal handlers, the signal itself ends the process, without a word.
+        """
+        has_partitions = bool(self.events("partitions_assigned"))
+        code, words = self.stop(), self.words()
+        is_early = code == 128 + signal.SIGTERM or (code == -signal.SIGTERM and not words)
+        assert code == 0 or (is_early and not has_partitions), f"exit code {code}\n{words}"
 
     def wait(self, limit: float) -> int:
         self.doomed = True
