@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,15 +14,15 @@ from confluent_kafka import Producer
 
 from cryptometrics.kafka import client
 from tests.fakes.receiver import SECRET, Receiver, moody
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-LIMIT_S = 90.0
 LEVEL, RESOLVE_BELOW = Decimal(25), Decimal(15)
 HOLD, COOLDOWN = timedelta(seconds=2), timedelta(seconds=5)
 PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -123,13 +122,6 @@ def expected(ticks: Iterable[Tick]) -> list[Expected]:
     return found
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}"
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_each_alert_is_stored_once_and_told_in_order_whatever_is_killed(
@@ -177,19 +169,21 @@ def test_each_alert_is_stored_once_and_told_in_order_whatever_is_killed(
         for share in (0.2, 0.4, 0.6):
             running = worker()
             begun = processed()
-            until(lambda: processed() >= share * len(ticks), "the worker comes to where it is killed")  # noqa: B023
+            wait_until(lambda: processed() >= share * len(ticks), "the worker comes to where it is killed")  # noqa: B023
             running.kill()
             running.wait(LIMIT_S)
             assert begun < processed() < len(ticks), "it was not killed in the middle"
         last = worker()
-        until(lambda: processed() == len(ticks) + 1, "everything is processed")
-        until(lambda: number("SELECT count(*) FROM alerts WHERE rule = 'silent'") == 1, "the silence is seen")
+        wait_until(lambda: processed() == len(ticks) + 1, "everything is processed")
+        wait_until(
+            lambda: number("SELECT count(*) FROM alerts WHERE rule = 'silent'") == 1, "the silence is seen"
+        )
         send([quiet()])
-        until(
+        wait_until(
             lambda: number("SELECT count(*) FROM alerts WHERE rule = 'silent' AND resolved_at IS NULL") == 0,
             "the silence ends",
         )
-        until(
+        wait_until(
             lambda: number("SELECT count(*) FROM alert_notifications WHERE delivered_at IS NULL") == 0,
             "everything is delivered",
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import signal
-import time
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
+
+from tests.database import scalar
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Server
     from tests.conftest import Cli
 
-LIMIT_S = 60.0
 """Seconds until a wait for something that has to come is given up."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -91,13 +91,8 @@ def test_all_stages_at_the_same_time(cli: Cli, settings: Settings) -> None:
     cli("init-db")
     sending = cli.start("simulate", "--rate", "200", "--pair", "BTC-USD", "--pair", "ETH-USD")
     processing = cli.start("process", "--group", "g1")
-    limit = time.monotonic() + LIMIT_S
-    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-        drawn = "SELECT count(*) FROM crypto_metrics WHERE pair = 'BTC-USD'"
-        while connection.execute(drawn).fetchone() < (50,):  # type: ignore[operator]
-            assert time.monotonic() < limit, "nothing is stored"
-            assert processing.poll() is None, processing.communicate()[1]
-            time.sleep(0.05)
+    drawn = "SELECT count(*) FROM crypto_metrics WHERE pair = 'BTC-USD'"
+    wait_until(lambda: scalar(settings, drawn) >= 50, "ticks are stored", running=processing)
     cli("plot", "--pair", "BTC-USD", "--out", "while.png")
     assert (cli.cwd / "while.png").read_bytes().startswith(PNG)
     sending.send_signal(signal.SIGINT)
@@ -105,10 +100,8 @@ def test_all_stages_at_the_same_time(cli: Cli, settings: Settings) -> None:
     assert sending.returncode == 0, errors
     found = re.fullmatch(r"sent (\d+), acknowledged (\d+)\n", output)
     assert found
-    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-        while connection.execute("SELECT count(*) FROM crypto_metrics").fetchone() != (int(found[1]),):
-            assert time.monotonic() < limit, "not all is stored"
-            time.sleep(0.05)
+    stored = "SELECT count(*) FROM crypto_metrics"
+    wait_until(lambda: scalar(settings, stored) == int(found[1]), "all is stored", running=processing)
     processing.send_signal(signal.SIGINT)
     output, errors = processing.communicate(timeout=LIMIT_S)
     assert processing.returncode == 0, errors

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,6 +16,7 @@ import pytest
 
 from cryptometrics.local import jars
 from cryptometrics.local.services import Services
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
-LIMIT_S = 60.0
 HASTY_DEMO = """
 from cryptometrics import cli
 from cryptometrics.cli import demo
@@ -52,14 +51,6 @@ def local(home: Path, cli_with: Callable[[dict[str, str]], Cli]) -> Cli:
     return cli_with({"CRYPTOMETRICS_HOME": str(home)})
 
 
-def wait_for(what: str, condition: Callable[[], bool], running: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} has not come"
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
-
-
 def stores(services: Services) -> bool:
     """Whether any tick is stored."""
     try:
@@ -78,20 +69,13 @@ def kill(services: Services, name: str) -> None:
     pid = pid_of(services, name)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_for_end(services, name)
-
-
-def wait_for_end(services: Services, name: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while pid_of(services, name) is not None:
-        assert time.monotonic() < deadline, f"{name} has not ended"
-        time.sleep(0.05)
+    wait_until(lambda: pid_of(services, name) is None, f"{name} has ended")
 
 
 @pytest.mark.slow
 def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
     first = local.start("demo", "--keep")
-    wait_for("the first demo", (home / "demo" / "endpoints.json").exists, first)
+    wait_until((home / "demo" / "endpoints.json").exists, "the first demo runs", running=first)
     second = local("demo", code=2)
     assert second.stdout == ""
     assert second.stderr.startswith(f"error: another demo is running in {home}/demo: ")
@@ -120,7 +104,7 @@ def test_a_demo_whose_service_dies_comes_to_an_end(local: Cli, home: Path, servi
     )
     try:
         services = Services(home / "demo")
-        wait_for("the first stored tick", lambda: stores(services), running)
+        wait_until(lambda: stores(services), "a tick is stored", running=running)
         kill(services, service)
         output, errors = running.communicate(timeout=LIMIT_S)
     finally:
@@ -139,9 +123,9 @@ def test_run_stops_what_it_has_started_and_nothing_else(local: Cli, home: Path) 
     kafka, postgres = pid_of(services, "kafka"), pid_of(services, "postgres")
     assert postgres is not None
     os.kill(postgres, signal.SIGINT)
-    wait_for_end(services, "postgres")
+    wait_until(lambda: pid_of(services, "postgres") is None, "PostgreSQL has ended")
     running = local.start("run", "--pair", "BTC-USD")
-    wait_for("the first stored tick", lambda: stores(services), running)
+    wait_until(lambda: stores(services), "a tick is stored", running=running)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=LIMIT_S)
     assert running.returncode == 0, errors

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.fakes.coinbase import FakeCoinbase
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.local.services import Services
     from tests.conftest import Cli
-
-LIMIT_S = 60.0
 
 
 def stored(settings: Settings) -> int:
@@ -40,11 +38,7 @@ def stored(settings: Settings) -> int:
 def started(cli: Cli, settings: Settings) -> subprocess.Popen[str]:
     """Return `run` when ticks are being stored."""
     running = cli.start("run", "--rate", "200", "--pair", "BTC-USD", "--group", "g1")
-    deadline = time.monotonic() + LIMIT_S
-    while stored(settings) < 200:
-        assert time.monotonic() < deadline, "nothing is stored"
-        assert running.poll() is None, running.communicate()[1]
-        time.sleep(0.1)
+    wait_until(lambda: stored(settings) >= 200, "ticks are stored", running=running)
     return running
 
 
@@ -74,11 +68,7 @@ def test_live_it_shows_the_exchanges_feed(settings: Settings, cli: Cli) -> None:
             *("run", "--live", "--pair", "BTC-USD", "--group", "g1"),
             env={"CRYPTOMETRICS_INGEST_URL": server.url},
         )
-        deadline = time.monotonic() + LIMIT_S
-        while stored(settings) < 100:
-            assert time.monotonic() < deadline, "nothing is stored"
-            assert running.poll() is None, running.communicate()[1]
-            time.sleep(0.1)
+        wait_until(lambda: stored(settings) >= 100, "ticks are stored", running=running)
         running.send_signal(signal.SIGINT)
         output, errors = running.communicate(timeout=LIMIT_S)
     assert running.returncode == 0, errors

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
 import traceback
 from typing import TYPE_CHECKING
 
 import click
 import psutil
-import psycopg
 import pytest
 from pydantic import AliasChoices, SecretStr
 
@@ -21,6 +19,8 @@ from cryptometrics.config import Settings
 from cryptometrics.errors import ServiceUnavailableError
 from cryptometrics.local import jars, maven
 from tests.acceptance.conftest import free_port
+from tests.database import rows, scalar
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,13 +191,9 @@ def test_no_process_shows_them(cli: Cli, settings: Settings) -> None:
     environment = SECRETS | {"DATABASE_URL": with_password}
     running = cli.start("process", "--workers", "2", env=environment)
     try:
-        deadline = time.monotonic() + 60
-        with psycopg.connect(url, autocommit=True) as watcher:
-            stored = "SELECT coalesce(sum(metrics), 0) FROM consumer_offsets"
-            while watcher.execute(stored).fetchone() != (100,):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            told = watcher.execute("SELECT a::text FROM pg_stat_activity a").fetchall()
+        stored = "SELECT coalesce(sum(metrics), 0) FROM consumer_offsets"
+        wait_until(lambda: scalar(settings, stored) == 100, "all is stored", running=running)
+        told = rows(settings, "SELECT a::text FROM pg_stat_activity a")
         family = [psutil.Process(running.pid)]
         family += family[0].children(recursive=True)
         assert len(family) >= 3

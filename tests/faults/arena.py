@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from tests.faults.comparison import Comparison
 from tests.faults.ledger import Ledger, Load, Market
 from tests.faults.outcome import Outcome
 from tests.faults.worker import WorkerProcess
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from tests.faults.ledger import Quote
 
 SEED = 4
-LIMIT_S = 60.0
-"""Seconds that a recovery may take in a test on a busy machine; what it did take stands in the table."""
-LOOK_S = 0.01
 
 
 @dataclass
@@ -154,13 +151,14 @@ class Arena:
 
     def wait_for(self, what: str, condition: Callable[[], object], limit: float = LIMIT_S) -> float:
         """Wait for a condition and return the seconds that it took."""
-        begun = time.monotonic()
-        while not condition():
+
+        def is_met() -> bool:
+            met = bool(condition())
             self.check_workers()
-            if time.monotonic() - begun > limit:
-                raise AssertionError(f"after {limit:g} s still not: {what}\n{self.last_words()}")
-            time.sleep(LOOK_S)
-        self.check_workers()
+            return met
+
+        begun = time.monotonic()
+        wait_until(is_met, lambda: f"{what}\n{self.last_words()}", limit=limit, poll=0.01)
         return time.monotonic() - begun
 
     def wait_for_event(
@@ -217,9 +215,7 @@ class Arena:
         self.wait_for("caught up", self.caught_up, 2 * LIMIT_S)
         for worker in self.workers:
             if not worker.ended():
-                code = worker.stop()
-                # One that has only just begun may not listen yet.
-                assert code == 0 or (code == -signal.SIGTERM and not worker.words()), worker.words()
+                worker.stop_at_any_time()
         return self.compare(fault, times, refused=refused, note=note)
 
     def compare(

@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from tests.faults.arena import cut_workers
+from tests.waiting import LIMIT_S, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,19 +90,22 @@ def test_postgres_is_away_under_full_load_and_memory_stays_flat(arena: Arena) ->
     arena.load.end()
     end(arena, "postgres", signal.SIGINT)
     arena.load.start(FULL_RATE)
-    most, deadline = 0, time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    most, is_over = 0, deadline(seconds)
+    while not is_over():
         arena.check_workers()
         most = max(most, worker.resident())
         assert most < MOST_MEMORY, f"{most / 2**20:.0f} MB while PostgreSQL is away"
-        time.sleep(0.2)  # how often the memory is looked at
+        time.sleep(0.2)  # how often the memory is measured
     arena.services.up()
     arena.recovers()
     arena.load.end()
-    while not arena.caught_up():
-        arena.check_workers()
+
+    def caught_up() -> bool:
+        nonlocal most
         most = max(most, worker.resident())
-        time.sleep(0.1)
+        return arena.caught_up()
+
+    arena.wait_for("caught up", caught_up, 10 * LIMIT_S)
     assert most < MOST_MEMORY, f"{most / 2**20:.0f} MB"
     assert len(worker.events("partitions_assigned")) == 1, "the worker has left the group"
     arena.finish(

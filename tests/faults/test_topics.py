@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from cryptometrics.kafka import client
 from cryptometrics.kafka.group_consumer import TOPIC_ID_EXPIRES_S
 from tests.faults.ledger import Ledger, Load, Market
+from tests.waiting import LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tests.faults.arena import Arena
 
 SEED = 23
-LIMIT_S = 60.0
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptometrics.local import java
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -190,17 +190,19 @@ class Cluster:
             )  # fmt: skip
 
     def _wait(self, ready: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + START_S
-        while True:
+        def is_ready() -> bool:
             with contextlib.suppress(TypeError, KeyError):
                 if ready():
-                    return
+                    return True
             ended = [name for name, process in self._processes.items() if process.poll() is not None]
-            if ended or time.monotonic() > deadline:
-                name = ended[0] if ended else next(reversed(self._processes))
-                tail = (self._folder / f"{name}.log").read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"{what} did not come up; {name} said:\n{tail}")
-            time.sleep(0.2)
+            assert not ended, f"{what} did not come up: {self._tail(ended[0])}"
+            return False
+
+        wait_until(is_ready, lambda: f"{what}: {self._tail(next(reversed(self._processes)))}", limit=START_S)
+
+    def _tail(self, name: str) -> str:
+        """Return the end of a process's log."""
+        return f"{name} logged\n{(self._folder / f'{name}.log').read_text(errors='replace')[-2000:]}"
 
 
 def _free_port() -> int:

@@ -25,10 +25,11 @@ from tests.conftest import clean_environment, environment_of
 from tests.flink import jars
 from tests.flink.cluster import Cluster
 from tests.late import publish_late
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cryptometrics.config import Settings
@@ -71,13 +72,6 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def wait_for(what: str, ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not ready():
-        assert time.monotonic() < deadline, f"{what}: not after {LIMIT_S:.0f} s"
-        time.sleep(0.5)
-
-
 def written(connection: psycopg.Connection) -> tuple[int, int]:
     """Return the ticks in the job's windows, and how many of these are not complete."""
     row = connection.execute(
@@ -106,16 +100,24 @@ def test_a_killed_task_manager_changes_no_window(
     feed = threading.Thread(target=publish_late, args=(settings, TICKS, start, STEP), kwargs={"rate": RATE})
     feed.start()
     begun = time.monotonic()
-    wait_for("a third of the ticks is in windows", lambda: written(connection)[0] > TICKS / 3)
+    wait_until(
+        lambda: written(connection)[0] > TICKS / 3, "a third of the ticks is in windows", limit=LIMIT_S
+    )
     before = cluster.checkpoints()
     assert before["completed"] > 0
     cluster.kill_task_manager(1)
-    wait_for("the job was restored", lambda: cluster.checkpoints().get("restored", 0) > before["restored"])
+    wait_until(
+        lambda: cluster.checkpoints().get("restored", 0) > before["restored"],
+        "the job was restored",
+        limit=LIMIT_S,
+    )
     feed.join()
     stored = cli("process", "--group", "g1", "--until-caught-up", timeout=LIMIT_S).stdout
     ticks = int(re.findall(r"([0-9,]+) stored", stored)[0].replace(",", ""))
-    wait_for(
-        f"all {ticks:,} ticks are in windows that are complete", lambda: written(connection) == (ticks, 0)
+    wait_until(
+        lambda: written(connection) == (ticks, 0),
+        f"all {ticks:,} ticks are in complete windows",
+        limit=LIMIT_S,
     )
     seconds = time.monotonic() - begun
     job.send_signal(signal.SIGINT)
@@ -156,10 +158,10 @@ def test_the_backlog_at_full_speed(
         first = first or (time.monotonic() if count else 0.0)
         return count == ticks
 
-    wait_for(f"all {ticks:,} ticks are in windows", done)
+    wait_until(done, f"all {ticks:,} ticks are in windows", limit=LIMIT_S)
     seconds = time.monotonic() - begun
     from_first = time.monotonic() - first
-    wait_for("all windows are complete", lambda: written(connection)[1] == 0)
+    wait_until(lambda: written(connection)[1] == 0, "all windows are complete", limit=LIMIT_S)
     job.send_signal(signal.SIGINT)
     assert job.wait(120) == 0
     assert differing(connection, "g1", "flink", MINUTE) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from cryptometrics.notify.webhook import Webhook
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
 from tests.fakes.receiver import Act, Receiver
+from tests.waiting import LIMIT_S, deadline, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-LIMIT_S = 30.0
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 WIDE = """
 [[rule]]
@@ -62,7 +61,7 @@ class Bench:
 
     def process(self, rules: str | tuple[Rule, ...] = WIDE, batch: int = 1_000, webhook: str = "") -> None:
         """Process all that is there."""
-        limit = time.monotonic() + 2 * LIMIT_S
+        is_over = deadline()
         known = parse(rules) if isinstance(rules, str) else rules
         settings = self.settings
         if webhook:
@@ -70,9 +69,9 @@ class Bench:
         run_worker(
             settings,
             WorkerOptions(self.group, batch=batch, until_caught_up=True, rules=known),
-            stop=lambda: time.monotonic() > limit,
+            stop=is_over,
         )
-        assert time.monotonic() < limit, "did not catch up"
+        assert not is_over(), "did not catch up"
 
     def sender(self, rules: str, receiver: Receiver) -> Sender:
         webhook = Webhook(receiver.url, "generic")
@@ -98,13 +97,6 @@ def quote(second: float, bps: int, pair: str) -> bytes:
     half = bps / 2  # of a mid price of 10,000 a basis point is 1
     fields = {"type": "quote", "product_id": pair, "time": at}
     return json.dumps(fields | {"best_bid": f"{10_000 - half}", "best_ask": f"{10_000 + half}"}).encode()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -176,7 +168,7 @@ def test_a_receiver_that_is_down_holds_nothing_up_and_gets_all_in_order_later(
     receiver.choose = lambda: "accept"
     receiver.posts.clear()
     sender = bench.sender(rules, receiver)
-    until(lambda: len(receiver.posts) == 19, "all are told")
+    wait_until(lambda: len(receiver.posts) == 19, "all are told")
     sender.close()
     kept = bench.rows("SELECT idempotency_key::text FROM alert_notifications ORDER BY id")
     assert [(post.key,) for post in receiver.taken()] == kept
@@ -186,17 +178,17 @@ def test_a_receiver_that_is_down_holds_nothing_up_and_gets_all_in_order_later(
 def test_one_of_two_senders_is_active_and_the_other_takes_over(bench: Bench, receiver: Receiver) -> None:
     rules = '[[rule]]\nname = "stale"\nkind = "stale"\npairs = ["BTC-USD"]\nfor = "1s"\n'
     senders = [bench.sender(rules, receiver) for _ in range(2)]
-    until(lambda: len(receiver.posts) == 1, "the silence is told")
+    wait_until(lambda: len(receiver.posts) == 1, "the silence is told")
     holder = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {outbox.LOCK}"
     (first,) = bench.rows(holder)
     bench.rows("SELECT pg_terminate_backend(%s)", *first)
-    until(lambda: bench.rows(holder) not in ([], [first]), "another session has the lock")
+    wait_until(lambda: bench.rows(holder) not in ([], [first]), "another session has the lock")
     bench.rows(
         "INSERT INTO pair_state (consumer_group, pair, bid, ask, timestamp) "
         "VALUES (%s, 'BTC-USD', 1, 2, now())",
         bench.group,
     )
-    until(lambda: len(receiver.posts) >= 2, "its end is told")
+    wait_until(lambda: len(receiver.posts) >= 2, "its end is told")
     for sender in senders:
         sender.close()
     assert [post.body["status"] for post in receiver.posts][:2] == ["firing", "resolved"]
@@ -210,7 +202,7 @@ def test_an_alert_whose_rule_is_gone_ends(bench: Bench, receiver: Receiver) -> N
     bench.process(rules)
     assert bench.rows("SELECT count(*) FROM alerts WHERE resolved_at IS NULL") == [(2,)]
     sender = bench.sender(rules + 'pairs = ["ETH-*"]\n', receiver)
-    until(lambda: len(receiver.posts) == 1, "it is told")
+    wait_until(lambda: len(receiver.posts) == 1, "it is told")
     sender.close()
     assert (receiver.posts[0].body["pair"], receiver.posts[0].body["status"]) == ("BTC-USD", "resolved")
     assert bench.rows("SELECT pair FROM alerts WHERE resolved_at IS NULL") == [("ETH-USD",)]
@@ -245,8 +237,8 @@ def test_what_was_told_when_the_session_broke_is_told_again_by_another(
     acts: Iterator[Act] = itertools.chain(["drip"], itertools.repeat("accept"))
     receiver.choose = lambda: next(acts)
     sender = bench.sender(rules, receiver)
-    until(lambda: len(receiver.posts) == 2, "it is told once more")
-    until(lambda: bench.rows("SELECT attempts FROM alert_notifications") == [(1,)], "that is noted")
+    wait_until(lambda: len(receiver.posts) == 2, "it is told once more")
+    wait_until(lambda: bench.rows("SELECT attempts FROM alert_notifications") == [(1,)], "that is noted")
     sender.close()
     first, second = receiver.posts
     assert (first.key, first.body) == (second.key, second.body)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -13,6 +12,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from cryptometrics.kafka import client
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
@@ -61,22 +61,16 @@ def test_an_interrupted_benchmark_leaves_nothing(
     cli: Cli, settings: Settings, number: signal.Signals, code: int, moment: str
 ) -> None:
     running = cli.start("bench", *QUICK)
-    deadline = time.monotonic() + 60
-    while len(left_behind(settings)) < 2:
-        assert running.poll() is None, running.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: len(left_behind(settings)) >= 2, "its database and topic exist", running=running)
     benchmark = psutil.Process(running.pid)
-    while moment == "at work" and not benchmark.children():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    if moment == "at work":
+        wait_until(benchmark.children, "it has started a worker", running=running)
     children = benchmark.children(recursive=True)
     running.send_signal(number)
     running.communicate(timeout=60)
     assert running.returncode == code
-    while left_behind(settings):  # a broker may show a topic for a moment that it has deleted
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    # A broker may list a topic for a moment after it has deleted it.
+    wait_until(lambda: not left_behind(settings), "its database and topic are deleted")
     assert not [child for child in children if child.is_running()]
 
 

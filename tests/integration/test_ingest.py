@@ -27,9 +27,10 @@ from cryptography.x509.oid import NameOID
 
 from cryptometrics.feeds.recording import Recording
 from tests.fakes.coinbase import FakeCoinbase, Faults
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cryptometrics.config import Settings
@@ -37,18 +38,9 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.fakes.market import Account
 
-LIMIT_S = 40.0
-"""Seconds until a wait for something that has to come is given up."""
 LONG = os.environ.get("INGEST") == "full"
 PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD")
 OF_PAIRS = tuple(itertools.chain.from_iterable(("--pair", pair) for pair in PAIRS))
-
-
-def wait_for(what: str, condition: Callable[[], bool], limit: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.05)
 
 
 class Feed:
@@ -80,7 +72,7 @@ class Feed:
 
 
 def started(feed: Feed, pairs: int = len(PAIRS)) -> None:
-    wait_for("each pair has started", lambda: len(feed.events("feed_started")) >= pairs)
+    wait_until(lambda: len(feed.events("feed_started")) >= pairs, "each pair has started")
 
 
 def rows(settings: Settings, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -101,7 +93,7 @@ def missed_by_gaps(gaps: list[dict[str, Any]], pair: str) -> list[int]:
 def hear_the_last(server: FakeCoinbase) -> None:
     """Wait until the last trade of each product has arrived."""
     products = server.products.values()
-    wait_for("the last trades are sent", lambda: all(p.trade_id in p.account.heard for p in products))
+    wait_until(lambda: all(p.trade_id in p.account.heard for p in products), "the last trades are sent")
     server.act("flush")
 
 
@@ -186,18 +178,18 @@ def test_a_start_tells_what_was_missed_since_the_last_one(settings: Settings, cl
         first = Feed(cli, "ingest", *OF_PAIRS, "--url", server.url)
         process = cli.start("process", "--group", "g1", stderr=subprocess.DEVNULL)
         counts = "SELECT count(*) FROM crypto_metrics GROUP BY pair HAVING count(*) > 50"
-        wait_for("each pair has rows", lambda: len(rows(settings, counts)) == len(PAIRS))
+        wait_until(lambda: len(rows(settings, counts)) == len(PAIRS), "each pair has rows")
         first.process.kill()
         first.process.wait()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LIMIT_S)
         cli("process", "--group", "g1", "--until-caught-up")
         made = server.made
-        wait_for("some trades go by unheard", lambda: server.made > made + 300)
+        wait_until(lambda: server.made > made + 300, "some trades go by unheard")
         second = Feed(cli, "ingest", *OF_PAIRS, "--url", server.url)
         started(second)
         made = server.made
-        wait_for("there are more trades", lambda: server.made > made + 200)
+        wait_until(lambda: server.made > made + 200, "there are more trades")
         second.end()
     cli("process", "--group", "g1", "--until-caught-up")
     cli("process", "--group", "later", "--until-caught-up")  # in one batch what took g1 two
@@ -254,14 +246,14 @@ def test_a_book_that_is_lost_is_asked_for_again(settings: Settings, cli: Cli, tm
     # The last pair's book cannot be had: after one more attempt the others are left in peace.
     with FakeCoinbase(PAIRS, rate=300, bad_books=PAIRS[2:]) as server:
         feed = Feed(cli, "record", tmp_path / "r.jsonl.gz", *OF_PAIRS, "--book", "--url", server.url)
-        wait_for("the bad book is asked for again", lambda: len(server.subscriptions) == 2)
+        wait_until(lambda: len(server.subscriptions) == 2, "the bad book is asked for again")
         made = server.made
-        wait_for("there are trades", lambda: server.made > made + 900)
+        wait_until(lambda: server.made > made + 900, "there are trades")
         assert len(server.subscriptions) == 2
         server.act(f"frame {bad}")
-        wait_for("the lost book is asked for again", lambda: len(server.subscriptions) == 3)
+        wait_until(lambda: len(server.subscriptions) == 3, "the lost book is asked for again")
         made = server.made
-        wait_for("there are trades again", lambda: server.made > made + 600)
+        wait_until(lambda: server.made > made + 600, "there are trades again")
         assert len(server.subscriptions) == 3
         report = feed.end()
     assert [event["pairs"] for event in feed.events("books_lost")] == [[PAIRS[2]], [PAIRS[0]]]
@@ -285,7 +277,7 @@ def test_a_book_that_is_lost_is_asked_for_again(settings: Settings, cli: Cli, tm
 def test_silence_and_a_half_open_socket_count_as_down(settings: Settings, cli: Cli, tmp_path: Path) -> None:
     with FakeCoinbase(PAIRS, rate=100, script=[(100, "half-open")]) as server:
         feed = Feed(cli, "record", tmp_path / "r.jsonl.gz", *OF_PAIRS, "--url", server.url)
-        wait_for("it is noticed", lambda: bool(feed.events("feed_gap")))
+        wait_until(lambda: bool(feed.events("feed_gap")), "it is noticed")
         report = feed.end()
     gaps = [gap for gap in report["gaps"] if gap["kind"] != "start"]
     assert {gap["kind"] for gap in gaps} == {"silence"}
@@ -314,14 +306,14 @@ def test_kafka_away_for_longer_than_the_buffer_lasts_is_a_gap(
         started(feed)
         os.kill(kafka, signal.SIGSTOP)
         try:
-            wait_for("the reading stops", lambda: bool(feed.events("feed_lost")))
+            wait_until(lambda: bool(feed.events("feed_lost")), "the reading stops")
             made = server.made
-            wait_for("trades go by unheard", lambda: server.made > made + 100)
+            wait_until(lambda: server.made > made + 100, "trades go by unheard")
         finally:
             os.kill(kafka, signal.SIGCONT)
-        wait_for("it goes on", lambda: len(feed.events("feed_gap")) >= len(PAIRS))
+        wait_until(lambda: len(feed.events("feed_gap")) >= len(PAIRS), "it goes on")
         made = server.made
-        wait_for("there are trades again", lambda: server.made > made + 100)
+        wait_until(lambda: server.made > made + 100, "there are trades again")
         report = feed.end()
     assert {gap["kind"] for gap in report["gaps"]} == {"start", "overflow"}
     assert report["sent"] == report["acknowledged"]
@@ -445,9 +437,9 @@ def test_many_pairs_are_spread_and_requests_stay_below_the_limit(
         started(feed, len(many))
         assert server.clients() == 3
         server.act("cut")
-        wait_for("all are back", lambda: server.clients() == 3)
+        wait_until(lambda: server.clients() == 3, "all are back")
         server.act("error ErrSlowConsume")  # is shown, and is the exchange's to act upon
-        wait_for("it is shown", lambda: len(feed.events("feed_refused")) == 3)
+        wait_until(lambda: len(feed.events("feed_refused")) == 3, "it is shown")
         feed.end()
     assert sorted(pair for each in server.subscriptions[:3] for pair in each["product_ids"]) == sorted(many)
     times = sorted(server.requests)

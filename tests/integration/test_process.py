@@ -7,7 +7,6 @@ import itertools
 import json
 import re
 import signal
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -26,6 +25,7 @@ from cryptometrics.market.trade_ids import MOST_RANGES
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.pipeline.worker import Worker
+from tests.waiting import LIMIT_S, deadline, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from cryptometrics.pipeline.progress import WorkerTotals
     from tests.conftest import Cli
 
-LIMIT_S = 30.0
-"""Seconds until a wait for something that has to come is given up."""
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 """Yesterday: plausible at any hour of the test."""
 
@@ -76,13 +74,13 @@ class Bench:
         skip_lost: bool = False,
     ) -> WorkerTotals:
         """Process all that is there."""
-        limit = time.monotonic() + 2 * LIMIT_S
+        is_over = deadline()
         totals = run_worker(
             self.settings,
             WorkerOptions(group or self.group, session, batch, until_caught_up=True, skip_lost=skip_lost),
-            stop=lambda: time.monotonic() > limit,
+            stop=is_over,
         )
-        assert time.monotonic() < limit, "did not catch up"
+        assert not is_over(), "did not catch up"
         return totals
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -183,14 +181,15 @@ class Bench:
 
     def wait_for(self, query: str, is_met: Callable[[Any], bool]) -> Any:
         """Wait until the query's one value meets a condition."""
-        limit = time.monotonic() + LIMIT_S
+        seen: list[Any] = []
+
+        def met() -> bool:
+            seen[:] = connection.execute(query.encode()).fetchone() or ()
+            return bool(seen) and is_met(seen[0])
+
         with psycopg.connect(self.settings.postgres(), autocommit=True) as connection:
-            while True:
-                row = connection.execute(query.encode()).fetchone()
-                if row and is_met(row[0]):
-                    return row[0]
-                assert time.monotonic() < limit, f"{query} still says {row}"
-                time.sleep(0.02)
+            wait_until(met, lambda: f"{query} returns {seen}")
+        return seen[0]
 
 
 class Recomputed(NamedTuple):
@@ -560,10 +559,9 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
             paused.append(worker)
             worker._source.pause()
 
-    limit = time.monotonic() + LIMIT_S
     options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
     topic = describe_topic(bench.settings)
-    totals = Worker(bench.settings, options, topic, "w", lambda: time.monotonic() > limit, pause_once).run()
+    totals = Worker(bench.settings, options, topic, "w", deadline(), pause_once).run()
     assert paused
     assert totals.metrics == 300
 
@@ -578,17 +576,17 @@ def test_a_topic_that_goes_while_a_worker_starts_over_ends_it(bench: Bench) -> N
             deleted.append(worker)
             delete_topic(bench.settings)
             with contextlib.suppress(UserError):  # raised when it is gone
-                while time.monotonic() < limit:
+                while not is_over():
                     describe_topic(bench.settings)
             worker._doubt = "to start over"
 
-    limit = time.monotonic() + LIMIT_S
+    is_over = deadline()
     worker = Worker(
         bench.settings,
         WorkerOptions(bench.group),
         describe_topic(bench.settings),
         "w",
-        lambda: time.monotonic() > limit,
+        is_over,
         delete_once,
     )
     with pytest.raises(CryptometricsError, match=r"Kafka refuses to go on|is gone"):
@@ -624,13 +622,13 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
             stopped.append(worker)
             worker._db.connection.close()
 
-    limit = time.monotonic() + LIMIT_S
+    is_over = deadline()
     worker = Worker(
         bench.settings,
         WorkerOptions(bench.group),
         describe_topic(bench.settings),
         "w",
-        lambda: bool(stopped) or time.monotonic() > limit,
+        lambda: bool(stopped) or is_over(),
         stop_without_database,
     )
     assert worker.run().metrics == 3

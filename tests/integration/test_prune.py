@@ -28,6 +28,7 @@ from cryptometrics.store.offsets import GroupTopic
 from cryptometrics.store.prune import Piece, first_kept_day, prunable, prune
 from cryptometrics.verify.findings import Kind
 from cryptometrics.verify.verification import GroupReport, _verify_group, verify
+from tests.waiting import LIMIT_S, deadline, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-LIMIT_S = 30.0
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 """Of yesterday: past at any hour of the test, and with time to the next day on either side."""
 TODAY = datetime.now(UTC).date()
@@ -81,12 +81,12 @@ class Market:
         assert self._producer.flush(LIMIT_S) == 0
 
     def process(self, *groups: str, session: str | None = None) -> None:
-        stop_at = time.monotonic() + LIMIT_S
+        is_over = deadline()
         for group in groups or (self.group,):
             run_worker(
                 self.settings,
                 WorkerOptions(group, session, batch=25, until_caught_up=True),
-                stop=lambda: time.monotonic() > stop_at,
+                stop=is_over,
             )
 
     def prune(self, keep: int, wait: float = LIMIT_S) -> list[str]:
@@ -343,10 +343,10 @@ def test_a_running_worker_makes_the_day_again_without_rejecting_anything(week: M
     for _ in range(2):  # the second time it remembers that the day has a partition
         week.send(5)
         expected += PER_DAY
-        wait_until(lambda: week.value(stored, week.group) == expected)  # noqa: B023
+        wait_until(lambda: week.value(stored, week.group) == expected, "all is stored")  # noqa: B023
         assert str(day(5)) in week.prune(3)
     week.send(5)
-    wait_until(lambda: week.value(stored, week.group) == expected + PER_DAY)
+    wait_until(lambda: week.value(stored, week.group) == expected + PER_DAY, "the day is stored again")
     worker.terminate()
     assert worker.wait(LIMIT_S) == 0
     assert week.value("SELECT count(*) FROM rejected_ticks") == 0
@@ -439,7 +439,8 @@ def test_no_writer_waits(week: Market) -> None:
         holder.execute("SELECT count(*) FROM crypto_metrics")
         pruning = threading.Thread(target=week.prune, args=(3,))
         pruning.start()
-        wait_until(lambda: week.value("SELECT count(*) FROM crypto_metrics_days WHERE NOT attached"))
+        detached = "SELECT count(*) FROM crypto_metrics_days WHERE NOT attached"
+        wait_until(lambda: week.value(detached), "a day is detached")
         writer.execute("SET lock_timeout = '20ms'")
         tick = Tick("BTC-USD", "quote", Decimal(1), Decimal(2), NOON, None)
         measured = measure(tick, opened(tick))
@@ -493,8 +494,8 @@ def test_a_worker_goes_on_while_day_after_day_is_dropped(market: Market, cli: Cl
     sent = 0
     dropped: list[str] = []
     slowest = 0.0
-    stop_at = time.monotonic() + 8
-    while time.monotonic() < stop_at or (len(dropped) <= 4 and time.monotonic() < stop_at + LIMIT_S):
+    is_enough, is_over = deadline(8), deadline()
+    while not is_enough() or (len(dropped) <= 4 and not is_over()):
         for days_ago in (1, 3, 4):
             market.send(days_ago)
             sent += PER_DAY
@@ -503,7 +504,7 @@ def test_a_worker_goes_on_while_day_after_day_is_dropped(market: Market, cli: Cl
         slowest = max(slowest, (time.monotonic() - begun) / max(len(now), 1))
         dropped += now
     stored = "SELECT sum(metrics) FROM consumer_offsets"
-    wait_until(lambda: market.value(stored) == sent)
+    wait_until(lambda: market.value(stored) == sent, "all is stored")
     worker.terminate()
     assert worker.wait(LIMIT_S) == 0
     assert len(dropped) > 4
@@ -515,10 +516,3 @@ def test_a_worker_goes_on_while_day_after_day_is_dropped(market: Market, cli: Cl
 def test_a_piece_has_a_name() -> None:
     assert str(Piece(date(2026, 1, 31), False, 1, 1)) == "2026-01-31"
     assert str(Piece(date(2026, 1, 31), True, 1, 1)) == "before 2026-01-31"
-
-
-def wait_until(true: Any) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not true():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.02)

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -23,13 +22,13 @@ from cryptometrics.pipeline.requeue import requeue
 from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.store import rejects
 from cryptometrics.store.connection import connect
+from tests.waiting import LIMIT_S, deadline
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.publisher import Message
     from tests.conftest import Cli
 
-LIMIT_S = 30.0
 
 ESCAPES = b'{"type": "\x1b]0;owned\x07"}'
 BINARY = b"\xff\xfe\x00 binary"
@@ -50,8 +49,7 @@ def rejected(settings: Settings) -> list[int]:
 
 
 def process(settings: Settings, group: str = "g") -> None:
-    limit = time.monotonic() + LIMIT_S
-    run_worker(settings, WorkerOptions(group, until_caught_up=True), stop=lambda: time.monotonic() > limit)
+    run_worker(settings, WorkerOptions(group, until_caught_up=True), stop=deadline())
 
 
 def topic(settings: Settings) -> list[Message]:

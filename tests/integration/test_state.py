@@ -6,7 +6,6 @@ import datetime as dt
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -21,6 +20,7 @@ from cryptometrics.store.batch_transaction import Batch, PairState, Part, Reject
 from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.offsets import GroupTopic
 from cryptometrics.store.past import NEARBY, State
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,11 +82,12 @@ def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
             stored(connection, batch)
             assert unindexed_blocks(connection) > 100
             updater.request({today.isoformat()})
-            deadline = monotonic() + 30
-            while unindexed_blocks(connection) > 64:  # the newest range is not whole yet
-                assert monotonic() < deadline
-                updater.request({today.isoformat()})  # the session may have been ended with the work in hand
-                sleep(0.02)
+
+            def indexed() -> bool:
+                updater.request({today.isoformat()})  # again: the session may have been ended meanwhile
+                return unindexed_blocks(connection) <= 64  # the newest range is not complete yet
+
+            wait_until(indexed, "all complete ranges are indexed")
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"

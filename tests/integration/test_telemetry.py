@@ -24,26 +24,18 @@ from cryptometrics.pipeline.worker import Worker
 from cryptometrics.telemetry import process_metrics as telemetry
 from cryptometrics.telemetry.endpoint import serving
 from tests.fakes.coinbase import FakeCoinbase
+from tests.waiting import LIMIT_S, deadline, wait_until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-LIMIT_S = 60.0
 TICKS = 4000
 INGEST = "cryptometrics_ingest_"
 """What the names begin with that `ingest` tells; `process` tells the others."""
 NAME = re.compile(r"\bcryptometrics_[a-z_]+")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}"
-        time.sleep(0.05)
 
 
 def address_of(process: subprocess.Popen[str]) -> str:
@@ -96,7 +88,9 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
     cli("simulate", "--rate", "0", "--count", str(TICKS), "--bad", "0.02", "--seed", "3")
     running = cli.start("process", "--group", "g1", "--workers", workers, "--metrics-port", "0")
     address = address_of(running)
-    until(lambda: scrape(address)[0].get("cryptometrics_batch_ticks_sum") == TICKS, "all is stored and told")
+    wait_until(
+        lambda: scrape(address)[0].get("cryptometrics_batch_ticks_sum") == TICKS, "all is stored and told"
+    )
     sums, names = scrape(address)
     with psycopg.connect(settings.postgres()) as connection:
         row = connection.execute("SELECT sum(metrics), sum(rejected) FROM consumer_offsets").fetchone()
@@ -115,7 +109,7 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
     if workers == "2":
         victim = psutil.Process(running.pid).children()[0]
         victim.kill()
-        until(
+        wait_until(
             lambda: not victim.is_running() and scrape(address)[0]["cryptometrics_consumer_lag"] == 0,
             "it is gone",
         )
@@ -135,7 +129,7 @@ def test_ingest_tells_what_its_report_tells(cli: Cli) -> None:
         )
         address = address_of(running)
         assert server.done.wait(LIMIT_S)
-        until(lambda: scrape(address)[0].get("cryptometrics_ingest_reconnects_total") == 1, "it is back")
+        wait_until(lambda: scrape(address)[0].get("cryptometrics_ingest_reconnects_total") == 1, "it is back")
         assert {name for name in names_asked_for() if name.startswith(INGEST)} <= scrape(address)[1]
         sums, seen = scrape(address)[0], -1.0
         while sums["cryptometrics_ingest_acknowledged_messages_total"] != seen:  # until nothing more comes
@@ -173,7 +167,7 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
             return error.code
 
     blocker = psycopg.connect(settings.postgres())
-    deadline = time.monotonic() + LIMIT_S
+    is_over = deadline()
     with serving(metrics.collect, metrics.health, "127.0.0.1", 0) as address:
 
         def show(worker: Worker) -> None:
@@ -192,7 +186,7 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
                 blocker.rollback()
 
         def over() -> bool:
-            assert time.monotonic() < deadline, codes[-10:]
+            assert not is_over(), codes[-10:]
             return 503 in codes and codes[-1] == 200
 
         topic = describe_topic(settings)

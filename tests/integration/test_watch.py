@@ -13,12 +13,13 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,6 @@ INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, me
 SELECT 'g1', rule, 'spread', 'BTC-USD', 'critical', 10, 12.5, 'spread 12.5 bps', now(), now(), resolved_at
 FROM (VALUES ('wide', NULL), ('over', now())) AS rules (rule, resolved_at)
 """
-LIMIT_S = 40.0
 TICKS = 2000
 
 
@@ -137,14 +137,15 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def until(self, condition: Callable[[str], bool], what: str) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not condition(self.drawn):
-            assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}\n{self.drawn[-3000:]}"
+        def drawn() -> bool:
             if select.select([self._master], [], [], 0.2)[0]:
                 try:
                     self.drawn += os.read(self._master, 65536).decode(errors="replace")
-                except OSError:  # Linux's way to say that the other side has closed
+                except OSError:  # Linux raises this when the other side has closed the terminal
                     assert condition(self.drawn), f"it ended before {what}\n{self.drawn[-3000:]}"
+            return condition(self.drawn)
+
+        wait_until(drawn, lambda: f"{what}\n{self.drawn[-3000:]}", poll=0)
 
     def close(self) -> None:
         if self.process.poll() is None:

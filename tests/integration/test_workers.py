@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,23 +15,15 @@ import pytest
 
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP, supervisor
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-LIMIT_S = 60.0
 TICKS = 30_000
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}"
-        time.sleep(0.05)
 
 
 def owners(settings: Settings) -> set[str]:
@@ -74,14 +65,14 @@ def test_a_worker_that_ends_is_replaced_and_sigterm_ends_all(settings: Settings,
     cli("init-db")
     running = cli.start("process", "--workers", "2")
     parent = psutil.Process(running.pid)
-    until(lambda: len(owners(settings)) == 2, "both own partitions")
+    wait_until(lambda: len(owners(settings)) == 2, "both own partitions")
     for end in (psutil.Process.kill, psutil.Process.terminate):  # SIGTERM lets it end with exit code 0
         victim = children(parent)[0].pid
         end(psutil.Process(victim))
         others = functools.partial(replaced, parent, victim)
-        until(others, "another one takes its place")
+        wait_until(others, "another one takes its place")
     cli("simulate", "--rate", "0", "--count", str(TICKS), "--seed", "1")
-    until(lambda: stored(settings) == (TICKS, TICKS), "all is stored, once")
+    wait_until(lambda: stored(settings) == (TICKS, TICKS), "all is stored, once")
     workers = children(parent)
     running.send_signal(signal.SIGTERM)
     output, _ = running.communicate(timeout=LIMIT_S)
@@ -94,7 +85,7 @@ def test_a_worker_that_ends_is_replaced_and_sigterm_ends_all(settings: Settings,
 def test_workers_end_when_their_supervisor_is_killed(settings: Settings, cli: Cli) -> None:
     cli("init-db")
     running = cli.start("process", "--workers", "2")
-    until(lambda: len(owners(settings)) == 2, "both own partitions")
+    wait_until(lambda: len(owners(settings)) == 2, "both own partitions")
     workers = children(psutil.Process(running.pid))
     os.kill(running.pid, signal.SIGKILL)
     assert len(workers) == 2

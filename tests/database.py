@@ -1,0 +1,22 @@
+"""Short ways to read the test's database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+if TYPE_CHECKING:
+    from cryptometrics.config import Settings
+
+
+def rows(settings: Settings, query: str, *values: object) -> list[tuple[Any, ...]]:
+    """Return all rows of a query; a statement without rows returns none."""
+    with psycopg.connect(settings.postgres()) as connection:
+        found = connection.execute(query.encode(), values)
+        return found.fetchall() if found.description else []
+
+
+def scalar(settings: Settings, query: str, *values: object) -> Any:
+    """Return the first value of the first row."""
+    return rows(settings, query, *values)[0][0]
