@@ -10,8 +10,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptometrics.feeds.coinbase.continuity import PairWatch
-    from cryptometrics.feeds.coinbase.feed import Feed
+    from cryptometrics.feeds.interface import Feed
+    from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
 
@@ -30,11 +30,10 @@ STACKS = {
 """On a terminal two values share a column, one above the other, so that 80 characters hold them."""
 
 
-def numbers_of(watch: PairWatch) -> dict[str, Any]:
+def numbers_of(pair: str, quality: Quality) -> dict[str, Any]:
     """Return what is known of a pair, named as in the JSON; None where there was nothing to measure."""
-    quality = watch.quality
     return {
-        "pair": watch.pair,
+        "pair": pair,
         "covered_s": round(quality.covered, 3),
         "ticks": quality.ticks,
         "gaps": quality.gaps,
@@ -58,10 +57,10 @@ def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str
     from cryptometrics.market.gap_records import as_fields
 
     report: dict[str, Any] = {
-        "pairs": [numbers_of(watch) for watch in feed.pairs.values()],
+        "pairs": [numbers_of(*each) for each in feed.quality.items()],
         "gaps": as_fields(gaps),
         "frames": feed.frames,
-        "passed_over": dict(feed.passed_over),
+        "passed_over": dict(feed.ignored),
     }
     if published is not None:
         report |= {"sent": published.sent, "acknowledged": published.acknowledged}
@@ -80,23 +79,23 @@ def show(feed: Feed, published: Published | None) -> None:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for head in STACKS:
             table.add_column(head, justify="left" if head == "pair" else "right", overflow="fold")
-        for watch in feed.pairs.values():
-            numbers = numbers_of(watch)
+        for each in feed.quality.items():
+            numbers = numbers_of(*each)
             least, most = numbers["least_skew_ms"], numbers["most_skew_ms"]
             numbers["skew_ms"] = "–" if least is None else f"{least:g}…{most:g}"
             table.add_row(*("\n".join(_cell(numbers[key]) for key in keys) for keys in STACKS.values()))
     else:
         console = Console(width=WIDE, highlight=False)
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for number, watch in enumerate(feed.pairs.values()):
-            numbers = numbers_of(watch)
+        for number, each in enumerate(feed.quality.items()):
+            numbers = numbers_of(*each)
             if not number:
                 for key in numbers:
                     table.add_column(key, no_wrap=True)
             table.add_row(*(Text("–" if value is None else str(value)) for value in numbers.values()))
     console.print(table)
-    if feed.passed_over:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in feed.passed_over.items())
+    if feed.ignored:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in feed.ignored.items())
         click.echo(f"frames passed over: {reasons}")
     if published is not None:
         click.echo(f"sent {published.sent}, acknowledged {published.acknowledged}")
@@ -104,7 +103,7 @@ def show(feed: Feed, published: Published | None) -> None:
 
 def totals(feed: Feed) -> str:
     """Return how it stands, in words, for the progress line."""
-    qualities = [watch.quality for watch in feed.pairs.values()]
+    qualities = feed.quality.values()
     ticks, gaps, missed = (
         sum(getattr(quality, name) for quality in qualities) for name in ("ticks", "gaps", "trades_missed")
     )
@@ -113,7 +112,7 @@ def totals(feed: Feed) -> str:
 
 def quality_totals(feed: Feed) -> dict[str, Any]:
     """Return the quality of all pairs together, for a log event."""
-    qualities = [watch.quality for watch in feed.pairs.values()]
+    qualities = feed.quality.values()
     names = ("ticks", "gaps", "trades_missed", "duplicates", "late", "crossed", "locked", "reconnects")
     summed = {name: sum(getattr(quality, name) for quality in qualities) for name in names}
     least = min((quality.least_skew for quality in qualities), default=math.inf)

@@ -17,9 +17,8 @@ from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cryptometrics.feeds.coinbase.client import Client
-    from cryptometrics.feeds.coinbase.feed import Feed
     from cryptometrics.feeds.coinbase.publish_queue import Outbox
+    from cryptometrics.feeds.interface import Feed, FeedClient
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
 
@@ -116,7 +115,7 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
 
     def see(feed: Feed, connected: bool, published: Published | None) -> None:
         metrics.update(
-            {pair: watch.quality for pair, watch in feed.pairs.items()},
+            feed.quality,
             connected=connected,
             sent=published.sent if published else 0,
             acknowledged=published.acknowledged if published else 0,
@@ -163,15 +162,15 @@ def _listen(
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
     from cryptometrics.errors import CryptometricsError
-    from cryptometrics.feeds.coinbase.client import Client
-    from cryptometrics.feeds.coinbase.feed import Feed
+    from cryptometrics.feeds.coinbase.client import CoinbaseClient
+    from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recorder
     from cryptometrics.times import Interval
 
     found: list[Gap] = []
-    feed = Feed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
+    feed = CoinbaseFeed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
     recorder = Recorder(file) if file is not None else None
-    client = Client(
+    client = CoinbaseClient(
         feed, url, book=book, outbox=outbox, recorder=recorder, wait=config.load().wait
     )  # fmt: skip
     published = outbox.state if outbox is not None else None
@@ -230,7 +229,7 @@ def noting(found: list[Gap]) -> Callable[[Gap], None]:
 class _Line:
     """Makes the progress line, and now and then a log event about the data's quality."""
 
-    def __init__(self, feed: Feed, client: Client, outbox: Outbox | None) -> None:
+    def __init__(self, feed: Feed, client: FeedClient, outbox: Outbox | None) -> None:
         self._feed = feed
         self._client = client
         self._outbox = outbox

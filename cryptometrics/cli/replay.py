@@ -70,7 +70,7 @@ def replay(
     from cryptometrics.cli.signals import stopping
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.errors import CryptometricsError
-    from cryptometrics.feeds.coinbase.feed import Feed
+    from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recording
     from cryptometrics.feeds.replay import replay as blocks
     from cryptometrics.kafka import client
@@ -83,7 +83,7 @@ def replay(
     wait_for_kafka(settings, waiting("Kafka"))
     topic = describe_topic(settings)
     found: list[Gap] = []
-    feed = Feed(pairs or None, book=book, on_gap=noting(found))
+    feed = CoinbaseFeed(pairs or None, book=book, on_gap=noting(found))
     with stopping() as asked, Progress() as progress:
 
         def show_progress(state: Published) -> None:
@@ -110,7 +110,7 @@ def replay(
 
 def _tell_damage(recording: Recording) -> None:
     """Say on stderr what of the files could not be read."""
-    for path in recording.cut_off:
+    for path in recording.truncated:
         click.echo(f"{path} ends in the middle of a block: its last moment is missing", err=True)
     if recording.unreadable:
         click.echo(

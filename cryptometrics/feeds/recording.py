@@ -1,7 +1,7 @@
-"""Recordings of the feed: one JSON object a line, `rx` the time of receipt and `frame` the frame as it came.
+"""The file format of recordings: one JSON object per line, `rx` the time of receipt, `frame` the frame.
 
-A frame that is no JSON stands as `raw`, in base64; that pairs were lost stands as `lost`, with the reason.
-Recordings are compressed in blocks that are whole each, so that a kill takes the last moment and no more.
+A frame that is not JSON is stored as `raw`, in base64. When pairs are lost, a line has `lost`, the reason.
+Each block is a complete gzip member, so that a kill loses only the last moment.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 256 * 1024
-"""Text that is compressed together, at most."""
+"""Maximum of text in a block."""
 BLOCK_S = 1.0
-"""Seconds of frames that are compressed together, at most: the last moment that a kill may take."""
+"""Maximum of seconds in a block: what a kill may lose."""
 ROTATE_BYTES = 256 * 1024 * 1024
-"""A file that has become so large is followed by another one."""
+"""Size of a file at which the next one is started."""
 LEVEL = 3
-"""Of the compression: higher ones cost much more time and save little."""
+"""Compression level: higher ones take much more time and save little."""
 CHUNK_BYTES = 256 * 1024
-"""Read, and unpacked, at once."""
+"""Size of a read, and of its decompressed parts."""
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 """Limit of a feed's frames: a longer one ends its connection. A large order book takes 2 MiB."""
 MAX_LINE_BYTES = 2 * MAX_FRAME_BYTES
-LATEST = 4_102_444_800.0
-"""Seconds since the epoch that no receipt has: the year 2100."""
+MAX_RECEIPT = 4_102_444_800.0
+"""Upper bound of a plausible time of receipt: the year 2100."""
 
 _GZIP = b"\x1f\x8b"
 _line_breaks = re.compile(rb"[\r\n]+")
 
 
-class _Line(msgspec.Struct, gc=False):
+class _RecordedLine(msgspec.Struct, gc=False):
     rx: float
     frame: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     raw: str | None = None
@@ -55,24 +55,24 @@ class _Line(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """At this point of the recording these pairs were lost."""
+class LostPairs:
+    """Pairs that were lost at this point of a recording."""
 
     pairs: list[str]
     kind: Kind
 
 
-_read_line = msgspec.json.Decoder(_Line).decode
+_read_line = msgspec.json.Decoder(_RecordedLine).decode
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Recorder:
-    """Writes a recording; close it in the end."""
+    """Writes a recording; must be closed."""
 
     def __init__(self, path: Path, rotate_bytes: int = ROTATE_BYTES) -> None:
-        """Begin a recording in `path`, with .gz behind it, or in the next free number of that name.
+        """Start a recording in `path`, with .gz appended, or in the next free number of that name.
 
-        Raises UserError where no file can be made.
+        Raises UserError if no file can be created.
         """
         self._path = path if path.suffix == ".gz" else path.with_name(path.name + ".gz")
         self._rotate_bytes = rotate_bytes
@@ -80,34 +80,34 @@ class Recorder:
         self._bytes = 0
         self._since = 0.0
         self.files: list[Path] = []
-        """Written so far, the last one still."""
+        """All files of the recording; the last one is still being written."""
         try:
             self._file = self._next_file()
         except OSError as error:
             raise UserError(f"cannot record into {self._path}: {error.strerror}") from None
 
     def frame(self, at: float, frame: bytes) -> None:
-        """Keep a frame that came at this time."""
+        """Record a frame received at this time."""
         try:
             _is_json(frame)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._add(at, b'{"rx":%b,"raw":"%b"}\n' % (repr(at).encode(), base64.b64encode(frame)))
         else:
-            if b"\n" in frame or b"\r" in frame:  # between tokens, where a space does as well
+            if b"\n" in frame or b"\r" in frame:  # between tokens, where a space means the same
                 frame = _line_breaks.sub(b" ", frame)
             self._add(at, b'{"rx":%b,"frame":%b}\n' % (repr(at).encode(), frame))
 
     def lost(self, at: float, pairs: Iterable[str], kind: Kind) -> None:
-        """Keep that these pairs were lost at this time."""
+        """Record that these pairs were lost at this time."""
         self._add(at, msgspec.json.encode({"rx": at, "lost": kind, "pairs": list(pairs)}) + b"\n")
 
     def flush(self, now: float) -> None:
-        """Write what has waited long enough."""
+        """Write the block if it is old enough."""
         if self._lines and now - self._since >= BLOCK_S:
             self._write()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rest and close the file."""
         if self._lines:
             self._write()
         self._file.close()
@@ -121,7 +121,7 @@ class Recorder:
             self._write()
 
     def _write(self) -> None:
-        """Write one whole gzip member, or nothing of it."""
+        """Write the block as one complete gzip member, or nothing of it."""
         try:
             self._append(gzip.compress(b"".join(self._lines), LEVEL))
             if self._file.tell() >= self._rotate_bytes:
@@ -133,20 +133,20 @@ class Recorder:
         self._bytes = 0
 
     def _append(self, block: bytes) -> None:
-        """Write all of a block: with one call, but where the disk is nearly full, which may take a part."""
+        """Write a whole block; a nearly full disk may accept only a part in one call."""
         whole = self._file.tell()
         left = memoryview(block)
         try:
             while left:
                 left = left[self._file.write(left) :]
         except OSError:
-            with contextlib.suppress(OSError):  # half a block would make all behind it unreadable
+            with contextlib.suppress(OSError):  # half a block would make everything after it unreadable
                 self._file.truncate(whole)
                 self._file.seek(whole)
             raise
 
     def _next_file(self) -> io.FileIO:
-        """Make the file of the next free number; one that is there is never written to."""
+        """Create the file of the next free number; existing files are never written to."""
         stem, number = self._path.name.removesuffix(".gz"), len(self.files) + 1
         stem, suffix = (stem[:-6], ".jsonl.gz") if stem.endswith(".jsonl") else (stem, ".gz")
         while True:
@@ -161,15 +161,15 @@ class Recorder:
 
 
 class Recording:
-    """Reads recordings, one after the other: plain or compressed, whole or cut off."""
+    """Reads recordings one after the other: plain or compressed, complete or truncated."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Raise UserError where one of them cannot be read."""
+        """Raise UserError if one of them cannot be read."""
         self._paths = list(paths)
         self.unreadable = 0
-        """Lines that are no part of a recording."""
-        self.cut_off: list[Path] = []
-        """Files that end in the middle of a block."""
+        """Lines that do not have the format."""
+        self.truncated: list[Path] = []
+        """Truncated files: they end in the middle of a block."""
         self._before = 0
         self._now: io.BufferedReader | None = None
         try:
@@ -181,20 +181,20 @@ class Recording:
 
     @property
     def read(self) -> int:
-        """How many of `bytes` have been read."""
+        """Number of `bytes` read so far."""
         return self._before + (self._now.tell() if self._now is not None else 0)
 
-    def lines(self) -> Iterator[tuple[float, bytes | Lost]]:
-        """Yield the time of each receipt, and the frame or what was lost.
+    def lines(self) -> Iterator[tuple[float, bytes | LostPairs]]:
+        """Yield each time of receipt with the frame or the lost pairs.
 
-        Raises UserError for a file that is no recording at all.
+        Raises UserError for a file that is not a recording.
         """
         for path in self._paths:
             good = bad = 0
             for line in self._lines_of(path):
                 try:
                     found = _read_line(line)
-                    if not 0 <= found.rx <= LATEST:
+                    if not 0 <= found.rx <= MAX_RECEIPT:
                         raise ValueError(found.rx)  # noqa: TRY301
                     content = _content(found)
                 except (ValueError, RecursionError, msgspec.DecodeError):
@@ -206,15 +206,15 @@ class Recording:
                 good += 1
                 yield found.rx, content
             if not good:
-                raise UserError(f'{path} is no recording: no line of it is {{"rx":…,"frame":…}}')
+                raise UserError(f'{path} is not a recording: none of its lines is {{"rx":…,"frame":…}}')
 
     def last_receipt(self) -> float:
-        """Return when the last frame came; 0 without one."""
+        """Return when the last frame was received; 0 if there is none."""
         latest = 0.0
         for at, _ in self.lines():
             latest = max(latest, at)
         self._before = self.unreadable = 0
-        self.cut_off.clear()
+        self.truncated.clear()
         return latest
 
     def _lines_of(self, path: Path) -> Iterator[bytes]:
@@ -230,7 +230,7 @@ class Recording:
                 if rest:
                     yield rest
             except (EOFError, zlib.error):
-                self.cut_off.append(path)
+                self.truncated.append(path)
             finally:
                 self._before += file.tell()
                 self._now = None
@@ -242,9 +242,9 @@ def _plain(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield all that a compressed file still tells; then raise EOFError where it is cut off.
+    """Yield everything that can be decompressed; then raise EOFError if the file is truncated.
 
-    The standard library's own reader tells nothing of the last stretch before a cut.
+    The standard library's reader would lose the last part before the end of a truncated file.
     """
     packed = zlib.decompressobj(wbits=31)
     while data := file.read(CHUNK_BYTES):
@@ -260,7 +260,7 @@ def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
         raise EOFError
 
 
-def _content(line: _Line) -> bytes | Lost:
+def _content(line: _RecordedLine) -> bytes | LostPairs:
     if line.frame is not msgspec.UNSET:
         return bytes(line.frame)
     if line.raw is not None:
@@ -269,5 +269,5 @@ def _content(line: _Line) -> bytes | Lost:
         except binascii.Error:
             raise ValueError(line.raw) from None
     if line.lost is not None:
-        return Lost(line.pairs or [], Kind(line.lost))
+        return LostPairs(line.pairs or [], Kind(line.lost))
     raise ValueError(line)

@@ -405,7 +405,7 @@ def test_what_cannot_be_had_ends_the_command_with_one_line(settings: Settings, c
     with FakeCoinbase(("BTC-USD", "BTC-EUR", "ETH-USD")) as server:
         unknown = cli("ingest", "--pair", "BTC-USD", "--pair", "BTC-USX", "--url", server.url, code=2)
         line = unknown.stderr.splitlines()[-1]
-        assert line.startswith("error: the exchange knows no product BTC-USX")
+        assert line.startswith("error: the exchange has no product BTC-USX")
         assert "BTC-USX is not a valid product" in line
         assert "the closest are BTC-USD" in line
     with FakeCoinbase(("ZZ-TOP",)) as server:

@@ -1,7 +1,7 @@
-"""One product's order book, rebuilt from a snapshot and updates. Pure and exact.
+"""The order book of one product, rebuilt from a snapshot and updates. Pure and exact.
 
-Sizes are absolute: each level's newest one counts, and zero takes the level away. That a level is taken away
-which was never there is normal.
+Sizes are absolute: an update replaces the size of its level, and zero removes the level. Updates may remove
+levels that never existed.
 """
 
 from __future__ import annotations
@@ -18,47 +18,46 @@ if TYPE_CHECKING:
     from cryptometrics.feeds.coinbase.messages import Level
 
 SPARE = 64
-"""Levels that a side may remember beyond twice those it has, before it is put in order."""
+"""Size of a side's heap beyond twice its levels at which it is rebuilt."""
 
 
-class Best(NamedTuple):
-    """The best price of a side and its size, as texts of the wire."""
+class BestLevel(NamedTuple):
+    """The best price of a side and its size, as on the wire."""
 
     price: str
     size: str
 
 
 class _Side:
-    """Bids or asks: the levels by price, and a heap whose top is the best of them.
+    """Bids or asks: the levels by price, and a heap with the best one on top.
 
-    A level that is taken away stays in the heap until it comes to the top, so each change costs at most the
-    logarithm of their number.
+    A removed level stays in the heap until it reaches the top, so a change takes logarithmic time.
     """
 
     __slots__ = ("_heap", "_sign", "levels")
 
     def __init__(self, sign: int) -> None:
-        """sign: 1 where the lowest price is the best, -1 where the highest is."""
+        """sign: 1 if the lowest price is the best, -1 if the highest is."""
         self._sign = sign
-        self.levels: dict[Decimal, Best] = {}
+        self.levels: dict[Decimal, BestLevel] = {}
         self._heap: list[Decimal] = []
 
     def set(self, price: str, size: str) -> None:
         key, amount = number(price), number(size)
-        if not key or amount is None:  # a price of 0 is none
-            raise BadFrameError(f"no level: {price[:40]!r}, {size[:40]!r}")
+        if not key or amount is None:  # 0 is not a price
+            raise BadFrameError(f"not a level: {price[:40]!r}, {size[:40]!r}")
         if not amount:
             self.levels.pop(key, None)
             return
         if key not in self.levels:
             heapq.heappush(self._heap, self._placed(key))
-        self.levels[key] = Best(price, size)
+        self.levels[key] = BestLevel(price, size)
 
     def _placed(self, key: Decimal) -> Decimal:
-        """Return the key as it is in the heap, or back; not `-key`, which would round it."""
+        """Convert a key to its form in the heap, or back; `-key` would round it."""
         return key if self._sign > 0 else key.copy_negate()
 
-    def best(self) -> Best | None:
+    def best(self) -> BestLevel | None:
         heap, levels = self._heap, self.levels
         if len(heap) > 2 * len(levels) + SPARE:
             heap[:] = map(self._placed, levels)
@@ -71,30 +70,26 @@ class _Side:
 
 
 class OrderBook:
-    """Bids and asks of one product as of the newest update."""
+    """Bids and asks of one product."""
 
     __slots__ = ("_asks", "_bids")
 
     def __init__(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
-        """Begin with a snapshot; raise BadFrameError where a level of it is none."""
+        """Load a snapshot; raise BadFrameError if a level is malformed."""
         self._bids, self._asks = _Side(-1), _Side(1)
         self.apply(("buy", *level) for level in bids)
         self.apply(("sell", *level) for level in asks)
 
     def apply(self, changes: Iterable[Level]) -> None:
-        """Take the changes of an update: side, price, size.
+        """Apply the changes of an update: side, price, size.
 
-        Raises BadFrameError at the first that is none; those before it are taken.
+        Raises BadFrameError at the first malformed change, after applying those before it.
         """
         for change in changes:
             if len(change) < 3 or change[0] not in {"buy", "sell"}:
                 raise BadFrameError("a change is not side, price and size")
             (self._bids if change[0] == "buy" else self._asks).set(change[1], change[2])
 
-    def best(self) -> tuple[Best | None, Best | None]:
-        """Return the best bid and the best ask; None of a side without levels."""
+    def best(self) -> tuple[BestLevel | None, BestLevel | None]:
+        """Return the best bid and the best ask; None for an empty side."""
         return self._bids.best(), self._asks.best()
-
-    def depth(self) -> tuple[int, int]:
-        """Return how many levels of bids and of asks there are."""
-        return len(self._bids.levels), len(self._asks.levels)

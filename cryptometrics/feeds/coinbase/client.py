@@ -1,7 +1,7 @@
-"""The live socket: connects, subscribes, and comes back however the connection ends.
+"""The WebSocket client: connect, subscribe, and reconnect whenever a connection ends.
 
-Pairs are spread over several connections, each of which lives and dies by itself. What comes is handed to the
-feed, what the feed gives to the outbox, both in this one thread.
+The pairs are spread over several independent connections. Frames go to the feed, and the feed's messages to
+the queue for Kafka, all in one thread.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
-    from cryptometrics.feeds.coinbase.feed import Feed
+    from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.coinbase.messages import Refusal
     from cryptometrics.feeds.coinbase.publish_queue import Outbox
     from cryptometrics.feeds.recording import Recorder
@@ -41,46 +41,46 @@ if TYPE_CHECKING:
 
 PAIRS_A_CONNECTION = 50
 REQUESTS_S = 8
-"""Connections and messages that the exchange takes from one address in a second."""
+"""Connections and requests that the exchange accepts from one address per second."""
 TEND_S = 0.02
-"""Seconds between two looks at deliveries, at the clock and at `stop`."""
+"""Seconds between two checks of deliveries, the clock and `stop`."""
 OPEN_S = 10.0
-"""Seconds that a connection may take to open."""
+"""Time limit for opening a connection."""
 CLOSE_S = 1.0
-"""Seconds that a connection may take to close."""
+"""Time limit for closing a connection."""
 PRODUCTS_S = 5.0
-"""Seconds in which the exchange has to tell its products."""
+"""Time limit for the list of products."""
 STEADY_S = 2.0
-"""A connection that lasted so long, with data, is no failure when it ends."""
+"""A connection with data that lasted this long does not count as a failure."""
 
-_TRYING_AGAIN_HELPS = ("rate limit", "too many", "try again", "internal", "timeout", "unavailable", "slow")
+_TEMPORARY = ("rate limit", "too many", "try again", "internal", "timeout", "unavailable", "slow")
 _FAILURES = (OSError, TimeoutError, WebSocketException, ssl.SSLError)
 
 
 class _RefusedError(Exception):
-    """The exchange refused something that it may grant later."""
+    """The exchange refused a request that may succeed later."""
 
 
-class _Pace:
-    """Lets requests pass, REQUESTS_S of them a second at most."""
+class _RateLimiter:
+    """Limits requests to REQUESTS_S per second."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
     async def take(self, requests: int) -> None:
-        """Wait until so many requests may follow each other."""
+        """Wait until this many requests may be sent."""
         now = time.monotonic()
         begin = max(now, self._next)
         self._next = begin + requests / REQUESTS_S
         await asyncio.sleep(begin - now)
 
 
-class Client:
-    """Listens to the exchange until it is told to stop."""
+class CoinbaseClient:
+    """Receives market data until it is stopped."""
 
     def __init__(
         self,
-        feed: Feed,
+        feed: CoinbaseFeed,
         url: str,
         *,
         book: bool,
@@ -88,10 +88,10 @@ class Client:
         recorder: Recorder | None,
         wait: float,
     ) -> None:
-        """Prepare to listen to the feed's pairs.
+        """Prepare to receive the feed's pairs.
 
-        outbox: where it goes; None only records. wait: seconds until an exchange counts as down that has
-        never answered.
+        outbox: the queue for Kafka; None only records. wait: seconds after which an exchange that has never
+        answered counts as down.
         """
         self._feed = feed
         self._url = url
@@ -99,18 +99,18 @@ class Client:
         self._outbox = outbox
         self._recorder = recorder
         self._wait = wait
-        self._pace = _Pace()
+        self._rate = _RateLimiter()
         self._log = log.get_logger()
         self.connected = 0
-        """Connections that are open."""
+        """Open connections."""
         self.answered = False
         """Whether the exchange has ever accepted a connection."""
 
     async def run(self, stop: Callable[[], bool], tend: Callable[[], None]) -> None:
-        """Listen until `stop` says so; `tend` is called all the time.
+        """Receive until `stop` returns true; call `tend` all the time.
 
-        Raises UserError where trying again cannot help, ServiceUnavailableError where nobody answers at the
-        start, CryptometricsError where Kafka refuses or the recording cannot be written.
+        Raises UserError if a retry cannot help, ServiceUnavailableError if the exchange does not answer at
+        the start, CryptometricsError if Kafka refuses a message or the recording cannot be written.
         """
         pairs = list(self._feed.pairs)
         connections = [
@@ -122,7 +122,7 @@ class Client:
             while not stop():
                 done, _ = await asyncio.wait(tasks, timeout=TEND_S, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    task.result()  # only an error ends it
+                    task.result()  # a task ends only with an error
                 self._tend(connections)
                 tend()
         finally:
@@ -132,12 +132,12 @@ class Client:
             self.put(self._feed.end(time.time()))
 
     def put(self, out: list[Message]) -> None:
-        """Hand on what the feed gave."""
+        """Queue messages for Kafka."""
         if out and self._outbox is not None:
             self._outbox.put(out)
 
     def take(self, frame: bytes) -> None:
-        """Take a frame that has just come."""
+        """Record a frame and pass it to the feed."""
         at = time.time()
         if self._recorder is not None:
             self._recorder.frame(at, frame)
@@ -146,7 +146,7 @@ class Client:
             self.put(out)
 
     def lost(self, pairs: list[str], kind: Kind) -> None:
-        """Note that these pairs are not listened to any more."""
+        """Record that these pairs are no longer received."""
         at = time.time()
         if self._recorder is not None:
             self._recorder.lost(at, pairs, kind)
@@ -154,11 +154,11 @@ class Client:
 
     @property
     def full(self) -> bool:
-        """Whether Kafka takes nothing more for now."""
+        """Whether the queue for Kafka is full."""
         return self._outbox is not None and self._outbox.full
 
     async def products(self) -> list[str]:
-        """Return all products of the exchange, over a connection of its own; none where it does not tell."""
+        """Request all products over a separate connection; return none if the exchange does not answer."""
         try:
             async with asyncio.timeout(PRODUCTS_S), await self.open() as socket:
                 await socket.send(messages.subscribe([], ("status",)))
@@ -170,19 +170,19 @@ class Client:
         return self._feed.products
 
     async def open(self) -> ClientConnection:
-        """Connect, when the exchange allows it and one request more."""
-        await self._pace.take(2)
+        """Connect as soon as the rate limit allows a connection and a request."""
+        await self._rate.take(2)
         try:
             return await connect(
                 self._url, max_size=MAX_FRAME_BYTES, open_timeout=OPEN_S, close_timeout=CLOSE_S, max_queue=64
             )
         except InvalidProxy as error:
-            raise InvalidProxy("https_proxy", error.msg) from None  # its own text may tell a password
-        except _FAILURES:  # a bad certificate is a ValueError, too
+            raise InvalidProxy("https_proxy", error.msg) from None  # its own text may contain a password
+        except _FAILURES:  # before ValueError: a bad certificate is one, too
             raise
         except ImportError as error:
             raise InvalidProxy("https_proxy", str(error)) from None
-        except ValueError:  # so does this one's; --url has been looked at before
+        except ValueError:  # the proxy's address, too; --url was checked before
             raise InvalidProxy("https_proxy", "malformed address") from None
 
     def _tend(self, connections: list[_Connection]) -> None:
@@ -197,9 +197,9 @@ class Client:
 
 
 class _Connection:
-    """One connection for some of the pairs, opened again whenever it ends."""
+    """One connection for some of the pairs, reopened whenever it ends."""
 
-    def __init__(self, client: Client, pairs: list[str]) -> None:
+    def __init__(self, client: CoinbaseClient, pairs: list[str]) -> None:
         self._client = client
         self._feed = client._feed
         self._pairs = pairs
@@ -207,11 +207,11 @@ class _Connection:
         self._opened = 0.0
         self._why = Kind.DOWN
         self._asked_again: set[str] = set()
-        """Pairs without a book for whose sake the connection has been ended once."""
+        """Pairs without a book for which the connection was already closed once."""
         self._log = log.get_logger()
 
     async def keep(self) -> None:
-        """Listen for ever; only an error that trying again cannot mend ends it."""
+        """Receive forever; only an error that a retry cannot fix ends it."""
         failures, began = 0, time.monotonic()
         while True:
             while self._client.full:
@@ -223,7 +223,7 @@ class _Connection:
             except _RefusedError as error:
                 reason = str(error)
             except _FAILURES as error:
-                self._see_final(error, time.monotonic() - began)
+                self._raise_if_final(error, time.monotonic() - began)
                 reason = _one_line(error)
             if time.monotonic() - opened > STEADY_S and any(self._is_up(pair) for pair in self._pairs):
                 failures = 0
@@ -240,7 +240,7 @@ class _Connection:
             await asyncio.sleep(wait)
 
     def watch(self, now: float) -> None:
-        """End a connection that is silent, that lacks a book, or whose ticks Kafka does not take."""
+        """Close a connection that is silent or lacks a book, or while the queue for Kafka is full."""
         socket = self._socket
         if socket is None:
             return
@@ -251,10 +251,10 @@ class _Connection:
             self._end(socket, Kind.OVERFLOW)
         elif bookless := self._newly_bookless():
             self._log.warning("books_lost", pairs=bookless)
-            self._end(socket, Kind.DOWN)  # a subscription begins with a snapshot
+            self._end(socket, Kind.DOWN)  # a new subscription begins with a snapshot
 
     def _newly_bookless(self) -> list[str]:
-        """Return pairs whose book is lost; each once, lest one bad book keeps the others from the feed."""
+        """Return pairs that lost their book, each once: one bad book must not keep the others offline."""
         bookless = self._feed.bookless.intersection(self._pairs)
         new = sorted(bookless - self._asked_again)
         self._asked_again = bookless
@@ -262,7 +262,7 @@ class _Connection:
 
     def _end(self, socket: ClientConnection, why: Kind) -> None:
         self._why, self._socket = why, None
-        socket.transport.abort()  # a peer that is silent answers no farewell either
+        socket.transport.abort()  # a silent peer would not answer a close frame either
 
     async def _listen(self) -> None:
         client, feed, refusals = self._client, self._feed, self._feed.refusals
@@ -276,19 +276,19 @@ class _Connection:
                     frame: Any = await socket.recv(decode=False)
                     client.take(frame)
                     if feed.subscribed is not None:
-                        self._see_all_subscribed(feed.subscribed)
+                        self._check_subscribed(feed.subscribed)
                         feed.subscribed = None
                     if refusals:
-                        await self._judge(refusals.pop(), socket)
+                        await self._handle(refusals.pop(), socket)
             finally:
                 client.connected -= 1
                 self._socket = None
 
-    async def _judge(self, refusal: Refusal, socket: ClientConnection) -> None:
-        """Decide what an error frame means: nothing, another attempt, or the end."""
+    async def _handle(self, refusal: Refusal, socket: ClientConnection) -> None:
+        """Ignore an error frame, reconnect, drop a delisted pair, or raise UserError."""
         text = str(refusal)
         self._log.warning("feed_refused", message=refusal.message, reason=refusal.reason)
-        if any(word in text.lower() for word in _TRYING_AGAIN_HELPS):
+        if any(word in text.lower() for word in _TEMPORARY):
             raise _RefusedError(text)
         unknown = [pair for pair in self._pairs if pair in text.replace(",", " ").split()]
         if not unknown and "subscribe" not in text.lower() and "auth" not in text.lower():
@@ -298,7 +298,7 @@ class _Connection:
             self._log.error("pairs_given_up", pairs=delisted, reason=text)
             self._client.lost(delisted, Kind.DOWN)
             self._pairs = [pair for pair in self._pairs if pair not in delisted]
-            await self._client._pace.take(1)
+            await self._client._rate.take(1)
             await socket.send(messages.subscribe(self._pairs, self._client._channels))
         elif unknown:
             known = await self._client.products()
@@ -306,34 +306,34 @@ class _Connection:
         else:
             raise UserError(f"the exchange refuses: {text}")
 
-    def _see_all_subscribed(self, subscribed: set[str]) -> None:
-        """Tell of pairs that the exchange has left out without a word."""
+    def _check_subscribed(self, subscribed: set[str]) -> None:
+        """Log the pairs that the exchange left out of the subscription."""
         if missing := [pair for pair in self._pairs if pair not in subscribed]:
             self._log.warning("not_subscribed", pairs=missing)
 
     def _is_up(self, pair: str) -> bool:
         return self._feed.pairs[pair].heartbeat_at is not None
 
-    def _see_final(self, error: Exception, since: float) -> None:
-        """Raise what the error means where another attempt cannot help."""
+    def _raise_if_final(self, error: Exception, since: float) -> None:
+        """Raise the error's meaning if a retry cannot help."""
         if self._client.answered:
-            return  # it was right once: it can be so again
+            return  # the settings are right: it answered before
         url = self._client._url
         if isinstance(error, ssl.SSLCertVerificationError):
             raise UserError(
                 f"the certificate of {url} is not trusted ({error.verify_message}): "
-                "SSL_CERT_FILE names a file of authorities to trust"
+                "set SSL_CERT_FILE to a file with the authorities to trust"
             ) from None
         if isinstance(error, InvalidURI):
-            raise UserError(f"--url {url} is no address such as wss://host/path") from None
+            raise UserError(f"--url {url} is not an address such as wss://host/path") from None
         if isinstance(error, InvalidProxy):
             raise UserError(
-                f"cannot connect to {url} by way of the proxy that https_proxy names: {error.msg}"
+                f"cannot connect to {url} through the proxy in https_proxy: {error.msg}"
             ) from None
         if isinstance(error, InvalidStatus) and 400 <= error.response.status_code < 500:
             code = error.response.status_code
             if code not in {408, 425, 429}:
-                raise UserError(f"{url} answers with HTTP status {code}: check --url") from None
+                raise UserError(f"{url} answered with HTTP status {code}: check --url") from None
         if since > self._client._wait:
             raise ServiceUnavailableError(
                 f"the exchange at {url} did not answer for {self._client._wait:g} s ({_one_line(error)}): "
@@ -342,10 +342,10 @@ class _Connection:
 
 
 def _unknown_product(unknown: list[str], text: str, known: list[str]) -> CryptometricsError:
-    """Return the error that names what the exchange does not know, and what comes near to it."""
+    """Return the error that names the unknown products and the closest known ones."""
     close = [near for pair in unknown for near in difflib.get_close_matches(pair, known, n=4, cutoff=0.5)]
     hint = f"; the closest are {', '.join(dict.fromkeys(close))}" if close else ""
-    return UserError(f"the exchange knows no product {', '.join(unknown)} ({text}){hint}")
+    return UserError(f"the exchange has no product {', '.join(unknown)} ({text}){hint}")
 
 
 def _one_line(error: BaseException) -> str:

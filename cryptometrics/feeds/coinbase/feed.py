@@ -1,7 +1,7 @@
-"""From frames to messages for the topic: the same for the live socket and for a recording. Pure.
+"""Coinbase frames in, messages for the topic out: the same for the live socket and for a recording. Pure.
 
-A feed is given each frame with the time of its receipt, and gives back what goes on the topic: tickers as
-they came, byte for byte, or quotes rebuilt from the order book, and gap records in their place among them.
+Tickers are published byte for byte, or quotes are rebuilt from the order book; gap records come in order with
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.book import OrderBook
-from cryptometrics.feeds.coinbase.continuity import PairWatch
+from cryptometrics.feeds.coinbase.continuity import Continuity
 from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
 from cryptometrics.market.gap_records import Gap, Kind, encode
 from cryptometrics.market.tick_decoder import is_pair
@@ -20,20 +20,21 @@ from cryptometrics.times import from_seconds, iso
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cryptometrics.feeds.coinbase.book import Best
+    from cryptometrics.feeds.coinbase.book import BestLevel
     from cryptometrics.feeds.coinbase.messages import Frame, Refusal
+    from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Message
 
 CHECK_S = 1.0
-"""How often what has not come is looked for."""
-MOST_PAIRS = 10_000
-"""Pairs that a recording may have."""
+"""Seconds between two searches for missing trades and silent pairs."""
+MAX_PAIRS = 10_000
+"""Pairs of a recording."""
 
 _NOTHING: list[Message] = []
 
 
-class Feed:
-    """Follows the pairs of one run, over however many connections."""
+class CoinbaseFeed:
+    """Follows the pairs of one run, over any number of connections."""
 
     def __init__(
         self,
@@ -42,37 +43,42 @@ class Feed:
         book: bool = False,
         on_gap: Callable[[Gap], None] = lambda _: None,
     ) -> None:
-        """Listen to these pairs only; None: to each that comes. on_gap: told each gap."""
+        """Follow these pairs only; None: every pair that comes. on_gap: called with each gap."""
         self._open_to_all = pairs is None
         self._book = book
         self._on_gap = on_gap
         self._out: list[Message] = []
         self._next_check = 0.0
-        self.pairs: dict[str, PairWatch] = {}
+        self.pairs: dict[str, Continuity] = {}
         self._books: dict[str, OrderBook] = {}
         self._published: dict[str, tuple[str, str]] = {}
-        """Best bid and ask that were published last, of each pair with a book."""
+        """Pair → best bid and ask published last."""
         self.bookless: set[str] = set()
-        """Pairs with updates but without a book to apply them to: a new snapshot is needed."""
+        """Pairs with updates but without a book: they need a new snapshot."""
         self._keys: dict[str, bytes] = {}
         for pair in pairs or ():
             self._add(pair)
         self.frames = 0
-        self.passed_over: Counter[str] = Counter()
-        """Frames of no use, by why."""
+        self.ignored: Counter[str] = Counter()
+        """Frames without use, by reason."""
         self.refusals: list[Refusal] = []
-        """What the exchange refused; taken out by whoever asked."""
+        """Errors from the exchange; whoever handles one removes it."""
         self.subscribed: set[str] | None = None
-        """What an answer to a subscription says is subscribed; taken out by whoever asked."""
+        """Pairs of the newest confirmed subscription; whoever handles it resets it."""
         self.products: list[str] = []
-        """All products of the exchange, once it has told them."""
+        """All products of the exchange, once it has sent them."""
+
+    @property
+    def quality(self) -> dict[str, Quality]:
+        """Pair → the quality of its data."""
+        return {pair: continuity.quality for pair, continuity in self.pairs.items()}
 
     # Frames
 
     def take(self, frame: bytes, at: float) -> list[Message]:
-        """Take a frame that came at this time, in seconds since the epoch; return what goes on the topic.
+        """Take a frame received at this time; return the messages that it causes.
 
-        Whatever a frame holds, it is used or passed over and counted; nothing is raised.
+        Any frame is used, or ignored and counted; nothing is raised.
         """
         self.frames += 1
         if at >= self._next_check:
@@ -81,98 +87,102 @@ class Feed:
             found = messages.decode(frame, book=self._book)
             take = _TAKE.get(found.type)
             if take is not None:
-                watch = self.pairs.get(found.product_id) or self._stranger(found.product_id)
-                take(self, found, frame, watch, at)
-                watch.heard(at)
+                continuity = self.pairs.get(found.product_id) or self._add_unknown(found.product_id)
+                take(self, found, frame, continuity, at)
+                continuity.quality.heard(at)
             else:
                 self._take_other(found.type, frame)
         except BadFrameError as error:
-            self.passed_over[error.args[0] if error.args[0] in _REASONS else "malformed"] += 1
+            self.ignored[error.args[0] if error.args[0] in _REASONS else "malformed"] += 1
         return self._drain() if self._out else _NOTHING
 
     def check(self, now: float) -> list[Message]:
-        """Look for what has not come, when no frames are there to do so; return what goes on the topic."""
+        """Look for missing trades and silent pairs while no frames come; return the messages."""
         if now >= self._next_check:
             self._check(now)
         return self._drain()
 
     def lost(self, pairs: Iterable[str], kind: Kind, now: float) -> list[Message]:
-        """Note that these pairs are not listened to any more; return what goes on the topic."""
+        """Record that these pairs are no longer received; return the messages."""
         for pair in pairs:
-            watch = self.pairs.get(pair)
-            if watch is not None:
-                self._lose(watch, kind, now)
+            if pair in self.pairs:
+                self._lose(self.pairs[pair], kind, now)
         return self._drain()
 
     def end(self, now: float) -> list[Message]:
-        """Close the accounts; return what goes on the topic."""
-        for watch in self.pairs.values():
-            watch.end(now)
+        """Report the gaps that are certain at the end; return the messages."""
+        for continuity in self.pairs.values():
+            continuity.end(now)
         return self._drain()
 
-    # What each type means
+    def shifted(self, frame: bytes, clock: Callable[[float], float]) -> bytes:
+        """Return a frame with its event time mapped by `clock`."""
+        return messages.shifted(frame, clock)
 
-    def _take_ticker(self, found: Frame, frame: bytes, watch: PairWatch, at: float) -> None:
+    # Types of frames
+
+    def _take_ticker(self, found: Frame, frame: bytes, continuity: Continuity, at: float) -> None:
         if found.trade_id is not None:
-            watch.trade(found.trade_id, at)
-        if self._book:  # quotes of two kinds would mix
+            continuity.trade(found.trade_id, at)
+        if self._book:  # a stream has quotes of one kind only
             return
-        watch.present(at)
-        watch.ticker(found.trade_id, seconds(found.time), at)
-        _judge(watch, found.best_bid, found.best_ask)
-        self._out.append((self._keys[watch.pair], frame))
+        continuity.present(at)
+        continuity.quality.ticker(found.trade_id, seconds(found.time), at)
+        continuity.quality.prices(number(found.best_bid), number(found.best_ask))
+        self._out.append((self._keys[continuity.pair], frame))
 
-    def _take_match(self, found: Frame, _frame: bytes, watch: PairWatch, at: float) -> None:
+    def _take_match(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
         if found.trade_id is None:
             raise BadFrameError("malformed")
-        watch.trade(found.trade_id, at)
+        continuity.trade(found.trade_id, at)
         if found.type == "match":  # last_match may be old
-            watch.skew(seconds(found.time), at)
+            continuity.quality.skew(seconds(found.time), at)
 
-    def _take_heartbeat(self, found: Frame, _frame: bytes, watch: PairWatch, at: float) -> None:
-        watch.heartbeat(found.last_trade_id, at)
-        watch.skew(seconds(found.time), at)
+    def _take_heartbeat(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
+        continuity.heartbeat(found.last_trade_id, at)
+        continuity.quality.skew(seconds(found.time), at)
 
-    def _take_snapshot(self, found: Frame, _frame: bytes, watch: PairWatch, at: float) -> None:
+    def _take_snapshot(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
         if not isinstance(found, BookFrame):
             return
-        self._books.pop(watch.pair, None)  # nothing is better than a wrong one
-        self._published.pop(watch.pair, None)
-        self._books[watch.pair] = OrderBook(found.bids, found.asks)
-        self.bookless.discard(watch.pair)
-        # A snapshot tells no time of its own, and the next update may take minutes.
+        self._books.pop(continuity.pair, None)  # if the snapshot is malformed, the old book is wrong, too
+        self._published.pop(continuity.pair, None)
+        self._books[continuity.pair] = OrderBook(found.bids, found.asks)
+        self.bookless.discard(continuity.pair)
+        # A snapshot may have no time of its own, and the next update may take minutes.
         event = seconds(found.time)
-        self._quote(watch, _as_time(at) if event is None else found.time, at, event)
+        time = found.time if event is not None else iso(from_seconds(at), timespec="microseconds")
+        self._quote(continuity, time, at, event)
 
-    def _take_update(self, found: Frame, _frame: bytes, watch: PairWatch, at: float) -> None:
+    def _take_update(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
         if not isinstance(found, BookFrame):
             return
-        book = self._books.get(watch.pair)
+        book = self._books.get(continuity.pair)
         if book is None:
-            self.bookless.add(watch.pair)
+            self.bookless.add(continuity.pair)
             raise BadFrameError("update without snapshot")
         event = seconds(found.time)
         if event is None:
             raise BadFrameError("malformed")
-        watch.skew(event, at)
+        continuity.quality.skew(event, at)
         try:
             book.apply(found.changes)
-        finally:  # what came before a change that is none counts
-            self._quote(watch, found.time, at, event)
+        finally:  # the changes before a malformed one count
+            self._quote(continuity, found.time, at, event)
 
-    def _quote(self, watch: PairWatch, time: str, at: float, event: float | None = None) -> None:
-        """Publish the best bid and ask of a pair, if either is new."""
-        bid, ask = self._books[watch.pair].best()
+    def _quote(self, continuity: Continuity, time: str, at: float, event: float | None = None) -> None:
+        """Publish the best bid and ask of a pair if either is new."""
+        bid, ask = self._books[continuity.pair].best()
         if bid is None or ask is None:
             return
         prices = bid.price, ask.price
-        if self._published.get(watch.pair) == prices:
+        if self._published.get(continuity.pair) == prices:
             return
-        self._published[watch.pair] = prices
-        watch.present(at)
-        watch.quote(seconds(time) if event is None else event, at)
-        _judge(watch, *prices)
-        self._out.append((self._keys[watch.pair], _as_quote(watch.pair, bid, ask, time)))
+        self._published[continuity.pair] = prices
+        continuity.present(at)
+        continuity.quality.quote(seconds(time) if event is None else event, at)
+        continuity.quality.prices(number(bid.price), number(ask.price))
+        self._out.append((self._keys[continuity.pair], _encode_quote(continuity.pair, bid, ask, time)))
 
     def _take_other(self, kind: str, frame: bytes) -> None:
         if kind == "error":
@@ -182,37 +192,37 @@ class Feed:
         elif kind == "subscriptions":
             self.subscribed = messages.subscribed(frame, BOOK_CHANNELS if self._book else TICKER_CHANNELS)
         else:
-            self.passed_over["unknown type"] += 1
+            self.ignored["unknown type"] += 1
 
-    # Around
+    # Pairs and gaps
 
-    def _stranger(self, pair: str) -> PairWatch:
+    def _add_unknown(self, pair: str) -> Continuity:
         if not is_pair(pair):
             raise BadFrameError("malformed")
-        if not self._open_to_all or len(self.pairs) >= MOST_PAIRS:
+        if not self._open_to_all or len(self.pairs) >= MAX_PAIRS:
             raise BadFrameError("not asked for")
         return self._add(pair)
 
-    def _add(self, pair: str) -> PairWatch:
-        watch = self.pairs[pair] = PairWatch(pair, self._tell)
+    def _add(self, pair: str) -> Continuity:
+        continuity = self.pairs[pair] = Continuity(pair, self._report)
         self._keys[pair] = pair.encode()
-        return watch
+        return continuity
 
-    def _tell(self, gap: Gap) -> None:
+    def _report(self, gap: Gap) -> None:
         self._out.append(encode(gap))
         self._on_gap(gap)
 
     def _check(self, now: float) -> None:
         self._next_check = now + CHECK_S
-        for watch in self.pairs.values():
-            watch.settle(now)
-            if watch.silent(now):
-                self._lose(watch, Kind.SILENCE, now)
+        for continuity in self.pairs.values():
+            continuity.settle(now)
+            if continuity.silent(now):
+                self._lose(continuity, Kind.SILENCE, now)
 
-    def _lose(self, watch: PairWatch, kind: Kind, now: float) -> None:
-        watch.lost(kind, now)
-        self._books.pop(watch.pair, None)
-        self._published.pop(watch.pair, None)
+    def _lose(self, continuity: Continuity, kind: Kind, now: float) -> None:
+        continuity.lost(kind, now)
+        self._books.pop(continuity.pair, None)
+        self._published.pop(continuity.pair, None)
 
     def _drain(self) -> list[Message]:
         out, self._out = self._out, []
@@ -221,30 +231,17 @@ class Feed:
 
 _REASONS = {"not asked for", "update without snapshot"}
 _TAKE = {
-    "ticker": Feed._take_ticker,
-    "match": Feed._take_match,
-    "last_match": Feed._take_match,
-    "heartbeat": Feed._take_heartbeat,
-    "snapshot": Feed._take_snapshot,
-    "l2update": Feed._take_update,
+    "ticker": CoinbaseFeed._take_ticker,
+    "match": CoinbaseFeed._take_match,
+    "last_match": CoinbaseFeed._take_match,
+    "heartbeat": CoinbaseFeed._take_heartbeat,
+    "snapshot": CoinbaseFeed._take_snapshot,
+    "l2update": CoinbaseFeed._take_update,
 }
 
 
-def _judge(watch: PairWatch, bid_text: str, ask_text: str) -> None:
-    bid, ask = number(bid_text), number(ask_text)
-    if bid is not None and ask is not None and bid >= ask:
-        if bid > ask:
-            watch.quality.crossed += 1
-        else:
-            watch.quality.locked += 1
-
-
-def _as_time(at: float) -> str:
-    return iso(from_seconds(at), timespec="microseconds")
-
-
-def _as_quote(pair: str, bid: Best, ask: Best, time: str) -> bytes:
-    """Return a quote in the wire format. All parts are digits and such, so nothing has to be escaped."""
+def _encode_quote(pair: str, bid: BestLevel, ask: BestLevel, time: str) -> bytes:
+    """Return a quote in the wire format. No part can hold a character that JSON escapes."""
     return (
         f'{{"type":"quote","product_id":"{pair}","best_bid":"{bid.price}","best_bid_size":"{bid.size}",'
         f'"best_ask":"{ask.price}","best_ask_size":"{ask.size}","time":"{time}"}}'

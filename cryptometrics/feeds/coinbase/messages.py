@@ -1,6 +1,6 @@
-"""What Coinbase's frames say, as far as it is needed here. Pure.
+"""Decode the frames of Coinbase Exchange, and encode subscriptions. Pure.
 
-Everything is optional but the type: the exchange adds and takes away fields without notice.
+Only the type is required: the exchange adds and removes fields without notice.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ import functools
 import re
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cryptometrics.market.tick_decoder import FRACTION_DIGITS, INTEGER_DIGITS, MAX_VALUE_BYTES, MOST_TRADES
+from cryptometrics.times import from_seconds, iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Level = tuple[str, ...]
 
 _is_decimal = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
+_time_in = re.compile(rb'"time"\s*:\s*"([^"\\]{20,40})"').search
 _is_time = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,32}(?:Z|[+-][0-9]{2}:[0-9]{2})").fullmatch
 
 
 class BadFrameError(Exception):
-    """A frame is not what the protocol has: passed over and counted."""
+    """A frame violates the protocol: it is ignored and counted."""
 
 
 class Frame(msgspec.Struct, gc=False):
-    """One message of the feed; of another type than those known, only the type counts."""
+    """One message of the feed; if its type is unknown, the other fields mean nothing."""
 
     type: str
     product_id: str = ""
@@ -38,7 +43,7 @@ class Frame(msgspec.Struct, gc=False):
 
 
 class BookFrame(Frame):
-    """The same, with what the order book is made of."""
+    """A frame with levels of the order book."""
 
     bids: list[Level] = []
     asks: list[Level] = []
@@ -46,7 +51,7 @@ class BookFrame(Frame):
 
 
 class Refusal(msgspec.Struct):
-    """An `error` frame: the exchange did not do what it was asked to."""
+    """An `error` frame: the exchange refused a request."""
 
     message: str = ""
     reason: str = ""
@@ -71,7 +76,7 @@ class _Subscriptions(msgspec.Struct):
 
 
 _ALIASES = {"level2_50": "level2_batch", "ticker_1000": "ticker_batch"}
-"""Other names under which the exchange may answer."""
+"""Names that the exchange may use in its answer, and the names that were requested."""
 
 _read_subscriptions = msgspec.json.Decoder(_Subscriptions).decode
 _read_frame = msgspec.json.Decoder(Frame).decode
@@ -82,11 +87,11 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(frame: bytes, *, book: bool) -> Frame:
-    """Return what a frame says; raise BadFrameError where it is none.
+    """Decode a frame; raise BadFrameError if it is malformed.
 
-    book: whether what the order book is made of is read, too.
-    A ticker whose fields have other types than they should is let through: it goes on the topic as it
-    came, where `process` says what is wrong with it.
+    book: whether to decode the levels of the order book.
+    A ticker whose fields have wrong types is accepted: it is published as it came, and `process` rejects it
+    with the reason.
     """
     try:
         found = _read_book_frame(frame) if book else _read_frame(frame)
@@ -116,7 +121,7 @@ def _odd_ticker(frame: bytes, error: Exception) -> Frame:
 
 
 def refusal(frame: bytes) -> Refusal:
-    """Return what an `error` frame says."""
+    """Decode an `error` frame."""
     try:
         return _read_refusal(frame)
     except _UNREADABLE:
@@ -124,7 +129,7 @@ def refusal(frame: bytes) -> Refusal:
 
 
 def products(frame: bytes) -> list[str]:
-    """Return the ids of all products, from a `status` frame."""
+    """Return the ids of all products in a `status` frame."""
     try:
         return [product.id for product in _read_status(frame).products]
     except _UNREADABLE:
@@ -132,7 +137,7 @@ def products(frame: bytes) -> list[str]:
 
 
 def subscribed(frame: bytes, channels: tuple[str, ...]) -> set[str]:
-    """Return the products for which a `subscriptions` frame names all of these channels."""
+    """Return the products that a `subscriptions` frame lists in all of these channels."""
     try:
         found = _read_subscriptions(frame).channels
     except _UNREADABLE:
@@ -142,27 +147,33 @@ def subscribed(frame: bytes, channels: tuple[str, ...]) -> set[str]:
 
 
 def subscribe(pairs: list[str], channels: tuple[str, ...]) -> str:
-    """Return the request for these channels of these products."""
-    return _request("subscribe", pairs, channels)
-
-
-def _request(kind: str, pairs: list[str], channels: tuple[str, ...]) -> str:
-    request = {"type": kind, "product_ids": pairs, "channels": channels}
+    """Return the request to subscribe these products to these channels."""
+    request = {"type": "subscribe", "product_ids": pairs, "channels": channels}
     return msgspec.json.encode(request).decode()
 
 
-# Prices come again and again: to remember them is faster than to look at them anew.
+# Prices recur: a cache is faster than matching and converting them again.
 @functools.lru_cache(maxsize=65_536)
 def number(text: str) -> Decimal | None:
-    """Return the decimal, 0 or more, that a text is; None where it is none."""
+    """Return the decimal, 0 or more, that a text spells; None if it spells none."""
     return Decimal(text) if _is_decimal(text) else None
 
 
 def seconds(time: str) -> float | None:
-    """Return an event time as seconds since the epoch; None where it is none."""
+    """Return an event time as seconds since the epoch; None if it is malformed."""
     if not _is_time(time):
         return None
     try:
         return datetime.fromisoformat(time).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def shifted(frame: bytes, clock: Callable[[float], float]) -> bytes:
+    """Return a frame with its event time mapped by `clock`; unchanged if it has none."""
+    found = _time_in(frame)
+    event = seconds(found[1].decode("ascii", "replace")) if found else None
+    if found is None or event is None:
+        return frame
+    text = iso(from_seconds(clock(event)), timespec="microseconds")
+    return frame[: found.start(1)] + text.encode() + frame[found.end(1) :]

@@ -34,7 +34,6 @@ def test_it_equals_a_dictionary(
     bid, ask = book.best()
     assert (bid and (Decimal(bid.price), bid.size)) == max(plain["buy"].items(), default=None)
     assert (ask and (Decimal(ask.price), ask.size)) == min(plain["sell"].items(), default=None)
-    assert book.depth() == (len(plain["buy"]), len(plain["sell"]))
 
 
 def test_prices_are_exact_and_keep_the_text_of_the_wire() -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.feeds.coinbase.continuity import GRACE_S, MOST_HOLES, SILENCE_S, PairWatch
+from cryptometrics.feeds.coinbase.continuity import GRACE_S, MAX_HOLES, SILENCE_S, Continuity
+from cryptometrics.feeds.quality import Quality
 from cryptometrics.market.gap_records import Gap, Kind
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ class Watched:
 
     def __init__(self) -> None:
         self.told: list[Gap] = []
-        self.watch = PairWatch("BTC-USD", self.told.append)
+        self.watch = Continuity("BTC-USD", self.told.append)
 
     def trades(self, ids: Iterable[int], at: float = T0) -> None:
         for trade_id in ids:
             self.watch.trade(trade_id, at)
-            self.watch.heard(at)
+            self.watch.quality.heard(at)
 
     def kinds(self) -> list[Kind]:
         return [gap.kind for gap in self.told]
@@ -154,16 +155,15 @@ def test_silence_needs_heartbeats_that_stopped() -> None:
 
 def test_holes_are_bounded() -> None:
     watched = Watched()
-    watched.trades(range(0, 4 * MOST_HOLES, 2))
-    assert len(watched.missed()) == MOST_HOLES - 1
-    assert len(watched.watch._holes) == MOST_HOLES
+    watched.trades(range(0, 4 * MAX_HOLES, 2))
+    assert len(watched.missed()) == MAX_HOLES - 1
+    assert len(watched.watch._holes) == MAX_HOLES
 
 
 def test_the_quality_of_tickers() -> None:
-    watch = Watched().watch
+    quality = Quality()
     for number, (trade_id, event) in enumerate([(5, 90), (7, 101), (7, 101), (6, 100.5), (None, None)]):
-        watch.ticker(trade_id, None if event is None else T0 + event, T0 + 101 + number)
-    quality = watch.quality
+        quality.ticker(trade_id, None if event is None else T0 + event, T0 + 101 + number)
     assert (quality.ticks, quality.duplicates, quality.late) == (5, 1, 1)
     assert quality.least_skew == 1  # the first ticker may be old and says nothing
     assert quality.most_skew == 3.5

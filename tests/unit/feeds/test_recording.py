@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.errors import CryptometricsError, UserError
-from cryptometrics.feeds.coinbase.feed import Feed
+from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 from cryptometrics.feeds.coinbase.messages import seconds
-from cryptometrics.feeds.recording import BLOCK_S, Lost, Recorder, Recording
+from cryptometrics.feeds.recording import BLOCK_S, LostPairs, Recorder, Recording
 from cryptometrics.feeds.replay import replay
 from cryptometrics.market.gap_records import Kind
 
@@ -60,7 +60,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, frame
             assert json.loads(content) == json.loads(each)
         except ValueError:
             assert content == each
-    assert last == (T0, Lost(["A-USD"], Kind.SILENCE))
+    assert last == (T0, LostPairs(["A-USD"], Kind.SILENCE))
 
 
 def test_after_a_kill_only_the_last_moment_is_missing(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_after_a_kill_only_the_last_moment_is_missing(tmp_path: Path) -> None:
         read = [at - T0 for at, _ in recording.lines()]
         assert read == list(range(len(read)))
         assert len(read) >= 40
-        assert recording.cut_off == [path]
+        assert recording.truncated == [path]
     recorder.close()
 
 
@@ -113,7 +113,7 @@ def test_a_disk_that_takes_less_than_it_is_given_leaves_whole_blocks(tmp_path: P
     recorder.close()  # there is room again, and nothing between the blocks
     recording = Recording(recorder.files)
     assert [at - T0 for at, _ in recording.lines()] == [0, 1, 2, 3]
-    assert not recording.cut_off
+    assert not recording.truncated
 
 
 def test_it_rotates_and_never_writes_over_a_file(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_damage_is_passed_over_and_what_is_no_recording_is_told(tmp_path: Path) 
     assert len(list(Recording([damaged, cut]).lines())) == 2
     for content in (b"", b"hello\n" * 100, gzip.compress(b"x"), b"\x1f\x8bxxxxxxxxxxxxxxx"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="no recording"):
+        with pytest.raises(UserError, match="not a recording"):
             list(Recording([path]).lines())
     with pytest.raises(UserError, match="cannot read"):
         Recording([tmp_path / "none"])
@@ -172,7 +172,7 @@ def recorded(path: Path, count: int) -> Recording:
 def test_times_are_shifted_to_end_now(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "r", 50)
     before = time.time()
-    (block,) = replay(Feed(None), recording, shift_to_now=True)
+    (block,) = replay(CoinbaseFeed(None), recording, shift_to_now=True)
     _start, *ticks = [json.loads(value or b"") for _, value in block]
     assert [tick["trade_id"] for tick in ticks] == list(range(50))
     times = [seconds(tick["time"]) or 0 for tick in ticks]
@@ -183,9 +183,9 @@ def test_times_are_shifted_to_end_now(tmp_path: Path) -> None:
 def test_it_goes_at_a_speed_and_stops_when_asked(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "r", 3)
     started = time.monotonic()
-    blocks = list(replay(Feed(None), recording, speed=10))
+    blocks = list(replay(CoinbaseFeed(None), recording, speed=10))
     assert time.monotonic() - started >= 0.2
     assert sum(map(len, blocks)) == 4
     assert [] in blocks  # while the next one is not due
-    stopped = list(replay(Feed(None), Recording(recording._paths), speed=0.001, stop=lambda: True))
+    stopped = list(replay(CoinbaseFeed(None), Recording(recording._paths), speed=0.001, stop=lambda: True))
     assert sum(map(len, stopped)) <= 2

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cryptometrics.alerts.rule_state import Transition
 from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
-from cryptometrics.feeds.coinbase.continuity import Quality
+from cryptometrics.feeds.quality import Quality
 from cryptometrics.pipeline.calculator import Work
 from cryptometrics.pipeline.progress import Histogram, Measurements, WorkerReport
 from cryptometrics.store.batch_transaction import Batch, Part, Rejected

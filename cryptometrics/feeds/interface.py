@@ -1,0 +1,51 @@
+"""The interface of a feed: what `ingest`, `record` and `replay` need of an exchange."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cryptometrics.feeds.quality import Quality
+    from cryptometrics.kafka.publisher import Message
+    from cryptometrics.market.gap_records import Kind
+
+
+class Feed(Protocol):
+    """Turns frames of an exchange into messages for the topic: ticks and gap records. Pure.
+
+    Times are seconds since the epoch. Each method returns the messages that follow from its call.
+    """
+
+    frames: int
+    """Frames taken so far."""
+    ignored: Counter[str]
+    """Frames without use, by reason."""
+
+    @property
+    def quality(self) -> Mapping[str, Quality]:
+        """Pair → the quality of its data."""
+
+    def take(self, frame: bytes, at: float) -> list[Message]:
+        """Take a frame received at this time; use it, or ignore and count it. Raises nothing."""
+
+    def lost(self, pairs: Iterable[str], kind: Kind, now: float) -> list[Message]:
+        """Record that these pairs are no longer received."""
+
+    def end(self, now: float) -> list[Message]:
+        """Report the gaps that are certain at the end."""
+
+    def shifted(self, frame: bytes, clock: Callable[[float], float]) -> bytes:
+        """Return a frame with its event time mapped by `clock`."""
+
+
+class FeedClient(Protocol):
+    """Receives frames over the network for a feed."""
+
+    connected: int
+    """Open connections."""
+
+    async def run(self, stop: Callable[[], bool], tend: Callable[[], None]) -> None:
+        """Receive until `stop` returns true; call `tend` all the time."""
