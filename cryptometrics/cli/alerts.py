@@ -136,14 +136,14 @@ def test() -> None:
         )
     begun = clock.monotonic()
     try:
-        answer = webhook.tell(_test_alert())
+        answer = webhook.send(_test_alert())
     except NotDeliveredError as error:
         if error.answered:
             raise CryptometricsError(str(error)) from None
         raise ServiceUnavailableError(str(error)) from None
     took = clock.monotonic() - begun
     said = f": {answer.body}" if answer.body else ""
-    click.echo(f"{webhook.place} answered {answer.status} {answer.reason} in {took:.2f} s{said}")
+    click.echo(f"{webhook.address} answered {answer.status} {answer.reason} in {took:.2f} s{said}")
 
 
 def _test_alert() -> Notification:

@@ -23,7 +23,7 @@ def deliver_next(connection: psycopg.Connection, group: str, webhook: Webhook) -
     if notification is None or notification.wait_s:
         return False
     try:
-        webhook.tell(notification)
+        webhook.send(notification)
     except NotDeliveredError as error:
         attempts = notification.attempts + 1
         wait = max(retry.wait_after(attempts), error.retry_after_s)

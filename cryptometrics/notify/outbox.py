@@ -1,7 +1,7 @@
-"""The outbox of the webhook, and who may empty it: one worker of a group, by a lock of its database session.
+"""The outbox of notifications, and the lock that makes one worker of a group its sender.
 
-The holder of the lock also checks for stale feeds, over the same session: when the session ends, so does its
-right to write, and nothing is written twice.
+The lock belongs to a database session, and the sender does all its writing over that session. When the
+session ends, so does its right to write, and nothing is written twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
 LOCK = 0x616C6572
-"""The first half of the advisory lock: "aler" in ASCII; the second one is the group's."""
+"""First key of the advisory lock: "aler" in ASCII; the second one is a hash of the group."""
 
 _LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 
@@ -48,13 +48,13 @@ WHERE id = %s
 
 @dataclass(frozen=True)
 class Notification:
-    """What is to be told: that an alert fires, or that it has resolved."""
+    """A message to deliver: an alert fires, or it has resolved."""
 
     id: int
     status: str
     key: UUID
     attempts: int
-    """How often it was tried."""
+    """Delivery attempts so far."""
     alert_id: int
     consumer_group: str
     rule: str
@@ -67,28 +67,28 @@ class Notification:
     started_at: datetime
     fired_at: datetime
     resolved_at: datetime | None
-    """None in the news that it fires, also when it has resolved since."""
+    """None if this notification is that the alert fires, even if it has resolved since."""
     wait_s: float | None
-    """Seconds until the next attempt, after one that failed."""
+    """Seconds until the next attempt; None before the first one failed."""
 
 
 def take_lock(connection: psycopg.Connection, group: str) -> bool:
-    """Become the group's sender, unless another session is it; it ends with the session."""
+    """Try to become the group's sender until the session ends; return False if another session is."""
     row = connection.execute(_LOCK, [LOCK, group]).fetchone()
     return row is not None and bool(row[0])
 
 
 def first(connection: psycopg.Connection, group: str) -> Notification | None:
-    """Return the oldest notification that is not delivered: those after it wait for it."""
+    """Return the oldest undelivered notification; later ones wait for it."""
     with connection.cursor(row_factory=class_row(Notification)) as cursor:
         return cursor.execute(_NEXT, [group]).fetchone()
 
 
 def delivered(connection: psycopg.Connection, notification: Notification) -> None:
-    """Note that the receiver has it."""
+    """Mark a notification as delivered."""
     connection.execute(_DELIVERED, [notification.id])
 
 
 def failed(connection: psycopg.Connection, notification: Notification, error: str, wait_s: float) -> None:
-    """Note why the receiver does not have it, and when to try again."""
+    """Store why a delivery failed, and when to retry it."""
     connection.execute(_FAILED, [error, wait_s, notification.id])

@@ -86,7 +86,7 @@ class Sender:
             if self._stopped.wait(STANDBY_S):
                 return False
         self._failures = 0
-        self._log.info("sender_active", webhook=self._webhook.place if self._webhook else None)
+        self._log.info("sender_active", webhook=self._webhook.address if self._webhook else None)
         return True
 
     def _send(self, connection: psycopg.Connection) -> None:

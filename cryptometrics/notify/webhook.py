@@ -1,6 +1,6 @@
-"""Telling a webhook: one POST, every part of it with a limit, no redirects, and no secret in any text.
+"""Deliver a notification to a webhook: one POST with time limits, without redirects.
 
-The URL often *is* the secret, so only its scheme and host are ever shown.
+The URL often *is* the secret, so only its scheme and host appear in messages.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from cryptometrics.config import Settings
     from cryptometrics.notify.outbox import Notification
 
-STEP_S = 10.0
-"""Seconds for connecting, and for each silence of the receiver."""
-WHOLE_S = 20.0
-"""Seconds for all of it: a receiver that sends a byte now and then is cut off."""
-READ_BYTES = 2_048
-"""Of the answer's body."""
-LONGEST_RETRY_AFTER_S = 300.0
+STEP_LIMIT_S = 10.0
+"""Limit for connecting, and for each wait for bytes."""
+TOTAL_LIMIT_S = 20.0
+"""Limit for the whole exchange: a receiver that sends a byte now and then is cut off."""
+MAX_BODY_BYTES = 2_048
+"""Bytes of the answer's body that are read."""
+MAX_RETRY_AFTER_S = 300.0
 
 
 class NotDeliveredError(Exception):
-    """The receiver did not take it; the text says why and holds nothing secret."""
+    """The receiver did not accept a notification; the text has the reason and no secret."""
 
     def __init__(self, why: str, *, answered: bool, retry_after_s: float = 0.0) -> None:
         super().__init__(why)
         self.answered = answered
-        """Whether it answered at all."""
+        """Whether the receiver answered at all."""
         self.retry_after_s = retry_after_s
-        """How long it asks to be left alone."""
+        """The receiver's Retry-After, in seconds."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the receiver said."""
+    """The receiver's answer."""
 
     status: int
     reason: str
@@ -58,19 +59,19 @@ class Answer:
 
 
 class Webhook:
-    """A receiver of alerts."""
+    """A receiver of notifications."""
 
     def __init__(self, url: str, form: str) -> None:
-        """url: http or https; form: generic or slack. Raises UserError, which does not repeat the URL."""
+        """url: http or https; form: generic or slack. Raises UserError, without the URL in its text."""
         try:
             parts = urlsplit(url)
             self._port = parts.port
         except ValueError:
-            raise _wrong("it is no URL") from None
+            raise _invalid("it is not a URL") from None
         if parts.scheme not in ("http", "https"):
-            raise _wrong("it must begin with https:// or http://")
+            raise _invalid("it must begin with https:// or http://")
         if not parts.hostname or re.search(r"[\x00-\x20\x7f]", url) or not url.isascii():
-            raise _wrong("it has no host, or signs in it that have to be percent-encoded")
+            raise _invalid("it has no host, or characters that must be percent-encoded")
         self._tls, self._host = parts.scheme == "https", parts.hostname
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._headers = {"Content-Type": "application/json", "User-Agent": f"cryptometrics/{__version__}"}
@@ -79,8 +80,8 @@ class Webhook:
             self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
         self._form = form
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self.place = f"{parts.scheme}://{host}" + (f":{self._port}" if self._port else "")
-        """Where it is, without what is secret."""
+        self.address = f"{parts.scheme}://{host}" + (f":{self._port}" if self._port else "")
+        """Scheme and host, without anything secret."""
         values = [value for _, value in parse_qsl(parts.query)]
         pieces = re.split("[/&=]", f"{parts.path}&{parts.query}")
         texts = (parts.path, parts.query, parts.password, *pieces, *values)
@@ -88,18 +89,18 @@ class Webhook:
 
     @classmethod
     def configured(cls, settings: Settings) -> Webhook | None:
-        """Return the receiver that the settings name, None where they name none."""
+        """Return the configured receiver, None if there is none."""
         if settings.webhook_url is None:
             return None
         return cls(settings.webhook_url.get_secret_value(), settings.webhook_format)
 
-    def tell(self, notification: Notification) -> Answer:
-        """Post a notification; raise NotDeliveredError where it is not known to have arrived."""
+    def send(self, notification: Notification) -> Answer:
+        """Post a notification; raise NotDeliveredError unless its delivery is certain."""
         body = slack(notification) if self._form == "slack" else generic(notification)
         return self.post(body, str(notification.key))
 
     def post(self, body: dict[str, Any], key: str) -> Answer:
-        """Post a body of JSON under an idempotency key."""
+        """Post JSON with an idempotency key."""
         connection = self._connection()
         try:
             connection.connect()
@@ -107,83 +108,81 @@ class Webhook:
                 headers = self._headers | {"Idempotency-Key": key}
                 connection.request("POST", self._target, json.dumps(body).encode(), headers)
                 response = connection.getresponse()
-                said = response.read(READ_BYTES)
+                content = response.read(MAX_BODY_BYTES)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = f"{self.place} does not answer: {self._harmless(_reason(error))}"
+            why = f"{self.address} does not answer: {self._redacted(_reason(error))}"
             raise NotDeliveredError(why, answered=False) from None
         finally:
             connection.close()
         answer = Answer(
-            response.status, self._harmless(response.reason), self._harmless(said.decode(errors="replace"))
+            response.status, self._redacted(response.reason), self._redacted(content.decode(errors="replace"))
         )
         if 200 <= answer.status < 300:
             return answer
-        why = f"{self.place} answered {answer.status} {answer.reason}".strip()
+        why = f"{self.address} answered {answer.status} {answer.reason}".strip()
         if 300 <= answer.status < 400:
             why += " (redirects are not followed)"
-        raise NotDeliveredError(why, answered=True, retry_after_s=_asked_wait(response))
+        raise NotDeliveredError(why, answered=True, retry_after_s=_retry_after(response))
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._tls:
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, self._port, timeout=STEP_S, context=context)
-        return http.client.HTTPConnection(self._host, self._port, timeout=STEP_S)
+            return http.client.HTTPSConnection(self._host, self._port, timeout=STEP_LIMIT_S, context=context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=STEP_LIMIT_S)
 
-    def _harmless(self, text: str) -> str:
-        """Return what the receiver said without our secrets, in case it repeats them, and fit for a line."""
+    def _redacted(self, text: str) -> str:
+        """Return the receiver's text in one line, without secrets of the URL that it may repeat."""
         for secret in self._secrets:
             text = text.replace(secret, "…").replace(unquote(secret), "…")
         text = escape(" ".join(text.split()))
         return text if len(text) <= 200 else text[:199] + "…"
 
 
-def generic(notification: Notification) -> dict[str, Any]:
-    """Return a notification as JSON of our own: numbers as exact texts, times in UTC."""
-    told = notification
+def generic(alert: Notification) -> dict[str, Any]:
+    """Return a notification in the generic format: numbers as exact strings, times in UTC."""
     return {
-        "id": told.alert_id,
-        "status": told.status,
-        "rule": told.rule,
-        "kind": told.kind,
-        "pair": told.pair,
-        "severity": told.severity,
-        "message": told.message,
-        "level": f"{told.level:f}",
-        "value": None if told.value is None else f"{told.value:f}",
-        "started_at": _text(told.started_at),
-        "fired_at": _text(told.fired_at),
-        "resolved_at": _text(told.resolved_at),
-        "group": told.consumer_group,
+        "id": alert.alert_id,
+        "status": alert.status,
+        "rule": alert.rule,
+        "kind": alert.kind,
+        "pair": alert.pair,
+        "severity": alert.severity,
+        "message": alert.message,
+        "level": f"{alert.level:f}",
+        "value": None if alert.value is None else f"{alert.value:f}",
+        "started_at": _text(alert.started_at),
+        "fired_at": _text(alert.fired_at),
+        "resolved_at": _text(alert.resolved_at),
+        "group": alert.consumer_group,
     }
 
 
-def slack(notification: Notification) -> dict[str, Any]:
-    """Return a notification as Slack's incoming webhooks, and what is compatible with them, take it."""
-    told = notification
-    text = f"[{told.status.upper()}] {told.severity} {told.rule}: {told.message}"
-    text += f" ({_text(told.resolved_at or told.fired_at)}, group {told.consumer_group})"
-    for sign, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(sign, escaped)
+def slack(alert: Notification) -> dict[str, Any]:
+    """Return a notification in the format of Slack's incoming webhooks."""
+    text = f"[{alert.status.upper()}] {alert.severity} {alert.rule}: {alert.message}"
+    text += f" ({_text(alert.resolved_at or alert.fired_at)}, group {alert.consumer_group})"
+    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(character, escaped)
     return {"text": text}
 
 
-def _text(moment: Any) -> str | None:
+def _text(moment: datetime | None) -> str | None:
     return None if moment is None else iso(moment)
 
 
-def _wrong(why: str) -> UserError:
+def _invalid(why: str) -> UserError:
     return UserError(f"CRYPTOMETRICS_WEBHOOK_URL is not valid: {why}")
 
 
 @contextlib.contextmanager
 def _limit(connected: socket.socket) -> Iterator[None]:
-    """End what goes on over a connection for too long; from another thread, so that nothing can evade it."""
+    """Shut a connection down after the total limit; a timer thread also ends a blocking call."""
 
-    def cut() -> None:
+    def shut_down() -> None:
         with contextlib.suppress(OSError):
             connected.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(WHOLE_S, cut)
+    timer = threading.Timer(TOTAL_LIMIT_S, shut_down)
     timer.daemon = True
     timer.start()
     try:
@@ -200,7 +199,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def _asked_wait(response: http.client.HTTPResponse) -> float:
-    """Return the seconds of Retry-After, within reason; a date in it is left to our own waits."""
+def _retry_after(response: http.client.HTTPResponse) -> float:
+    """Return the seconds of Retry-After, up to the limit; 0 if it has a date."""
     text = response.getheader("Retry-After", "")
-    return min(float(text), LONGEST_RETRY_AFTER_S) if re.fullmatch(r"[0-9]{1,6}", text) else 0.0
+    return min(float(text), MAX_RETRY_AFTER_S) if re.fullmatch(r"[0-9]{1,6}", text) else 0.0

@@ -232,7 +232,7 @@ def test_what_was_told_when_the_session_broke_is_told_again_by_another(
 ) -> None:
     """The session is ended while the receiver takes its time: so it is for a worker that sleeps."""
     monkeypatch.setattr(sender_module, "_LIMITS", "SET idle_session_timeout = '500ms'")
-    monkeypatch.setattr(webhook_module, "WHOLE_S", 1.5)
+    monkeypatch.setattr(webhook_module, "TOTAL_LIMIT_S", 1.5)
     rules = '[[rule]]\nname = "stale"\nkind = "stale"\npairs = ["BTC-USD"]\nfor = "1s"\n'
     acts: Iterator[Act] = itertools.chain(["drip"], itertools.repeat("accept"))
     receiver.choose = lambda: next(acts)

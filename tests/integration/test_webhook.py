@@ -62,7 +62,7 @@ def notification(**changes: Any) -> Notification:
 
 
 def test_an_alert_is_posted_as_json_with_its_key(receiver: Receiver) -> None:
-    answer = Webhook(receiver.url, "generic").tell(notification())
+    answer = Webhook(receiver.url, "generic").send(notification())
     assert (answer.status, answer.body) == (200, "ok")
     (post,) = receiver.posts
     assert post.path == f"/hooks/{SECRET}?token={SECRET}"
@@ -86,7 +86,7 @@ def test_an_alert_is_posted_as_json_with_its_key(receiver: Receiver) -> None:
 
 
 def test_slack_gets_a_text_with_its_signs_escaped(receiver: Receiver) -> None:
-    Webhook(receiver.url, "slack").tell(notification(consumer_group="a<b>&c"))
+    Webhook(receiver.url, "slack").send(notification(consumer_group="a<b>&c"))
     assert receiver.posts[0].body == {
         "text": "[FIRING] critical wide: BTC-USD: spread is 31.25 bps, above 25 "
         "(2026-07-01T12:00:00.250000Z, group a&lt;b&gt;&amp;c)"
@@ -97,11 +97,11 @@ def test_a_secret_of_the_query_is_not_shown_by_itself(receiver: Receiver) -> Non
     secret = "s3cr%2Bet"
     webhook = Webhook(f"{receiver.url.partition('/hooks')[0]}/hooks?token={secret}", "generic")
     for said in (secret, "s3cr+et", f"token={secret}"):
-        assert webhook._harmless(f"invalid {said}!") == "invalid …!"
+        assert webhook._redacted(f"invalid {said}!") == "invalid …!"
 
 
 def test_a_login_in_the_url_becomes_a_header(receiver: Receiver) -> None:
-    Webhook(receiver.url.replace("//", "//ana:p%40ss@"), "generic").tell(notification())
+    Webhook(receiver.url.replace("//", "//ana:p%40ss@"), "generic").send(notification())
     assert receiver.posts[0].headers["Authorization"] == "Basic YW5hOnBAc3M="
 
 
@@ -117,7 +117,7 @@ def test_a_login_in_the_url_becomes_a_header(receiver: Receiver) -> None:
 def test_what_is_not_taken_is_an_error_without_the_secret(receiver: Receiver, act: Act, says: str) -> None:
     receiver.choose = lambda: act
     with pytest.raises(NotDeliveredError, match=r"http://127\.0\.0\.1:[0-9]+ ") as error:
-        Webhook(receiver.url, "generic").tell(notification())
+        Webhook(receiver.url, "generic").send(notification())
     assert says in str(error.value)
     assert SECRET not in str(error.value)
     assert error.value.answered is (act != "cut")
@@ -126,19 +126,19 @@ def test_what_is_not_taken_is_an_error_without_the_secret(receiver: Receiver, ac
 
 
 def test_an_answer_that_never_ends_is_cut_off(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WHOLE_S", 0.5)
+    monkeypatch.setattr(module, "TOTAL_LIMIT_S", 0.5)
     receiver.choose = lambda: "drip"
-    answer = Webhook(receiver.url, "generic").tell(notification())
+    answer = Webhook(receiver.url, "generic").send(notification())
     assert answer.status == 200
     assert len(answer.body) < 100
 
 
 def test_a_receiver_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STEP_S", 0.2)
+    monkeypatch.setattr(module, "STEP_LIMIT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(NotDeliveredError, match="does not answer: timed out"):
-            Webhook(f"http://127.0.0.1:{port}/", "generic").tell(notification())
+            Webhook(f"http://127.0.0.1:{port}/", "generic").send(notification())
 
 
 def test_over_tls_only_a_receiver_that_is_trusted_gets_it(
@@ -148,11 +148,11 @@ def test_over_tls_only_a_receiver_that_is_trusted_gets_it(
     certificate.write_bytes(self_signed())
     with Receiver(certificate=certificate) as receiver:
         with pytest.raises(NotDeliveredError, match="its certificate is not trusted") as error:
-            Webhook(receiver.url, "generic").tell(notification())
+            Webhook(receiver.url, "generic").send(notification())
         assert SECRET not in str(error.value)
         assert receiver.posts == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        assert Webhook(receiver.url, "generic").tell(notification()).status == 200
+        assert Webhook(receiver.url, "generic").send(notification()).status == 200
 
 
 def self_signed() -> bytes:

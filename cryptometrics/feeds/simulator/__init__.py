@@ -1,4 +1,4 @@
-"""Simulated market data: endless, plausible, and the same byte for byte for the same parameters."""
+"""Simulated market data: endless, plausible, and byte for byte the same for the same parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "ADA-USD", "DOGE-USD")
 BLOCK = 1024
-"""Messages in a block: so many that what a block costs is nothing beside them."""
+"""Messages in a block: enough to make the cost per block negligible."""
 MAX_PAIRS = 128
 
 _DRAWS = struct.Struct(f"<{BLOCK}Q")
@@ -31,25 +31,25 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True)
 class Simulation:
-    """What decides a simulated stream, down to its last byte."""
+    """The parameters of a simulated stream; they determine every byte."""
 
     pairs: tuple[str, ...]
     start: datetime
-    """Event time of the first tick, with its zone; in microseconds also each pair's first `trade_id`."""
+    """Event time of the first tick, with zone; in microseconds it is also each pair's first `trade_id`."""
     step: Fraction
     """Microseconds of event time from one tick to the next."""
     seed: int
     bad: float = 0.0
-    """Share of bad ticks among all, from 0 to 1."""
+    """Share of bad ticks, from 0 to 1."""
     count: int | None = None
-    """How many ticks there are; None: no end."""
+    """Number of ticks; None: endless."""
 
     def __post_init__(self) -> None:
         if len(self.pairs) > MAX_PAIRS:
             raise UserError(f"at most {MAX_PAIRS} pairs can be simulated at once, not {len(self.pairs)}")
 
     def blocks(self) -> Iterator[list[Message]]:
-        """Yield the stream as (key, value) messages, in blocks of BLOCK of which the last may be shorter."""
+        """Yield the stream as (key, value) messages in blocks of BLOCK; the last may be shorter."""
         if self.count is None:
             yield from self._endless()
             return
@@ -60,7 +60,7 @@ class Simulation:
             yield next(blocks)[:rest]
 
     def _endless(self) -> Iterator[list[Message]]:
-        random = Random(self.seed)  # noqa: S311  (a simulation has to be repeatable, not secret)
+        random = Random(self.seed)  # noqa: S311  (a simulation must be repeatable, not secret)
         chance_of_bad = Random(self.seed).random  # noqa: S311
         start = to_microseconds(self.start)
         markets = [Market(pair, random, start) for pair in self.pairs]
@@ -70,7 +70,7 @@ class Simulation:
         for first in itertools.count(0, BLOCK):
             draws = _DRAWS.unpack(random.randbytes(_DRAWS.size))
             times = _times(start, self.step, first)
-            # A bad tick takes a place of its own: the trade ids of the good ones stay without gaps.
+            # A bad tick has its own position: the trade ids of the good ones stay consecutive.
             is_bad = (
                 [bool(good or place) and chance_of_bad() < bad for place in range(BLOCK)] if bad else None
             )
@@ -85,14 +85,14 @@ class Simulation:
 
 
 def _shares(markets: int) -> list[int]:
-    """Return the market of each of 256 parts of the stream: the first has most, each has one (MAX_PAIRS)."""
+    """Return the market for each of 256 draws: the first gets most, and each gets one (MAX_PAIRS)."""
     return [part * part * markets >> 16 for part in range(256)]
 
 
 def _places(
     draws: Sequence[int], shares: list[int], markets: int, is_bad: list[bool] | None
 ) -> list[list[int]]:
-    """Return for each market which places of the block are its trades."""
+    """Return the positions in the block of each market's trades."""
     places: list[list[int]] = [[] for _ in range(markets)]
     for place, draw in enumerate(draws):
         if is_bad is None or not is_bad[place]:
@@ -103,7 +103,7 @@ def _places(
 def _spoil(
     block: list[Message], is_bad: list[bool], turns: Iterator[int], good: tuple[bytes, bytes] | None
 ) -> tuple[bytes, bytes] | None:
-    """Put the bad ticks in, each made from the good one before it; return the last good one."""
+    """Insert the bad ticks, each made from the good tick before it; return the last good tick."""
     for place, (key, value) in enumerate(block):
         if is_bad[place] and good is not None:
             block[place] = spoiled(next(turns), *good)
@@ -115,13 +115,13 @@ def _spoil(
 def _times(start: int, step: Fraction, first: int) -> list[str]:
     """Return the event times of a block as RFC 3339 with microseconds.
 
-    start: of the stream, in microseconds since the epoch. first: the number of the block's first tick.
+    start: start of the stream, in microseconds since the epoch. first: number of the block's first tick.
     """
     texts = []
-    begin, begin_text = -_SECOND, ""  # of the second
+    begin, begin_text = -_SECOND, ""  # of the current second
     numerator, denominator = step.numerator, step.denominator
     for number in range(first, first + BLOCK):
-        # From the start each time: steps of a third of a microsecond do not add up an error.
+        # Computed from the start: steps of a third of a microsecond would accumulate an error.
         time = start + number * numerator // denominator
         if not 0 <= time - begin < _SECOND:
             begin = time - time % _SECOND
@@ -135,5 +135,5 @@ def _second_text(second: int) -> str:
         return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
     except OverflowError:
         raise UserError(
-            "the simulated time has passed the year 9999: start earlier or take smaller steps"
+            "the simulated time is past the year 9999: start earlier or use smaller steps"
         ) from None

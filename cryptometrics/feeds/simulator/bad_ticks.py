@@ -1,4 +1,4 @@
-"""Bad ticks: every way of being wrong that the decoder knows, made from a good tick."""
+"""Bad ticks: every reason for rejection, made from a good tick."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _value(make: Callable[[bytes], bytes | None]) -> Callable[[bytes, bytes], Message]:
-    """Spoil the value as a whole."""
+    """Replace the whole value."""
     return lambda key, value: (key, make(value))
 
 
@@ -40,7 +40,7 @@ def _crossed(key: bytes, value: bytes) -> Message:
 
 
 def _never_traded(key: bytes, value: bytes) -> Message:
-    """Coinbase's ticker of a product that nobody has traded yet: zeros, and nothing about a trade."""
+    """Return Coinbase's ticker of a product without trades: zeros, and no fields of a trade."""
     fields = msgspec.json.decode(value)
     for field in ("sequence", "time", "trade_id", "side", "last_size", "best_bid_size", "best_ask_size"):
         del fields[field]
@@ -49,7 +49,7 @@ def _never_traded(key: bytes, value: bytes) -> Message:
     return key, msgspec.json.encode(fields | zeros | quote)
 
 
-# Each with the reason that the decoder has to find; in the stream they take turns in this order.
+# Each with the reason that the decoder must give; a stream cycles through them.
 KINDS: tuple[tuple[Reason, Callable[[bytes, bytes], Message]], ...] = (
     (Reason.NO_VALUE, _value(lambda _: None)),
     (Reason.TOO_LARGE, _value(lambda value: value.ljust(MAX_VALUE_BYTES + 1))),
@@ -80,5 +80,5 @@ KINDS: tuple[tuple[Reason, Callable[[bytes, bytes], Message]], ...] = (
 
 
 def spoiled(turn: int, key: bytes, value: bytes) -> Message:
-    """Return a good tick made bad; `turn` counts the bad ticks of a stream and so chooses the kind."""
+    """Make a good tick bad; `turn`, the number of bad ticks so far, selects the kind."""
     return KINDS[turn % len(KINDS)][1](key, value)

@@ -1,8 +1,8 @@
-"""One pair's simulated market: a price walk, a spread that breathes, and the ticker message of each trade.
+"""The simulated market of one pair: a random walk, a varying spread, and a ticker message per trade.
 
-Everything is counted in whole ticks of the pair's price (and sizes in 10^-8 of the base currency): no
-float, no rounding, and the same numbers on every machine. What chance decides in one trade is cut from
-a single 64-bit draw; what is dear to make, such as the text of a size, is made once and drawn from.
+Prices are whole multiples of the pair's price step, sizes of 10^-8 of the base currency: no floats, no
+rounding, and the same numbers on every machine. Each trade takes its random choices from one 64-bit draw.
+What is expensive to build, such as the text of a size, is built once and drawn from.
 """
 
 from __future__ import annotations
@@ -16,68 +16,68 @@ if TYPE_CHECKING:
 
 SIZE_DECIMALS = 8
 BURST_TRADES = 150
-"""Trades that a burst lasts: steps and spread are larger meanwhile."""
+"""Length of a burst in trades; steps and spread are larger during a burst."""
 BURST_FACTOR = 6
 STATISTICS_EVERY = 32
-"""Trades between two texts of the 24-hour statistics: made for each trade they would double its cost."""
+"""Trades between two updates of the 24-hour statistics; an update per trade would double the cost."""
 STEPS, SIZES = 256, 512
-"""How many steps and sizes there are to draw from."""
-TEXTS_KEPT = 20_000
-"""Prices whose text is remembered, for each pair: a walk comes back to most of them soon."""
+"""Number of steps and sizes to draw from."""
+MAX_CACHED_TEXTS = 20_000
+"""Prices whose text is cached per pair: the walk soon returns to most of them."""
 
 
-class Level(NamedTuple):
-    """Where a pair trades: a tick of its price is 10^-decimals, and the walk starts at `ticks` of them."""
+class PriceLevel(NamedTuple):
+    """The price at which a pair trades: the step is 10^-decimals, and the walk starts at `ticks` steps."""
 
     decimals: int
     ticks: int
 
 
 LEVELS = {
-    "BTC-USD": Level(2, 64_250_00),
-    "ETH-USD": Level(2, 3_120_00),
-    "SOL-USD": Level(2, 148_00),
-    "XRP-USD": Level(4, 5_300),
-    "ADA-USD": Level(4, 4_500),
-    "DOGE-USD": Level(5, 12_500),
-    "LTC-USD": Level(2, 84_00),
-    "LINK-USD": Level(3, 14_500),
-    "AVAX-USD": Level(2, 35_00),
-    "ETH-BTC": Level(5, 4_850),
+    "BTC-USD": PriceLevel(2, 64_250_00),
+    "ETH-USD": PriceLevel(2, 3_120_00),
+    "SOL-USD": PriceLevel(2, 148_00),
+    "XRP-USD": PriceLevel(4, 5_300),
+    "ADA-USD": PriceLevel(4, 4_500),
+    "DOGE-USD": PriceLevel(5, 12_500),
+    "LTC-USD": PriceLevel(2, 84_00),
+    "LINK-USD": PriceLevel(3, 14_500),
+    "AVAX-USD": PriceLevel(2, 35_00),
+    "ETH-BTC": PriceLevel(5, 4_850),
 }
 
 
-def level_of(pair: str) -> Level:
-    """Return where a pair trades; one that is not known gets a plausible level, always the same."""
+def level_of(pair: str) -> PriceLevel:
+    """Return a pair's price level; an unknown pair gets a plausible one, always the same."""
     known = LEVELS.get(pair)
     if known is not None:
         return known
-    # Not hash(): that of a str differs from process to process.
+    # Not hash(), which differs from process to process.
     number = zlib.crc32(pair.encode())
-    return Level(decimals=2 + number % 7, ticks=2_000 + (number >> 8) % 98_000)
+    return PriceLevel(decimals=2 + number % 7, ticks=2_000 + (number >> 8) % 98_000)
 
 
 class _Texts(dict[int, str]):
-    """The text of each whole number of units, kept once made: of 6425000, "64250.00" at 2 decimals."""
+    """Cache of the texts of prices: of 6425000, "64250.00" at 2 decimals."""
 
     def __init__(self, decimals: int) -> None:
         self._decimals = decimals
 
     def __missing__(self, units: int) -> str:
-        if len(self) >= TEXTS_KEPT:
+        if len(self) >= MAX_CACHED_TEXTS:
             self.clear()
         text = self[units] = decimal_text(units, self._decimals)
         return text
 
 
 def decimal_text(units: int, decimals: int) -> str:
-    """Return `units` · 10^-decimals as a plain decimal with all its decimals; `units` is not negative."""
+    """Return `units` · 10^-decimals as a plain decimal with all decimals; `units` must not be negative."""
     digits = str(units).zfill(decimals + 1)
     return f"{digits[:-decimals]}.{digits[-decimals:]}"
 
 
 class Market:
-    """The market of one pair; `trades` makes the next ones."""
+    """The market of one pair; `trades` generates the next trades."""
 
     def __init__(self, pair: str, random: Random, first_trade_id: int) -> None:
         level = level_of(pair)
@@ -91,14 +91,14 @@ class Market:
         self._low, self._high = level.ticks * 49 // 50, level.ticks * 51 // 50
         self._burst = 0
 
-        # One step is some 0.003 % of the price; each has its opposite, so that the walk has no drift.
+        # A step is about 0.003 % of the price; each has its opposite, so that the walk has no drift.
         reach = max(2, level.ticks // 15_000)
         steps = [random.randrange(reach + 1) * random.randrange(2) for _ in range(STEPS // 2)]
         self._steps = steps + [-step for step in steps]
-        # Some 0.01 % of the price, but never less than a tick.
+        # About 0.01 % of the price, at least 2 steps.
         self._usual_spread = self._spread = max(2, level.ticks // 10_000)
 
-        # No trade is worth more than some 20,000 of the quote currency, and small ones are the rule.
+        # A trade is worth at most about 20,000 of the quote currency; most are small.
         largest = max(2, 20_000 * 10 ** (SIZE_DECIMALS + level.decimals) // level.ticks)
         self._sizes = [1 + random.randrange(1 + (largest >> random.randrange(14))) for _ in range(SIZES)]
         self._size_texts = [decimal_text(size, SIZE_DECIMALS) for size in self._sizes]
@@ -109,10 +109,10 @@ class Market:
     def trades(self, draws: Sequence[int], times: Sequence[str]) -> list[bytes]:
         """Return the ticker messages of the next trades.
 
-        draws: of each 64 random bits, of which the lowest 8 are not used here (they choose the pair).
-        times: RFC 3339, one a trade.
+        draws: 64 random bits per trade; the lowest 8 are not used here (they select the pair).
+        times: RFC 3339, one per trade.
         """
-        # Many at once, and all that changes from trade to trade in local names: half of the time goes there.
+        # Many trades at once, with all changing state in local names: that halves the time.
         steps, sizes, texts, size_texts = self._steps, self._sizes, self._texts, self._size_texts
         lowest, highest, low, high = self._lowest, self._highest, self._low, self._high
         bid, spread, burst, volume = self._bid, self._spread, self._burst, self._volume_day
@@ -133,13 +133,13 @@ class Market:
             bid += step
             if not lowest <= bid <= highest:
                 bid -= 2 * step
-            # A walk that is drawn back to what is usual: an eighth of the way, and up to as much by chance.
+            # A mean-reverting walk: an eighth of the way back to the usual spread, plus as much by chance.
             spread += (usual - spread >> 3) + (usual * (draw >> 16 & 15) >> 5) - (usual >> 2)
-            if spread < 1:  # noqa: PLR1730  (a call takes longer)
+            if spread < 1:  # noqa: PLR1730  (a call is slower)
                 spread = 1
             ask = bid + spread
 
-            # Coinbase's `side` is the taker's: who buys pays the ask.
+            # Coinbase's `side` is the taker's: a buyer pays the ask.
             if draw >> 20 & 1:
                 price, side = ask, "buy"
             else:
@@ -163,7 +163,7 @@ class Market:
         return messages
 
     def _statistics_text(self) -> str:
-        """Return the fields of the last 24 hours (and 30 days), with what stands around them.
+        """Return the statistics of 24 hours and 30 days, with the JSON around them.
 
         Volumes are in the base currency.
         """
