@@ -52,7 +52,7 @@ def test_the_answer_to_commit_is_lost(arena: Arena) -> None:
 
 def test_the_server_does_not_hear_that_a_connection_broke_in_mid_copy(arena: Arena) -> None:
     """A firewall that forgets a connection does this: the server keeps the lock, for nobody."""
-    fault = "connection broken in mid-COPY, server not told"
+    fault = "connection broken in mid-COPY, server not notified"
     break_connection(arena, fault, arena.times(1, 10), Moment.COPY, Act.ORPHAN)
 
 

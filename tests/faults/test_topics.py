@@ -63,7 +63,7 @@ def test_retention_took_what_was_not_read(arena: Arena, admin: AdminClient) -> N
     for partition, offset in gone.items():
         arena.load.ledger.give_up(partition, range(stored[partition], offset))
     given_up = len(arena.load.ledger.given_up)
-    arena.compare("retention takes unread ticks", 1, note=f"{given_up:,} told, and given up when asked to")
+    arena.compare("retention takes unread ticks", 1, note=f"{given_up:,} reported, and skipped when asked to")
 
 
 def test_retention_overtakes_a_running_worker(arena: Arena, admin: AdminClient) -> None:
@@ -96,7 +96,9 @@ def test_retention_overtakes_a_running_worker(arena: Arena, admin: AdminClient) 
             assert first >= stored[partition]  # a fetch may have been under way
             ledger.give_up(partition, range(first, last + 1))
     arena.finish(
-        "retention overtakes a running worker", 2, note=f"{len(ledger.given_up):,} told, or recorded as lost"
+        "retention overtakes a running worker",
+        2,
+        note=f"{len(ledger.given_up):,} reported, or recorded as lost",
     )
 
 
@@ -123,7 +125,9 @@ def test_retention_took_the_beginning_of_a_new_partition(arena: Arena, admin: Ad
     assert sorted(lost) == [(partition, 0, offset) for partition, offset in sorted(gone.items())]
     for partition, offset in gone.items():
         ledger.give_up(partition, range(offset))
-    arena.finish("retention takes a new partition's first ticks", 1, note=f"{len(ledger.given_up):,} told")
+    arena.finish(
+        "retention takes a new partition's first ticks", 1, note=f"{len(ledger.given_up):,} reported"
+    )
 
 
 @pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])
