@@ -206,8 +206,8 @@ def _supervise(
 
         def show(supervisor: Supervisor) -> None:
             nonlocal seen
-            if supervisor.told != seen:
-                seen = supervisor.told
+            if supervisor.reports_received != seen:
+                seen = supervisor.reports_received
                 see(supervisor.report())
             if progress.due():
                 report = supervisor.report()

@@ -1,4 +1,4 @@
-"""The loop: consume, calculate, persist. It owns assignment, state and shutdown."""
+"""The worker: it consumes ticks, calculates their metrics, and stores them exactly once."""
 
 GAVE_UP = 4
-"""The exit code with which a worker tells its supervisor that to start it again is of no use."""
+"""Exit code by which a worker tells its supervisor that a restart cannot help."""

@@ -1,4 +1,4 @@
-"""What an error means to a worker: start over from what the database says, or end."""
+"""Decides what an error means to a worker: start over from the database, or end."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cryptometrics.store.database_errors import explained, is_refusal, is_transi
 
 
 def restart_reason(error: Exception) -> str:
-    """Return why to read again from the database, or raise what no repetition can mend."""
+    """Return the reason to start over, for the log; raise the error if starting over cannot help."""
     if isinstance(error, FencedError) or is_transient(error) or is_refusal(error):
         return one_line(error)
     if isinstance(error, psycopg.Error) and (meaning := explained(error)):
         raise meaning from None
-    if isinstance(error, KafkaException) and not errors.is_final(error):
-        return errors.text(error)
     if isinstance(error, KafkaException):
-        raise CryptometricsError(f"Kafka refuses to go on: {errors.text(error)}") from None
+        if errors.is_final(error):
+            raise CryptometricsError(f"Kafka refuses to go on: {errors.text(error)}") from None
+        return errors.text(error)
     raise error

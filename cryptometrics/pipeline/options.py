@@ -1,4 +1,4 @@
-"""What a worker is asked to do."""
+"""The options of a worker."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What a worker is asked to do."""
+    """The options of `process` that each worker gets."""
 
     group: str
     session: str | None = None
+    """Name of the one session; None begins a session per UTC day."""
     batch: int = 10_000
+    """Maximum number of messages in a batch."""
     until_caught_up: bool = False
+    """End once everything that the topic held at the start is stored."""
     skip_lost: bool = False
+    """Continue after records that Kafka deleted unread; otherwise they are an error."""
     rules: tuple[Rule, ...] = ()
-    """Of alerts."""
+    """Alert rules."""

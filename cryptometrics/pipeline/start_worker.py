@@ -1,4 +1,4 @@
-"""Start a worker when its services answer, under a name of its own in the group."""
+"""Starts a worker: waits for its services, and gives it a name in the consumer group."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ from cryptometrics.pipeline.worker_slot import instance_id
 from cryptometrics.store.connection import connect
 from cryptometrics.store.database_errors import explaining
 
-GC_THRESHOLD = 500_000
-"""Objects more than were given back, before cycles are looked for; several batches hold fewer."""
-SWITCH_S = 0.0005
-"""How long the thread that calculates may keep the one that writes waiting for Python: a batch's transaction
-is a dozen short turns, and with Python's own 5 ms each of them would be waited for."""
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,12 +23,17 @@ if TYPE_CHECKING:
 
     Notice = Callable[[BaseException, float], None]
 
+GC_THRESHOLD = 500_000
+"""Net allocations before the cyclic garbage collector runs; several batches stay below it."""
+SWITCH_INTERVAL_S = 0.0005
+"""GIL switch interval: at the default of 5 ms the writer stalls on every round trip of a transaction."""
+
 
 def wait_for_services(settings: Settings, notice_of: Callable[[str], Notice]) -> None:
-    """Return when Kafka and PostgreSQL answer; each is waited for `settings.wait` seconds at most.
+    """Wait until Kafka and PostgreSQL answer, each for at most `settings.wait` seconds.
 
-    notice_of: gives, for a service's name, who is told that it is being waited for.
-    Raises ServiceUnavailableError when one does not answer in time, UserError when it refuses.
+    notice_of: returns the callback that reports failed attempts, for the name of a service.
+    Raises ServiceUnavailableError if a service does not answer in time, UserError if it refuses.
     """
     wait_for_kafka(settings, notice_of("Kafka"))
     connect(settings, notice=notice_of("PostgreSQL")).close()
@@ -47,21 +46,20 @@ def run_worker(
     stop: Callable[[], bool],
     progress: Callable[[Worker], None] | None = None,
 ) -> WorkerTotals:
-    """Run one worker until `stop` says so or, if asked for, until it has caught up; return what it did.
+    """Run one worker until `stop` returns True or, if asked for, until it has caught up; return its totals.
 
-    The services must be there at the start; one that goes away later is waited for without end.
+    The services must be up at the start. Later the worker waits for them without limit.
     """
-    # A batch is thousands of objects without a cycle: to look for one would cost a seventh of the time.
+    # A batch is thousands of objects without a cycle: searching them would cost a seventh of the time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    sys.setswitchinterval(SWITCH_S)
-    cluster = settings.kafka_address
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     topic = describe_topic(settings)
-    # Kafka gives a member that comes back what it had, whatever the topic has become: so that is another one.
+    # A returning member gets its old partitions back; if the topic has changed, it needs a new name.
     read = f"{topic.name} {topic.id} {topic.partitions}"
     with (
-        instance_id(options.group, cluster, read) as name,
+        instance_id(options.group, settings.kafka_address, read) as name,
         explaining(),
         sending(settings, options.group, options.rules),
     ):

@@ -1,4 +1,4 @@
-"""Several workers of one group on one machine: started, started again when one dies, ended together."""
+"""Runs several workers of one group on one machine: starts them, replaces dead ones, ends them together."""
 
 from __future__ import annotations
 
@@ -18,73 +18,73 @@ from cryptometrics.pipeline.progress import WorkerReport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOK_S = 0.1
-"""How often the workers are looked after."""
+POLL_S = 0.1
+"""Time between two checks of the workers."""
 HEALTHY_S = 30.0
-"""A worker that lived so long has made up for earlier deaths."""
+"""A worker that ran this long clears the count of earlier deaths."""
 END_S = 60.0
-"""How long workers may take to finish what they have in hand; then they are killed, which loses nothing."""
-LAST_WORDS_S = 5.0
-"""How long what a dead worker still said may take to be read."""
-NO_USE = {2, GAVE_UP}
-"""Exit codes after which starting again cannot help. That a service is away is none of them: it was there
-when we began, and is waited for without end."""
+"""Limit for workers to finish their batches at the end; then they are killed, which loses nothing."""
+READ_S = 5.0
+"""Limit for reading the last reports of a dead worker."""
+PERMANENT = {2, GAVE_UP}
+"""Exit codes after which a restart cannot help. An unavailable service is not among them: it was up at the
+start, and workers wait for it without limit."""
 
 
 @dataclass(eq=False)
 class _Slot:
-    """The place of one worker, whichever process fills it."""
+    """The place of one worker, filled by one process after another."""
 
     number: int
     process: subprocess.Popen[str] | None = None
-    listener: threading.Thread | None = None
-    begun: float = 0.0
+    reader: threading.Thread | None = None
+    started_at: float = 0.0
     deaths: int = 0
     next_start: float = 0.0
     done: bool = False
-    last: WorkerReport = field(default_factory=WorkerReport)
+    report: WorkerReport = field(default_factory=WorkerReport)
 
 
 class Supervisor:
-    """Runs `workers` processes of `command`, which reports on its standard output, a JSON object a line."""
+    """Runs `workers` processes of `command`, which writes its reports to stdout, one JSON object per line."""
 
     def __init__(self, command: list[str], workers: int, *, may_end: bool) -> None:
-        """may_end: a worker that ends with exit code 0 has done its work, and is not to be replaced."""
+        """may_end: a worker that exits with code 0 has finished and is not replaced."""
         self._command = command
         self._may_end = may_end
         self._slots = [_Slot(number) for number in range(workers)]
         self._ended = WorkerReport()
         self._log = log.get_logger()
         self.restarts = 0
-        self.told = 0
-        """Rises with each report of a worker: while it stands still, none of them gets anywhere."""
+        self.reports_received = 0
+        """While this does not grow, no worker makes progress."""
 
     def report(self) -> WorkerReport:
-        """Return what all workers did so far, the dead ones included as far as they told."""
+        """Return the sum of all workers' reports, including the last ones of dead workers."""
         total = WorkerReport()
-        for part in (self._ended, *(slot.last for slot in self._slots)):
+        for part in (self._ended, *(slot.report for slot in self._slots)):
             total.add(part)
         return total
 
     def alive(self) -> list[int]:
-        """Return the process ids of the workers that run."""
+        """Return the process ids of the running workers."""
         return [slot.process.pid for slot in self._slots if slot.process and slot.process.poll() is None]
 
     def run(self, stop: Callable[[], bool], progress: Callable[[Supervisor], None]) -> None:
-        """Keep the workers running until `stop` says so, or all of them have ended by themselves.
+        """Keep the workers running until `stop` returns True, or until all of them have finished.
 
-        Raises CryptometricsError with a worker's exit code when it ended for a reason that stays.
+        Raises CryptometricsError with a worker's exit code if a restart cannot help.
         """
         try:
             while not stop() and not all(slot.done for slot in self._slots):
                 for slot in self._slots:
-                    self._look_after(slot)
+                    self._check(slot)
                 progress(self)
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
         finally:
             self._end()
 
-    def _look_after(self, slot: _Slot) -> None:
+    def _check(self, slot: _Slot) -> None:
         if slot.done:
             return
         if slot.process is None:
@@ -94,23 +94,23 @@ class Supervisor:
         code = slot.process.poll()
         if code is None:
             return
-        self._bury(slot)
+        self._clear(slot)
         if code == 0 and self._may_end:
             slot.done = True
-        elif code in NO_USE:
+        elif code in PERMANENT:
             error = CryptometricsError("a worker gave up, for the reason above")
             error.exit_code = 1 if code == GAVE_UP else code
             raise error
         else:
-            slot.deaths = 1 if time.monotonic() - slot.begun > HEALTHY_S else slot.deaths + 1
+            slot.deaths = 1 if time.monotonic() - slot.started_at > HEALTHY_S else slot.deaths + 1
             wait = retry.wait_after(slot.deaths)
             slot.next_start = time.monotonic() + wait
             self.restarts += 1
             self._log.warning("worker_died", worker=slot.number, exit_code=code, next_start_s=round(wait, 1))
 
     def _start(self, slot: _Slot) -> None:
-        # A session of its own: Ctrl-C reaches us alone, and we tell the workers once. Its standard input
-        # is a pipe that ends with us, however we end, and the worker with it.
+        # In its own session, so that Ctrl-C reaches only the supervisor, which then ends each worker once.
+        # The pipe to its stdin closes when the supervisor ends in any way, and the worker ends with it.
         slot.process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -118,29 +118,29 @@ class Supervisor:
             text=True,
             start_new_session=True,
         )
-        slot.begun = time.monotonic()
-        slot.listener = threading.Thread(target=self._listen, args=(slot, slot.process), daemon=True)
-        slot.listener.start()
+        slot.started_at = time.monotonic()
+        slot.reader = threading.Thread(target=self._read, args=(slot, slot.process), daemon=True)
+        slot.reader.start()
         self._log.info("worker_started", worker=slot.number, pid=slot.process.pid)
 
-    def _listen(self, slot: _Slot, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
+    def _read(self, slot: _Slot, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None  # noqa: S101  (it is a pipe)
         for line in process.stdout:
-            with contextlib.suppress(ValueError, TypeError, KeyError):  # the last line of one that was killed
-                slot.last = WorkerReport.from_dict(json.loads(line))
-                self.told += 1
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # a kill may cut the last line
+                slot.report = WorkerReport.from_dict(json.loads(line))
+                self.reports_received += 1
 
-    def _bury(self, slot: _Slot) -> None:
-        """Keep what a worker told of itself; its lag is for those who live."""
-        if slot.process is not None and slot.listener is not None:
-            slot.listener.join(LAST_WORDS_S)  # before its pipe is closed
+    def _clear(self, slot: _Slot) -> None:
+        """Free the slot of a dead worker, and add its counts but not its lag, which the living now have."""
+        if slot.process is not None and slot.reader is not None:
+            slot.reader.join(READ_S)  # before its pipe is closed
             for pipe in (slot.process.stdin, slot.process.stdout):
-                if pipe is not None and (pipe is slot.process.stdin or not slot.listener.is_alive()):
+                if pipe is not None and (pipe is slot.process.stdin or not slot.reader.is_alive()):
                     pipe.close()
-        slot.process = slot.listener = None
-        slot.last.measured.lags = {}
-        self._ended.add(slot.last)
-        slot.last = WorkerReport()
+        slot.process = slot.reader = None
+        slot.report.measured.lags = {}
+        self._ended.add(slot.report)
+        slot.report = WorkerReport()
 
     def _end(self) -> None:
         running = [slot for slot in self._slots if slot.process is not None]
@@ -156,4 +156,4 @@ class Supervisor:
                 self._log.warning("worker_killed", worker=slot.number, pid=slot.process.pid)
                 slot.process.kill()
                 slot.process.wait()
-            self._bury(slot)
+            self._clear(slot)

@@ -1,7 +1,7 @@
-"""Which worker this is among those of its group on this machine: a slot, held by a lock file.
+"""A worker's slot among the workers of its group on this machine, held by a lock file.
 
-The slot makes a worker's name in the consumer group (`group.instance.id`): whoever takes the slot of a
-worker that was killed gets its partitions back at once, instead of after the session's time-out.
+The slot determines the worker's name in the consumer group (`group.instance.id`). The successor of a killed
+worker takes its slot and gets its partitions at once, instead of after the session's time-out.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MAX_SLOTS = 1000
 
 @contextlib.contextmanager
 def instance_id(group: str, cluster: str, read: str) -> Iterator[str]:
-    """Hold the first free slot and give its name; the lock ends with the process, however that ends.
+    """Hold the first free slot and yield its name; the lock ends with the process, however that ends.
 
-    group, cluster, read: the consumer group, where its broker is, and what is read: slots are counted apart
-    for each. What is read is part of the name, too: whoever took the place of a member that read another
-    topic, or fewer partitions of it, would be given that one's.
+    Slots are numbered separately per group, per cluster (its address) and per `read`, which identifies the
+    topic and its partitions. `read` is part of the name, because Kafka would assign to a returning member
+    what its predecessor read: another topic, or fewer partitions.
     """
     user = os.getuid()
     folder = Path(tempfile.gettempdir()) / f"cryptometrics-slots-{user}"
@@ -40,10 +40,10 @@ def instance_id(group: str, cluster: str, read: str) -> Iterator[str]:
         ours = folder.stat().st_uid == user
     except OSError as error:
         raise UserError(
-            f"cannot make the folder {folder} ({error.strerror}): set TMPDIR to another"
+            f"cannot create the folder {folder} ({error.strerror}): set TMPDIR to a writable one"
         ) from None
     if not ours:
-        raise UserError(f"the folder {folder} is another user's: set TMPDIR to another")
+        raise UserError(f"the folder {folder} belongs to another user: set TMPDIR to one of your own")
     key = hashlib.sha256(f"{group}\n{cluster}\n{read}".encode()).hexdigest()[:16]
     for slot in range(MAX_SLOTS):
         lock = FileLock(folder / f"{key}-{slot}.lock")
@@ -56,4 +56,4 @@ def instance_id(group: str, cluster: str, read: str) -> Iterator[str]:
         finally:
             lock.release()
         return
-    raise UserError(f"{MAX_SLOTS} workers of group {group} run on this machine already")
+    raise UserError(f"{MAX_SLOTS} workers of group {group} already run on this machine")

@@ -190,7 +190,7 @@ def test_a_folder_for_slots_that_is_none(cli: Cli, tmp_path: Path) -> None:
     cli("init-db")
     (tmp_path / f"cryptometrics-slots-{os.getuid()}").write_text("")
     error = error_of(cli("process", code=2, env={"TMPDIR": str(tmp_path)}))
-    assert "set TMPDIR to another" in error
+    assert "set TMPDIR to a writable one" in error
 
 
 def test_a_kafka_setting_that_does_not_exist(cli: Cli) -> None:

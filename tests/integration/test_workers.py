@@ -96,7 +96,7 @@ def test_workers_end_when_their_supervisor_is_killed(settings: Settings, cli: Cl
 
 def test_what_a_worker_says_last_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it is dead before all of it is read."""
-    monkeypatch.setattr(supervisor, "LOOK_S", 0.0)
+    monkeypatch.setattr(supervisor, "POLL_S", 0.0)
     program = "import json\nfor n in range(2000): print(json.dumps({'metrics': n, 'measured': {}}))"
     for _ in range(5):
         several = supervisor.Supervisor([sys.executable, "-c", program], 2, may_end=True)

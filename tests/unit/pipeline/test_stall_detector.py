@@ -12,7 +12,7 @@ ENDS = {0: 10, 1: 20}
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> StallDetector:
-    monkeypatch.setattr(stall_detector, "EVERY_S", 0.0)
+    monkeypatch.setattr(stall_detector, "CHECK_S", 0.0)
     return StallDetector(lambda partition: (0, ENDS[partition]))
 
 
