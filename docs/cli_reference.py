@@ -62,11 +62,12 @@ def commands(context: click.Context | None = None) -> Iterator[click.Context]:
 def variables(context: click.Context) -> list[str]:
     """Return the environment variables of the command's options."""
     prefix = context.auto_envvar_prefix
-    return [
+    names = (
         f"{prefix}_{(option.name or '').upper()}"
         for option in context.command.params
         if isinstance(option, click.Option) and option.expose_value and not option.hidden
-    ]
+    )
+    return list(dict.fromkeys(names))  # two flags may set the same option
 
 
 def render() -> str:
