@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.children import Children
     from cryptometrics.config import Settings
-    from cryptometrics.watch.poller import View
+    from cryptometrics.watch.poller import Poller
 
 PARTITIONS = 6
 LOOK_S = 0.25
@@ -53,7 +53,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     from cryptometrics.children import Children
     from cryptometrics.cli.signals import stopping
     from cryptometrics.cli.waiting import waiting
-    from cryptometrics.watch.poller import View
+    from cryptometrics.watch.poller import Poller
 
     log.setup("auto", quiet=True)
     # A terminal that is closed ends it as Ctrl-C does: nothing may go on unseen.
@@ -65,7 +65,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
             chosen = [part for pair in pairs for part in ("--pair", pair)]
             children.start(feed, [feed, *chosen, *(["--rate", str(rate)] if feed == "simulate" else [])])
             children.start("process", ["process", "--group", group])
-            with View(settings, lambda _connection: group, notice=waiting("PostgreSQL")) as view:
+            with Poller(settings, lambda _connection: group, notice=waiting("PostgreSQL")) as view:
                 _look(view, children, stop)
             _say("ending: what is in hand is finished")
             for line in children.end():
@@ -73,7 +73,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
             children.check_ends()
 
 
-def _look(view: View, children: Children, stop: Callable[[], bool]) -> None:
+def _look(view: Poller, children: Children, stop: Callable[[], bool]) -> None:
     """Show the view until it is to end, or a child has ended."""
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.watch import is_live, look
@@ -93,7 +93,7 @@ def _look(view: View, children: Children, stop: Callable[[], bool]) -> None:
     with Progress() as progress:
         while not over():
             if progress.due():
-                snapshot = view.frame().snapshot
+                snapshot = view.poll().snapshot
                 progress.show(
                     f"{snapshot.total('metrics'):,} stored, {snapshot.total('rejected'):,} rejected"
                 )

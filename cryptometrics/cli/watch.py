@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import psycopg
     from rich.console import Console
 
-    from cryptometrics.watch.poller import View
-    from cryptometrics.watch.screen import Frame
+    from cryptometrics.watch.poller import Poller
+    from cryptometrics.watch.screen import ScreenData
 
 BETWEEN_S = 1.0
 """Seconds between the two looks that `--once` takes, to know ticks a second."""
@@ -51,7 +51,7 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
     from cryptometrics.cli.signals import stopping
     from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import catalog
-    from cryptometrics.watch.poller import View
+    from cryptometrics.watch.poller import Poller
 
     if not (once or as_json or is_live()):
         raise UserError("watch needs a terminal: use --once or --json where there is none")
@@ -59,7 +59,7 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
     def choose(connection: psycopg.Connection) -> str:
         return catalog.resolve_group(connection, group).name
 
-    with View(config.load(), choose, pairs, waiting("PostgreSQL")) as view:
+    with Poller(config.load(), choose, pairs, waiting("PostgreSQL")) as view:
         if once or as_json:
             frame = _second_look(view)
             if as_json:
@@ -76,7 +76,7 @@ def is_live() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def look(view: View, every: float, stop: Callable[[], bool]) -> None:
+def look(view: Poller, every: float, stop: Callable[[], bool]) -> None:
     """Draw the view every so many seconds, on the other screen of the terminal, until `stop` says so."""
     from rich.live import Live
 
@@ -87,7 +87,7 @@ def look(view: View, every: float, stop: Callable[[], bool]) -> None:
     with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while not stop():
             begun = time.monotonic()
-            frame = view.frame()
+            frame = view.poll()
             width, height = console.size
             live.update(render(frame, width, height, ascii_only=plain), refresh=True)
             # What a frame cost is not waited for again, but there is always a pause.
@@ -104,15 +104,15 @@ def _console(width: int | None = None) -> Console:
     return Console(highlight=False, width=width)
 
 
-def _second_look(view: View) -> Frame:
-    view.frame()
+def _second_look(view: Poller) -> ScreenData:
+    view.poll()
     time.sleep(BETWEEN_S)
-    view.frame()
+    view.poll()
     view.wait_for_lag()
-    return view.frame()
+    return view.poll()
 
 
-def print_once(frame: Frame) -> None:
+def print_once(frame: ScreenData) -> None:
     """Print a frame: of the terminal's width, or wide enough for everything."""
     from cryptometrics.watch.screen import WIDE, render
 
@@ -121,7 +121,7 @@ def print_once(frame: Frame) -> None:
     console.print(render(frame, console.width, height, ascii_only=console.options.ascii_only))
 
 
-def as_dict(frame: Frame) -> dict[str, Any]:
+def as_dict(frame: ScreenData) -> dict[str, Any]:
     """Return the frame for programs: prices as exact strings, times as ISO 8601."""
     snapshot = frame.snapshot
     return {
@@ -143,7 +143,7 @@ def as_dict(frame: Frame) -> dict[str, Any]:
                 "last_at": iso(row.last_at),
                 "quote_age_seconds": round((snapshot.at - row.last_at).total_seconds(), 3),
                 "ticks": row.ticks,
-                "ticks_per_second": _rounded(frame.memory.rate(row.pair)),
+                "ticks_per_second": _rounded(frame.history.rate(row.pair)),
             }
             for row in snapshot.rows
         ],

@@ -1,4 +1,4 @@
-"""Keeps looking: reads snapshots, goes on with the last one while PostgreSQL is away, and connects again."""
+"""Poll snapshots; keep the last one while PostgreSQL is down, and reconnect."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cryptometrics import retry
 from cryptometrics.store.connection import connect, connect_once
 from cryptometrics.store.database_errors import explaining, is_transient, one_line
 from cryptometrics.watch.lag import ANSWER_S, Lag
-from cryptometrics.watch.queries import Reader
-from cryptometrics.watch.screen import Frame
-from cryptometrics.watch.snapshot import Memory
+from cryptometrics.watch.queries import SnapshotReader
+from cryptometrics.watch.screen import ScreenData
+from cryptometrics.watch.snapshot import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT = "5s"
 
 
-class View:
-    """What a person looks at, kept up to date by `frame`; a context manager."""
+class Poller:
+    """Polls the screen's data; a context manager."""
 
     def __init__(
         self,
@@ -34,9 +34,9 @@ class View:
         pairs: Sequence[str] = (),
         notice: Callable[[BaseException, float], None] | None = None,
     ) -> None:
-        """Look at the group that `group` chooses once connected.
+        """Connect, and poll the group that `group` returns.
 
-        notice: told while PostgreSQL is waited for at the start. Raises what `connect` and `group` raise.
+        notice: called while the start waits for PostgreSQL. Raises the errors of `connect` and `group`.
         """
         self._settings = settings
         self._pairs = pairs
@@ -45,7 +45,7 @@ class View:
             self.group = group(self._connection)
             self._reader = self._make_reader()
         self._lag = Lag(settings)
-        self._memory = Memory()
+        self._history = History()
         self._last: Snapshot | None = None
         self._failures = 0
         self._next_attempt = 0.0
@@ -57,27 +57,27 @@ class View:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def frame(self) -> Frame:
-        """Return the newest there is; raise UserError where there is nothing to see."""
+    def poll(self) -> ScreenData:
+        """Return the newest data; raise UserError if there is none."""
         if time.monotonic() >= self._next_attempt:
             try:
-                self._look()
+                self._read()
             except psycopg.Error as error:
                 if self._last is None or not is_transient(error):
                     with explaining():
                         raise
                 self._failures += 1
                 self._next_attempt = time.monotonic() + retry.wait_after(self._failures)
-                self._trouble = f"PostgreSQL: {one_line(error)}; what you see is old"
-        assert self._last is not None  # noqa: S101  (else it was raised)
-        kafka = f"Kafka: {self._lag.trouble}; lag is not known" if self._lag.trouble else None
-        return Frame(self._last, self._memory, self._lag.known, self._trouble or kafka)
+                self._trouble = f"PostgreSQL: {one_line(error)}; the data is old"
+        assert self._last is not None  # noqa: S101  (otherwise the error was raised)
+        kafka = f"Kafka: {self._lag.trouble}; the lag is unknown" if self._lag.trouble else None
+        return ScreenData(self._last, self._history, self._lag.known, self._trouble or kafka)
 
     def wait_for_lag(self) -> None:
-        """Wait until Kafka has said what the lag is, or has not said it in time."""
+        """Wait until Kafka has answered, up to the time limit."""
         self._lag.listen(ANSWER_S + 1)
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         if self._failures:
             self._connection.close()
             self._connection = connect_once(self._settings.postgres())
@@ -89,11 +89,11 @@ class View:
         if asked:
             self._lag.compare(snapshot.partitions)
         if self._last is None or not self._last.rows:
-            for pair, mids in self._reader.recall().items():
-                self._memory.recall(pair, mids)
-        self._memory.see(snapshot)
+            for pair, mids in self._reader.recent_mids().items():
+                self._history.prepend(pair, mids)
+        self._history.add(snapshot)
         self._last, self._failures, self._trouble = snapshot, 0, None
 
-    def _make_reader(self) -> Reader:
+    def _make_reader(self) -> SnapshotReader:
         self._connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
-        return Reader(self._connection, self.group, self._pairs)
+        return SnapshotReader(self._connection, self.group, self._pairs)

@@ -1,4 +1,4 @@
-"""What the screen needs of PostgreSQL: rows by their keys from small tables, never a scan of the ticks."""
+"""The screen's queries: rows by key from small tables, never a scan of the ticks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from cryptometrics.store import catalog
 from cryptometrics.store.catalog import SessionRow
 from cryptometrics.store.connection import snapshot
-from cryptometrics.watch.snapshot import Alert, Partition, Snapshot
+from cryptometrics.watch.snapshot import FiringAlert, Partition, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     import psycopg
 
-LOOK_S = 5.0
-"""How often pairs and sessions that are new are looked for."""
-MOST_ALERTS = 50
-RECALLED_MINUTES = 15
+DISCOVERY_S = 5.0
+"""Interval between two searches for new pairs and sessions."""
+MAX_ALERTS = 50
+SPARKLINE_MINUTES = 15
 
 _NEWEST = """
 SELECT DISTINCT ON (pair) pair, session FROM session_extremes
@@ -45,10 +45,10 @@ FROM consumer_offsets WHERE consumer_group = %(group)s AND ended_at IS NULL ORDE
 
 _ALERTS = """
 SELECT pair, rule, severity, message, fired_at FROM alerts
-WHERE consumer_group = %(group)s AND resolved_at IS NULL ORDER BY fired_at DESC LIMIT %(most)s
+WHERE consumer_group = %(group)s AND resolved_at IS NULL ORDER BY fired_at DESC LIMIT %(limit)s
 """
 
-# The close of a minute is its last mid price.
+# A minute's close is its last mid price.
 _MINUTES = """
 SELECT pair, window_end, close FROM crypto_windows
 WHERE consumer_group = %(group)s AND name = '1m' AND pair = ANY(%(pairs)s)
@@ -57,7 +57,7 @@ ORDER BY pair, window_end
 """
 
 
-class Reader:
+class SnapshotReader:
     """Reads snapshots of one group over one connection."""
 
     def __init__(self, connection: psycopg.Connection, group: str, pairs: Sequence[str] = ()) -> None:
@@ -70,11 +70,11 @@ class Reader:
         self._has_alerts = self._has("alerts")
 
     def read(self) -> Snapshot:
-        """Return the moment; raises psycopg's errors, and UserError where nothing is stored of the pairs."""
+        """Read a snapshot; raise psycopg's errors, and UserError if a pair has no ticks."""
         connection, names = self._connection, {"group": self._group, "pairs": self._pairs}
         with snapshot(connection):
             now = self._now()
-            if time.monotonic() - self._looked_at > LOOK_S:
+            if time.monotonic() - self._looked_at > DISCOVERY_S:
                 self._newest = connection.execute(_NEWEST, names).fetchall()
                 self._looked_at = time.monotonic()
                 if missing := set(self._pairs or ()) - {pair for pair, _ in self._newest}:
@@ -85,17 +85,17 @@ class Reader:
                 rows = cursor.fetchall()
             with connection.cursor(row_factory=class_row(Partition)) as cursor:
                 partitions = cursor.execute(_PARTITIONS, names).fetchall()
-            alerts: list[Alert] = []
+            alerts: list[FiringAlert] = []
             if self._has_alerts:
-                with connection.cursor(row_factory=class_row(Alert)) as cursor:
-                    alerts = cursor.execute(_ALERTS, names | {"most": MOST_ALERTS}).fetchall()
+                with connection.cursor(row_factory=class_row(FiringAlert)) as cursor:
+                    alerts = cursor.execute(_ALERTS, names | {"limit": MAX_ALERTS}).fetchall()
         return Snapshot(self._group, now, rows, partitions, alerts)
 
-    def recall(self) -> dict[str, list[tuple[datetime, Decimal]]]:
-        """Return the mid prices of the last minutes by pair, where windows of a minute are kept."""
+    def recent_mids(self) -> dict[str, list[tuple[datetime, Decimal]]]:
+        """Return the mid prices of the last minutes by pair, as far as windows of a minute are stored."""
         found: dict[str, list[tuple[datetime, Decimal]]] = {pair: [] for pair, _ in self._newest}
         if self._has("crypto_windows"):
-            values = {"group": self._group, "pairs": list(found), "minutes": RECALLED_MINUTES}
+            values = {"group": self._group, "pairs": list(found), "minutes": SPARKLINE_MINUTES}
             for pair, at, mid in self._connection.execute(_MINUTES, values):
                 found[pair].append((at, mid))
         return found

@@ -1,7 +1,7 @@
-"""The screen: a snapshot and what is remembered, as something that rich can draw. Pure.
+"""Render the screen with Rich. Pure.
 
-It fits the width and the height it is given: on a narrow terminal a pair has two lines while all of them have
-room, else one; what has no room at all is counted.
+It fits the given width and height. On a narrow terminal each pair has two lines if all of them fit, otherwise
+one; a note counts the pairs that do not fit.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cryptometrics.store.catalog import SessionRow
-    from cryptometrics.watch.snapshot import Alert, Memory, Snapshot
+    from cryptometrics.watch.snapshot import FiringAlert, History, Snapshot
 
 WIDE = 132
-"""Columns from which a pair's values fit into one line."""
+"""Minimum width at which all values of a pair fit into one line."""
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SLOW_S, STALE_S = 5.0, 30.0
-"""Ages from which a quote is yellow, and red."""
-LAGGING = 10_000
-"""A lag from which it is yellow."""
-MOST_ALERTS = 5
+"""Ages from which a quote is yellow or red."""
+HIGH_LAG = 10_000
+"""A larger lag is yellow."""
+MAX_ALERTS = 5
 SEVERITIES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
 
-class Frame(NamedTuple):
-    """What one drawing is made from."""
+class ScreenData(NamedTuple):
+    """The data of one rendering."""
 
     snapshot: Snapshot
-    memory: Memory
+    history: History
     lags: Mapping[tuple[str, int], int]
-    """Messages not stored yet, by topic and partition; of those that are known."""
+    """(topic, partition) → messages that are not stored yet; only known ones."""
     trouble: str | None = None
-    """Why something is not up to date, for the person who looks."""
+    """Why something is not up to date, for the viewer."""
 
 
-def render(frame: Frame, width: int, height: int, *, ascii_only: bool = False) -> RenderableType:
+def render(data: ScreenData, width: int, height: int, *, ascii_only: bool = False) -> RenderableType:
     """Return the screen for a terminal of this size."""
-    snapshot = frame.snapshot
-    head = _head(frame)
-    foot = [_lag(frame, width), _fates(snapshot), *_alerts(snapshot.alerts, max(height // 4, 2))]
-    if frame.trouble:
-        foot.append(_line((frame.trouble, "bold red")))
-    room = max(height - len(foot) - 4, 1)  # the head, the table's two, an empty line
+    snapshot = data.snapshot
+    head = _head(data)
+    foot = [_lag(data, width), _outcomes(snapshot), *_alerts(snapshot.alerts, max(height // 4, 2))]
+    if data.trouble:
+        foot.append(_line((data.trouble, "bold red")))
+    room = max(height - len(foot) - 4, 1)  # the head, two lines of the table, an empty line
     bars = PLAIN_BARS if ascii_only else BARS
     if not snapshot.rows:
         return Group(head, Text(""), _line(("waiting for the first ticks", "dim")), Text(""), *foot)
     if width >= WIDE:
-        table, shown = _wide(frame, room, bars, min(width - 116, 60))
+        table, shown = _wide(data, room, bars, min(width - 116, 60))
     elif len(snapshot.rows) * 2 <= room:
-        table, shown = _stacked(frame, bars, width), len(snapshot.rows)
+        table, shown = _stacked(data, bars, width), len(snapshot.rows)
     else:
-        table, shown = _short(frame, room, bars, width)
+        table, shown = _short(data, room, bars, width)
     left = len(snapshot.rows) - shown
     note = f"{left} more pairs: enlarge the window, or choose with --pair" if left else ""
     return Group(head, table, _line((note, "dim")), *foot)
 
 
 def sparkline(values: Sequence[Decimal | None], bars: str = BARS) -> str:
-    """Return a character a value, as high as the value stands between the lowest and the highest."""
+    """Return one character per value, as high as the value is between the lowest and the highest."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
@@ -81,12 +81,12 @@ def sparkline(values: Sequence[Decimal | None], bars: str = BARS) -> str:
 
 
 def bps(part: Decimal, mid: Decimal) -> float:
-    """Return a part of a mid price in basis points of it, to be looked at only."""
+    """Return a part of a mid price in basis points, for display only."""
     return float(part / mid) * 10_000
 
 
 def age(seconds: float) -> Text:
-    """Return how old a quote is, in its colour."""
+    """Return the age of a quote, in its colour."""
     style = "red" if seconds >= STALE_S else "yellow" if seconds >= SLOW_S else "green"
     if seconds < 60:
         text = f"{max(seconds, 0):.1f}s"
@@ -107,11 +107,11 @@ def _line(*parts: str | tuple[str, str]) -> Text:
     return line
 
 
-def _head(frame: Frame) -> Text:
-    snapshot = frame.snapshot
+def _head(data: ScreenData) -> Text:
+    snapshot = data.snapshot
     sessions = sorted({row.session for row in snapshot.rows})
     session = sessions[-1] if len(sessions) == 1 else f"{len(sessions)} sessions" if sessions else "none yet"
-    rates = [rate for row in snapshot.rows if (rate := frame.memory.rate(row.pair)) is not None]
+    rates = [rate for row in snapshot.rows if (rate := data.history.rate(row.pair)) is not None]
     speed = f"{sum(rates):,.0f} ticks/s" if rates else "- ticks/s"
     return _line(
         (f"{snapshot.at:%H:%M:%S} UTC", "bold"),
@@ -120,7 +120,7 @@ def _head(frame: Frame) -> Text:
 
 
 class _Cells(NamedTuple):
-    """A pair's values as text."""
+    """The values of a pair as text."""
 
     pair: Text
     bid: str
@@ -136,8 +136,8 @@ class _Cells(NamedTuple):
     rate: str
 
 
-def _cells(frame: Frame, row: SessionRow) -> _Cells:
-    mid, rate = row.mid_price, frame.memory.rate(row.pair)
+def _cells(data: ScreenData, row: SessionRow) -> _Cells:
+    mid, rate = row.mid_price, data.history.rate(row.pair)
     return _Cells(
         pair=_line((row.pair, "bold")),
         bid=f"{row.bid:f}",
@@ -149,13 +149,13 @@ def _cells(frame: Frame, row: SessionRow) -> _Cells:
         low=f"{row.lowest_ask:f}",
         from_low=f"{bps(row.ask - row.lowest_ask, mid):+.0f}",
         max_spread=f"{row.max_spread:f}",
-        age=age((frame.snapshot.at - row.last_at).total_seconds()),
+        age=age((data.snapshot.at - row.last_at).total_seconds()),
         rate="-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
     )
 
 
 def _table(*columns: tuple[str, str]) -> Table:
-    """Return an empty table: of each column the title, and `<` or `>` for its side."""
+    """Return an empty table; columns: title, and `<` or `>` for the alignment."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for title, side in columns:
         justify = "left" if side == "<" else "right"
@@ -163,16 +163,16 @@ def _table(*columns: tuple[str, str]) -> Table:
     return table
 
 
-def _wide(frame: Frame, room: int, bars: str, points: int) -> tuple[Table, int]:
+def _wide(data: ScreenData, room: int, bars: str, points: int) -> tuple[Table, int]:
     table = _table(
         ("pair", "<"), ("bid", ">"), ("ask", ">"), ("mid", ">"), ("spread bps", ">"), ("mid, 15 min", "<"),
         ("highest bid", ">"), ("bps off", ">"), ("lowest ask", ">"), ("bps off", ">"), ("max spread", ">"),
         ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
-    rows = frame.snapshot.rows[:room]
+    rows = data.snapshot.rows[:room]
     for row in rows:
-        c = _cells(frame, row)
-        spark = Text(sparkline(frame.memory.mids(row.pair, points), bars), "cyan")
+        c = _cells(data, row)
+        spark = Text(sparkline(data.history.mids(row.pair, points), bars), "cyan")
         table.add_row(
             c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.high, c.from_high, c.low, c.from_low, c.max_spread,
             c.age, c.rate,
@@ -180,50 +180,50 @@ def _wide(frame: Frame, room: int, bars: str, points: int) -> tuple[Table, int]:
     return table, len(rows)
 
 
-def _stacked(frame: Frame, bars: str, width: int) -> Table:
-    """Two lines a pair: the quote, and below it the session's extremes with their distance in bps."""
+def _stacked(data: ScreenData, bars: str, width: int) -> Table:
+    """Return a table with two lines per pair: the quote, and the session's extremes."""
     table = _table(
         ("pair", "<"), ("bid/high", ">"), ("ask/low", ">"), ("mid/max spread", ">"), ("bps", ">"),
         ("mid, 15 min", "<"), ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
     points = max(width - 68, 8)
-    for row in frame.snapshot.rows:
-        c = _cells(frame, row)
-        spark = Text(sparkline(frame.memory.mids(row.pair, points), bars), "cyan")
+    for row in data.snapshot.rows:
+        c = _cells(data, row)
+        spark = Text(sparkline(data.history.mids(row.pair, points), bars), "cyan")
         table.add_row(c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.age, c.rate)
         off = f"{c.from_high}/{c.from_low}"
         table.add_row("", c.high, c.low, c.max_spread, "", Text(f"{off} bps"), style="dim")
     return table
 
 
-def _short(frame: Frame, room: int, bars: str, width: int) -> tuple[Table, int]:
+def _short(data: ScreenData, room: int, bars: str, width: int) -> tuple[Table, int]:
     table = _table(
         ("pair", "<"), ("mid", ">"), ("bps", ">"), ("mid, 15 min", "<"), ("high bps", ">"), ("low bps", ">"),
         ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
-    rows = frame.snapshot.rows[:room]
+    rows = data.snapshot.rows[:room]
     for row in rows:
-        c = _cells(frame, row)
-        spark = Text(sparkline(frame.memory.mids(row.pair, max(width - 66, 8)), bars), "cyan")
+        c = _cells(data, row)
+        spark = Text(sparkline(data.history.mids(row.pair, max(width - 66, 8)), bars), "cyan")
         table.add_row(c.pair, c.mid, c.bps, spark, c.from_high, c.from_low, c.age, c.rate)
     return table, len(rows)
 
 
-def _lag(frame: Frame, width: int) -> Text:
-    partitions = frame.snapshot.partitions
+def _lag(data: ScreenData, width: int) -> Text:
+    partitions = data.snapshot.partitions
     lags = {
         part.partition: lag
         for part in partitions
-        if (lag := frame.lags.get((part.topic, part.partition))) is not None
+        if (lag := data.lags.get((part.topic, part.partition))) is not None
     }
     if not partitions:
-        return _line(("lag ", "dim"), "nothing is read yet")
+        return _line(("lag ", "dim"), "nothing read yet")
     if not lags:
-        return _line(("lag ", "dim"), "not known: Kafka has not said yet where its partitions end")
+        return _line(("lag ", "dim"), "unknown: Kafka has not answered yet")
     total = sum(lags.values())
     parts: list[str | tuple[str, str]] = [
         ("lag ", "dim"),
-        (f"{total:,}", "yellow" if total > LAGGING else "bold"),
+        (f"{total:,}", "yellow" if total > HIGH_LAG else "bold"),
     ]
     used = len(f"lag {total:,}")
     for number, (partition, lag) in enumerate(sorted(lags.items())):
@@ -238,20 +238,20 @@ def _lag(frame: Frame, width: int) -> Text:
     return _line(*parts)
 
 
-def _fates(snapshot: Snapshot) -> Text:
+def _outcomes(snapshot: Snapshot) -> Text:
     parts: list[str | tuple[str, str]] = []
-    for fate, style in (
+    for outcome, style in (
         *(("metrics", ""), ("rejected", "yellow"), ("gaps", "yellow"), ("duplicates", ""), ("holes", "")),
     ):
-        count = snapshot.total(fate)
-        title = {"metrics": "stored"}.get(fate, fate)
+        count = snapshot.total(outcome)
+        title = {"metrics": "stored"}.get(outcome, outcome)
         parts += [(f"{'  ' if parts else ''}{title} ", "dim"), (f"{count:,}", style if count else "")]
     return _line(*parts)
 
 
-def _alerts(alerts: Sequence[Alert], most: int) -> list[Text]:
-    """Return a line an alert that fires, the newest first; none while there are none."""
-    shown = alerts[: min(most, MOST_ALERTS)]
+def _alerts(alerts: Sequence[FiringAlert], limit: int) -> list[Text]:
+    """Return one line per firing alert, newest first."""
+    shown = alerts[: min(limit, MAX_ALERTS)]
     lines = [
         _line(
             (f"{alert.severity.upper():<8} ", SEVERITIES.get(alert.severity, "yellow")),
@@ -260,5 +260,5 @@ def _alerts(alerts: Sequence[Alert], most: int) -> list[Text]:
         for alert in shown
     ]
     if len(alerts) > len(shown):
-        lines.append(_line((f"and {len(alerts) - len(shown)} more alerts that fire", "dim")))
+        lines.append(_line((f"and {len(alerts) - len(shown)} more firing alerts", "dim")))
     return lines

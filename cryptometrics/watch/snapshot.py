@@ -1,4 +1,4 @@
-"""What the screen shows at one moment, and what becomes of several of them: rates and sparklines. Pure."""
+"""The data of the screen: a snapshot of one moment, and the history for rates and sparklines. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from cryptometrics.store.catalog import SessionRow
 
 RATE_S = 5.0
-"""Over how long ticks a second are counted."""
+"""Period over which ticks per second are computed."""
 HISTORY_S = 900.0
-"""How far back a sparkline goes at most."""
+"""Maximum period of a sparkline."""
 SAMPLE_S = 1.0
-"""How often a mid price is kept for it."""
+"""Interval between two mid prices of a sparkline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition of the topic: how far it is stored, and its counts."""
+    """A partition of the topic: its next offset and the outcomes so far."""
 
     topic: str
     partition: int
@@ -36,8 +36,8 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """An alert that fires."""
+class FiringAlert:
+    """An alert that fires now."""
 
     pair: str | None
     rule: str
@@ -48,72 +48,72 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is stored of a group, all of the same moment."""
+    """What is stored of a group at one moment."""
 
     group: str
     at: datetime
-    """By the database's clock, so that every viewer sees the same age."""
+    """Time by the database's clock, so that every viewer sees the same age."""
     rows: list[SessionRow]
-    """The newest session of each pair, in the order of their names."""
+    """The newest session of each pair, sorted by pair."""
     partitions: list[Partition]
-    alerts: list[Alert]
-    """The newest first; empty, too, where alerts are not used."""
+    alerts: list[FiringAlert]
+    """Newest first; empty if alerts are not used."""
 
-    def total(self, fate: str) -> int:
-        """Return how many offsets had a fate, over all partitions."""
-        return sum(getattr(partition, fate) for partition in self.partitions)
+    def total(self, outcome: str) -> int:
+        """Return the number of offsets with an outcome, over all partitions."""
+        return sum(getattr(partition, outcome) for partition in self.partitions)
 
 
 @dataclass(slots=True)
-class _Past:
-    """What is remembered of a pair."""
+class _PairHistory:
+    """The history of one pair."""
 
     counts: deque[tuple[float, str, int]] = field(default_factory=deque)
-    """(seconds, session, ticks), not older than RATE_S but for the first."""
+    """(time, session, ticks): the first one at least RATE_S old, the others newer."""
     mids: deque[tuple[float, Decimal]] = field(default_factory=deque)
 
 
-class Memory:
-    """Remembers snapshots of one group, as much as rates and sparklines need."""
+class History:
+    """The recent snapshots of one group, as far as rates and sparklines need them."""
 
     def __init__(self) -> None:
-        self._pasts: dict[str, _Past] = {}
+        self._pairs: dict[str, _PairHistory] = {}
 
-    def see(self, snapshot: Snapshot) -> None:
-        """Take the next snapshot."""
+    def add(self, snapshot: Snapshot) -> None:
+        """Add the next snapshot."""
         now = snapshot.at.timestamp()
         for row in snapshot.rows:
-            past = self._pasts.setdefault(row.pair, _Past())
-            if past.counts and past.counts[-1][1] != row.session:
-                past.counts.clear()  # another session counts anew
-            past.counts.append((now, row.session, row.ticks))
-            while len(past.counts) > 2 and past.counts[1][0] <= now - RATE_S:
-                past.counts.popleft()
-            if not past.mids or past.mids[-1][0] <= now - SAMPLE_S:
-                past.mids.append((now, row.mid_price))
-            while past.mids[0][0] < now - HISTORY_S:
-                past.mids.popleft()
+            history = self._pairs.setdefault(row.pair, _PairHistory())
+            if history.counts and history.counts[-1][1] != row.session:
+                history.counts.clear()  # a new session counts from zero
+            history.counts.append((now, row.session, row.ticks))
+            while len(history.counts) > 2 and history.counts[1][0] <= now - RATE_S:
+                history.counts.popleft()
+            if not history.mids or history.mids[-1][0] <= now - SAMPLE_S:
+                history.mids.append((now, row.mid_price))
+            while history.mids[0][0] < now - HISTORY_S:
+                history.mids.popleft()
 
-    def recall(self, pair: str, mids: Iterable[tuple[datetime, Decimal]]) -> None:
-        """Put older mid prices before those seen, in the order of time."""
-        past = self._pasts.setdefault(pair, _Past())
-        first = past.mids[0][0] if past.mids else float("inf")
+    def prepend(self, pair: str, mids: Iterable[tuple[datetime, Decimal]]) -> None:
+        """Add mid prices, in order of time, before those of the snapshots."""
+        history = self._pairs.setdefault(pair, _PairHistory())
+        first = history.mids[0][0] if history.mids else float("inf")
         older = [(at.timestamp(), mid) for at, mid in mids if at.timestamp() < first]
-        past.mids.extendleft(reversed(older))
+        history.mids.extendleft(reversed(older))
 
     def rate(self, pair: str) -> float | None:
-        """Return the ticks a second of the last seconds; None before there are two snapshots."""
-        counts = self._pasts.setdefault(pair, _Past()).counts
+        """Return the recent ticks per second; None before the second snapshot."""
+        counts = self._pairs.setdefault(pair, _PairHistory()).counts
         if len(counts) < 2 or counts[-1][0] <= counts[0][0]:
             return None
         return (counts[-1][2] - counts[0][2]) / (counts[-1][0] - counts[0][0])
 
     def mids(self, pair: str, points: int) -> list[Decimal | None]:
-        """Return the last mid price of each of `points` equal spans from the oldest known to now.
+        """Return the last mid price of each of `points` equal spans from the oldest one to now.
 
-        A span without one has that of the span before it.
+        A span without a mid price repeats the one before.
         """
-        mids = self._pasts.setdefault(pair, _Past()).mids
+        mids = self._pairs.setdefault(pair, _PairHistory()).mids
         if not mids or points < 1:
             return []
         first, last = mids[0][0], mids[-1][0]

@@ -183,7 +183,7 @@ def test_it_goes_on_when_postgres_has_ended_its_session(settings: Settings, fill
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        terminal.until(lambda text: "what you see is old" in text, "the trouble is told")
+        terminal.until(lambda text: "the data is old" in text, "the trouble is told")
         seen = len(terminal.drawn)
         terminal.until(
             lambda text: "highest bid" in text[seen:] and "is old" not in text[-2000:],

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cryptometrics.store.catalog import SessionRow
-from cryptometrics.watch.screen import PLAIN_BARS, WIDE, Frame, age, render, sparkline
-from cryptometrics.watch.snapshot import RATE_S, Alert, Memory, Partition, Snapshot
+from cryptometrics.watch.screen import PLAIN_BARS, WIDE, ScreenData, age, render, sparkline
+from cryptometrics.watch.snapshot import RATE_S, FiringAlert, History, Partition, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,25 +48,25 @@ def frame(
     rows: Sequence[SessionRow],
     *,
     partitions: int = 6,
-    alerts: Sequence[Alert] = (),
+    alerts: Sequence[FiringAlert] = (),
     group: str = "g",
     trouble: str | None = None,
-) -> Frame:
+) -> ScreenData:
     parts = [Partition("t", n, 10 * n, 9 * n, n, 0, 0, 0) for n in range(partitions)]
     snapshot = Snapshot(group, NOW, list(rows), parts, list(alerts))
-    memory = Memory()
-    memory.see(snapshot)
-    return Frame(snapshot, memory, {("t", n): 10**n for n in range(partitions)}, trouble)
+    history = History()
+    history.add(snapshot)
+    return ScreenData(snapshot, history, {("t", n): 10**n for n in range(partitions)}, trouble)
 
 
-def drawn(frame: Frame, width: int, height: int, *, ascii_only: bool = False) -> list[str]:
+def drawn(frame: ScreenData, width: int, height: int, *, ascii_only: bool = False) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, highlight=False, force_terminal=False)
     with console.capture() as capture:
         console.print(render(frame, width, height, ascii_only=ascii_only))
     return capture.get().splitlines()
 
 
-FIRING = Alert("BTC-USD", "wide", "critical", "spread 12.3 bps above 10", NOW)
+FIRING = FiringAlert("BTC-USD", "wide", "critical", "spread 12.3 bps above 10", NOW)
 
 
 @given(
@@ -110,7 +110,9 @@ def test_six_pairs_are_shown_whole(width: int, height: int) -> None:
 def test_what_is_stored_cannot_control_the_terminal() -> None:
     evil = "\x1b]0;owned\x07\x9b2J\u202e"
     lines = drawn(
-        frame([row(session=evil)], group=evil, alerts=[Alert(evil, evil, evil, evil, NOW)], trouble=evil),
+        frame(
+            [row(session=evil)], group=evil, alerts=[FiringAlert(evil, evil, evil, evil, NOW)], trouble=evil
+        ),
         200,
         50,
     )
@@ -120,13 +122,13 @@ def test_what_is_stored_cannot_control_the_terminal() -> None:
 
 
 def test_a_terminal_without_unicode_gets_plain_bars() -> None:
-    memory = Memory()
+    history = History()
     for second, bid in enumerate(("100", "105", "110")):
-        memory.see(Snapshot("g", NOW + timedelta(seconds=2 * second), [row(bid=bid)], [], []))
-    shown = Frame(Snapshot("g", NOW, [row()], [], []), memory, {})
+        history.add(Snapshot("g", NOW + timedelta(seconds=2 * second), [row(bid=bid)], [], []))
+    shown = ScreenData(Snapshot("g", NOW, [row()], [], []), history, {})
     text = "".join(drawn(shown, 80, 24, ascii_only=True))
     assert text.isascii()
-    assert sparkline(memory.mids("BTC-USD", 12), PLAIN_BARS) in text
+    assert sparkline(history.mids("BTC-USD", 12), PLAIN_BARS) in text
 
 
 @given(st.lists(st.none() | st.decimals("0.0001", "99999", places=4), min_size=1, max_size=40))
@@ -142,12 +144,12 @@ def test_a_sparkline_has_a_character_a_value_and_reaches_both_ends(values: list[
         assert line[values.index(max(known))] == "█"
 
 
-def seen(*counts: tuple[float, str, int]) -> Memory:
-    memory = Memory()
+def seen(*counts: tuple[float, str, int]) -> History:
+    history = History()
     for seconds, session, ticks in counts:
         at = NOW + timedelta(seconds=seconds)
-        memory.see(Snapshot("g", at, [row(session=session, ticks=ticks)], [], []))
-    return memory
+        history.add(Snapshot("g", at, [row(session=session, ticks=ticks)], [], []))
+    return history
 
 
 def test_ticks_a_second_are_those_of_the_last_seconds() -> None:
@@ -160,23 +162,23 @@ def test_ticks_a_second_are_those_of_the_last_seconds() -> None:
 
 
 def test_a_new_session_counts_anew() -> None:
-    memory = seen((0, "a", 1000), (1, "a", 2000), (2, "b", 5))
-    assert memory.rate("BTC-USD") is None
+    history = seen((0, "a", 1000), (1, "a", 2000), (2, "b", 5))
+    assert history.rate("BTC-USD") is None
 
 
 def test_what_was_recalled_comes_before_what_was_seen() -> None:
-    memory = seen((0, "a", 1))
+    history = seen((0, "a", 1))
     older = [(NOW - timedelta(minutes=n), Decimal(n)) for n in (3, 2, 1)]
-    memory.recall("BTC-USD", [*older, (NOW + timedelta(seconds=1), Decimal(999))])
-    mids = [mid for mid in memory.mids("BTC-USD", 200) if mid is not None]
+    history.prepend("BTC-USD", [*older, (NOW + timedelta(seconds=1), Decimal(999))])
+    mids = [mid for mid in history.mids("BTC-USD", 200) if mid is not None]
     assert mids[0] == 3
     assert mids[-1] == Decimal("100.01")
     assert Decimal(999) not in mids
 
 
 def test_the_history_is_bounded() -> None:
-    memory = seen(*((float(n), "a", n) for n in range(2000)))
-    past = memory._pasts["BTC-USD"]
+    history = seen(*((float(n), "a", n) for n in range(2000)))
+    past = history._pairs["BTC-USD"]
     assert len(past.mids) <= 902
     assert len(past.counts) <= RATE_S + 3
 
