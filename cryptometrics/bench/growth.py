@@ -184,8 +184,8 @@ def main(rows: int, ticks: int, rounds: int) -> None:
     """Measure `process`, `session`, `plot` and `prune` beside an empty table and beside a full one."""
     from cryptometrics import config
     from cryptometrics.bench.scratch import place
+    from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.cli.waiting import waiting
     from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.store.database_errors import explaining
 

@@ -1,4 +1,4 @@
-"""The command line: one file per stage, each of which reads options, calls, and prints."""
+"""The command line: one module per command, which reads options, calls the package, and prints."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 GC_THRESHOLD = 50_000
-"""Objects made before Python looks for cycles among them: imports make many, and all of those stay."""
+"""Net allocations before the garbage collector looks for cycles: imports allocate many objects that stay."""
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
-# In the order in which a person meets them; each is the function of that name in the module.
+# In the order in which a person meets them; the value is "module:function".
 COMMANDS = {
     "demo": "demo:demo",
     "run": "run:run",
@@ -54,18 +54,18 @@ COMMANDS = {
 }
 
 SUPERVISED = "--reporting"
-"""The option of a worker whose supervisor has said already what is to be said once."""
+"""The option of a supervised worker: its supervisor has already printed warnings that belong there once."""
 
 
-class StagedGroup(click.Group):
-    """Loads a command's module when it is asked for, and lists commands in the order of the work."""
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is used, and lists the commands in the order of work."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Name every command."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command, or return None where there is none of that name."""
+        """Import and return the command; None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
@@ -75,7 +75,7 @@ class StagedGroup(click.Group):
 
 
 @click.command(
-    cls=StagedGroup,
+    cls=LazyGroup,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "CRYPTOMETRICS",
@@ -88,9 +88,9 @@ class StagedGroup(click.Group):
     "--log-format",
     type=click.Choice(["auto", "human", "json"]),
     default="auto",
-    help="How log events look on stderr; auto is human on a terminal, JSON elsewhere.",
+    help="Format of log events on stderr; auto means human on a terminal, JSON elsewhere.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Show what is of use to developers, too.")
+@click.option("--verbose", "-v", is_flag=True, help="Log details for developers, too.")
 def cryptometrics(log_format: str, verbose: bool) -> None:
     """Crypto market risk in time: quotes through Kafka into PostgreSQL, exactly once.
 
@@ -105,7 +105,7 @@ def cryptometrics(log_format: str, verbose: bool) -> None:
 
 
 def _warn_of_open_settings(logger: FilteringBoundLogger) -> None:
-    """Say so, once a command, when other users of this machine may read the passwords in `.env`."""
+    """Warn, once per command, if other users of this machine can read the passwords in `.env`."""
     try:
         found = os.stat(".env")  # noqa: PTH116  (pathlib takes a while to import)
     except OSError:
@@ -115,10 +115,10 @@ def _warn_of_open_settings(logger: FilteringBoundLogger) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 2 a user's mistake, 3 a service that is down."""
+    """Run the command line and exit: code 2 for a mistake of the user, 3 for a service that is down."""
     gc.set_threshold(GC_THRESHOLD)
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-        if signal.getsignal(number) is default:  # not where it is to be ignored
+        if signal.getsignal(number) is default:  # keep it ignored if the parent set it so
             signal.signal(number, interrupt)
     try:
         code = _run(arguments)
@@ -127,9 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         click.echo("\nstopped", err=True)
         code = exit_code()
-    # All that is in memory goes with the process: to look for cycles in it was a quarter of a chart's time.
+    # The process ends here; a last search for cycles would take a quarter of a chart's time.
     gc.freeze()
-    # What is left is to wait for threads of Kafka's client: whoever asks again need not.
+    # Only the threads of Kafka's client may still run: a second signal ends the process at once.
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:
             signal.signal(number, signal.SIG_DFL)
@@ -149,25 +149,25 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit:
         if sys.stdout is stdout:
             raise
-        return _silence()  # Click has met a broken pipe, and put something else in its place
+        return _silence()  # Click replaced stdout because of a broken pipe
     except BrokenPipeError:
         return _silence()
     except OSError as error:
         if error.errno not in _DISK:
             raise
         _silence()
-        return _complain(CryptometricsError(f"what comes out cannot be written: {error.strerror}"))
+        return _complain(CryptometricsError(f"cannot write the output: {error.strerror}"))
     return result if isinstance(result, int) else 0
 
 
 def _silence() -> int:
-    """Write nothing more, also at exit, and return 0: of `cryptometrics … | head` who reads has enough."""
+    """Discard all further output and return 0: the reader of `cryptometrics … | head` has enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def _complain(error: CryptometricsError | click.ClickException) -> int:
-    """Say in one line what is wrong and what to do; return the exit code."""
+    """Print in one line what is wrong and what to do; return the exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 0

@@ -1,4 +1,4 @@
-"""`cryptometrics aggregate`: windows of any size, on Apache Beam."""
+"""`cryptometrics aggregate`: windows of any size, with Apache Beam."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _duration(_context: click.Context, option: click.Parameter, text: str | None
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not length and option.name != "lateness":
-        raise click.BadParameter("0 is too short")
+        raise click.BadParameter("must be longer than 0")
     return length
 
 
 def _bound(_context: click.Context, _option: click.Parameter, text: str | None) -> int | datetime | None:
-    """Read an offset (digits only) or a time."""
+    """Parse an offset (digits only) or a time."""
     if text is None:
         return None
     if re.fullmatch("[0-9]{1,18}", text):
@@ -45,58 +45,61 @@ def _bound(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 
 @click.command()
-@click.option("--window", metavar="DURATION", callback=_duration, help="Length of a window: 5m, 1h, 1d.")
+@click.option("--window", metavar="DURATION", callback=_duration, help="Length of each window: 5m, 1h, 1d.")
 @click.option(
-    "--slide", metavar="DURATION", callback=_duration, help="A window begins every so often: they overlap."
+    "--slide", metavar="DURATION", callback=_duration, help="Time between window starts; windows overlap."
 )
 @click.option(
-    "--gap", metavar="DURATION", callback=_duration, help="Session windows, which end so long after a tick."
+    "--gap",
+    metavar="DURATION",
+    callback=_duration,
+    help="Session windows: a window ends after this time without a tick.",
 )
 @click.option(
     "--lateness",
     metavar="DURATION",
     default="10s",
     callback=_duration,
-    help="With --follow: how long a window takes late ticks; what comes later is counted.",
+    help="With --follow: how long after its end a window accepts ticks; later ones are only counted.",
 )
 @click.option(
     "--group",
     default="cryptometrics",
     callback=options.name,
     metavar="NAME",
-    help="Under which group to write.",
+    help="Consumer group to store the windows under.",
 )
 @click.option(
     "--from",
     "since",
     metavar="BOUND",
     callback=_bound,
-    help="Event time (7d ago, or an ISO time), or an offset in each partition.",
+    help="Inclusive lower bound: an event time (7d ago, or an ISO time), or an offset per partition.",
 )
-@click.option("--until", metavar="BOUND", callback=_bound, help="Up to but without it, likewise.")
+@click.option("--until", metavar="BOUND", callback=_bound, help="Exclusive upper bound, in the same format.")
 @click.option(
     "--source",
     type=click.Choice(["kafka", "postgres"]),
     default="kafka",
-    help="The topic, or the ticks that --group has stored.",
+    help="Read the topic, or the ticks stored by --group.",
 )
 @click.option(
     "--into", metavar="NAME", callback=options.name, help="Name of the windows. [default: their length]"
 )
 @click.option(
-    "--follow", is_flag=True, help="Go on with what comes; on a runner that streams, such as Flink."
+    "--follow", is_flag=True, help="Keep running and read new ticks; needs a streaming runner such as Flink."
 )
 @click.option(
     "--idle",
     metavar="DURATION",
     default="60s",
     callback=_duration,
-    help="With --follow: a partition read to its end and silent for so long holds no window open.",
+    help="With --follow: a partition without ticks for this time no longer holds windows open.",
 )
 @click.option(
     "--readers",
     type=click.IntRange(1),
-    help="How many share the partitions. [default: one each; with --follow 1]",
+    help="Number of readers. [default: one per partition; with --follow 1]",
 )
 @options.as_json
 @click.argument("beam", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM OPTIONS]")
@@ -117,10 +120,10 @@ def aggregate(
     as_json: bool,
     beam: tuple[str, ...],
 ) -> None:
-    """Aggregate ticks over windows of any size, into crypto_windows.
+    """Aggregate ticks into windows of any size, in crypto_windows.
 
-    Minutes are kept by `process`; this is for other windows and for the past. What follows -- goes to Apache
-    Beam, which is the extra `beam`. To write the same windows again changes nothing.
+    `process` maintains the minutes; use this for other windows and for backfills. It needs Apache Beam (the
+    extra `beam`); options after -- are passed on to it. Aggregating the same ticks again changes nothing.
 
     \b
     Example:
@@ -130,13 +133,15 @@ def aggregate(
 
     shape = shape_of(window, slide, gap)
     if follow and gap is not None:
-        raise UserError("--gap is for bounded runs: the rows of sessions that merge later would stay")
+        raise UserError(
+            "--gap cannot be combined with --follow: rows of sessions that merge later would stay"
+        )
     if follow and source == "postgres":
-        raise UserError("--follow reads the topic: leave --source postgres out")
+        raise UserError("--follow reads the topic: remove --source postgres")
     if follow and until is not None:
-        raise UserError("--follow has no end: leave --until out")
+        raise UserError("--follow has no end: remove --until")
     if source == "postgres" and (isinstance(since, int) or isinstance(until, int)):
-        raise UserError("offsets bound the topic: with --source postgres give --from and --until as times")
+        raise UserError("offsets are for the topic: with --source postgres, give --from and --until as times")
     job = Job(
         group=group,
         name=name_of(shape, into),
@@ -148,7 +153,7 @@ def aggregate(
         idle=idle.total_seconds(),
     )
     if job.since is not None and job.until is not None and job.since >= job.until:
-        raise UserError(f"--from ({job.since:%Y-%m-%d %H:%M:%S}) is not before --until")
+        raise UserError(f"--from ({job.since:%Y-%m-%d %H:%M:%S}) is not before --until: swap them")
     if importlib.util.find_spec("apache_beam") is None:
         raise UserError("aggregate needs Apache Beam: pip install 'cryptometrics[beam]'")
     first = since if isinstance(since, int) else None
@@ -161,22 +166,21 @@ def aggregate(
 def _run(
     job: Job, source: str, first: int | None, last: int | None, readers: int | None, beam: tuple[str, ...]
 ) -> dict[str, int]:
-    # Beam says much on the way, and wraps what goes wrong in tracebacks of its own: we say it in one line.
+    # Beam logs a lot and wraps errors in tracebacks of its own; the command prints one line instead.
     if not click.get_current_context().find_root().params.get("verbose"):
         logging.disable(logging.CRITICAL)
     from cryptometrics import config
     from cryptometrics.beam.launch import check_name, options_of, run, written
+    from cryptometrics.cli.connections import database, wait_for_kafka
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.store import catalog
     from cryptometrics.store.connection import connect
     from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
     beam_options = options_of(job, beam)
-    with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
+    with database(settings) as connection:
         check_name(connection, job)
         if source == "postgres":
             catalog.resolve_group(connection, job.group)
@@ -189,7 +193,7 @@ def _run(
         from cryptometrics.beam.kafka_source import FromKafka
         from cryptometrics.beam.offset_ranges import readers as readers_of
 
-        wait_for_kafka(settings, waiting("Kafka"))
+        wait_for_kafka(settings)
         transform = FromKafka(job, readers_of(settings, job, first=first, last=last, count=readers))
     with Progress() as progress:
         shown_at, shown = time.monotonic(), 0

@@ -1,4 +1,4 @@
-"""`cryptometrics alerts`: what fires, whether the rules are right, whether the webhook answers."""
+"""`cryptometrics alerts`: list alerts, check the rules, test the webhook."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.cli.message_display import time
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
     from cryptometrics.notify.outbox import Notification
     from cryptometrics.store.alerts import Alert
 
-WIDE = 10_000
-"""Columns of a console whose lines are read by a program: nothing is ever cut."""
 COLOURS = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
-"""Of what fires."""
+"""Colours of firing alerts, by severity."""
 
 
 @click.group("alerts")
 def alerts() -> None:
-    """See what fires, check rules, test the webhook.
+    """List alerts, check rules, test the webhook.
 
     \b
     Example:
@@ -41,24 +38,21 @@ def alerts() -> None:
     "--since",
     callback=options.time,
     metavar="TIME",
-    help="Only what fires now or fired since: 15m, 2h, 2026-07-01.",
+    help="Only alerts that are firing or fired since this time: 15m, 2h ago, 2026-07-01.",
 )
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, help="How many to show at most.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, help="Maximum number of alerts.")
 @options.as_json
 def list_(group: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
-    """Show alerts: those that fire first, then the newest.
+    """List alerts: firing ones first, then the newest.
 
     \b
     Example:
       cryptometrics alerts list --since 1h
     """
-    from cryptometrics import config
-    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.cli.connections import database
     from cryptometrics.store import alerts as store
-    from cryptometrics.store.connection import connect
-    from cryptometrics.store.database_errors import explaining
 
-    with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():
+    with database() as connection:
         found = store.listed(connection, group, since, limit)
     if as_json:
         click.echo(json.dumps([_as_dict(alert) for alert in found], indent=2))
@@ -71,9 +65,9 @@ def list_(group: str | None, since: datetime | None, limit: int, as_json: bool) 
 @alerts.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 def check(file: Path | None) -> None:
-    """Check a file of rules; exit code 2 and line and key of all that is wrong with it.
+    """Check a file of rules and list every problem with its line and key.
 
-    Without FILE it is the one that `process` would read.
+    Without FILE it checks the file that `process` would read. Exit code 2 if there is a problem.
 
     \b
     Example:
@@ -88,7 +82,7 @@ def check(file: Path | None) -> None:
     path = file or place_of(config.load(), None)
     if path is None:
         raise UserError(
-            "there is no alerts.toml here: `cryptometrics alerts example` prints one to begin with"
+            "there is no alerts.toml here: `cryptometrics alerts example` prints one to start from"
         )
     try:
         rules = read(path)
@@ -104,7 +98,7 @@ def check(file: Path | None) -> None:
 
 @alerts.command()
 def example() -> None:
-    """Print a commented file of rules to begin with.
+    """Print a commented file of rules to start from.
 
     \b
     Example:
@@ -117,9 +111,9 @@ def example() -> None:
 
 @alerts.command()
 def test() -> None:
-    """Post a test alert to the webhook and say what came back.
+    """Post a test alert to the webhook and print its answer.
 
-    The webhook is CRYPTOMETRICS_WEBHOOK_URL. Exit code 1 where it refuses, 3 where it does not answer.
+    The webhook is CRYPTOMETRICS_WEBHOOK_URL. Exit code 1 if it refuses, 3 if it does not answer.
 
     \b
     Example:
@@ -174,16 +168,11 @@ def _test_alert() -> Notification:
 
 
 def _as_dict(alert: Alert) -> dict[str, Any]:
-    from decimal import Decimal
-
-    def plain(value: object) -> object:
-        if isinstance(value, datetime):
-            return time(value)
-        return f"{value:f}" if isinstance(value, Decimal) else value
+    from cryptometrics.cli.output import exact
 
     return {
         "status": _status(alert),
-        **{("group" if k == "consumer_group" else k): plain(v) for k, v in vars(alert).items()},
+        **{("group" if k == "consumer_group" else k): exact(v) for k, v in vars(alert).items()},
     }
 
 
@@ -191,51 +180,37 @@ def _status(alert: Alert) -> str:
     return "firing" if alert.resolved_at is None else "resolved"
 
 
-def _told(alert: Alert) -> str:
-    """Return what has become of telling it."""
+def _delivery(alert: Alert) -> str:
+    """Return whether the webhook has received the alert."""
     if not alert.notifications:
         return "no webhook"
     if alert.delivered == alert.notifications:
         return "delivered"
-    return "waiting" + (f": {alert.last_error}" if alert.last_error else "")
+    return "waiting" + (f": {escape(alert.last_error)}" if alert.last_error else "")
 
 
 def _print(found: list[Alert]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=WIDE, highlight=False)
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for column in ("status", "severity", "rule", "what", "fired_at", "resolved_at", "webhook"):
-            table.add_column(column, no_wrap=True)
+    from cryptometrics.cli.output import is_terminal, plain, print_table, short, stacked
+
+    rows: list[list[str | Text]] = []
+    if not is_terminal():
         for alert in found:
-            times = time(alert.fired_at) or "", time(alert.resolved_at) or ""
-            what = escape(alert.message), *times, escape(_told(alert))
-            table.add_row(*map(Text, (_status(alert), alert.severity, alert.rule, *what)))
-    else:  # two values share a column, one above the other, so that 80 characters hold them
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            padding=(0, 2, 0, 0),
-            pad_edge=False,
-            caption="times in UTC",
-            caption_justify="left",
-        )
-        for column in ("status\nseverity", "rule\nwhat", "fired at\nresolved at", "webhook"):
-            table.add_column(column, overflow="fold", no_wrap=column.startswith("fired"))
-        for alert in found:
-            colour = COLOURS[alert.severity] if alert.resolved_at is None else "dim"
-            table.add_row(
+            times = plain(alert.fired_at), plain(alert.resolved_at)
+            about = alert.severity, alert.rule, escape(alert.message)
+            rows.append([_status(alert), *about, *times, _delivery(alert)])
+        print_table(("status", "severity", "rule", "what", "fired_at", "resolved_at", "webhook"), rows)
+        return
+    for alert in found:
+        colour = COLOURS[alert.severity] if alert.resolved_at is None else "dim"
+        rows.append(
+            [
                 Text(f"{_status(alert)}\n{alert.severity}", colour),
-                Text.assemble(alert.rule, "\n", (escape(alert.message), "dim")),
-                Text.assemble(_short(alert.fired_at), "\n", (_short(alert.resolved_at), "dim")),
-                Text(escape(_told(alert))),
-            )
-    console.print(table)
-
-
-def _short(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+                stacked(alert.rule, escape(alert.message)),
+                stacked(short(alert.fired_at), short(alert.resolved_at)),
+                _delivery(alert),
+            ]
+        )
+    heads = ("status\nseverity", "rule\nmessage", "fired at\nresolved at", "webhook")
+    print_table(heads, rows, uncut=heads[2:3], caption="times in UTC")

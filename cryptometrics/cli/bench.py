@@ -24,29 +24,29 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: float) ->
 
 @click.command()
 @click.option(
-    "--ticks", type=click.IntRange(20_000, 10_000_000), default=120_000, help="Size of the backlog."
+    "--ticks", type=click.IntRange(20_000, 10_000_000), default=120_000, help="Ticks in the backlog."
 )
-@click.option("--rounds", type=click.IntRange(1, 20), default=3, help="How often each part is measured.")
+@click.option("--rounds", type=click.IntRange(1, 20), default=3, help="Measurements of each part.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 60),
     default=3.0,
     callback=_seconds,
-    help="Of each latency measurement; 0 for none.",
+    help="Length of each latency measurement; 0 skips them.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     callback=options.chart,
-    help="Draw a chart: .png, .svg or .pdf.",
+    help="Also draw a chart: .png, .svg or .pdf.",
 )
 @options.as_json
 def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bool) -> None:
     """Measure throughput against PostgreSQL's own limit, and latency.
 
-    It works on the configured services in a schema and a topic of its own, which it removes. What counts
-    are the ratios: absolute figures are those of this machine at this moment.
+    It uses the configured services, in a schema and a topic of its own, and removes both. Compare the
+    ratios: absolute numbers depend on this machine and its load.
 
     \b
     Example:
@@ -57,23 +57,25 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     from cryptometrics import config, log
     from cryptometrics.bench.benchmark import run
     from cryptometrics.bench.scratch import place
+    from cryptometrics.cli.connections import wait_for_kafka
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.store.database_errors import explaining
 
     if out is not None and not out.parent.is_dir():  # not after a minute
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
     settings = config.load()
-    wait_for_kafka(settings, waiting("Kafka"))
+    wait_for_kafka(settings)
     try:
         with Progress() as progress, explaining(), place(settings) as own:
             result = run(own, ticks, rounds, seconds, lambda part: progress.show(f"measuring: {part}"))
     except KafkaException as error:
-        raise CryptometricsError(f"Kafka does not take part in it: {error.args[0].str()}") from None
+        raise CryptometricsError(f"Kafka failed during the benchmark: {error.args[0].str()}") from None
     if result.busy:
         log.get_logger().warning(
-            "machine_busy", load=round(result.load, 1), cores=result.cores, hint="ratios may be off, too"
+            "machine_busy",
+            load=round(result.load, 1),
+            cores=result.cores,
+            hint="other work distorts the ratios, too",
         )
     if as_json:
         click.echo(json.dumps(_as_dict(result), indent=2))
@@ -110,29 +112,23 @@ def _as_dict(result: Result) -> dict[str, object]:
 
 
 def _show(result: Result) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from cryptometrics.cli.output import print_table
 
-    console = Console(highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{result.ticks:,} ticks, {result.cores} cores")
-    table.add_column("part")
-    for column in ("a second", "lowest", "highest", "of the limit"):
-        table.add_column(column, justify="right")
-    for part, rates in result.rates.items():
-        table.add_row(
+    heads = ("part", "ticks/s", "lowest", "highest", "of the limit")
+    rows = [
+        (
             part,
-            f"{statistics.median(rates):,.0f}",
-            f"{min(rates):,.0f}",
-            f"{max(rates):,.0f}",
+            *(f"{rate:,.0f}" for rate in (statistics.median(rates), min(rates), max(rates))),
             f"{result.ratio(part):.2f}",
         )
-    console.print(table)
+        for part, rates in result.rates.items()
+    ]
+    print_table(heads, rows, numbers=heads[1:], title=f"{result.ticks:,} ticks, {result.cores} cores")
     if result.latencies:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="from produce to visible, ms")
-        for column in ("ticks/s", "p50", "p99", "max"):
-            table.add_column(column, justify="right")
-        for at in result.latencies:
-            table.add_row(f"{at.rate:,}", f"{at.p50:.1f}", f"{at.p99:.1f}", f"{at.maximum:.1f}")
-        console.print(table)
-    console.print(result.verified)
+        percentiles = ("ticks/s", "p50", "p99", "max")
+        times = [
+            (f"{at.rate:,}", *(f"{time:.1f}" for time in (at.p50, at.p99, at.maximum)))
+            for at in result.latencies
+        ]
+        print_table(percentiles, times, numbers=percentiles, title="from produce to visible, ms")
+    click.echo(result.verified)

@@ -1,8 +1,7 @@
-"""`cryptometrics demo`: the whole way once, from nothing to metrics and charts."""
+"""`cryptometrics demo`: everything once, from an empty machine to metrics and charts."""
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -29,18 +28,18 @@ PARTITIONS = 6
 TICKS = 60_000
 STEP = timedelta(milliseconds=20)
 BAD = 0.001
-"""One tick in a thousand is spoiled, so that there is a rejection to see."""
+"""One tick in a thousand is invalid, so that there are rejects to look at."""
 PATIENCE_S = 60.0
-"""How long a stage may get nowhere: nobody brings back a service of the demo that has died."""
+"""How long a stage may make no progress: nothing restarts a service of the demo that has died."""
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave Kafka and PostgreSQL running, with the data in them.")
+@click.option("--keep", is_flag=True, help="Leave Kafka and PostgreSQL running, with their data.")
 def demo(keep: bool) -> None:
-    """Show it all: a real Kafka and PostgreSQL, twenty minutes of simulated market, metrics, charts.
+    """Run everything once: Kafka, PostgreSQL, 20 simulated minutes, metrics and charts.
 
-    Services and data have a folder of their own; a demo that was kept before is replaced. All that it writes
-    here are the charts: charts/PAIR.png, in place of those that are there.
+    The demo has its own data folder and deletes it at the end; a demo kept earlier is replaced. In the
+    working folder it writes only the charts, charts/PAIR.png, over existing ones.
 
     \b
     Example:
@@ -60,7 +59,7 @@ def demo(keep: bool) -> None:
 
 
 def _demonstrate(services: Services, *, keep: bool) -> int:
-    """Show it all and return how many ticks were lost, which is none."""
+    """Run all stages and return how many ticks were lost; it must be 0."""
     from cryptometrics import config
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.services import last_words
@@ -85,10 +84,10 @@ def _demonstrate(services: Services, *, keep: bool) -> int:
             services.purge()
     if keep:
         click.echo(
-            f"\nKafka and PostgreSQL go on running. To look around:\n"
+            f"\nKafka and PostgreSQL keep running. To look around:\n"
             f"  export CRYPTOMETRICS_HOME={services.home}\n"
             f"  cryptometrics session\n"
-            f"  cryptometrics down --purge   # when you have seen enough"
+            f"  cryptometrics down --purge   # when you are done"
         )
     return lost
 
@@ -141,7 +140,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
 
 
 def _show(settings: Settings) -> list[Path]:
-    """Print the table of all pairs and draw each one's chart; return the charts' paths."""
+    """Print a table of all pairs and draw a chart of each; return the paths of the charts."""
     from cryptometrics.cli import plot
     from cryptometrics.plot.panels import panels_of
     from cryptometrics.store import catalog
@@ -171,53 +170,45 @@ def _show(settings: Settings) -> list[Path]:
 
 
 def _print_table(rows: Sequence[SessionRow]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from cryptometrics.cli.output import print_table, short
 
     columns = ("ticks", "bid", "ask", "mid_price", "spread", "highest_bid", "lowest_ask", "max_spread")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    table.add_column("pair", no_wrap=True)
-    for column in columns:
-        table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
-    for row in rows:
-        ticks, *prices = (getattr(row, column) for column in columns)
-        table.add_row(row.pair, f"{ticks:,}", *(f"{price:f}" for price in prices))
-    # A log file is no narrow terminal: nothing is cut there.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+    heads = [column.replace("_", "\n") for column in columns]
+    cells = [[row.pair, *(short(getattr(row, column)) for column in columns)] for row in rows]
+    print_table(["pair", *heads], cells, numbers=heads)
 
 
 class _Patience:
-    """Ends a stage that has got nowhere for PATIENCE_S."""
+    """Stops a stage that has made no progress for PATIENCE_S."""
 
     def __init__(self, what: str) -> None:
-        """Begin to wait; what: what the stage does with ticks, as in `nothing was sent`."""
+        """Start the clock; what: the stage's participle in `nothing was sent`."""
         self._what = what
         self._done = 0
         self._moved = time.monotonic()
         self._over = False
 
     def see(self, done: int) -> None:
-        """Take note of how far the stage is."""
+        """Note how far the stage is."""
         if done != self._done:
             self._done, self._moved = done, time.monotonic()
 
     def is_over(self) -> bool:
-        """Whether to stop; once said, it stays so."""
+        """Return whether to stop; once True, it stays True."""
         self._over |= time.monotonic() - self._moved > PATIENCE_S
         return self._over
 
     def check(self) -> None:
-        """Raise ServiceUnavailableError where the stage was stopped."""
+        """Raise ServiceUnavailableError if the stage was stopped."""
         if self._over:
             raise ServiceUnavailableError(
                 f"nothing was {self._what} for {PATIENCE_S:.0f} s: Kafka or PostgreSQL has stopped working; "
-                "with --keep their logs stay, to see why"
+                "run the demo with --keep and read their logs"
             )
 
 
 def _stopwatch() -> Callable[[], float]:
-    """Return a function that gives the seconds since it was last asked."""
+    """Return a function that returns the seconds since its last call."""
     begun = time.monotonic()
 
     def lap() -> float:

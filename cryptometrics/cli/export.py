@@ -1,4 +1,4 @@
-"""`cryptometrics export`: stored quotes as CSV or JSON lines, of any amount."""
+"""`cryptometrics export`: stored quotes as CSV or JSON lines."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ if TYPE_CHECKING:
     "--since",
     metavar="TIME",
     callback=options.time,
-    help="Quotes from this time on: 2h, 7d or 2026-07-01T12:00.",
+    help="Export from this time on: 2h or 7d ago, or 2026-07-01T12:00 (UTC).",
 )
-@click.option("--until", metavar="TIME", callback=options.time, help="Quotes before this time.")
-@options.reading_group
 @click.option(
-    "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", help="How it is written."
+    "--until",
+    metavar="TIME",
+    callback=options.time,
+    help="Export up to this time (exclusive), in the same format.",
 )
+@options.reading_group
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", help="Output format.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write there, instead of to stdout; the file is there when it is whole.",
+    help="Write to this file instead of stdout; it appears once it is complete.",
 )
 def export(
     pairs: tuple[str, ...],
@@ -47,30 +50,23 @@ def export(
     form: Format,
     out: Path | None,
 ) -> None:
-    """Export stored quotes as CSV or JSON lines, in the order of their time.
+    """Export stored quotes as CSV or JSON lines, ordered by time.
 
-    Without --pair all pairs, without --since and --until everything. Prices are exact, times UTC. In CSV a
-    text that begins like a formula (= + - @) gets an apostrophe before it; JSON lines are unchanged.
+    Prices are exact, times are UTC. Without options it exports everything. In CSV, a text that begins like a
+    formula (= + - @) gets an apostrophe in front; JSON lines stay unchanged.
 
     \b
     Example:
       cryptometrics export --pair BTC-USD --since 2h --out btc.csv
     """
-    from cryptometrics import config
+    from cryptometrics.cli.connections import choose_group, database
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.cli.waiting import waiting
-    from cryptometrics.store import catalog
     from cryptometrics.store import export as store
-    from cryptometrics.store.connection import connect
-    from cryptometrics.store.database_errors import explaining
 
     rows = 0
-    with connect(config.load(), notice=waiting("PostgreSQL")) as connection, explaining():
-        chosen = catalog.resolve_group(connection, group)
-        if chosen.note:
-            click.echo(chosen.note, err=True)
-        blocks = store.export(connection, chosen.name, pairs, since, until, form)
-        # Closed before the connection is, whatever happens: until then the COPY holds it.
+    with database() as connection:
+        blocks = store.export(connection, choose_group(connection, group), pairs, since, until, form)
+        # Close the generator first: until then, its COPY occupies the connection.
         with contextlib.closing(blocks), _written(out) as file, Progress() as progress:
             for block in blocks:
                 file.write(block.data)
@@ -81,12 +77,12 @@ def export(
 
 @contextlib.contextmanager
 def _written(out: Path | None) -> Iterator[BinaryIO]:
-    """Open the output: stdout, or a file that takes its place only when it is whole."""
+    """Open the output: stdout, or a file that appears only once it is complete."""
     if out is None:
         try:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
-        except BrokenPipeError:  # `… | head`: whoever read has enough; at exit nothing can be written either
+        except BrokenPipeError:  # the reader (`… | head`) has enough; Python must not flush at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     with files.whole(out) as file:

@@ -10,13 +10,12 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.text import Text
+
     from cryptometrics.feeds.interface import Feed
     from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
-
-WIDE = 10_000
-"""Columns of a console whose lines are read by a program: nothing is ever cut."""
 
 STACKS = {
     "pair": ("pair",),
@@ -68,35 +67,24 @@ def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str
 
 
 def show(feed: Feed, published: Published | None) -> None:
-    """Print a table: for a person on a terminal, else one line a pair; and what was sent."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print a table, stacked on a terminal, else with one line per pair; then what was sent."""
+    from cryptometrics.cli.output import NOTHING, is_terminal, plain, print_table, short, stacked
 
-    console = Console(highlight=False)
-    if console.is_terminal:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for head in STACKS:
-            table.add_column(head, justify="left" if head == "pair" else "right", overflow="fold")
-        for each in feed.quality.items():
-            numbers = numbers_of(*each)
+    reports = [numbers_of(*each) for each in feed.quality.items()]
+    if is_terminal():
+        rows: list[list[str | Text]] = []
+        for numbers in reports:
             least, most = numbers["least_skew_ms"], numbers["most_skew_ms"]
-            numbers["skew_ms"] = "–" if least is None else f"{least:g}…{most:g}"
-            table.add_row(*("\n".join(_cell(numbers[key]) for key in keys) for keys in STACKS.values()))
-    else:
-        console = Console(width=WIDE, highlight=False)
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for number, each in enumerate(feed.quality.items()):
-            numbers = numbers_of(*each)
-            if not number:
-                for key in numbers:
-                    table.add_column(key, no_wrap=True)
-            table.add_row(*(Text("–" if value is None else str(value)) for value in numbers.values()))
-    console.print(table)
+            numbers["skew_ms"] = NOTHING if least is None else f"{least:g}…{most:g}"
+            values = ([short(numbers[key]) for key in keys] for keys in STACKS.values())
+            rows.append([value[0] if len(value) == 1 else stacked(*value, dim=False) for value in values])
+        heads = list(STACKS)
+        print_table(heads, rows, numbers=heads[1:])
+    elif reports:
+        print_table(list(reports[0]), [[plain(value) for value in numbers.values()] for numbers in reports])
     if feed.ignored:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in feed.ignored.items())
-        click.echo(f"frames passed over: {reasons}")
+        click.echo(f"frames ignored: {reasons}")
     if published is not None:
         click.echo(f"sent {published.sent}, acknowledged {published.acknowledged}")
 
@@ -127,9 +115,3 @@ def quality_totals(feed: Feed) -> dict[str, Any]:
 
 def _milliseconds(seconds: float) -> float | None:
     return round(seconds * 1000, 1) if math.isfinite(seconds) else None
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

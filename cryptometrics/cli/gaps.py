@@ -1,22 +1,19 @@
-"""`cryptometrics gaps`: what the live feed has not heard, from PostgreSQL."""
+"""`cryptometrics gaps`: what the live feed missed."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+import json
+from typing import TYPE_CHECKING
 
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from cryptometrics.store.feed_gaps import GapRow, PairGaps
-
-WIDE = 10_000
-"""Columns of a console whose lines are read by a program: nothing is ever cut."""
 
 PAIR_COLUMNS = {
     "pair": "pair",
@@ -36,7 +33,7 @@ GAP_COLUMNS = {
     "last_trade_id": "last trade",
     "trades_missed": "missed",
 }
-"""What is known of a gap: the key in the JSON, and the head of the column on a terminal."""
+"""Keys of the JSON, and the heads of the columns on a terminal."""
 
 
 @click.command("gaps")
@@ -45,37 +42,26 @@ GAP_COLUMNS = {
     "--since",
     metavar="TIME",
     callback=options.time,
-    help="Only from then on: 15m, 2h or 7d ago, or a time (UTC).",
+    help="Only gaps since this time: 15m, 2h or 7d ago, or an ISO time (UTC).",
 )
-@click.option("--list", "listing", is_flag=True, help="Each gap, not their sums.")
+@click.option("--list", "listing", is_flag=True, help="List every gap instead of totals per pair.")
 @options.reading_group
 @options.as_json
 def gaps(
     pairs: tuple[str, ...], since: datetime | None, listing: bool, group: str | None, as_json: bool
 ) -> None:
-    """Show what the live feed has not heard: gaps, trades missed, reconnects.
+    """Show what the live feed missed: gaps, trades, reconnects.
 
     \b
     Example:
       cryptometrics gaps --since 1d
     """
-    from cryptometrics import config
-    from cryptometrics.cli.waiting import waiting
-    from cryptometrics.store import catalog
+    from cryptometrics.cli.connections import stored_group
     from cryptometrics.store import feed_gaps as store
-    from cryptometrics.store.connection import connect, snapshot
-    from cryptometrics.store.database_errors import explaining
 
-    with (
-        connect(config.load(), notice=waiting("PostgreSQL")) as connection,
-        explaining(),
-        snapshot(connection),
-    ):
-        chosen = catalog.resolve_group(connection, group)
-        summary = store.by_pair(connection, chosen.name, pairs, since)
-        rows = store.gaps(connection, chosen.name, pairs, since)
-    if chosen.note:
-        click.echo(chosen.note, err=True)
+    with stored_group(group) as (connection, name):
+        summary = store.by_pair(connection, name, pairs, since)
+        rows = store.gaps(connection, name, pairs, since)
     if as_json:
         click.echo(as_text(summary, rows))
     elif not rows:
@@ -87,54 +73,25 @@ def gaps(
             _show(PAIR_COLUMNS, summary)
         unknown = sum(row.unknown for row in summary)
         if unknown and not listing:
-            click.echo(f"starts of which it is not known how much was missed before: {unknown}")
+            click.echo(f"feed starts with an unknown number of missed trades before them: {unknown:,}")
 
 
 def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
-    """Return a JSON object: `pairs` with their sums, and every gap."""
-    import json
+    """Return a JSON object: the totals of each pair, and every gap."""
+    from cryptometrics.cli.output import exact
 
-    pairs = [
-        {key: _plain(getattr(row, key)) for key in (*PAIR_COLUMNS, "unknown", "first_at", "last_at")}
-        for row in summary
-    ]
-    gaps = [{key: _plain(getattr(row, key)) for key in GAP_COLUMNS} for row in rows]
+    totals = (*PAIR_COLUMNS, "unknown", "first_at", "last_at")
+    pairs = [{key: exact(getattr(row, key)) for key in totals} for row in summary]
+    gaps = [{key: exact(getattr(row, key)) for key in GAP_COLUMNS} for row in rows]
     return json.dumps({"pairs": pairs, "gaps": gaps}, indent=2)
 
 
 def _show(columns: dict[str, str], rows: Sequence[object]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from cryptometrics.cli.output import TIME, is_terminal, plain, print_table, short
 
-    console = Console(highlight=False)
-    plain = not console.is_terminal
-    if plain:
-        console = Console(width=WIDE, highlight=False)
-    table = Table(
-        box=None if plain else box.SIMPLE_HEAD, padding=(0, 2 if plain else 1, 0, 0), pad_edge=False
-    )
-    for key, head in columns.items():
-        justify: Literal["left", "right"] = "left" if plain or key in {"pair", "kind"} else "right"
-        table.add_column(key if plain else head, justify=justify, no_wrap=True)
-    for row in rows:
-        values = (getattr(row, key) for key in columns)
-        table.add_row(*(Text(_exact(value) if plain else _short(value)) for value in values))
-    console.print(table)
-
-
-def _plain(value: Any) -> Any:
-    return iso(value) if isinstance(value, datetime) else value
-
-
-def _exact(value: object) -> str:
-    return "–" if value is None else str(_plain(value))
-
-
-def _short(value: object) -> str:
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%m-%d %H:%M:%S}"
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else _exact(value)
+    if is_terminal():
+        cells = [[short(getattr(row, key), time=TIME.removeprefix("%Y-")) for key in columns] for row in rows]
+        heads = list(columns.values())
+        print_table(heads, cells, numbers=set(heads) - {"pair", "kind"}, uncut=heads)
+    else:
+        print_table(list(columns), [[plain(getattr(row, key)) for key in columns] for row in rows])

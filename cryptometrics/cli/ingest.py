@@ -1,4 +1,4 @@
-"""`cryptometrics ingest` and `record`: Coinbase's live market data, onto the topic and into files."""
+"""`cryptometrics ingest` and `record`: live market data of Coinbase, to the topic and into files."""
 
 from __future__ import annotations
 
@@ -25,32 +25,34 @@ if TYPE_CHECKING:
     See = Callable[[Feed, bool, Published | None], None]
 
 QUALITY_EVERY_S = 60.0
-"""Seconds between two log events about the data's quality."""
+"""Seconds between two log events about data quality."""
 REPORT_EVERY_S = 0.25
-"""Seconds between two reports to the metrics."""
-KEPT_GAPS = 100_000
-"""Gaps that are kept for the report; more of them only count."""
+"""Seconds between two updates of the metrics."""
+MAX_KEPT_GAPS = 100_000
+"""Gaps kept for the report; further ones are only counted."""
 
 
 def _address(_context: click.Context, _option: click.Parameter, value: str) -> str:
     if not re.fullmatch(r"wss?://[^\s/@]+(/\S*)?", value) or not _is_host(value):
-        raise click.BadParameter(f"{value!r} is no address such as wss://host/path")
+        raise click.BadParameter(f"{value!r} is not an address: addresses look like wss://host/path")
     return value
 
 
 def _is_host(url: str) -> bool:
-    """Return whether an address names a host, and a port if any, that there can be."""
+    """Return whether the host of an address, and its port if it has one, are well-formed."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises ValueError where it is none
+        _ = parts.port  # raises ValueError if it is not a port
         return bool((parts.hostname or "").encode("idna"))
     except ValueError:
         return False
 
 
-_url = click.option("--url", default=URL, callback=_address, help="Another endpoint, such as the sandbox's.")
+_url = click.option(
+    "--url", default=URL, callback=_address, help="Address of another endpoint, such as the sandbox."
+)
 _book = click.option(
-    "--book", is_flag=True, help="Quotes from the order book, at each change of the best bid or ask."
+    "--book", is_flag=True, help="Rebuild quotes from the order book: one per change of the best bid or ask."
 )
 
 
@@ -63,7 +65,7 @@ _book = click.option(
     "file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep each frame as it came, too; see `record`.",
+    help="Also save every received frame; see `record`.",
 )
 @options.metrics_port
 @options.metrics_host
@@ -78,25 +80,22 @@ def ingest(
     metrics_host: str,
     as_json: bool,
 ) -> None:
-    """Put live market data of Coinbase Exchange on the topic.
+    """Send live market data of Coinbase Exchange to the topic.
 
-    Without --pair: BTC-USD and ETH-USD. No key is needed. It goes on until Ctrl-C, comes back whenever the
-    connection ends, and puts a gap record on the topic for whatever was not heard.
+    Needs no API key. Without --pair it subscribes to BTC-USD and ETH-USD. It runs until Ctrl-C, reconnects
+    whenever the connection ends, and sends a gap record for everything that it missed.
 
     \b
     Example:
       cryptometrics ingest --pair BTC-USD --pair ETH-USD
     """
     from cryptometrics import config
-    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.cli.connections import find_topic
     from cryptometrics.feeds.coinbase.publish_queue import Outbox
     from cryptometrics.kafka import client
-    from cryptometrics.kafka.admin import wait_for_kafka
-    from cryptometrics.kafka.topic import describe_topic
 
     settings = config.load()
-    wait_for_kafka(settings, waiting("Kafka"))
-    topic = describe_topic(settings)
+    topic = find_topic(settings)
     outbox = Outbox(client.make_producer(settings, patient=True), topic.name)
     with _measuring(metrics_host, metrics_port) as see:
         _listen(pairs, book, url, file, outbox, as_json=as_json, see=see)
@@ -104,7 +103,7 @@ def ingest(
 
 @contextlib.contextmanager
 def _measuring(host: str, port: int | None) -> Iterator[See]:
-    """Serve the metrics within the block, if asked for; yield who is told now and then how it stands."""
+    """Serve metrics within the block if there is a port; yield a function that updates them."""
     if port is None:
         yield lambda _feed, _connected, _published: None
         return
@@ -133,10 +132,10 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
 @_url
 @options.as_json
 def record(file: Path, pairs: tuple[str, ...], book: bool, url: str, as_json: bool) -> None:
-    """Keep live market data in compressed files, for `replay`, without Kafka.
+    """Save live market data in compressed files, for `replay`; needs no Kafka.
 
-    One JSON object a line: the time of receipt and the frame as it came. A file that has grown to 256 MiB is
-    followed by FILE-2 and so on; one that is there is never written to.
+    Each line is a JSON object: the time of receipt and the frame as received. A file of 256 MiB is followed
+    by FILE-2 and so on. Existing files are never overwritten.
 
     \b
     Example:
@@ -208,7 +207,7 @@ def noting(found: list[Gap]) -> Callable[[Gap], None]:
     logger = log.get_logger()
 
     def note(gap: Gap) -> None:
-        if len(found) < KEPT_GAPS:
+        if len(found) < MAX_KEPT_GAPS:
             found.append(gap)
         if gap.kind is Kind.START:
             logger.info("feed_started", pair=gap.pair, trade_before=gap.last_trade_id)

@@ -6,23 +6,19 @@ import click
 
 
 @click.command("init-db")
+@click.option("--partitions", type=click.IntRange(1, 10_000), default=6, help="Partitions of a new topic.")
 @click.option(
-    "--partitions", type=click.IntRange(1, 10_000), default=6, help="Partitions of a topic that is made now."
+    "--check", is_flag=True, help="Change nothing; exit 1 if the schema is behind or the topic is missing."
 )
+@click.option("--grants", is_flag=True, help="Create the roles for owner, writer and reader, too.")
 @click.option(
-    "--check", is_flag=True, help="Change nothing; exit 1 when the schema is behind or the topic missing."
-)
-@click.option(
-    "--grants", is_flag=True, help="Make the roles for owner, writer and reader, too, with their rights."
-)
-@click.option(
-    "--print-grants", is_flag=True, help="Change nothing; print the SQL of --grants for an administrator."
+    "--print-grants", is_flag=True, help="Change nothing; print the SQL of --grants, for an administrator."
 )
 def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> None:
-    """Make or bring up to date the tables and the topic.
+    """Create the tables and the topic, or bring them up to date.
 
-    Running it again, or twice at the same moment, changes nothing. A topic that exists stays as it is.
-    Roles that are there get their rights on tables that are new.
+    It is safe to run it again, or twice at the same time. An existing topic stays unchanged. Existing roles
+    get their rights on new tables.
 
     \b
     Example:
@@ -30,24 +26,20 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
       cryptometrics init-db --print-grants > grants.sql
     """
     from cryptometrics import config
-    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.cli.connections import database, find_topic, wait_for_kafka
     from cryptometrics.errors import UserError
-    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.kafka.topic import create_topic, describe_topic
     from cryptometrics.store import migrate, roles
-    from cryptometrics.store.connection import connect
-    from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
-    with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
+    with database(settings) as connection:
         if print_grants:
             click.echo(roles.grants_script(connection))
             return
         if check:
             behind = migrate.pending(connection)
-            wait_for_kafka(settings, waiting("Kafka"))
             try:
-                describe_topic(settings)
+                find_topic(settings)
             except UserError as error:
                 behind.append(str(error))
             if behind:
@@ -60,7 +52,7 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
     click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
     if grants:
         click.echo(f"roles: {'made ' + ', '.join(made) if made else 'there already'}, with their rights")
-    wait_for_kafka(settings, waiting("Kafka"))
+    wait_for_kafka(settings)
     if create_topic(settings, partitions):
         click.echo(f"topic {settings.kafka_topic}: made with {partitions} partitions")
     else:

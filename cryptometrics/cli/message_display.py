@@ -1,25 +1,24 @@
-"""Messages of unknown senders, shown: whole for programs, harmless and readable for people. Pure."""
+"""Show messages of unknown senders: complete for programs, readable and escaped for people."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
 
+from cryptometrics.cli.output import exact
 from cryptometrics.text import escape
-from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from cryptometrics.store.rejects import Rejected
 
 SHOWN_BYTES = 4096
-"""Bytes of a message that a person is shown; a program gets all of them."""
+"""Bytes shown to people; programs get all of them."""
 
 
 def as_dict(rejected: Rejected) -> dict[str, Any]:
-    """Return everything about a message for JSON."""
+    """Return a rejected message for JSON."""
     return {
         "id": rejected.id,
         "group": rejected.consumer_group,
@@ -30,14 +29,14 @@ def as_dict(rejected: Rejected) -> dict[str, Any]:
         "detail": rejected.detail,
         **_raw("key", rejected.key),
         **_raw("value", rejected.value),
-        "sent_at": time(rejected.kafka_timestamp),
-        "rejected_at": time(rejected.recorded_at),
-        "requeued_at": time(rejected.requeued_at),
+        "sent_at": exact(rejected.kafka_timestamp),
+        "rejected_at": exact(rejected.recorded_at),
+        "requeued_at": exact(rejected.requeued_at),
     }
 
 
 def _raw(name: str, raw: bytes | None) -> dict[str, str | None]:
-    """Return bytes under a name that says how they are written."""
+    """Return bytes under a key that names their encoding."""
     if raw is None:
         return {name: None}
     try:
@@ -47,7 +46,7 @@ def _raw(name: str, raw: bytes | None) -> dict[str, str | None]:
 
 
 def readable(raw: bytes | None) -> str:
-    """Return bytes as a person can read them and a terminal bears them: as text, else as a hex dump."""
+    """Return bytes as escaped text if they are UTF-8, else as a hex dump."""
     if raw is None:
         return "(none)"
     if not raw:
@@ -55,12 +54,12 @@ def readable(raw: bytes | None) -> str:
     shown = raw[:SHOWN_BYTES]
     try:
         raw.decode()
-        # The cut may go through a character.
+        # The cut may split a character.
         text = escape(shown.decode(errors="ignore"))
     except UnicodeDecodeError:
         text = "\n".join(_dumped(shown))
     more = len(raw) - len(shown)
-    return text + (f"\n… and {more:,} bytes more; `rejects export` gives all" if more else "")
+    return text + (f"\n… and {more:,} more bytes; `rejects export` prints all" if more else "")
 
 
 def _dumped(raw: bytes) -> Iterator[str]:
@@ -68,8 +67,3 @@ def _dumped(raw: bytes) -> Iterator[str]:
         line = raw[start : start + 16]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)
         yield f"{start:08x}  {line[:8].hex(' '):<23}  {line[8:].hex(' '):<23}  |{text}|"
-
-
-def time(moment: datetime | None) -> str | None:
-    """Return a time as ISO 8601 in UTC."""
-    return None if moment is None else iso(moment)

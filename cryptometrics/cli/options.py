@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHARTS = (".png", ".svg", ".pdf")
-"""What the name of a chart may end in."""
+"""Suffixes that a chart's file may have."""
 
 
 def time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    """Read a time as `times` has it; for Click."""
+    """Parse a time; a callback for Click."""
     if value is None:
         return None
     try:
@@ -29,7 +29,7 @@ def time(_context: click.Context, _option: click.Parameter, value: str | None) -
 
 
 def name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """Validate the name of a group, a session or windows; for Click."""
+    """Validate the name of a group, a session or windows; a callback for Click."""
     if value is None:
         return None
     try:
@@ -41,12 +41,12 @@ def name(_context: click.Context, _option: click.Parameter, value: str | None) -
 def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not is_pair(value):
-            raise click.BadParameter(f"{value!r} is not a pair of the form BASE-QUOTE, such as BTC-USD")
+            raise click.BadParameter(f"{value!r} is not a pair: pairs look like BTC-USD")
     return tuple(dict.fromkeys(values))
 
 
 def chart(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    """Take a name of which a chart can be; for Click."""
+    """Check the suffix of a chart's file; a callback for Click."""
     if path is not None and path.suffix.lower() not in CHARTS:
         raise click.BadParameter(f"{str(path)!r} must end in .png, .svg or .pdf")
     return path
@@ -58,28 +58,28 @@ pairs = click.option(
     multiple=True,
     metavar="BASE-QUOTE",
     callback=_pairs,
-    help="A pair such as BTC-USD; may be given several times.",
+    help="Pair such as BTC-USD; repeatable.",
 )
 
 reading_group = click.option(
     "--group",
     callback=name,
     metavar="NAME",
-    help="Whose rows to read; without it the only group there is, else the one with the newest row.",
+    help="Consumer group to read. [default: the only one, else the one with the newest row]",
 )
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 metrics_port = click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="PORT",
-    help="Serve /metrics (Prometheus) and /healthz on this port; 0 takes a free one and logs it.",
+    help="Serve /metrics (Prometheus) and /healthz on this port; 0 picks a free one and logs it.",
 )
 
 metrics_host = click.option(
     "--metrics-host",
     default="127.0.0.1",
     metavar="ADDRESS",
-    help="The address to serve metrics on; 0.0.0.0 lets other machines see them.",
+    help="Address to serve metrics on; 0.0.0.0 allows other machines.",
 )

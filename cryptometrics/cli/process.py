@@ -101,9 +101,9 @@ def process(
       cryptometrics process --group g1
     """
     from cryptometrics import config
+    from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.rule_file import Rules, rules_of
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.cli.waiting import waiting
     from cryptometrics.pipeline.options import WorkerOptions
     from cryptometrics.pipeline.start_worker import wait_for_services
 

@@ -14,8 +14,8 @@ from cryptometrics.times import parse_duration
 if TYPE_CHECKING:
     from cryptometrics.store.prune import Piece
 
-LEAST = timedelta(days=1)
-"""Days are dropped whole, and today's is being written."""
+MIN_KEEP = timedelta(days=1)
+"""Days are dropped as a whole, and workers still write today's."""
 
 
 def _first_kept_day(_context: click.Context, _option: click.Parameter, text: str) -> date:
@@ -25,8 +25,8 @@ def _first_kept_day(_context: click.Context, _option: click.Parameter, text: str
         keep = parse_duration(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    if keep < LEAST:
-        raise click.BadParameter(f"{text!r} is less than a day: days are dropped whole, so keep 1d or more")
+    if keep < MIN_KEEP:
+        raise click.BadParameter(f"{text!r} is less than a day: keep 1d or more")
     try:
         return first_kept_day(datetime.now(UTC), keep)
     except OverflowError:
@@ -40,29 +40,27 @@ def _first_kept_day(_context: click.Context, _option: click.Parameter, text: str
     required=True,
     metavar="DURATION",
     callback=_first_kept_day,
-    help="How much stays, such as 30d or 12w: days (UTC) that lie wholly before are dropped.",
+    help="How much to keep, such as 30d or 12w; earlier days (UTC) are dropped.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be dropped, and drop nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be dropped; drop nothing.")
 @options.as_json
 def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
-    """Drop days of old metrics, of all groups, and keep their counts.
+    """Drop whole days of old metrics, of all groups, but keep their counts.
 
-    Workers go on meanwhile, and `verify` still balances. Sessions, rejected messages and minutes stay.
-    Interrupted, it is finished by the next call.
+    Workers can keep running, and `verify` still balances. Sessions, rejected messages and minutes stay. If it
+    is interrupted, the next call finishes the work.
 
     \b
     Example:
       cryptometrics prune --keep 30d --dry-run
     """
     from cryptometrics import config
-    from cryptometrics.cli.waiting import waiting
+    from cryptometrics.cli.connections import database, waiting
     from cryptometrics.store import prune as store
-    from cryptometrics.store.connection import connect
-    from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
     pieces: list[Piece] = []
-    with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
+    with database(settings) as connection:
         for piece in (
             store.prunable(connection, cutoff)
             if dry_run
@@ -76,7 +74,7 @@ def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
 
 def _summary(pieces: list[Piece], cutoff: date, dry_run: bool) -> str:
     if not pieces:
-        return f"nothing to prune: nothing is stored of before {cutoff}"
+        return f"nothing to prune: no metrics are older than {cutoff}"
     return _described("would drop in all" if dry_run else "dropped in all", pieces)
 
 

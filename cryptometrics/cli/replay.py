@@ -1,4 +1,4 @@
-"""`cryptometrics replay`: recorded market data, once more."""
+"""`cryptometrics replay`: recorded market data, sent to the topic."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # which is in every range, to Click
-        raise click.BadParameter("nan is not a number")
+    if math.isnan(value):  # Click accepts it in every range
+        raise click.BadParameter("nan is not allowed")
     return value
 
 
@@ -32,19 +32,19 @@ def _number(_context: click.Context, _option: click.Parameter, value: float) -> 
 )
 @options.pairs
 @click.option(
-    "--book", is_flag=True, help="Quotes from the order book, at each change of the best bid or ask."
+    "--book", is_flag=True, help="Rebuild quotes from the order book: one per change of the best bid or ask."
 )
 @click.option(
     "--speed",
     type=click.FloatRange(0, 1_000_000),
     default=0,
     callback=_number,
-    help="How many times as fast as recorded; 0 is as fast as it goes.",
+    help="Multiple of the recorded speed; 0 means as fast as possible.",
 )
 @click.option(
     "--shift-to-now",
     is_flag=True,
-    help="Let it begin now (at speed 0: end now) instead of when it was recorded.",
+    help="Shift event times so that the replay starts now (at speed 0: ends now).",
 )
 @options.as_json
 def replay(
@@ -55,33 +55,30 @@ def replay(
     shift_to_now: bool,
     as_json: bool,
 ) -> None:
-    """Put recorded market data on the topic, through the same code as live data.
+    """Replay recorded market data to the topic, through the same code as live data.
 
-    Reads what `record` and `ingest --record` write, compressed or not. Without --pair: every pair.
+    Reads the files of `record` and `ingest --record`, compressed or not. Without --pair it sends all pairs.
 
     \b
     Example:
       cryptometrics replay btc.jsonl.gz --speed 10
     """
     from cryptometrics import config
+    from cryptometrics.cli.connections import find_topic
     from cryptometrics.cli.feed_report import as_text, show, totals
     from cryptometrics.cli.ingest import noting
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.cli.waiting import waiting
     from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recording
     from cryptometrics.feeds.replay import replay as blocks
     from cryptometrics.kafka import client
-    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.kafka.publisher import publish
-    from cryptometrics.kafka.topic import describe_topic
 
     recording = Recording(files)
     settings = config.load()
-    wait_for_kafka(settings, waiting("Kafka"))
-    topic = describe_topic(settings)
+    topic = find_topic(settings)
     found: list[Gap] = []
     feed = CoinbaseFeed(pairs or None, book=book, on_gap=noting(found))
     with stopping() as asked, Progress() as progress:
@@ -104,15 +101,13 @@ def replay(
     if published.acknowledged != published.sent:
         raise CryptometricsError(
             f"Kafka has not acknowledged {published.sent - published.acknowledged} of {published.sent} "
-            f"messages ({published.failure or 'stopped before it answered'}): see whether it is up"
+            f"messages ({published.failure or 'stopped before it answered'}): check that it is running"
         )
 
 
 def _tell_damage(recording: Recording) -> None:
-    """Say on stderr what of the files could not be read."""
+    """Report on stderr which parts of the files could not be read."""
     for path in recording.truncated:
-        click.echo(f"{path} ends in the middle of a block: its last moment is missing", err=True)
+        click.echo(f"{path} ends in the middle of a compressed block: its last moments are missing", err=True)
     if recording.unreadable:
-        click.echo(
-            f"{recording.unreadable:,} lines are no part of a recording and were passed over", err=True
-        )
+        click.echo(f"{recording.unreadable:,} lines are not part of a recording and were skipped", err=True)

@@ -51,8 +51,8 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     """
     from cryptometrics import config, log
     from cryptometrics.children import Children
+    from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.cli.waiting import waiting
     from cryptometrics.watch.poller import Poller
 
     log.setup("auto", quiet=True)
@@ -128,17 +128,14 @@ def _services(settings: Settings) -> Iterator[None]:
 
 def _prepare(settings: Settings) -> None:
     """Make the schema and the topic where they are missing."""
-    from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka.admin import wait_for_kafka
+    from cryptometrics.cli.connections import database, wait_for_kafka
     from cryptometrics.kafka.topic import create_topic
-    from cryptometrics.store.connection import connect
-    from cryptometrics.store.database_errors import explaining
     from cryptometrics.store.migrate import migrate
 
-    with connect(settings, notice=waiting("PostgreSQL")) as connection, explaining():
+    with database(settings) as connection:
         if made := migrate(connection):
             _say(f"schema: applied {', '.join(made)}")
-    wait_for_kafka(settings, waiting("Kafka"))
+    wait_for_kafka(settings)
     if create_topic(settings, PARTITIONS):
         _say(f"topic {settings.kafka_topic}: made with {PARTITIONS} partitions")
 

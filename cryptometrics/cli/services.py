@@ -27,7 +27,9 @@ TITLES = {"kafka": "Kafka", "postgres": "PostgreSQL"}
 
 @click.command()
 def up() -> None:
-    """Start Kafka and PostgreSQL on this machine; the first time downloads Kafka (43 MiB).
+    """Start Kafka and PostgreSQL on this machine, without Docker.
+
+    The first start downloads Kafka (43 MiB).
 
     \b
     Example:
@@ -46,15 +48,15 @@ def up() -> None:
         ("PostgreSQL", settings.uses_local_postgres),
     ):
         if not is_local:
-            click.echo(f"note: another {name} is configured, and commands use that one", err=True)
+            click.echo(f"note: the settings name another {name}; commands use that one", err=True)
     click.echo("next: cryptometrics init-db", err=True)
 
 
 @click.command()
-@click.option("--purge", is_flag=True, help="Delete the data of both, after asking.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--purge", is_flag=True, help="Delete the data of both; asks first.")
+@click.option("--yes", is_flag=True, help="Do not ask before --purge.")
 def down(purge: bool, yes: bool) -> None:
-    """Stop Kafka and PostgreSQL; their data stays unless it is purged.
+    """Stop the local Kafka and PostgreSQL and keep their data.
 
     \b
     Example:
@@ -63,18 +65,18 @@ def down(purge: bool, yes: bool) -> None:
     from cryptometrics.config import load
 
     if yes and not purge:
-        raise click.UsageError("--yes answers the question of --purge, which is not given")
+        raise click.UsageError("--yes needs --purge: only that asks a question")
     if purge and not yes and not sys.stdin.isatty():
-        raise UserError("--purge asks before it deletes, and here is no terminal to ask on: add --yes")
+        raise UserError("--purge asks before it deletes, but there is no terminal: add --yes")
     services = _services(load())
     if purge and not yes and not _may_purge(services):
         click.echo("nothing was stopped or deleted", err=True)
         return
     stopped = services.purge() if purge else services.down()
     names = named(stopped)
-    fate = "deleted" if purge else "kept"
+    kept = "deleted" if purge else "kept"
     click.echo(
-        f"{f'stopped {names}' if names else 'nothing was running'}; the data in {services.home} was {fate}",
+        f"{f'stopped {names}' if names else 'nothing was running'}; the data in {services.home} was {kept}",
         err=True,
     )
 
@@ -82,7 +84,7 @@ def down(purge: bool, yes: bool) -> None:
 @click.command()
 @options.as_json
 def status(as_json: bool) -> None:
-    """Show whether Kafka and PostgreSQL run here, where, since when, and their size on disk.
+    """Show whether the local services run, their addresses, uptime and size on disk.
 
     \b
     Example:
@@ -107,7 +109,7 @@ def _services(settings: Settings) -> Services:
 
 @contextlib.contextmanager
 def last_words() -> Iterator[None]:
-    """Show the last lines of a failed service's logs above the one line that says what is wrong."""
+    """Print the last log lines of a service that failed, above the error."""
     try:
         yield
     except CryptometricsError as error:
@@ -117,7 +119,7 @@ def last_words() -> Iterator[None]:
 
 
 def named(names: Iterable[str]) -> str:
-    """Return the services as a sentence names them."""
+    """Return the names of services for a sentence: `Kafka and PostgreSQL`."""
     return " and ".join(TITLES[name] for name in names)
 
 
@@ -134,23 +136,19 @@ def _as_dict(state: Status, address_name: str) -> dict[str, object]:
 
 
 def _print_table(found: dict[str, Status]) -> None:
-    from rich import box
-    from rich.console import Console
     from rich.filesize import decimal
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table("service", "state", "version", "up for", "on disk", box=box.SIMPLE_HEAD, pad_edge=False)
+    from cryptometrics.cli.output import NOTHING, print_table
+
+    rows: list[list[str | Text]] = []
     for name, state in found.items():
-        uptime = "-" if state.uptime_seconds is None else str(timedelta(seconds=int(state.uptime_seconds)))
-        colour = "green" if state.running else "red"
-        table.add_row(
-            TITLES[name],
-            f"[{colour}]{'running' if state.running else 'stopped'}[/]",
-            state.version,
-            uptime,
-            decimal(state.bytes_on_disk),
+        uptime = (
+            NOTHING if state.uptime_seconds is None else str(timedelta(seconds=int(state.uptime_seconds)))
         )
-    Console().print(table)
-    # Below the table: in a cell a long address would be folded, and could not be copied.
+        running = Text("running", "green") if state.running else Text("stopped", "red")
+        rows.append([TITLES[name], running, state.version, uptime, decimal(state.bytes_on_disk)])
+    print_table(("service", "state", "version", "up for", "on disk"), rows)
+    # Below the table: in a cell, a long address would be folded and could not be copied.
     for name, state in found.items():
         click.echo(f"{TITLES[name]:<11} {state.address or 'start it with `cryptometrics up`'}")

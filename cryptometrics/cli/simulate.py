@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from cryptometrics.kafka.publisher import Published
 
 UNKNOWN_END = timedelta(days=30)
-"""How long ago a stream begins that runs as fast as it goes to no known end: that soon it is not ahead."""
+"""Start of an unbounded stream at full speed, before now: it takes long to overtake the clock."""
 SILENCE_S = 2.0
-"""Seconds without a word from the broker after which the progress line says so."""
+"""Seconds without an answer from the broker before the progress line shows it."""
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: str | None) -> Fraction | None:
@@ -44,13 +44,13 @@ def _start(_context: click.Context, _option: click.Parameter, value: str | None)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if start.year < 1970:
-        raise click.BadParameter(f"{value!r} is before 1970")
+        raise click.BadParameter(f"{value!r} is before 1970: choose a later time")
     return start
 
 
 def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # which is in every range, to Click
-        raise click.BadParameter("nan is not a number")
+    if math.isnan(value):  # Click accepts it in every range
+        raise click.BadParameter("nan is not allowed")
     return value
 
 
@@ -61,23 +61,27 @@ def _number(_context: click.Context, _option: click.Parameter, value: float) -> 
     type=click.FloatRange(0, 10_000_000),
     default=100,
     callback=_number,
-    help="Ticks a second over all pairs; 0 is as fast as it goes.",
+    help="Ticks per second over all pairs; 0 means as fast as possible.",
 )
-@click.option("--count", type=click.IntRange(1), help="Stop after so many ticks.")
-@click.option("--duration", metavar="TIME", callback=_seconds, help="Stop after so long, such as 10s or 2m.")
-@click.option("--seed", type=click.IntRange(0), help="With --start: the same ticks again, byte for byte.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many ticks.")
+@click.option("--duration", metavar="TIME", callback=_seconds, help="Stop after this time: 10s, 2m.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Seed of the random numbers; with --start, it repeats a stream byte for byte.",
+)
 @click.option(
     "--start",
     metavar="TIME",
     callback=_start,
-    help="Event time of the first tick. [default: now; with --rate 0 such that the last one is now]",
+    help="Event time of the first tick. [default: now; with --rate 0, so that the last tick is now]",
 )
 @click.option(
     "--step",
     metavar="TIME",
     default="10ms",
     callback=_seconds,
-    help="Event time between ticks with --rate 0.",
+    help="With --rate 0: event time between two ticks.",
 )
 @click.option(
     "--bad",
@@ -85,7 +89,7 @@ def _number(_context: click.Context, _option: click.Parameter, value: float) -> 
     default=0,
     metavar="SHARE",
     callback=_number,
-    help="Mix in bad ticks of every kind; 0.01 is one of a hundred.",
+    help="Share of invalid ticks, of every kind; 0.01 is 1 %.",
 )
 def simulate(
     pairs: tuple[str, ...],
@@ -97,24 +101,22 @@ def simulate(
     step: Fraction,
     bad: float,
 ) -> None:
-    """Put simulated market data on the topic, in the shape of Coinbase's ticker.
+    """Send simulated market data to the topic, in the format of Coinbase's ticker.
 
-    Without --count or --duration it goes on until Ctrl-C.
+    Without --count and --duration it runs until Ctrl-C.
 
     \b
     Example:
       cryptometrics simulate --rate 200
     """
     from cryptometrics import config
+    from cryptometrics.cli.connections import find_topic
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.cli.waiting import waiting
     from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
     from cryptometrics.kafka import client
-    from cryptometrics.kafka.admin import wait_for_kafka
     from cryptometrics.kafka.publisher import publish
-    from cryptometrics.kafka.topic import describe_topic
 
     if rate:
         step = 1 / Fraction(str(rate))
@@ -122,8 +124,7 @@ def simulate(
             count = min(count or math.inf, math.ceil(duration / step))  # type: ignore[assignment]
             duration = None
     settings = config.load()
-    wait_for_kafka(settings, waiting("Kafka"))
-    topic = describe_topic(settings)
+    topic = find_topic(settings)
     simulation = Simulation(
         pairs=pairs or DEFAULT_PAIRS,
         start=start or _default_start(datetime.now(UTC), None if rate else step, count),
@@ -148,12 +149,12 @@ def simulate(
         raise CryptometricsError(
             f"Kafka has not acknowledged {missing} of {result.sent} ticks "
             f"({result.failure or 'stopped before it answered'}): "
-            "see whether it is up and how much disk it has left"
+            "check that it is running and has disk space left"
         )
 
 
 def _default_start(now: datetime, step: Fraction | None, count: int | None) -> datetime:
-    """Return when a stream starts that was given no start; `step` in seconds, None for one in real time."""
+    """Return the default start; step: seconds of event time between ticks, None in real time."""
     if step is None:
         return now
     if count is None:
@@ -163,7 +164,7 @@ def _default_start(now: datetime, step: Fraction | None, count: int | None) -> d
     except OverflowError:
         start = datetime.min.replace(tzinfo=UTC)
     if start.year < 1970:
-        raise click.UsageError(f"{count} ticks of --step each would have begun before 1970: give a --start")
+        raise click.UsageError(f"{count:,} ticks with this --step would begin before 1970: set --start")
     return start
 
 

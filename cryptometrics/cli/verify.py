@@ -1,4 +1,4 @@
-"""`cryptometrics verify`: every offset has one fate and every number is right, or what is wrong."""
+"""`cryptometrics verify`: prove that the stored data is complete and right, or list what is wrong."""
 
 from __future__ import annotations
 
@@ -14,48 +14,36 @@ from cryptometrics.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from rich.table import Table
-
     from cryptometrics.verify.findings import Finding
     from cryptometrics.verify.verification import GroupReport
-
-WIDE = 10_000
-"""Columns of a console whose lines are read by a program: nothing is ever cut."""
 
 COLUMNS = ("metrics", "rejected", "gaps", "duplicates", "holes", "first_offset", "next_offset")
 
 
 @click.command("verify")
 @click.option(
-    "--group", callback=options.name, metavar="NAME", help="Verify this group only; without it, all of them."
+    "--group", callback=options.name, metavar="NAME", help="Consumer group to verify. [default: all]"
 )
-@click.option("--topic", is_flag=True, help="Read the topic again, too, and compare it with what is stored.")
+@click.option("--topic", is_flag=True, help="Also read the topic again and compare it with the stored rows.")
 @options.as_json
 def verify(group: str | None, topic: bool, as_json: bool) -> None:
-    """Prove that every offset has exactly one fate, and that every number stored is right.
+    """Prove that every offset has exactly one outcome and every stored number is right.
 
-    Workers may go on meanwhile. Exit code 1 when something is wrong. Without --topic the quotes
-    themselves (time, kind and trade_id of a row) are taken as they are stored.
+    Workers may keep running. Exit code 1 if something is wrong. Without --topic, the quotes themselves (and
+    the time, kind and trade_id of a row) are trusted as stored.
 
     \b
     Example:
       cryptometrics verify --group g1
     """
     from cryptometrics import config
-    from cryptometrics.cli.waiting import waiting
-    from cryptometrics.kafka.admin import wait_for_kafka
-    from cryptometrics.store.connection import connect
-    from cryptometrics.store.database_errors import explaining
+    from cryptometrics.cli.connections import database, wait_for_kafka
     from cryptometrics.verify import verification
 
     settings = config.load()
     if topic:
-        wait_for_kafka(settings, waiting("Kafka"))
-    with (
-        connect(settings, notice=waiting("PostgreSQL")) as connection,
-        explaining(),
-        _ticking() as progress,
-    ):
+        wait_for_kafka(settings)
+    with database(settings) as connection, _timed_progress() as progress:
         reports = list(
             verification.verify(
                 connection, group=group, settings=settings if topic else None, progress=progress
@@ -67,8 +55,8 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _ticking() -> Iterator[Callable[[str], None]]:
-    """Yield a function that says what is being done; how long it takes is shown while a query runs."""
+def _timed_progress() -> Iterator[Callable[[str], None]]:
+    """Yield a function that names the current step; the progress line shows it and the time it takes."""
     from cryptometrics.cli.progress import LIVE_EVERY, Progress
 
     doing, start, ended = "", time.monotonic(), threading.Event()
@@ -93,7 +81,7 @@ def _ticking() -> Iterator[Callable[[str], None]]:
 
 
 def as_text(reports: Sequence[GroupReport]) -> str:
-    """Return the JSON object: whether all is right, the books of each group, and what was found."""
+    """Return the JSON object: the verdict, the books of each group, and the findings."""
     import json
 
     return json.dumps(
@@ -134,16 +122,11 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
 
 
 def show(reports: Sequence[GroupReport], *, topic: bool) -> None:
-    """Print a line a partition, what was found, what is worth knowing, and the verdict."""
-    from rich.console import Console
-
+    """Print one line per partition, then notes, findings and the verdict."""
     if not reports:
         click.echo("nothing to verify: no group has processed anything yet")
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=WIDE, highlight=False)
-    console.print(_table(reports, plain=not console.is_terminal))
+    _print_table(reports)
     for report in reports:
         for note in report.notes:
             click.echo(f"note: group {report.group}: {note}")
@@ -152,24 +135,23 @@ def show(reports: Sequence[GroupReport], *, topic: bool) -> None:
     click.echo(_verdict(reports, topic=topic))
 
 
-def _table(reports: Sequence[GroupReport], *, plain: bool) -> Table:
-    from rich import box
-    from rich.table import Table
+def _print_table(reports: Sequence[GroupReport]) -> None:
     from rich.text import Text
 
-    table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("group", no_wrap=plain, overflow="fold")
-    table.add_column("partition", no_wrap=plain, overflow="fold")
-    for column in COLUMNS:
-        table.add_column("rows" if column == "metrics" else column, justify="left" if plain else "right")
-    table.add_column("verdict")
+    from cryptometrics.cli.output import is_terminal, plain, print_table, short
+
+    wide = not is_terminal()
+    number = plain if wide else short
+    rows: list[list[str | Text]] = []
     for report in reports:
         wrong = {finding.place for finding in report.findings}
         for book in report.books:
-            counts = (f"{getattr(book, column)}" for column in COLUMNS)
+            counts = (number(getattr(book, column)) for column in COLUMNS)
             verdict = Text("FAILED", "bold red") if book.place in wrong else Text("ok", "green")
-            table.add_row(Text(report.group), Text(str(book.place)), *counts, verdict)
-    return table
+            rows.append([report.group, str(book.place), *counts, verdict])
+    heads = ["rows" if column == "metrics" else column for column in COLUMNS]
+    heads = heads if wide else [head.replace("_", "\n") for head in heads]
+    print_table(("group", "partition", *heads, "verdict"), rows, numbers=heads)
 
 
 def _line(finding: Finding) -> str:
@@ -190,5 +172,5 @@ def _verdict(reports: Sequence[GroupReport], *, topic: bool) -> str:
         return f"FAILED: {findings} finding{'s' * (findings != 1)} in {failed} of {groups}"
     offsets = sum(report.offsets for report in reports)
     compared = offsets - sum(report.unchecked for report in reports)
-    also = f"; {compared:,} of them as the topic has them" if topic else ""
-    return f"verified: {offsets:,} offsets of {groups}, each with exactly one fate{also}"
+    also = f"; {compared:,} of them match the topic" if topic else ""
+    return f"verified: {offsets:,} offsets of {groups}, each with exactly one outcome{also}"

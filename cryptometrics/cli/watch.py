@@ -48,8 +48,8 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
       cryptometrics watch --pair BTC-USD --pair ETH-USD
     """
     from cryptometrics import config
+    from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.cli.waiting import waiting
     from cryptometrics.store import catalog
     from cryptometrics.watch.poller import Poller
 

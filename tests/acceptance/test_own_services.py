@@ -83,7 +83,7 @@ def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
     output, errors = first.communicate(timeout=LIMIT_S)
     assert first.returncode == 0, errors
     assert "lost 0" in output
-    assert "go on running" in output
+    assert "keep running" in output
     # One that was kept is not running any more, and is replaced.
     assert "lost 0" in local("demo").stdout
     assert not any(state.running for state in Services(home / "demo").status().values())

@@ -49,7 +49,7 @@ def test_every_part_is_measured_and_proved(cli: Cli, settings: Settings) -> None
         assert part["ratio_to_limit"] > 0
     assert [at["rate"] for at in result["latency_ms"]] == [100, 1_000, 10_000]
     assert all(0 < at["p50"] <= at["p99"] <= at["max"] for at in result["latency_ms"])
-    assert "each with exactly one fate" in result["verified"]
+    assert "each with exactly one outcome" in result["verified"]
     assert "</svg>" in (cli.cwd / "bench.svg").read_text()
     assert (cli.cwd / "precious").read_text() == "kept"  # a link is replaced, not written through
     assert not left_behind(settings)

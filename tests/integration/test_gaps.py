@@ -104,7 +104,7 @@ def test_gaps_are_stored_and_counted_and_wrong_ones_rejected(processed: Settings
     assert len(cli("gaps", "--list").stdout.splitlines()) == 6
     assert "no gap records" in cli("gaps", "--pair", "ETH-USD").stdout
     assert json.loads(cli("gaps", "--since", "1m", "--json").stdout) == {"pairs": [], "gaps": []}
-    assert "no time" in cli("gaps", "--since", "soon", code=2).stderr
+    assert "not a time" in cli("gaps", "--since", "soon", code=2).stderr
     cli("verify", "--topic")
 
 

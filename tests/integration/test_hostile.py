@@ -178,7 +178,7 @@ def test_a_pair_in_the_table_chooses_no_place(cli: Cli, store: Store) -> None:
     """As if somebody else had written into the table."""
     store([("2024-01-05 10:00", "100", "101")], pair="../outside")
     done = cli("plot", "--group", "g1", code=2)
-    assert "'../outside' in the table is not a pair" in done.stderr
+    assert "the stored pair '../outside' cannot be a file name" in done.stderr
     assert not list(cli.cwd.rglob("*.png"))
     assert not list(cli.cwd.parent.glob("outside*"))
 

@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_line(cli: Cli, store: Store) -> None:
 def test_too_many_pairs_must_be_named(cli: Cli, store: Store) -> None:
     for n in range(13):
         store([("2024-01-05 10:00", "100", "101")], pair=f"C{n}-USD")
-    assert "13 pairs are too many at once; name some with --pair" in cli("plot", code=2).stderr
+    assert "13 pairs are too many: choose up to 12 with --pair" in cli("plot", code=2).stderr
 
 
 def test_a_named_session_is_drawn(cli: Cli, store: Store) -> None:

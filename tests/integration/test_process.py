@@ -546,7 +546,7 @@ def test_a_broker_that_lost_its_newest_records_is_noticed_each_time(cli: Cli, be
         bench.process(skip_lost=True)
         # Ticks with a trade id are recognised; the five without one are there again.
         assert len(bench.metrics("id")) == 15 + 5 * time_
-        assert "each with exactly one fate" in cli("verify", "--topic").stdout
+        assert "each with exactly one outcome" in cli("verify", "--topic").stdout
 
 
 @pytest.mark.slow

@@ -173,7 +173,7 @@ def test_days_are_dropped_and_their_counts_stay(two_groups: Market, cli: Cli) ->
             assert report.notes[0] == f"pruned: {5 * PER_DAY} rows of 4 days, from {day(7)} to {day(4)}"
             assert f"without them: {3 if report.group == 'named' else 12} sessions" in report.notes[1]
             assert report.unchecked == 0
-    assert cli("prune", "--keep", "3d").stdout == f"nothing to prune: nothing is stored of before {day(3)}\n"
+    assert cli("prune", "--keep", "3d").stdout == f"nothing to prune: no metrics are older than {day(3)}\n"
 
 
 def test_json_says_the_same(week: Market, cli: Cli) -> None:

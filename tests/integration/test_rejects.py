@@ -87,7 +87,7 @@ def test_list(cli: Cli, rejected: list[int]) -> None:
     answer = json.loads(cli("rejects", "list", "--json", "--reason", "not_json", "--limit", "1").stdout)
     assert [(r["reason"], r["count"], r["requeued"]) for r in answer["reasons"]] == [("not_json", 2, 0)]
     assert [message["id"] for message in answer["newest"]] == [rejected[1]]
-    assert cli("rejects", "list", "--group", "other").stdout == "nothing is rejected\n"
+    assert cli("rejects", "list", "--group", "other").stdout == "no rejected messages\n"
 
 
 def test_show_reaches_no_terminal(cli: Cli, rejected: list[int]) -> None:
@@ -148,7 +148,7 @@ def test_requeued_messages_are_on_the_topic_as_they_were(
 
     done = cli("rejects", "requeue", "--all")
     assert done.stdout == "requeued 2\n"
-    assert "passed over: 2 requeued before" in done.stderr
+    assert "skipped 2 messages requeued before" in done.stderr
     assert cli("rejects", "requeue", "--reason", "no_value", "--again").stdout == "requeued 1\n"
     assert topic(settings)[2:] == [MESSAGES[0], MESSAGES[3], MESSAGES[2]]
 
@@ -162,8 +162,8 @@ def test_requeued_messages_are_on_the_topic_as_they_were(
     [
         (["999"], "there is no rejected message 999"),
         (["0"], "0 is not in the range"),
-        (["1", "--all"], "IDs choose by themselves"),
-        (["--group", "g"], "--group narrows --reason or --all"),
+        (["1", "--all"], "IDs cannot be combined"),
+        (["--group", "g"], "--group needs --reason or --all"),
         (["--reason", "ugly"], "'ugly' is not one of"),
     ],
 )
@@ -201,10 +201,10 @@ def test_what_a_crash_left_on_its_way_is_finished(
     assert marks(settings)[0] == (True, False)
 
     done = cli("rejects", "requeue")
-    assert done.stdout.startswith("finished what an earlier call had begun: 1 ")
+    assert done.stdout.startswith("finished an earlier call: 1 requeued ")
     assert marks(settings)[0] == (False, True)
     assert topic(settings) == [MESSAGES[0]] * (2 if published else 1)
-    assert "nothing was left unfinished" in cli("rejects", "requeue").stdout
+    assert "no earlier call was unfinished" in cli("rejects", "requeue").stdout
 
     process(settings)
     assert f"verified: {6 if published else 5} offsets" in cli("verify", "--topic").stdout
@@ -264,7 +264,7 @@ def test_what_kafka_refuses_does_not_hold_up_the_rest(
         connection.execute("UPDATE rejected_ticks SET value = %s WHERE id = %s", [b"x" * 2**21, rejected[0]])
     done = cli("rejects", "requeue", "--all", code=1)
     assert done.stdout == "requeued 3\n"
-    assert f"Kafka does not take 1 of them, message {rejected[0]} for one" in done.stderr
+    assert f"Kafka refused 1 of the messages, such as number {rejected[0]}:" in done.stderr
     assert marks(settings) == [(False, False)] + [(False, True)] * 3
 
 

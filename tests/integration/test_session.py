@@ -74,7 +74,7 @@ def test_pairs_and_sessions_can_be_chosen(cli: Cli, store: Store) -> None:
     ("options", "message"),
     [
         (["--pair", "NO-USD"], "no ticks of NO-USD in group g1; there is BTC-USD (2024-01-05 10:00:00 to"),
-        (["--pair", "BTCUSD"], "'BTCUSD' is not a pair of the form BASE-QUOTE"),
+        (["--pair", "BTCUSD"], "'BTCUSD' is not a pair: pairs look like BTC-USD"),
         (["--session", "x"], "group g1 has no session x; there is 2024-01-05"),
         (["--group", "g2"], "group g2 has stored nothing; there is g1"),
     ],

@@ -453,7 +453,7 @@ def test_commands(source: Source, cli_for: Callable[[Settings], Cli]) -> None:
     done = good("verify", "--topic")
     *lines, verdict = done.stdout.splitlines()
     assert verdict.startswith("verified: ")
-    assert "offsets of 2 groups, each with exactly one fate" in verdict
+    assert "offsets of 2 groups, each with exactly one outcome" in verdict
     assert lines[0].split()[:7] == [
         *("group", "partition", "rows", "rejected", "gaps", "duplicates", "holes"),
     ]

@@ -39,7 +39,7 @@ def test_a_long_message_is_cut_where_a_person_reads_it() -> None:
     text = readable(b"a" * (SHOWN_BYTES - 1) + "é".encode() * 100)
     first, second = text.split("\n")
     assert first == "a" * (SHOWN_BYTES - 1)
-    assert second.startswith("… and 199 bytes more")
+    assert second.startswith("… and 199 more bytes")
 
 
 @given(st.binary() | st.none(), st.binary() | st.none())

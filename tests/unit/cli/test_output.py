@@ -39,7 +39,7 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
     ]  # a full disk is another error of that kind
     with (tmp_path / "out").open("w") as out:
         done = subprocess.run(limited, stdout=out, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
-    assert done.stderr == "error: what comes out cannot be written: File too large\n"
+    assert done.stderr == "error: cannot write the output: File too large\n"
     assert done.returncode == 1
 
 
