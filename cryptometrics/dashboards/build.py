@@ -1,4 +1,4 @@
-"""Writes the dashboards' JSON; `make dashboards` runs it, and a test sees whether it is current."""
+"""Write the dashboards as JSON: `make dashboards`. A test checks that the files are current."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FOLDER = Path(__file__).with_name("grafana") / "dashboards"
 
 
 def dashboards() -> dict[Path, Json]:
-    """Return each dashboard with the file where it belongs."""
+    """Return the dashboards by file."""
     return {FOLDER / "market.json": market.build(), FOLDER / "pipeline.json": pipeline.build()}
 
 
 def as_text(dashboard: Json) -> str:
-    """Return a dashboard as it stands in its file."""
+    """Return the text of a dashboard's file."""
     return json.dumps(dashboard, indent=2) + "\n"
 
 

@@ -1,37 +1,37 @@
-"""The dashboard *Market*: what the quotes of a pair do, and what the alerts said about it."""
+"""The dashboard *Market*: quotes, spreads and candles of a pair, and the alerts."""
 
 from __future__ import annotations
 
 from cryptometrics.dashboards.parts import (
     Json,
     annotation,
-    chosen,
     dashboard,
     field,
-    one_of,
+    fixed_variable,
     override,
     panel,
+    query_variable,
     sql,
 )
 
-GROUP = chosen(
+GROUP = query_variable(
     "group",
     "group",
     "SELECT consumer_group FROM crypto_sessions GROUP BY consumer_group ORDER BY max(last_at) DESC",
 )
-PAIR = chosen(
+PAIR = query_variable(
     "pair",
     "pair",
     "SELECT pair FROM crypto_latest_quotes WHERE consumer_group = ${group:sqlstring} ORDER BY pair",
 )
-SESSION = chosen(
+SESSION = query_variable(
     "session",
     "session",
     """SELECT session FROM crypto_sessions WHERE consumer_group = ${group:sqlstring}
     AND pair = ${pair:sqlstring} ORDER BY last_at DESC""",
     everything=True,
 )
-WINDOW = one_of(
+WINDOW = fixed_variable(
     "window",
     "candle",
     {"1m": "crypto_windows"} | {size: f"crypto_windows_{size}" for size in ("5m", "15m", "1h", "4h", "1d")},
@@ -40,7 +40,7 @@ WINDOW = one_of(
 _PAIR = "consumer_group = ${group:sqlstring} AND pair = ${pair:sqlstring}"
 _QUOTES = f"$__timeFilter(quoted_at) AND {_PAIR} AND session IN (${{session:sqlstring}})"
 _BUCKET = "date_bin(make_interval(secs => $__interval_ms / 1000.0), quoted_at, 'epoch')"
-# Arrays compare element by element, so the greatest holds the values of the newest quote of the bucket.
+# Arrays compare element by element, so the greatest one has the values of the bucket's newest quote.
 _LAST = """(max(ARRAY[extract(epoch FROM quoted_at), kafka_offset, bid, ask, mid_price, session_highest_bid,
 session_lowest_ask]))"""
 
@@ -55,7 +55,7 @@ ALERTS = annotation(
 def _stat(
     title: str, expression: str, about: str, unit: str | None = None, decimals: int | None = None
 ) -> Json:
-    """Return a single value of the newest session of the pair."""
+    """Return a panel with one value of the pair's newest session."""
     query = f"SELECT {expression} FROM crypto_sessions WHERE {_PAIR} ORDER BY last_at DESC LIMIT 1"  # noqa: S608
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
@@ -87,7 +87,7 @@ def build() -> Json:
             )
         ],
         (24, 10),
-        "The last quote of each interval; the extremes are those of the session up to then.",
+        "Last quote of each interval, and the session's extremes up to then.",
         fieldConfig=field(
             lineWidth=1,
             fillOpacity=0,
@@ -110,7 +110,7 @@ def build() -> Json:
             )
         ],
         (12, 8),
-        "The widest and the narrowest spread of each interval, of the mid price: no spike is lost.",
+        "Widest and narrowest spread of each interval, relative to the mid price: no spike is lost.",
         fieldConfig=field(unit="none", decimals=2, lineWidth=1, fillOpacity=10),
     )
     candles = panel(
@@ -137,12 +137,12 @@ def build() -> Json:
             )
         ],
         (14, 8),
-        "One row a pair, whatever is chosen above.",
+        "One row per pair, independent of the variables above.",
         fieldConfig=field(overrides=[override("age_seconds", unit="s")]),
     )
     alerts = panel(
         "table",
-        "alerts of the time shown, all pairs",
+        "alerts in the time range, all pairs",
         [
             sql(
                 """SELECT fired_at, resolved_at, severity, pair, rule, message FROM alerts
@@ -151,7 +151,7 @@ def build() -> Json:
             )
         ],
         (10, 8),
-        "Without a resolved_at an alert still fires.",
+        "An alert without resolved_at still fires.",
     )
     stats = [
         _stat("mid price", "mid_price", "Of the newest quote, in the quote currency."),

@@ -1,4 +1,4 @@
-"""What a Grafana dashboard is made of, as plain dictionaries in the shape that Grafana exports. Pure."""
+"""Parts of Grafana dashboards as dictionaries, in the shape that Grafana exports. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ POSTGRES: Json = {"type": "grafana-postgresql-datasource", "uid": "cryptometrics
 PROMETHEUS: Json = {"type": "prometheus", "uid": "cryptometrics-prometheus"}
 SCHEMA_VERSION = 41
 COLUMNS = 24
-"""Grafana's grid is so wide."""
+"""Width of Grafana's grid."""
 
 
 def sql(query: str, form: str = "table", ref: str = "A") -> Json:
-    """Return a query of PostgreSQL; `form` is table or time_series."""
+    """Return a query of PostgreSQL; form: table or time_series."""
     return {
         "refId": ref,
         "datasource": POSTGRES,
@@ -38,7 +38,7 @@ def promql(expression: str, legend: str, ref: str = "A") -> Json:
 
 
 def panel(kind: str, title: str, targets: list[Json], size: tuple[int, int], about: str, **more: Any) -> Json:
-    """Return a panel of (width, height) in grid units; `about` is what its ⓘ says; its place comes later."""
+    """Return a panel without position; size: width and height in grid units; about: the text behind its ⓘ."""
     return {
         "type": kind,
         "title": title,
@@ -58,7 +58,7 @@ def field(
     overrides: list[Json] | None = None,
     **custom: Any,
 ) -> Json:
-    """Return how a panel shows its values."""
+    """Return the field configuration of a panel."""
     defaults: Json = {"custom": custom} if custom else {}
     defaults |= {"unit": unit} if unit else {}
     defaults |= {"decimals": decimals} if decimals is not None else {}
@@ -66,7 +66,7 @@ def field(
 
 
 def override(name: str, **properties: Any) -> Json:
-    """Return what is different for the field of this name; `custom_x` is the property custom.x."""
+    """Return an override for the field of this name; `custom_x` is the property custom.x."""
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [
@@ -75,8 +75,8 @@ def override(name: str, **properties: Any) -> Json:
     }
 
 
-def chosen(name: str, label: str, query: str, *, everything: bool = False) -> Json:
-    """Return a variable whose values a query of PostgreSQL gives; `everything`: several, by default all."""
+def query_variable(name: str, label: str, query: str, *, everything: bool = False) -> Json:
+    """Return a variable with the values of a PostgreSQL query; everything: multi-value, by default all."""
     return {
         "type": "query",
         "name": name,
@@ -93,8 +93,8 @@ def chosen(name: str, label: str, query: str, *, everything: bool = False) -> Js
     }
 
 
-def one_of(name: str, label: str, values: dict[str, str]) -> Json:
-    """Return a variable of fixed values, text to value; the first is the default."""
+def fixed_variable(name: str, label: str, values: dict[str, str]) -> Json:
+    """Return a variable with fixed values (text → value); the first is the default."""
     first, *_ = values
     return {
         "type": "custom",
@@ -111,7 +111,7 @@ def one_of(name: str, label: str, values: dict[str, str]) -> Json:
 
 
 def annotation(name: str, query: str, colour: str) -> Json:
-    """Return marks on every chart of the dashboard: a query gives time, timeend, text and tags."""
+    """Return annotations for all charts; the query returns time, timeend, text and tags."""
     return {
         "name": name,
         "datasource": POSTGRES,
@@ -132,7 +132,7 @@ def dashboard(
     refresh: str,
     since: str,
 ) -> Json:
-    """Return a dashboard whose panels lie in rows, from left to right."""
+    """Return a dashboard with its panels in rows, from left to right."""
     panels: list[Json] = []
     y = 0
     for row in rows:

@@ -1,10 +1,19 @@
-"""The dashboard *Pipeline*: how fast and how far ticks are stored, and what is not stored as a metric."""
+"""The dashboard *Pipeline*: throughput, lag and latency, and the outcomes other than metrics."""
 
 from __future__ import annotations
 
-from cryptometrics.dashboards.parts import Json, annotation, chosen, dashboard, field, panel, promql, sql
+from cryptometrics.dashboards.parts import (
+    Json,
+    annotation,
+    dashboard,
+    field,
+    panel,
+    promql,
+    query_variable,
+    sql,
+)
 
-GROUP = chosen("group", "group", "SELECT DISTINCT consumer_group FROM crypto_progress ORDER BY 1")
+GROUP = query_variable("group", "group", "SELECT DISTINCT consumer_group FROM crypto_progress ORDER BY 1")
 ALERTS = annotation(
     "alerts",
     """SELECT fired_at AS time, resolved_at AS timeend, pair || ' ' || rule || ': ' || message AS text,
@@ -18,7 +27,7 @@ _INGEST = "cryptometrics_ingest"
 
 
 def _rate(name: str, by: str = "") -> str:
-    """Return a counter's increase a second, over all processes, by a label if one is given."""
+    """Return a counter's rate per second over all processes, grouped by a label if given."""
     return f"sum{f' by ({by}) ' if by else ''}(rate(cryptometrics_{name}{_OF}{_SINCE}))"
 
 
@@ -44,23 +53,23 @@ def _chart(title: str, targets: list[Json], about: str, unit: str = "short", wid
 def build() -> Json:
     """Return the dashboard."""
     rates = _chart(
-        "ticks a second",
+        "ticks per second",
         [
             promql(_rate("ticks_total"), "stored", "A"),
             promql(_rate("duplicate_ticks_total"), "duplicates", "B"),
             promql(_rate("late_ticks_total"), "late", "C"),
         ],
-        "Late ones are among the stored.",
+        "Late ticks are stored, too.",
         "ops",
     )
     rejected = _chart(
-        "rejected a second, by reason",
+        "rejected per second, by reason",
         [promql(f"{_rate('rejected_ticks_total', 'reason')} > 0", "{{reason}}")],
         "`cryptometrics rejects list` shows the messages.",
         "ops",
     )
     gaps = _chart(
-        "gaps of the feed and alerts, in the last minutes",
+        "feed gaps and alerts",
         [
             promql(f"sum(increase(cryptometrics_feed_gaps_total{_OF}[5m]))", "gaps", "A"),
             promql(
@@ -69,56 +78,56 @@ def build() -> Json:
                 "B",
             ),
         ],
-        "How many within 5 minutes.",
+        "Number within 5 minutes.",
     )
     lag = _chart(
         "lag by partition",
         [promql(f"sum by (partition) (cryptometrics_consumer_lag{_OF})", "{{partition}}")],
-        "Messages that are in Kafka and not stored yet. It should return to 0.",
+        "Messages in Kafka that are not stored yet. It should return to 0.",
     )
     latency = _chart(
-        "latency from the exchange's time to the commit",
+        "latency from event time to commit",
         _quantiles("end_to_end_latency_seconds"),
-        "From a sample of each batch. After a pause it shows the backlog.",
+        "Sampled from each batch. After a pause it shows the backlog.",
         "s",
     )
     commits = _chart(
-        "seconds of a commit",
+        "duration of a commit",
         _quantiles("commit_seconds"),
-        "The transaction of a batch: when it grows, PostgreSQL is the limit.",
+        "The transaction of a batch. If it grows, PostgreSQL is the bottleneck.",
         "s",
     )
     batches = _chart(
         "batches",
         [
-            promql(f"{_rate('batch_ticks_sum')} / {_rate('batch_ticks_count')}", "messages a batch", "A"),
-            promql(_rate("batch_ticks_count"), "batches a second", "B"),
+            promql(f"{_rate('batch_ticks_sum')} / {_rate('batch_ticks_count')}", "messages per batch", "A"),
+            promql(_rate("batch_ticks_count"), "batches per second", "B"),
         ],
-        "Small and many while there is little to do, large under load.",
+        "Small and frequent at low load, large at high load.",
     )
     durations = _chart(
-        "seconds of a batch",
+        "duration of a batch",
         _quantiles("batch_seconds"),
-        "From its calculation to its commit, the wait for the batch before included.",
+        "From calculation to commit, including the wait for the batch before.",
         "s",
     )
     troubles = _chart(
-        "retries and reconnects, in the last minutes",
+        "retries and reconnects within 5 minutes",
         [
             promql(f"sum(increase(cryptometrics_retries_total{_OF}[5m]))", "retries", "A"),
             promql(f"sum(increase(cryptometrics_reconnects_total{_OF}[5m]))", "reconnects", "B"),
         ],
-        "Above 0 for long: see the log for service_unavailable and starting_over.",
+        "If it stays above 0, look for service_unavailable and starting_over in the log.",
     )
     feed = _chart(
-        "the live feed: ticks a second, by pair",
+        "live feed: ticks per second, by pair",
         [promql(f"sum by (pair) (rate(cryptometrics_ingest_ticks_total{_SINCE}))", "{{pair}}")],
-        "What `ingest` hears; empty with a simulated market.",
+        "Ticks received by `ingest`; empty for simulated data.",
         "ops",
         12,
     )
     losses = _chart(
-        "the live feed: missed trades and reconnects, in the last minutes",
+        "live feed: missed trades and reconnects within 5 minutes",
         [
             promql(
                 "sum by (pair) (increase(cryptometrics_ingest_missed_trades_total[5m]))",
@@ -137,7 +146,7 @@ def build() -> Json:
     )
     progress = panel(
         "table",
-        "the books",
+        "offsets and their outcomes",
         [
             sql(
                 """SELECT kafka_partition AS partition, next_offset, metrics, rejected, gaps, duplicates,
@@ -146,11 +155,11 @@ def build() -> Json:
             )
         ],
         (14, 8),
-        "What became of the offsets of each partition; `cryptometrics verify` proves it.",
+        "Outcomes of the offsets of each partition; `cryptometrics verify` proves them.",
     )
     rejections = panel(
         "table",
-        "what was rejected last",
+        "last rejected ticks",
         [
             sql(
                 """SELECT recorded_at, reason, detail, kafka_partition AS partition, kafka_offset AS "offset"
@@ -159,17 +168,17 @@ def build() -> Json:
             )
         ],
         (10, 8),
-        "Of the time shown, the newest first.",
+        "In the time range, newest first.",
     )
     versions = panel(
         "table",
-        "which version runs",
+        "running versions",
         [
             promql("cryptometrics_build_info", "{{instance}}")
             | {"format": "table", "instant": True, "range": False}
         ],
         (24, 4),
-        "One row a process that Prometheus asks.",
+        "One row per process that Prometheus scrapes.",
     )
     return dashboard(
         "cryptometrics-pipeline",

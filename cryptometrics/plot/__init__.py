@@ -1,1 +1,1 @@
-"""Charts of what is stored: what they show (`panels`), how ticks become lines (`lines`), axes and figures."""
+"""Charts of stored data: their content (`panels`), the points of lines (`points`), axes and figures."""

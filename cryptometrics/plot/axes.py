@@ -1,4 +1,4 @@
-"""Axes that read without a second look: plain decimals, times in UTC, limits that fit what is drawn."""
+"""Axes with plain decimals, times in UTC and limits that fit the data."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARGIN = 0.06
-"""Of an axis, left free above and below what is drawn."""
+"""Share of an axis that stays free above and below the data."""
 
 
 class PlainFormatter(ticker.Formatter):
-    """Labels with just the decimals that tell the ticks apart: never an exponent or an offset."""
+    """Labels with as many decimals as the ticks need, without exponent or offset."""
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Label all ticks of an axis alike."""
+        """Label all ticks of an axis in the same form."""
         places = _places(values)
         return [f"{round(value, places) + 0.0:,.{places}f}" for value in values]
 
     def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002  (matplotlib's signature)
-        """Label one value, as under the cursor of a window."""
+        """Label one value, for the cursor of a window."""
         return self.format_ticks([x])[0]
 
 
 class TimeFormatter(ticker.Formatter):
-    """Times of day in UTC as fine as the ticks are apart, with the date where a new day begins."""
+    """Times of day in UTC, as precise as the ticks need, with the date where a day begins."""
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Label all ticks of an axis alike."""
+        """Label all ticks of an axis in the same form."""
         moments = [_moment(value) for value in values]
         apart = min((b - a for a, b in pairwise(moments)), default=timedelta(seconds=1))
         if apart >= timedelta(days=27):
@@ -57,12 +57,12 @@ class TimeFormatter(ticker.Formatter):
         return [f"{moment:%H:%M:%S.%f}"[: 8 + digits + (digits > 0)] for moment in moments]
 
     def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002  (matplotlib's signature)
-        """Label one moment, as under the cursor of a window."""
+        """Label one moment, for the cursor of a window."""
         return f"{_moment(x):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
-    """Let the horizontal axis of `axes` run from `start` to `end`, labelled UTC."""
+    """Set the horizontal axis to the range from `start` to `end`, labelled UTC."""
     free = max((end - start) * 0.01, timedelta(microseconds=10)) if end > start else timedelta(seconds=0.5)
     axes.set_xlim(day_number(start - free), day_number(end + free))
     locator = dates.AutoDateLocator(tz=UTC, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
@@ -73,9 +73,9 @@ def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
 
 
 def value_axis(axes: Axes, low: float, high: float, *, from_zero: bool) -> None:
-    """Let the vertical axis of `axes` hold `low` to `high` with some room, and zero where it matters."""
+    """Set the vertical axis to the range from `low` to `high` with a margin; from_zero: begin at zero."""
     if from_zero:
-        high = high or 1.0  # nothing but locked quotes
+        high = high or 1.0  # only locked quotes
         low = -high * MARGIN / 2
     free = (high - low) * MARGIN or abs(high) * 1e-4
     axes.set_ylim(low if from_zero else low - free, high + free)
@@ -84,13 +84,13 @@ def value_axis(axes: Axes, low: float, high: float, *, from_zero: bool) -> None:
 
 
 def _moment(value: float) -> datetime:
-    # A float of days misses a microsecond now and then, and 09:59:59.999999 is 10:00:00.
+    # A float of days may be a microsecond off: 09:59:59.999999 is 10:00:00.
     moment = EPOCH + value * DAY
     return moment.replace(microsecond=0) + timedelta(microseconds=round(moment.microsecond, -1))
 
 
 def _places(values: Sequence[float]) -> int:
-    """Return the fewest decimals that show these values to a hundredth of their distance."""
+    """Return the fewest decimals that show these values with an error below a hundredth of their distance."""
     apart = min((abs(b - a) for a, b in pairwise(values)), default=0.0)
     exact = apart / 100 or 1e-12
     return next(

@@ -1,4 +1,4 @@
-"""Candlesticks: one a window, with the mean and the largest spread of each below on the same time axis."""
+"""Candlesticks, one per window, and below them the mean and largest spread of each window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import matplotlib.style
 from matplotlib.patches import Patch
 
 from cryptometrics.plot.axes import time_axis, value_axis
-from cryptometrics.plot.figure import COLUMNS, GREY, STYLE, cut
+from cryptometrics.plot.figure import COLUMNS, GREY, STYLE, shortened
 from cryptometrics.plot.panels import GREEN, VERMILLION
 from cryptometrics.plot.points import DAY, day_number
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from cryptometrics.store.candles import Candle, Candles
 
 BODY = 0.7
-"""Of the window's length, that a candle's body is wide."""
+"""Width of a candle's body as a share of the window."""
 HEIGHTS = (2.6, 1.0)
 SPREAD = "#CC79A7"
 
 
 def draw(figure: Figure, pairs: Sequence[Candles]) -> None:
-    """Draw each pair's candles on the empty `figure`, whose size is set to what they need."""
+    """Draw the candles of each pair on the empty `figure`, and set its size."""
     columns = min(len(pairs), COLUMNS)
     rows = -(-len(pairs) // columns)
     with matplotlib.style.context(STYLE):
@@ -53,7 +53,7 @@ def _draw_pair(block: SubFigure, series: Candles) -> None:
     until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
     text = (
         f"{start:%Y-%m-%d %H:%M} to {until} UTC · {sum(c.ticks for c in candles):,} ticks · "
-        f"group {cut(series.group)} · last open {last.open:,f} high {last.high:,f} low {last.low:,f} "
+        f"group {shortened(series.group)} · last open {last.open:,f} high {last.high:,f} low {last.low:,f} "
         f"close {last.close:,f}"
     )
     price.annotate(text, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", color=GREY)
@@ -66,7 +66,7 @@ def _draw_candles(axes: Axes, series: Candles) -> None:
     low, high = float(min(c.low for c in candles)), float(max(c.high for c in candles))
     value_axis(axes, low, high, from_zero=False)
     legend = []
-    # A window that opens and closes at one price still shows: as a line.
+    # A window that opens and closes at one price is still visible, as a line.
     least = (high - low or high * 1e-4) / 400
     for rises, colour, label in ((True, GREEN, "close ≥ open"), (False, VERMILLION, "close < open")):
         chosen = [c for c in candles if (c.close >= c.open) is rises]

@@ -1,4 +1,4 @@
-"""The figure: one block a pair, its panels below each other on one time axis, legends beside the data."""
+"""The figure: a block per pair, its panels stacked on one time axis, with legends beside them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from cryptometrics.plot.panels import Line, Panel
+    from cryptometrics.plot.panels import MetricLine, Panel
     from cryptometrics.store.tick_series import Series
 
 COLUMNS = 3
-"""Pairs side by side before the next row begins."""
-DOTS_UP_TO = 60
-"""So few points are drawn as dots, too: each is a tick that a person can count."""
-LONGEST_NAME = 40
-"""Characters of a session's or group's name that a title shows."""
+"""Maximum of pairs side by side."""
+MAX_DOTS = 60
+"""Up to this many points are drawn as dots, too."""
+MAX_NAME = 40
+"""Characters of a session's or group's name in a title."""
 BAND_ALPHA = 0.4
 GREY = "#555555"
 
-# From matplotlib's own defaults, not from the user's: a chart looks the same on every machine.
+# Based on matplotlib's defaults, not on the user's: a chart looks the same on every machine.
 STYLE: list[Any] = [
     "default",
     {
@@ -52,12 +52,12 @@ STYLE: list[Any] = [
         "savefig.dpi": 150,
         "svg.hashsalt": "cryptometrics",
         "pdf.fonttype": 42,
-        # A session's or a group's name is free text; `$` in it starts no formula.
+        # Names of sessions and groups are free text; `$` must not start a formula.
         "text.parse_math": False,
     },
 ]
 
-# The same data make the same file, byte for byte: no time, no versions.
+# The same data give the same file, byte for byte: no time, no versions.
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "cryptometrics"},
     "svg": {"Creator": "cryptometrics", "Date": None},
@@ -67,7 +67,7 @@ FORMATS = tuple(_METADATA)
 
 
 def draw(figure: Figure, pairs: Sequence[Series], panels: Sequence[Panel]) -> None:
-    """Draw each pair's `panels` on the empty `figure`, whose size is set to what they need."""
+    """Draw the `panels` of each pair on the empty `figure`, and set its size."""
     columns = min(len(pairs), COLUMNS)
     rows = math.ceil(len(pairs) / columns)
     with matplotlib.style.context(STYLE):
@@ -80,7 +80,7 @@ def draw(figure: Figure, pairs: Sequence[Series], panels: Sequence[Panel]) -> No
 
 
 def render(figure: Figure, suffix: str) -> bytes:
-    """Return the file of a drawn figure; `suffix` is one of FORMATS."""
+    """Return the file of a drawn figure; suffix: one of FORMATS."""
     file = io.BytesIO()
     with matplotlib.style.context(STYLE):
         figure.savefig(file, format=suffix, metadata=_METADATA[suffix])
@@ -88,7 +88,7 @@ def render(figure: Figure, suffix: str) -> bytes:
 
 
 def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> None:
-    if series.of_minutes:  # which know no bid and ask of their own
+    if series.of_minutes:  # minutes have no bid and ask
         known = (
             p._replace(lines=tuple(line for line in p.lines if line.metric in series.metrics)) for p in panels
         )
@@ -127,24 +127,24 @@ def _draw_panel(axes: Axes, series: Series, panel: Panel) -> None:
     axes.legend(handles=legend, loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0)
 
 
-def _draw_quote(axes: Axes, series: Series, line: Line) -> Line2D:
+def _draw_quote(axes: Axes, series: Series, line: MetricLine) -> Line2D:
     values = series.metrics[line.metric]
     if max(series.ticks) > 1:
-        # The edge keeps the spike of one bucket from being thinner than a pixel.
+        # Without the edge, the spike of one bucket could be thinner than a pixel.
         axes.fill_between(
             *band(series, values), step="post", color=line.colour, alpha=BAND_ALPHA, linewidth=0.5
         )
     look: dict[str, Any] = {
         "color": line.colour,
         "linewidth": line.width,
-        "zorder": 3 - line.width,  # the thin one on top
-        "marker": "." if len(series.ticks) <= DOTS_UP_TO else "",
+        "zorder": 3 - line.width,  # the thin line on top
+        "marker": "." if len(series.ticks) <= MAX_DOTS else "",
     }
     axes.plot(*steps(series, values), drawstyle="steps-post", label=line.label, **look)
     return Line2D([], [], **(look | {"linewidth": 1.2}))
 
 
-def _draw_extreme(axes: Axes, series: Series, line: Line) -> Line2D:
+def _draw_extreme(axes: Axes, series: Series, line: MetricLine) -> Line2D:
     look: dict[str, Any] = {"color": line.colour, "linestyle": "--", "linewidth": line.width}
     axes.plot(*steps(series, series.metrics[line.metric]), drawstyle="steps-post", label=line.label, **look)
     marks = _set_at(series, line)
@@ -153,11 +153,11 @@ def _draw_extreme(axes: Axes, series: Series, line: Line) -> Line2D:
         [float(value) for _, value in marks],
         linestyle="",
         marker=line.marker,
-        zorder=4,  # above every line: it is what one looks for
+        zorder=4,  # above every line
         color=line.colour,
         markersize=6,
-        # Where the session is but one point, a mark must not hide the quote.
-        fillstyle="none" if len(series.ticks) <= DOTS_UP_TO else "full",
+        # With few points, a filled mark would hide the quote.
+        fillstyle="none" if len(series.ticks) <= MAX_DOTS else "full",
     )
     return Line2D([], [], marker=line.marker, markersize=5, **look)
 
@@ -170,7 +170,7 @@ def _draw_locked(axes: Axes, series: Series) -> Line2D:
 
 
 def _limits(series: Series, panel: Panel) -> tuple[float, float]:
-    """Return what the axis must hold: the quotes. An extreme set long before does not press them flat."""
+    """Return the limits of the quotes. An extreme set long before must not flatten them."""
     lines = [line for line in panel.lines if not line.is_extreme] or panel.lines
     values = [series.metrics[line.metric] for line in lines]
     return (
@@ -179,17 +179,17 @@ def _limits(series: Series, panel: Panel) -> tuple[float, float]:
     )
 
 
-def _set_at(series: Series, line: Line) -> list[tuple[datetime, Decimal]]:
-    """Return when the sessions' extremes were set, those within the chart."""
+def _set_at(series: Series, line: MetricLine) -> list[tuple[datetime, Decimal]]:
+    """Return time and value of the sessions' extremes that were set within the chart."""
     found = [(getattr(row, f"{line.metric}_at"), getattr(row, line.metric)) for row in series.sessions]
     return [(at, value) for at, value in found if series.start <= at <= series.end]
 
 
-def _legend_label(series: Series, line: Line, low: float, high: float) -> str:
+def _legend_label(series: Series, line: MetricLine, low: float, high: float) -> str:
     value = series.metrics[line.metric].last[-1]
     if series.of_minutes and not line.is_extreme and line.metric != "mid_price":
         line = line._replace(label=f"mean {line.label}")
-        value = Context(prec=6).plus(value).normalize()  # a quotient, with no end of its own
+        value = Context(prec=6).plus(value).normalize()  # a quotient may have any number of digits
     if line.metric == "spread_bps":
         return f"{line.label} {f'{value:,.2f}' if value >= 1 else f'{float(value):.2g}'} bps"
     if not line.is_extreme:
@@ -202,7 +202,7 @@ def _legend_label(series: Series, line: Line, low: float, high: float) -> str:
 
 
 def _sessions(series: Series) -> str:
-    names = [cut(row.session) for row in reversed(series.sessions)]
+    names = [shortened(row.session) for row in reversed(series.sessions)]
     return f"session {names[0]}" if len(names) == 1 else f"{len(names)} sessions, {names[0]} to {names[-1]}"
 
 
@@ -213,12 +213,12 @@ def _range(series: Series) -> str:
     until = f" to {end}" if ticks > 1 else ""
     count = f"{ticks:,} tick{'' if ticks == 1 else 's'}"
     count += ", from their minutes" if series.of_minutes else ""
-    return f"{series.start:%Y-%m-%d %H:%M:%S}{until} UTC · {count} · group {cut(series.group)}"
+    return f"{series.start:%Y-%m-%d %H:%M:%S}{until} UTC · {count} · group {shortened(series.group)}"
 
 
-def cut(name: str) -> str:
-    """Return a name as short as a title can show it."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+def shortened(name: str) -> str:
+    """Return a name that fits into a title."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 def _length(width: timedelta) -> str:

@@ -1,4 +1,4 @@
-"""What a chart shows: its panels, and the lines of each. Pure, and light enough for a help text."""
+"""The content of a chart: its panels and their lines. Pure, and quick to import for a help text."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# Okabe and Ito's palette: told apart with any kind of colour vision.
+# The palette of Okabe and Ito, for any kind of colour vision.
 BLACK, BLUE, VERMILLION, GREEN, PURPLE = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 
 
-class Line(NamedTuple):
+class MetricLine(NamedTuple):
     """One metric in a panel."""
 
     metric: str
     label: str
     colour: str
     width: float = 1.0
-    """In points. The mid lies over bid and ask and is thin, so that they are seen beside it."""
+    """In points. The mid is drawn over bid and ask, and thin, so that they stay visible."""
     marker: str = ""
-    """Marks when a session's extreme was set; a line without one is the quote itself, or its spread."""
+    """Marks the moment at which an extreme was set; empty for the quote and its spread."""
 
     @property
     def is_extreme(self) -> bool:
-        """Whether this is a running extreme of the session."""
+        """Whether the line is a running extreme of the session."""
         return bool(self.marker)
 
 
@@ -32,8 +32,8 @@ class Panel(NamedTuple):
     """Lines that share an axis because they share a unit."""
 
     label: str
-    """Of the vertical axis; `{quote}` stands for the quote currency."""
-    lines: tuple[Line, ...]
+    """Label of the vertical axis; `{quote}` is replaced by the quote currency."""
+    lines: tuple[MetricLine, ...]
     from_zero: bool
     height: float
     """Relative to the other panels."""
@@ -43,11 +43,11 @@ PANELS = (
     Panel(
         "price ({quote})",
         (
-            Line("ask", "ask", VERMILLION),
-            Line("mid_price", "mid", BLACK, width=0.6),
-            Line("bid", "bid", BLUE),
-            Line("highest_bid", "highest bid", BLUE, marker="^"),
-            Line("lowest_ask", "lowest ask", VERMILLION, marker="v"),
+            MetricLine("ask", "ask", VERMILLION),
+            MetricLine("mid_price", "mid", BLACK, width=0.6),
+            MetricLine("bid", "bid", BLUE),
+            MetricLine("highest_bid", "highest bid", BLUE, marker="^"),
+            MetricLine("lowest_ask", "lowest ask", VERMILLION, marker="v"),
         ),
         from_zero=False,
         height=2.2,
@@ -55,26 +55,26 @@ PANELS = (
     Panel(
         "spread ({quote})",
         (
-            Line("spread", "spread", GREEN),
-            Line("max_spread", "max spread", GREEN, marker="D"),
+            MetricLine("spread", "spread", GREEN),
+            MetricLine("max_spread", "max spread", GREEN, marker="D"),
         ),
         from_zero=True,
         height=1.0,
     ),
     Panel(
         "spread / mid (bps)",
-        (Line("spread_bps", "spread", PURPLE),),
+        (MetricLine("spread_bps", "spread", PURPLE),),
         from_zero=True,
         height=1.0,
     ),
 )
 
 METRICS = tuple(line.metric for panel in PANELS for line in panel.lines)
-"""Every metric that can be drawn."""
+"""All metrics that can be drawn."""
 
 
 def panels_of(metrics: Collection[str]) -> tuple[Panel, ...]:
-    """Return the panels that these metrics take, with no other line; all of them for no metric."""
+    """Return the panels with the lines of these metrics only; no metrics: all panels."""
     if not metrics:
         return PANELS
     chosen = (

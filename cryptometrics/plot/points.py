@@ -1,6 +1,6 @@
-"""From a reduced series to the points of step lines and bands.
+"""Compute the points of step lines and bands from a reduced series.
 
-Here, and nowhere before, prices become floats; times become matplotlib's, floats of days since 1970.
+Prices become floats here and nowhere before; times become matplotlib's floats of days since 1970.
 """
 
 from __future__ import annotations
@@ -18,32 +18,31 @@ if TYPE_CHECKING:
 
 DAY = timedelta(days=1)
 
-SHORTEST_GAP = timedelta(minutes=1)
+MIN_GAP = timedelta(minutes=1)
 GAP_FACTOR = 20
-"""A silence is a gap when it is this much longer than the mean pause between two points: of a pair that
-trades now and then a long pause says nothing."""
+"""A silence is a gap if it is longer than the mean pause by this factor: rarely traded pairs pause often."""
 
 
 def day_number(moment: datetime) -> float:
-    """Return matplotlib's number of a moment, good to about a microsecond."""
+    """Return matplotlib's number of a moment, accurate to about a microsecond."""
     return (moment - EPOCH) / DAY
 
 
 def gaps(series: Series) -> list[tuple[datetime, datetime]]:
-    """Return the silences, from the last tick before to the first one after each."""
-    shortest = _shortest_gap(series)
+    """Return the gaps, each from the last tick before it to the first tick after it."""
+    min_gap = _min_gap(series)
     return [
         (before, after)
         for before, after in zip(series.last_at[:-1], series.first_at[1:], strict=True)
-        if after - before > shortest
+        if after - before > min_gap
     ]
 
 
 def steps(series: Series, values: Values) -> tuple[list[float], list[float]]:
     """Return the points of a step line through the last value of each bucket; NaN breaks it at a gap.
 
-    A quote holds until the next one, but nobody knows how far into a gap: there it is drawn for the width
-    of its bucket, so that a lone tick between two gaps can be seen.
+    A quote holds until the next one. Before a gap it is drawn for the width of its bucket, so that a single
+    tick between two gaps is visible.
     """
     times, points = [], []
     for i, hold in enumerate(_holds(series)):
@@ -56,9 +55,9 @@ def steps(series: Series, values: Values) -> tuple[list[float], list[float]]:
 
 
 def band(series: Series, values: Values) -> tuple[list[float], list[float], list[float]]:
-    """Return the points of a step band from the lowest to the highest value within each bucket.
+    """Return the points of a step band from the lowest to the highest value of each bucket.
 
-    It has a height from the first to the last tick of a bucket, and none from there to the next.
+    Its height is zero between the last tick of a bucket and the first tick of the next.
     """
     times, low, high = [], [], []
     for i in range(len(series.ticks)):
@@ -70,13 +69,13 @@ def band(series: Series, values: Values) -> tuple[list[float], list[float], list
 
 
 def _holds(series: Series) -> Iterator[datetime | None]:
-    """Yield, for each bucket before a gap, until when its last value is drawn; None for the others."""
-    shortest = _shortest_gap(series)
+    """Yield for each bucket before a gap the end of its last value; None for the others."""
+    min_gap = _min_gap(series)
     for before, after in zip(series.last_at[:-1], series.first_at[1:], strict=True):
-        yield before + min(series.width, after - before) if after - before > shortest else None
+        yield before + min(series.width, after - before) if after - before > min_gap else None
     yield None
 
 
-def _shortest_gap(series: Series) -> timedelta:
+def _min_gap(series: Series) -> timedelta:
     mean_pause = (series.last_at[-1] - series.first_at[0]) / max(1, len(series.ticks) - 1)
-    return max(SHORTEST_GAP, GAP_FACTOR * mean_pause)
+    return max(MIN_GAP, GAP_FACTOR * mean_pause)
