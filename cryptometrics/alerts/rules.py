@@ -108,7 +108,9 @@ def parse(text: str) -> tuple[Rule, ...]:
     if not tables and not problems:
         problems.append(RuleProblem(1, "", "the file has no [[rule]]"))
     if len(tables) > MAX_RULES:
-        problems.append(RuleProblem(lines.header(MAX_RULES), "rule", f"more than {MAX_RULES} rules"))
+        problems.append(
+            RuleProblem(lines.header(MAX_RULES), "rule", f"the file has more than {MAX_RULES} rules")
+        )
     rules: list[Rule] = []
     names: set[object] = set()
     for number, table in enumerate(tables[:MAX_RULES]):
