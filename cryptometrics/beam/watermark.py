@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from cryptometrics.market.windows import MAX_OUT_OF_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-OUT_OF_ORDER = timedelta(seconds=2)
-"""How far behind the newest tick of its partition a tick is not yet late."""
+    from datetime import datetime, timedelta
 
 
 class Watermark:
@@ -49,7 +48,7 @@ class Watermark:
         elif any(newest is None for newest in busy):
             return self._value
         else:
-            value = min(newest for newest in busy if newest is not None) - OUT_OF_ORDER
+            value = min(newest for newest in busy if newest is not None) - MAX_OUT_OF_ORDER
         self._value = value if self._value is None else max(self._value, value)
         return self._value
 

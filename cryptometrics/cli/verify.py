@@ -109,7 +109,7 @@ def as_text(reports: Sequence[GroupReport]) -> str:
 
 
 def _as_dict(finding: Finding) -> dict[str, Any]:
-    topic, partition = finding.place or (None, None)
+    topic, partition = finding.partition or (None, None)
     return {
         "kind": finding.kind,
         "group": finding.group,
@@ -144,11 +144,11 @@ def _print_table(reports: Sequence[GroupReport]) -> None:
     number = plain if wide else short
     rows: list[list[str | Text]] = []
     for report in reports:
-        wrong = {finding.place for finding in report.findings}
+        wrong = {finding.partition for finding in report.findings}
         for book in report.books:
             counts = (number(getattr(book, column)) for column in COLUMNS)
-            verdict = Text("FAILED", "bold red") if book.place in wrong else Text("ok", "green")
-            rows.append([report.group, str(book.place), *counts, verdict])
+            verdict = Text("FAILED", "bold red") if book.topic_partition in wrong else Text("ok", "green")
+            rows.append([report.group, str(book.topic_partition), *counts, verdict])
     heads = ["rows" if column == "metrics" else column for column in COLUMNS]
     heads = heads if wide else [head.replace("_", "\n") for head in heads]
     print_table(("group", "partition", *heads, "verdict"), rows, numbers=heads)
@@ -157,7 +157,7 @@ def _print_table(reports: Sequence[GroupReport]) -> None:
 def _line(finding: Finding) -> str:
     from cryptometrics.verify.findings import MEANING
 
-    where = f"group {finding.group}" + (f", {finding.place}" if finding.place else "")
+    where = f"group {finding.group}" + (f", {finding.partition}" if finding.partition else "")
     column = f" ({finding.column})" if finding.column else ""
     more = finding.count - len(finding.first)
     first = "; ".join(map(str, finding.first)) + (f" and {more:,} more" if more else "")

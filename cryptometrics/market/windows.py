@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MINUTE = timedelta(minutes=1)
+MAX_OUT_OF_ORDER = timedelta(seconds=2)
+"""How far the watermark of a partition stays behind its newest tick."""
 BPS_PLACES = 8
 """Decimal places of a tick's spread in basis points."""
 

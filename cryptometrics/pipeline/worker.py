@@ -28,7 +28,7 @@ from cryptometrics.pipeline.failures import restart_reason
 from cryptometrics.pipeline.progress import WorkerTotals
 from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.store import batch_transaction as store
-from cryptometrics.store import offsets, windows
+from cryptometrics.store import offsets, window_completion
 from cryptometrics.store.database_errors import is_refusal, one_line
 from cryptometrics.times import Interval
 
@@ -195,7 +195,7 @@ class Worker:
         """Mark the minutes that the watermark has passed; also those of a pair that has fallen silent."""
         positions = self._calculator.positions()
         at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
-        windows.complete_passed(self._db.connection, self._topic.group, positions, at_end)
+        window_completion.complete_passed(self._db.connection, self._topic.group, positions, at_end)
 
     def _handle_event(self, event: Message) -> None:
         """Act on an event that comes in place of a message."""

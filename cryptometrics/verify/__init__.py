@@ -1,6 +1,7 @@
-"""Proof of the promises on the data at hand: every offset has one fate, and every number is right.
+"""Prove the promises on stored data: each offset has exactly one outcome, and every number is right.
 
-The checks are SQL over one snapshot, so they run while workers write, and share no code with what wrote the
-rows. `books` proves where every offset went, `rows` every derived number from the quotes that are stored, and
-`topic` those quotes from the messages themselves: together every stored value.
+The checks are SQL over one snapshot, so workers may keep writing, and they share no query, calculation or
+decoder with the code that wrote the rows. `offset_check` accounts for every offset, `recompute` derives every
+number from the stored quotes, and `topic_check` compares those quotes with the messages: together they cover
+every stored value.
 """

@@ -1,4 +1,4 @@
-"""What a verification finds: counted however often it occurs, shown by its first examples. Pure."""
+"""Collect what a verification finds: every occurrence is counted, the first ones are kept. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-EXAMPLES = 10
+MAX_EXAMPLES = 10
 """Examples kept of each finding: the first ones."""
 
 
-class Kind(enum.StrEnum):
-    """What is wrong; the value is what stands in the JSON."""
+class FindingKind(enum.StrEnum):
+    """What is wrong; the value is the `kind` of the JSON output."""
 
     SUM = "sum"
     COUNT = "count"
@@ -36,31 +36,33 @@ class Kind(enum.StrEnum):
 
 
 MEANING = {
-    Kind.SUM: "the fates do not add up to next_offset - first_offset",
-    Kind.COUNT: "consumer_offsets counts other than the tables hold",
-    Kind.MISSING: "offsets without a fate",
-    Kind.TWICE: "offsets with more than one fate",
-    Kind.OUTSIDE: "offsets with a fate that were not read by the books",
-    Kind.PRUNED: "pruned rows that are not as many as the offsets that lack a fate where they were",
-    Kind.DAY: "days of which metric_days says other than crypto_metrics holds",
-    Kind.ROW: "rows whose value is not what follows from the quotes",
-    Kind.UNKNOWN_TO_STATE: "rows that the state of their session or pair does not know",
-    Kind.REPEATED: "rows of a pair, trade_id and time that another row has",
-    Kind.SESSION: "sessions whose value is not what their rows say",
-    Kind.PAIR: "pairs whose state is not what their rows say",
-    Kind.WINDOW: "minutes whose value is not what their rows say",
-    Kind.GAP: "gaps whose value is not what the rows before them say",
-    Kind.NOT_ON_TOPIC: "offsets with a fate, but without a message on the topic",
-    Kind.DIFFERS: "offsets whose stored value is not the message's",
-    Kind.NOT_VALID: "rows, duplicates and gaps whose message is no valid tick or gap",
-    Kind.VALID: "rejected messages that are not wrong in the way that is stored",
-    Kind.NO_DUPLICATE: "offsets counted as duplicates that repeat no row before them",
-    Kind.NO_HOLE: "offsets counted as holes that hold a message",
+    FindingKind.SUM: "the outcomes do not add up to next_offset - first_offset",
+    FindingKind.COUNT: "a count in consumer_offsets differs from the rows in its table",
+    FindingKind.MISSING: "offsets without an outcome",
+    FindingKind.TWICE: "offsets with more than one outcome",
+    FindingKind.OUTSIDE: "offsets with an outcome outside the range that was read",
+    FindingKind.PRUNED: (
+        "the number of pruned rows differs from the number of unaccounted offsets in their ranges"
+    ),
+    FindingKind.DAY: "days whose counts in metric_days differ from the rows of crypto_metrics",
+    FindingKind.ROW: "rows with a value that does not follow from the quotes",
+    FindingKind.UNKNOWN_TO_STATE: "rows that are missing from the state of their session or pair",
+    FindingKind.REPEATED: "rows with the same pair, trade_id and time as another row",
+    FindingKind.SESSION: "sessions with a value that does not follow from their rows",
+    FindingKind.PAIR: "pairs whose state does not follow from their rows",
+    FindingKind.WINDOW: "minutes with a value that does not follow from their rows",
+    FindingKind.GAP: "gaps with a value that does not follow from the rows before them",
+    FindingKind.NOT_ON_TOPIC: "offsets with an outcome but without a message on the topic",
+    FindingKind.DIFFERS: "offsets whose stored value differs from the message",
+    FindingKind.NOT_VALID: "rows, duplicates and gaps whose message is not a valid tick or gap",
+    FindingKind.VALID: "rejected messages without the fault that is stored as the reason",
+    FindingKind.NO_DUPLICATE: "offsets counted as duplicates that do not repeat an earlier row",
+    FindingKind.NO_HOLE: "offsets counted as holes that hold a message",
 }
 
 
-class Place(NamedTuple):
-    """A partition of a topic; the topic is None of a row that no books account for."""
+class TopicPartition(NamedTuple):
+    """A partition of a topic; the topic is None for rows that no group's offsets account for."""
 
     topic: str | None
     partition: int
@@ -71,49 +73,60 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Finding:
-    """One thing that is wrong, in one partition or (None) in what belongs to no single one."""
+    """One kind of error, in one partition or, if that is None, in data of no single partition."""
 
-    kind: Kind
+    kind: FindingKind
     group: str
-    place: Place | None
+    partition: TopicPartition | None
     column: str | None
-    """Whose value is wrong, where it is one value."""
+    """The column with the wrong value, if it is a single one."""
     count: int = 0
     first: list[int | str] = field(default_factory=list)
-    """The first offending offsets, or what else is offending, in words."""
+    """The first offending offsets, or descriptions of other data."""
 
 
 class Findings:
-    """Collects what is wrong with one group, in memory that does not grow with how much it is."""
+    """Collects the errors of one group in bounded memory."""
 
     def __init__(self, group: str) -> None:
         self._group = group
-        self._found: dict[tuple[Kind, Place | None, str | None], Finding] = {}
+        self._found: dict[tuple[FindingKind, TopicPartition | None, str | None], Finding] = {}
 
-    def offsets(
-        self, kind: Kind, place: Place, first: int, last: int | None = None, column: str | None = None
+    def add_offsets(
+        self,
+        kind: FindingKind,
+        partition: TopicPartition,
+        first: int,
+        last: int | None = None,
+        column: str | None = None,
     ) -> None:
-        """Note an offset, or those from `first` to `last`; nothing where `last` lies before `first`."""
+        """Add one offset, or those from `first` to `last`; none if `last` is less than `first`."""
         count = 1 if last is None else last - first + 1
         if count > 0:
-            finding = self._finding(kind, place, column)
+            finding = self._finding(kind, partition, column)
             finding.count += count
-            room = EXAMPLES - len(finding.first)
+            room = MAX_EXAMPLES - len(finding.first)
             finding.first += range(first, first + min(count, room))
 
-    def words(self, kind: Kind, text: str, place: Place | None = None, column: str | None = None) -> None:
-        """Note what is no offset."""
-        finding = self._finding(kind, place, column)
+    def add_text(
+        self,
+        kind: FindingKind,
+        text: str,
+        partition: TopicPartition | None = None,
+        column: str | None = None,
+    ) -> None:
+        """Add a finding that is not an offset."""
+        finding = self._finding(kind, partition, column)
         finding.count += 1
-        if len(finding.first) < EXAMPLES:
+        if len(finding.first) < MAX_EXAMPLES:
             finding.first.append(text)
 
     def all(self) -> list[Finding]:
-        """Return the findings in the order in which they were made."""
+        """Return the findings in the order of their first occurrence."""
         return list(self._found.values())
 
-    def _finding(self, kind: Kind, place: Place | None, column: str | None) -> Finding:
-        key = kind, place, column
+    def _finding(self, kind: FindingKind, partition: TopicPartition | None, column: str | None) -> Finding:
+        key = kind, partition, column
         if key not in self._found:
-            self._found[key] = Finding(kind, self._group, place, column)
+            self._found[key] = Finding(kind, self._group, partition, column)
         return self._found[key]

@@ -1,36 +1,22 @@
-"""Gaps of the feed: against the messages that tell of them, and what a start has missed against the rows."""
+"""Check the gaps of a feed: what a start has missed, from the rows before it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptometrics.market import gap_records
-from cryptometrics.market.tick_decoder import RejectedError, decode
-from cryptometrics.times import to_microseconds
-from cryptometrics.verify.findings import Kind, Place
+from cryptometrics.verify.findings import FindingKind, TopicPartition
 from cryptometrics.verify.offset_books import ROWS
 from cryptometrics.verify.pruned import INCOMPLETE
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import psycopg
-    from confluent_kafka import Message
 
     from cryptometrics.verify.findings import Findings
-    from cryptometrics.verify.offset_books import Books
-
-# What a message itself says of its gap; a start's beginning it does not say.
-FINGERPRINT = """
-    array_to_string(ARRAY[pair, kind, (extract(epoch FROM ends_at) * 1000000)::bigint::text,
-        CASE WHEN kind <> 'start' THEN (extract(epoch FROM begins_at) * 1000000)::bigint::text END,
-        CASE WHEN kind <> 'start' THEN first_trade_id::text END, last_trade_id::text,
-        CASE WHEN kind <> 'start' THEN trades_missed::text END], ' ', '-')
-"""
+    from cryptometrics.verify.offset_books import GroupBooks
 
 _HAS_STARTS = "SELECT EXISTS (SELECT FROM feed_gaps WHERE consumer_group = %(group)s AND kind = 'start')"
 
-# Where rows of the pair were pruned, what stood before a start is not known any more.
+# If rows of the pair were pruned, those before a start are unknown.
 _STARTS = f"""
 WITH placed AS (
     SELECT topic, kafka_partition, kafka_offset, kind,
@@ -68,59 +54,15 @@ WHERE consumer_group = %(group)s AND kind <> 'start'
 """
 
 
-def check_gaps(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Recompute how many trades each gap has missed; for a start, from the rows that stand before it."""
+def check_gaps(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
+    """Recompute how many trades each gap has missed; for a start, from the rows before it."""
     for topic, partition, offset in connection.execute(_RANGES, books.parameters):
-        findings.offsets(Kind.GAP, Place(topic, partition), offset, column="trades_missed")
+        findings.add_offsets(
+            FindingKind.GAP, TopicPartition(topic, partition), offset, column="trades_missed"
+        )
     (has_starts,) = connection.execute(_HAS_STARTS, books.parameters).fetchone() or (False,)
-    if not has_starts:  # then the table need not be read once more
+    if not has_starts:  # saves a pass over the rows
         return
     with connection.cursor() as cursor:
         for topic, partition, offset in cursor.stream(_STARTS, books.parameters):
-            findings.offsets(Kind.GAP, Place(topic, partition), offset, column="start")
-
-
-def compare_gap(
-    findings: Findings, stored: str, message: Message, place: Place, offset: int, now: datetime
-) -> None:
-    """Compare a stored gap, as FINGERPRINT gives it, with its message."""
-    key, value = message.key(), message.value()
-    try:
-        decode(key, value, now)
-    except RejectedError as error:
-        try:
-            gap = gap_records.decode(key, value, now, error)
-        except RejectedError as reason:
-            findings.offsets(Kind.NOT_VALID, place, offset, column=reason.reason)
-            return
-        if _fingerprint(gap) != stored:
-            findings.offsets(Kind.DIFFERS, place, offset, column="gap")
-        return
-    findings.offsets(Kind.NOT_VALID, place, offset, column="gap")  # it is a tick
-
-
-def reason_against(message: Message, now: datetime) -> str | None:
-    """Return why a message is neither a tick nor a gap, None where it is one."""
-    key, value = message.key(), message.value()
-    try:
-        decode(key, value, now)
-    except RejectedError as error:
-        try:
-            gap_records.decode(key, value, now, error)
-        except RejectedError as reason:
-            return reason.reason
-    return None
-
-
-def _fingerprint(gap: gap_records.Gap) -> str:
-    is_start = gap.kind is gap_records.Kind.START
-    parts = (
-        gap.pair,
-        str(gap.kind),
-        to_microseconds(gap.time),
-        None if gap.begins is None else to_microseconds(gap.begins),
-        gap.first_trade_id,
-        gap.last_trade_id,
-        None if is_start else gap.trades_missed,
-    )
-    return " ".join("-" if part is None else str(part) for part in parts)
+            findings.add_offsets(FindingKind.GAP, TopicPartition(topic, partition), offset, column="start")

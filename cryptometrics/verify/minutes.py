@@ -1,41 +1,137 @@
-"""The minutes of `process`, recomputed by SQL from the rows that are stored."""
+"""Recompute the minutes of `process` by SQL from the stored rows."""
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.market.windows import MINUTE
-from cryptometrics.store import windows
-from cryptometrics.verify.findings import Kind
+from cryptometrics.verify.findings import FindingKind
 from cryptometrics.verify.offset_books import ROWS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import psycopg
 
     from cryptometrics.verify.findings import Findings
-    from cryptometrics.verify.offset_books import Books
+    from cryptometrics.verify.offset_books import GroupBooks
 
-_TRUTH = windows.recomputed(ROWS, "era, kafka_partition, kafka_offset")
+MINUTE = timedelta(minutes=1)
+NAME = "1m"
+"""The name of the windows that `process` keeps."""
+
+COLUMNS = (
+    "pair, window_start, window_end, ticks, open, high, low, close, highest_bid, lowest_ask, avg_spread, "
+    "max_spread, avg_spread_bps, late, spread_sum, spread_bps_sum, open_at, open_partition, open_offset, "
+    "close_at, close_partition, close_offset"
+)
+"""Every column of `crypto_windows` that follows from the ticks."""
+
+_TICKS = "SELECT * FROM crypto_metrics WHERE consumer_group = %(group)s"
+_TOPIC_ORDER = "kafka_partition, kafka_offset"
 
 
-def check_windows(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Compare each minute with what its ticks amount to, except in days of which ticks were pruned.
+def true_windows(ticks: str = _TICKS, order: str = _TOPIC_ORDER) -> str:
+    """Return the query of the windows that follow from stored ticks alone.
 
-    Where a day was pruned, it is left open which ticks of the others came late: what they came after may
-    be gone.
+    A window begins every `slide`, and a tick counts in each [start, start + size) that contains it. The
+    parameters are `group`, `size` and `slide`. Arrays compare element by element, so the least one is the
+    first tick of a window, and the greatest one the last.
+
+    ticks: the query of the ticks. order: their order on the topic.
+    """
+    return f"""
+SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ticks,
+    opened[4] AS open, high, low, closed[4] AS close, highest_bid, lowest_ask,
+    round((spread_sum + 0.000000000000000000) / ticks, 18) AS avg_spread, max_spread,
+    round((spread_bps_sum + 0.000000000000000000) / ticks, 8) AS avg_spread_bps, late,
+    spread_sum, spread_bps_sum,
+    timestamptz 'epoch' + opened[1]::bigint * interval '1 microsecond' AS open_at,
+    opened[2]::int AS open_partition, opened[3]::bigint AS open_offset,
+    timestamptz 'epoch' + closed[1]::bigint * interval '1 microsecond' AS close_at,
+    closed[2]::int AS close_partition, closed[3]::bigint AS close_offset
+FROM (
+    SELECT pair, start, count(*) AS ticks,
+        min(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price])
+            AS opened,
+        max(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price])
+            AS closed,
+        max(mid_price) AS high, min(mid_price) AS low, max(bid) AS highest_bid, min(ask) AS lowest_ask,
+        max(spread) AS max_spread, sum(spread) AS spread_sum,
+        sum(div(4000000000000 * (ask - bid) + (bid + ask), 2 * (bid + ask)) * 0.00000001) AS spread_bps_sum,
+        count(*) FILTER (WHERE trade_id < highest) AS late
+    FROM (
+        SELECT *, date_bin(%(slide)s::interval, timestamp, 'epoch') AS newest,
+            max(trade_id) OVER (PARTITION BY pair ORDER BY {order}
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
+        FROM ({ticks}) AS stored
+    ) AS ticks, generate_series(newest, newest - %(size)s::interval, -%(slide)s::interval) AS start
+    WHERE start + %(size)s::interval > timestamp
+    GROUP BY pair, start
+) AS windows
+"""  # noqa: S608  (constants)
+
+
+TRUE_WINDOWS = true_windows()
+_TRUE_MINUTES = true_windows(ROWS, "era, kafka_partition, kafka_offset")
+
+
+class WindowDifference(NamedTuple):
+    """A stored window that differs from the one that follows from its ticks."""
+
+    pair: str
+    start: datetime
+    stored: int
+    """Ticks of the stored window; 0 if there is none."""
+    true: int
+    """Ticks of the recomputed window; 0 if there is none."""
+    only_late: bool
+    """Whether only the count of late ticks differs."""
+
+
+def differing_windows(
+    connection: psycopg.Connection,
+    group: str,
+    name: str,
+    size: timedelta,
+    slide: timedelta | None = None,
+    *,
+    truth: str = TRUE_WINDOWS,
+    parameters: Mapping[str, object] = MappingProxyType({}),
+) -> list[WindowDifference]:
+    """Return each stored window that differs from the query `truth`, which may have more parameters."""
+    values = {**parameters, "group": group, "name": name, "size": size, "slide": slide or size}
+    query = f"""
+        SELECT pair, window_start, coalesce(stored.ticks, 0), coalesce(truth.ticks, 0),
+               coalesce(to_jsonb(stored) - 'late' = to_jsonb(truth) - 'late', false)
+        FROM (SELECT {COLUMNS} FROM crypto_windows
+              WHERE consumer_group = %(group)s AND name = %(name)s) AS stored
+        FULL JOIN ({truth}) AS truth USING (pair, window_start)
+        WHERE stored IS DISTINCT FROM truth
+        ORDER BY pair, window_start
+    """  # noqa: S608  (constants)
+    return [WindowDifference(*row) for row in connection.execute(query.encode(), values)]
+
+
+def check_minutes(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
+    """Compare each minute with its ticks, except on days with pruned ticks.
+
+    If any day was pruned, the late ticks of the other days are not checked either: the ticks that came
+    before them may be gone.
     """
     pruned = {day.day for day in books.pruned}
-    for found in windows.differing(
-        connection, books.group, windows.MINUTES, MINUTE, truth=_TRUTH, parameters=books.parameters
+    for minute in differing_windows(
+        connection, books.group, NAME, MINUTE, truth=_TRUE_MINUTES, parameters=books.parameters
     ):
-        if found.start.astimezone(UTC).date() in pruned or (found.only_late and pruned):
+        if minute.start.astimezone(UTC).date() in pruned or (minute.only_late and pruned):
             continue
-        what = f"{found.stored} ticks, the rows say {found.found}"
-        if found.stored == found.found:
-            what = (
-                "its values are not those of the rows"
-                if not found.only_late
-                else "late is not what the rows say"
-            )
-        findings.words(Kind.WINDOW, f"{found.pair} at {found.start:%Y-%m-%d %H:%M}: {what}")
+        if minute.stored != minute.true:
+            problem = f"{minute.stored} ticks, but {minute.true} in the rows"
+        elif minute.only_late:
+            problem = "its late ticks are not those of the rows"
+        else:
+            problem = "its values are not those of the rows"
+        findings.add_text(
+            FindingKind.WINDOW, f"{minute.pair} at {minute.start:%Y-%m-%d %H:%M}: {problem}"
+        )  # fmt: skip

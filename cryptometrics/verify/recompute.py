@@ -1,11 +1,11 @@
-"""Every number that follows from the quotes, recomputed by SQL from the quotes that are stored."""
+"""Recompute by SQL every number that follows from the stored quotes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cryptometrics.times import from_microseconds
-from cryptometrics.verify.findings import Kind, Place
+from cryptometrics.verify.findings import FindingKind, TopicPartition
 from cryptometrics.verify.offset_books import ROWS
 from cryptometrics.verify.pruned import INCOMPLETE
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.verify.findings import Findings
-    from cryptometrics.verify.offset_books import Books
+    from cryptometrics.verify.offset_books import GroupBooks
 
 _COMPLETE = f"(pair, session) NOT IN ({INCOMPLETE})"
 
-# The whole of a group in one pass. Texts sort by their bytes, which is faster and as good for grouping. Where
-# rows of a session were pruned, an extreme may lie further out than what is left says, but never less far.
+# One pass over the group. Texts are sorted by their bytes: faster, and sufficient for grouping. If rows of a
+# session were pruned, an extreme may exceed that of the rows left, but never fall short of it.
 _ROWS = f"""
 SELECT topic, kafka_partition, kafka_offset, array_remove(ARRAY[
     CASE WHEN mid_price <> (bid + ask) * 0.5 THEN 'mid_price' END,
@@ -45,7 +45,7 @@ WHERE mid_price <> (bid + ask) * 0.5 OR spread <> ask - bid OR highest_bid <> tr
    OR lowest_ask <> true_lowest_ask OR max_spread <> true_max_spread
 """  # noqa: S608  (constants)
 
-# A trade that the state does not know would be stored again when the feed repeats it.
+# A trade that is missing from the state would be stored again when the feed repeats it.
 _UNKNOWN_TO_STATE = f"""
 SELECT topic, kafka_partition, kafka_offset,
        CASE WHEN s.pair IS NULL THEN 'session' WHEN p.pair IS NULL THEN 'pair' ELSE 'trade_id' END
@@ -65,7 +65,7 @@ FROM (SELECT pair, trade_id, timestamp FROM crypto_metrics
 JOIN ({ROWS}) AS m USING (pair, trade_id, timestamp)
 """  # noqa: S608  (constants)
 
-# Arrays compare element by element: their least is the first row of the topic, their greatest the last one.
+# Arrays compare element by element: the least one is the first row of the topic, the greatest the last.
 _SESSIONS = f"""
 SELECT s.pair, s.session,
        s.ticks, s.highest_bid, s.lowest_ask, s.max_spread, s.last_bid, s.last_ask,
@@ -91,7 +91,7 @@ _SESSION_COLUMNS = (
     *("highest_bid_at", "lowest_ask_at", "max_spread_at", "first_at", "last_at"),
 )
 
-# A late tick may have come after one that was pruned, of any earlier session: then the rows say too little.
+# A late tick may follow a pruned one of any earlier session, so the rows may show fewer late ticks.
 _LATE = f"""
 SELECT pair, session, s.late, coalesce(m.late, 0)
 FROM session_extremes s LEFT JOIN (
@@ -110,7 +110,7 @@ WHERE consumer_group = %(group)s
 ORDER BY pair, session
 """  # noqa: S608  (constants)
 
-# The newest quote of a pair is that of one of its sessions, which are proved from the rows.
+# The newest quote of a pair is the last one of some session, and sessions are checked against the rows.
 _PAIRS = f"""
 SELECT pair, p.timestamp, max(s.last_at), p.trade_id, upper(p.trade_ids) - 1, m.highest,
        pair IN (SELECT pair FROM ({INCOMPLETE}) AS i),
@@ -133,66 +133,68 @@ ORDER BY era, pair
 """  # noqa: S608  (constants)
 
 
-def check_rows(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
+def check_rows(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
     """Recompute mid price, spread and running extremes of each row, in the order of the topic."""
     with connection.cursor() as cursor:
         for topic, partition, offset, columns in cursor.stream(_ROWS, books.parameters):
             for column in columns:
-                findings.offsets(Kind.ROW, Place(topic, partition), offset, column=column)
+                findings.add_offsets(FindingKind.ROW, TopicPartition(topic, partition), offset, column=column)
 
 
-def check_trades(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Find trades that are stored twice, and rows that sessions and pairs do not know of."""
+def check_trades(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
+    """Find trades that are stored twice, and rows missing from the state of their session or pair."""
     with connection.cursor() as cursor:
         for topic, partition, offset in cursor.stream(_REPEATED, books.parameters):
-            findings.offsets(Kind.REPEATED, Place(topic, partition), offset)
+            findings.add_offsets(FindingKind.REPEATED, TopicPartition(topic, partition), offset)
     with connection.cursor() as cursor:
         for topic, partition, offset, column in cursor.stream(_UNKNOWN_TO_STATE, books.parameters):
-            findings.offsets(Kind.UNKNOWN_TO_STATE, Place(topic, partition), offset, column=column)
+            findings.add_offsets(
+                FindingKind.UNKNOWN_TO_STATE, TopicPartition(topic, partition), offset, column=column
+            )
 
 
-def check_sessions(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Recompute everything that `session_extremes` says from the rows.
+def check_sessions(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
+    """Recompute every column of `session_extremes` from the rows.
 
-    Of sessions with rows in pruned days only their ticks are counted, all sessions together.
+    If days were pruned, also compare the ticks of all sessions with the rows that were written.
     """
     width = len(_SESSION_COLUMNS)
     for pair, session, *values in connection.execute(_SESSIONS, books.parameters):
         for column, stored, found in zip(_SESSION_COLUMNS, values[:width], values[width:], strict=True):
             if stored != found:
                 shown = _moment if column.endswith("_at") else str
-                text = f"{pair} in session {session}: {shown(stored)}, the rows say {shown(found)}"
-                findings.words(Kind.SESSION, text, column=column)
+                text = f"{pair} in session {session}: {shown(stored)}, {shown(found)} in the rows"
+                findings.add_text(FindingKind.SESSION, text, column=column)
     for pair, session, stored, found in connection.execute(_LATE, books.parameters):
-        text = f"{pair} in session {session}: {stored}, the rows say {found}"
-        findings.words(Kind.SESSION, text, column="late")
+        text = f"{pair} in session {session}: {stored}, {found} in the rows"
+        findings.add_text(FindingKind.SESSION, text, column="late")
     if books.pruned:
         (ticks,) = connection.execute(_TICKS, books.parameters).fetchone() or (None,)
         stored = sum(book.metrics for book in books.books)
         if ticks != stored:
-            text = f"all sessions together: {ticks}, the books say {stored}"
-            findings.words(Kind.SESSION, text, column="ticks")
+            text = f"all sessions together: {ticks}, {stored} in consumer_offsets"
+            findings.add_text(FindingKind.SESSION, text, column="ticks")
 
 
-def check_pairs(connection: psycopg.Connection, books: Books, findings: Findings) -> None:
-    """Compare what `pair_state` says with the sessions and the rows."""
+def check_pairs(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
+    """Compare `pair_state` with the sessions and the rows."""
     rows = connection.execute(_PAIRS, books.parameters)
     for pair, stored_at, newest_at, trade_id, end_of_ids, highest, is_pruned, is_last_quote in rows:
         if not is_last_quote or stored_at != newest_at:
-            text = f"{pair}: the quote of {stored_at} is not the newest of its sessions, of {newest_at}"
-            findings.words(Kind.PAIR, text, column="bid, ask, timestamp")
+            text = f"{pair}: the quote of {stored_at} is not the newest one of its sessions, of {newest_at}"
+            findings.add_text(FindingKind.PAIR, text, column="bid, ask, timestamp")
         if is_pruned and (highest is None or highest < trade_id):
-            highest = trade_id  # noqa: PLW2901  (the row that had it may be gone)
+            highest = trade_id  # noqa: PLW2901  (the row may be pruned)
         if not trade_id == end_of_ids == highest:
-            text = f"{pair}: {trade_id}, trade_ids ends with {end_of_ids}, the rows with {highest}"
-            findings.words(Kind.PAIR, text, column="trade_id")
+            text = f"{pair}: {trade_id}, {end_of_ids} in trade_ids, {highest} in the rows"
+            findings.add_text(FindingKind.PAIR, text, column="trade_id")
 
 
-def notes_of_scattered_pairs(connection: psycopg.Connection, books: Books) -> list[str]:
-    """Return a line for each pair that lies in several partitions, as it may after the topic grew."""
+def notes_on_scattered_pairs(connection: psycopg.Connection, books: GroupBooks) -> list[str]:
+    """Return a line for each pair with rows in several partitions, which is right if the topic has grown."""
     return [
-        f"{pair} lies in partitions {', '.join(map(str, partitions))}: "
-        "right where the topic got more partitions, else its producers choose partitions differently"
+        f"{pair} is in partitions {', '.join(map(str, partitions))}: right if the topic got more partitions, "
+        "otherwise its producers use different partitioners"
         for pair, partitions in connection.execute(_SCATTERED, books.parameters)
     ]
 

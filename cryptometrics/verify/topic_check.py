@@ -1,7 +1,7 @@
-"""The topic once more: what is stored of each offset against the message that stands there.
+"""Read the topic again, and compare each stored outcome with the message at its offset.
 
-Both sides come in the order of the offsets and are merged, so memory stays flat. Only what a message itself
-says is compared, its fate and its quote: what follows from the quotes, `rows` has proved from the rows.
+Both sides are in the order of the offsets and are merged, so memory stays flat. Only outcomes and quotes are
+compared: `recompute` checks the numbers that follow from the quotes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from cryptometrics.errors import UserError
 from cryptometrics.kafka.topic import describe_topic
-from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
-from cryptometrics.verify.findings import Kind
-from cryptometrics.verify.gap_check import FINGERPRINT, compare_gap, reason_against
+from cryptometrics.times import to_microseconds
+from cryptometrics.verify.findings import FindingKind
 from cryptometrics.verify.offset_books import ROWS
-from cryptometrics.verify.topic_reader import Messages
+from cryptometrics.verify.topic_reader import TopicReader
+from cryptometrics.verify.wire_format import GapMessage, InvalidMessageError, QuoteMessage, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,24 +27,31 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from cryptometrics.config import Settings
-    from cryptometrics.market.tick_decoder import Tick
-    from cryptometrics.verify.findings import Findings, Place
-    from cryptometrics.verify.offset_books import Book, Books
+    from cryptometrics.verify.findings import Findings, TopicPartition
+    from cryptometrics.verify.offset_books import GroupBooks, OffsetBook
 
-AT_ONCE = 10_000
-"""Rows fetched at once."""
-DUPLICATES_AT_ONCE = 50_000
-"""Duplicates looked up together: one reading of the table finds the rows that all of them repeat."""
-CLOCKS = timedelta(minutes=10)
-"""How far apart the worker's clock when it judged a tick's time, and `recorded_at`, may be."""
+FETCH_ROWS = 10_000
+"""Rows fetched from the server in one round trip."""
+MAX_DUPLICATES = 50_000
+"""Duplicates looked up together, in one pass over the rows."""
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
+"""Between the worker's clock when it decoded a message, and `recorded_at`."""
 
+REFUSED_BY_POSTGRES = "refused_by_postgres"
 _QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id")
 
-# What is rejected may be megabytes: of that, hashes are compared. Holes are not on the topic, so of them
-# only the place is of use.
+# The fields of a gap that are in its message; those of a start lack its beginning.
+_FINGERPRINT = """
+    array_to_string(ARRAY[pair, kind, (extract(epoch FROM ends_at) * 1000000)::bigint::text,
+        CASE WHEN kind <> 'start' THEN (extract(epoch FROM begins_at) * 1000000)::bigint::text END,
+        CASE WHEN kind <> 'start' THEN first_trade_id::text END, last_trade_id::text,
+        CASE WHEN kind <> 'start' THEN trades_missed::text END], ' ', '-')
+"""
+
+# A rejected message may have megabytes, so hashes are compared. Holes have no message, only a range.
 _STORED = f"""
 SELECT topic COLLATE "C" AS topic, kafka_partition, kafka_offset, kafka_offset AS last_offset,
-       'metrics' AS fate, recorded_at, pair, kind, bid, ask, timestamp, trade_id,
+       'metrics' AS outcome, recorded_at, pair, kind, bid, ask, timestamp, trade_id,
        NULL AS reason, NULL::bytea AS key, NULL::bytea AS value, NULL::timestamptz AS kafka_timestamp,
        NULL::text AS gap
 FROM ({ROWS}) AS metrics
@@ -54,7 +61,7 @@ SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'rejected', recorded_
 FROM rejected_ticks WHERE consumer_group = %(group)s
 UNION ALL
 SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'gaps', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {FINGERPRINT}
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {_FINGERPRINT}
 FROM feed_gaps WHERE consumer_group = %(group)s
 UNION ALL
 SELECT topic, kafka_partition, first_offset, last_offset, reason, recorded_at,
@@ -62,11 +69,11 @@ SELECT topic, kafka_partition, first_offset, last_offset, reason, recorded_at,
 FROM skipped_offsets WHERE consumer_group = %(group)s
 ORDER BY topic, kafka_partition, kafka_offset
 """  # noqa: S608  (constants)
-_TOPIC, _PARTITION, _FIRST, _LAST, _FATE, _RECORDED_AT, _QUOTE_AT = range(7)
+_TOPIC, _PARTITION, _FIRST, _LAST, _OUTCOME, _RECORDED_AT, _QUOTE_AT = range(7)
 _REJECTED_AT = _QUOTE_AT + len(_QUOTE)
 
-# The row that is repeated must stand before, in the order of the topics of that name, else of the partition;
-# unless its day was pruned.
+# The repeated row must come earlier: in an earlier topic of that name, or before it in the partition. If its
+# day was pruned, it may be missing.
 _NOT_REPEATING = f"""
 SELECT d.kafka_offset
 FROM unnest(%(d_pairs)s::text[], %(d_trade_ids)s::bigint[], %(d_times)s::timestamptz[],
@@ -84,17 +91,17 @@ Stored = tuple[Any, ...]
 
 
 class TopicCheck:
-    """Reads the topics of a group's books again and compares."""
+    """Compares the stored outcomes of one group with its topics."""
 
     def __init__(
         self,
         connection: psycopg.Connection,
         settings: Settings,
-        books: Books,
+        books: GroupBooks,
         findings: Findings,
         progress: Callable[[int], None],
     ) -> None:
-        """Prepare to check; `progress` is told how many offsets are done, often."""
+        """Prepare the check; `progress` is called often, with the number of offsets done."""
         self._connection = connection
         self._settings = settings
         self._books = books
@@ -104,29 +111,29 @@ class TopicCheck:
         self._duplicates: list[tuple[str, int, datetime, int]] = []
         self.notes: list[str] = []
         self.unchecked = 0
-        """Offsets that the topic no longer holds."""
+        """Offsets whose messages the topic no longer holds."""
 
     def run(self) -> None:
-        """Compare everything; raise ServiceUnavailableError where Kafka stops answering."""
-        by_place = {book.place: book for book in self._books.books}
-        messages = Messages(self._settings)
+        """Compare all outcomes; raise ServiceUnavailableError if Kafka stops responding."""
+        by_partition = {book.topic_partition: book for book in self._books.books}
+        reader = TopicReader(self._settings)
         ids: dict[str, str | None] = {}
         try:
-            with self._connection.cursor(name="stored_fates") as cursor:
-                cursor.itersize = AT_ONCE
+            with self._connection.cursor(name="stored_outcomes") as cursor:
+                cursor.itersize = FETCH_ROWS
                 cursor.execute(_STORED, self._books.parameters, binary=True)
-                for place, stored in groupby(cursor, key=itemgetter(_TOPIC, _PARTITION)):
-                    book = by_place.get(place)
+                for partition, stored in groupby(cursor, key=itemgetter(_TOPIC, _PARTITION)):
+                    book = by_partition.get(partition)
                     if book is None:
-                        continue  # rows without books: said by those
+                        continue  # offset_check reports rows without a book
                     if book.topic not in ids:
                         ids[book.topic] = self._topic_id(book)
-                    self._check(messages, book, stored, ids[book.topic])
+                    self._check(reader, book, stored, ids[book.topic])
         finally:
-            messages.close()
+            reader.close()
 
-    def _topic_id(self, book: Book) -> str | None:
-        """Return the id of the topic as it is now, None where there is none or its books are closed."""
+    def _topic_id(self, book: OffsetBook) -> str | None:
+        """Return the current id of the topic; None if it does not exist or the book is closed."""
         if book.ends is not None:
             return None
         try:
@@ -134,105 +141,120 @@ class TopicCheck:
         except UserError:
             return None
 
-    def _check(self, messages: Messages, book: Book, stored: Iterable[Stored], topic_id: str | None) -> None:
+    def _check(
+        self, reader: TopicReader, book: OffsetBook, stored: Iterable[Stored], topic_id: str | None
+    ) -> None:
         begin, end = book.first_offset, book.next_offset
         if topic_id == book.topic_id:
-            low, high = messages.held(book.place)
+            low, high = reader.held(book.topic_partition)
             begin, end = max(begin, low), min(end, high)
         else:
             begin = end
         unchecked = book.offsets - max(end - begin, 0)
         if unchecked:
-            why = "Kafka no longer holds them" if topic_id == book.topic_id else "that topic is gone"
-            self.notes.append(f"{book.place}: not checked against the topic: {unchecked} offsets ({why})")
+            why = "Kafka no longer holds them" if topic_id == book.topic_id else "the topic no longer exists"
+            self.notes.append(
+                f"{book.topic_partition}: not checked against the topic: {unchecked} offsets ({why})"
+            )
             self.unchecked += unchecked
         if begin < end:
-            self._merge(book, stored, messages.read(book.place, begin, end), begin, end)
+            self._merge(book, stored, reader.read(book.topic_partition, begin, end), begin, end)
             self._look_up_duplicates(book)
         self._done += unchecked
 
     def _merge(
         self,
-        book: Book,
+        book: OffsetBook,
         stored: Iterable[Stored],
         messages: Iterable[tuple[int, Message]],
         begin: int,
         end: int,
     ) -> None:
-        """Bring messages and fates together by offset; messages without a fate are found by the books."""
+        """Match messages and outcomes by offset; `offset_check` reports messages without an outcome."""
         records = (record for record in stored if record[_LAST] >= begin and record[_FIRST] < end)
         record = next(records, None)
         matched = 0
         for number, (offset, message) in enumerate(messages):
             while record is not None and record[_LAST] < offset:
-                self._pass(book, record, matched, begin, end)
+                self._finish(book, record, matched, begin, end)
                 record, matched = next(records, None), 0
             if record is not None and record[_FIRST] <= offset:
                 matched += 1
                 self._compare(book, record, message, offset)
-            if number % AT_ONCE == 0:
+            if number % FETCH_ROWS == 0:
                 self._progress(self._done + offset - begin)
         while record is not None:
-            self._pass(book, record, matched, begin, end)
+            self._finish(book, record, matched, begin, end)
             record, matched = next(records, None), 0
         self._done += end - begin
 
-    def _pass(self, book: Book, record: Stored, matched: int, begin: int, end: int) -> None:
-        """Note what had no message though its fate says that there was one."""
-        if matched > record[_LAST] - record[_FIRST] or record[_FATE] in {"hole", "lost"}:
+    def _finish(self, book: OffsetBook, record: Stored, matched: int, begin: int, end: int) -> None:
+        """Report the offsets of a record whose message is missing."""
+        if matched > record[_LAST] - record[_FIRST] or record[_OUTCOME] in {"hole", "lost"}:
             return
         first, last = max(record[_FIRST], begin), min(record[_LAST], end - 1)
-        self._findings.offsets(Kind.NOT_ON_TOPIC, book.place, first, last - matched)
+        self._findings.add_offsets(FindingKind.NOT_ON_TOPIC, book.topic_partition, first, last - matched)
 
-    def _compare(self, book: Book, record: Stored, message: Message, offset: int) -> None:
-        fate = record[_FATE]
-        if fate == "rejected":
-            self._compare_rejected(record, message, book.place, offset)
-        elif fate == "gaps":
-            now = record[_RECORDED_AT] + CLOCKS
-            compare_gap(self._findings, record[-1], message, book.place, offset, now)
-        elif fate == "hole":
-            self._findings.offsets(Kind.NO_HOLE, book.place, offset)
-        elif fate != "lost":
-            try:
-                tick = decode(message.key(), message.value(), record[_RECORDED_AT] + CLOCKS)
-            except RejectedError as error:
-                self._findings.offsets(Kind.NOT_VALID, book.place, offset, column=error.reason)
-                return
-            if fate == "metrics":
-                quote = (tick.pair, tick.kind, tick.bid, tick.ask, tick.time, tick.trade_id)
-                if quote != record[_QUOTE_AT:_REJECTED_AT]:
-                    for column, now, then in zip(_QUOTE, quote, record[_QUOTE_AT:], strict=False):
-                        if now != then:
-                            self._findings.offsets(Kind.DIFFERS, book.place, offset, column=column)
-            else:
-                self._note_duplicate(book, tick, offset)
+    def _compare(self, book: OffsetBook, record: Stored, message: Message, offset: int) -> None:
+        outcome = record[_OUTCOME]
+        if outcome == "rejected":
+            self._compare_rejected(record, message, book.topic_partition, offset)
+        elif outcome == "hole":
+            self._findings.add_offsets(FindingKind.NO_HOLE, book.topic_partition, offset)
+        elif outcome != "lost":
+            self._compare_valid(book, record, message, offset)
 
-    def _compare_rejected(self, record: Stored, message: Message, place: Place, offset: int) -> None:
+    def _compare_valid(self, book: OffsetBook, record: Stored, message: Message, offset: int) -> None:
+        outcome, partition = record[_OUTCOME], book.topic_partition
+        try:
+            found = read(message.key(), message.value(), record[_RECORDED_AT] + MAX_CLOCK_DIFFERENCE)
+        except InvalidMessageError as error:
+            self._findings.add_offsets(FindingKind.NOT_VALID, partition, offset, column=error.reason)
+            return
+        if isinstance(found, GapMessage):
+            if outcome != "gaps":
+                self._findings.add_offsets(FindingKind.NOT_VALID, partition, offset, column="unknown_type")
+            elif _fingerprint(found) != record[-1]:
+                self._findings.add_offsets(FindingKind.DIFFERS, partition, offset, column="gap")
+        elif outcome == "gaps":
+            self._findings.add_offsets(FindingKind.NOT_VALID, partition, offset, column="gap")
+        elif outcome == "duplicate":
+            self._add_duplicate(book, found, offset)
+        else:
+            for column, true, stored in zip(_QUOTE, found, record[_QUOTE_AT:], strict=False):
+                if true != stored:
+                    self._findings.add_offsets(FindingKind.DIFFERS, partition, offset, column=column)
+
+    def _compare_rejected(
+        self, record: Stored, message: Message, partition: TopicPartition, offset: int
+    ) -> None:
         reason, key, value, created = record[_REJECTED_AT:-1]
-        for column, now, then in (
+        for column, true, stored in (
             ("key", _hash(message.key()), key),
             ("value", _hash(message.value()), value),
             ("kafka_timestamp", _created(message), created),
         ):
-            if now != then:
-                self._findings.offsets(Kind.DIFFERS, place, offset, column=column)
-        if reason == Reason.REFUSED:
-            return  # valid for all that we know: only PostgreSQL could tell
-        if reason_against(message, record[_RECORDED_AT] - CLOCKS) == reason:
-            return
-        self._findings.offsets(Kind.VALID, place, offset, column=reason)
+            if true != stored:
+                self._findings.add_offsets(FindingKind.DIFFERS, partition, offset, column=column)
+        if reason == REFUSED_BY_POSTGRES:
+            return  # it may be valid: only PostgreSQL knows why it refused it
+        try:
+            read(message.key(), message.value(), record[_RECORDED_AT] - MAX_CLOCK_DIFFERENCE)
+        except InvalidMessageError as error:
+            if error.reason == reason:
+                return
+        self._findings.add_offsets(FindingKind.VALID, partition, offset, column=reason)
 
-    def _note_duplicate(self, book: Book, tick: Tick, offset: int) -> None:
-        if tick.trade_id is None:
-            self._findings.offsets(Kind.NO_DUPLICATE, book.place, offset)
+    def _add_duplicate(self, book: OffsetBook, quote: QuoteMessage, offset: int) -> None:
+        if quote.trade_id is None:
+            self._findings.add_offsets(FindingKind.NO_DUPLICATE, book.topic_partition, offset)
             return
-        self._duplicates.append((tick.pair, tick.trade_id, tick.time, offset))
-        if len(self._duplicates) >= DUPLICATES_AT_ONCE:
+        self._duplicates.append((quote.pair, quote.trade_id, quote.time, offset))
+        if len(self._duplicates) >= MAX_DUPLICATES:
             self._look_up_duplicates(book)
 
-    def _look_up_duplicates(self, book: Book) -> None:
-        """Find those that repeat nothing."""
+    def _look_up_duplicates(self, book: OffsetBook) -> None:
+        """Report the duplicates that repeat no earlier row."""
         if not self._duplicates:
             return
         pairs, trade_ids, times, offsets = map(list, zip(*self._duplicates, strict=True))
@@ -247,7 +269,7 @@ class TopicCheck:
             "partition": book.partition,
         }
         for (offset,) in self._connection.execute(_NOT_REPEATING, values):
-            self._findings.offsets(Kind.NO_DUPLICATE, book.place, offset)
+            self._findings.add_offsets(FindingKind.NO_DUPLICATE, book.topic_partition, offset)
         self._duplicates.clear()
 
 
@@ -261,3 +283,19 @@ def _created(message: Message) -> datetime | None:
         return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _fingerprint(gap: GapMessage) -> str:
+    missed: int | None = None if gap.kind == "start" else 0
+    if gap.first_trade_id is not None and gap.last_trade_id is not None:
+        missed = gap.last_trade_id - gap.first_trade_id + 1
+    parts = (
+        gap.pair,
+        gap.kind,
+        to_microseconds(gap.ends),
+        None if gap.begins is None else to_microseconds(gap.begins),
+        gap.first_trade_id,
+        gap.last_trade_id,
+        missed,
+    )
+    return " ".join("-" if part is None else str(part) for part in parts)

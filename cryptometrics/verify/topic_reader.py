@@ -1,11 +1,12 @@
-"""The messages of a partition, read by a consumer that joins no group and commits nothing."""
+"""Read the messages of a partition again, without joining a group or committing offsets."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException, TopicPartition
+import confluent_kafka
+from confluent_kafka import KafkaException
 
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.kafka import client, errors
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
 
     from cryptometrics.config import Settings
-    from cryptometrics.verify.findings import Place
+    from cryptometrics.verify.findings import TopicPartition
 
-AT_ONCE = 10_000
-"""Messages fetched at once."""
+MAX_MESSAGES = 10_000
+"""Messages fetched in one call."""
 IDLE_S = 0.5
-"""How long a first message is waited for before the limit is looked at."""
+"""How long one call waits for a first message, before the time limit is checked."""
 LINGER_S = 0.005
-"""How long more messages are waited for."""
+"""How long one call waits for further messages."""
 
 
-class Messages:
-    """Reads partitions again, one after the other; close it in the end."""
+class TopicReader:
+    """Reads partitions again, one after the other; must be closed."""
 
     def __init__(self, settings: Settings) -> None:
         self._wait = settings.wait
@@ -37,25 +38,25 @@ class Messages:
         self._consumer = client.make_consumer(settings, _conf(settings))
 
     def close(self) -> None:
-        """Leave Kafka."""
+        """Close the consumer."""
         self._consumer.close()
 
-    def held(self, place: Place) -> tuple[int, int]:
-        """Return the offsets that Kafka holds of a partition: the oldest, and the one after the newest."""
+    def held(self, partition: TopicPartition) -> tuple[int, int]:
+        """Return the oldest offset that Kafka holds of a partition, and the exclusive upper bound."""
         try:
-            return PartitionEnds(self._admin, _topic(place)).held(place.partition)
+            return PartitionEnds(self._admin, _topic_of(partition)).held(partition.partition)
         except KafkaException as error:
             kind = UserError if errors.is_forbidden(error) else ServiceUnavailableError
-            raise kind(f"Kafka does not say what it holds of {place}: {errors.text(error)}") from None
+            raise kind(f"Kafka does not report the offsets of {partition}: {errors.text(error)}") from None
 
-    def read(self, place: Place, begin: int, end: int) -> Iterator[tuple[int, Message]]:
-        """Yield offset and message from `begin` to before `end`, as far as there are any.
+    def read(self, partition: TopicPartition, begin: int, end: int) -> Iterator[tuple[int, Message]]:
+        """Yield the offsets and messages in [begin, end) that exist.
 
-        Raises ServiceUnavailableError when nothing comes for `settings.wait` seconds, CryptometricsError
-        when Kafka refuses: UserError for want of a right.
+        Raises ServiceUnavailableError if Kafka sends nothing for `settings.wait` seconds, UserError if the
+        user lacks a right, CryptometricsError if Kafka refuses for another reason.
         """
-        self._consumer.assign([_at(place, begin)])
-        for message in self._events(place):
+        self._consumer.assign([_position(partition, begin)])
+        for message in self._events(partition):
             error, offset = message.error(), message.offset()
             if error is None and offset is not None:
                 if offset < end:
@@ -66,19 +67,19 @@ class Messages:
                 return
             elif error is not None and _is_final(error):
                 kind = UserError if errors.is_forbidden(error) else CryptometricsError
-                raise kind(f"Kafka does not let {place} be read: {error.str()}")
+                raise kind(f"Kafka refuses to let {partition} be read: {error.str()}")
 
-    def _events(self, place: Place) -> Iterator[Message]:
-        heard = time.monotonic()
-        while time.monotonic() - heard < self._wait:
+    def _events(self, partition: TopicPartition) -> Iterator[Message]:
+        last_received = time.monotonic()
+        while time.monotonic() - last_received < self._wait:
             received = self._consumer.consume(1, IDLE_S)
             if received:
-                received += self._consumer.consume(AT_ONCE - 1, LINGER_S)
-                # What is left over from the partition before is passed over.
-                yield from (event for event in received if event.partition() == place.partition)
-                heard = time.monotonic()
+                received += self._consumer.consume(MAX_MESSAGES - 1, LINGER_S)
+                # Skip messages of the previous partition.
+                yield from (event for event in received if event.partition() == partition.partition)
+                last_received = time.monotonic()
         raise ServiceUnavailableError(
-            f"Kafka sent nothing of {place} for {self._wait:g} s: see whether it is up, and run this again"
+            f"Kafka sent no message of {partition} for {self._wait:g} s: check that it is up, then try again"
         )
 
 
@@ -86,12 +87,12 @@ def _conf(settings: Settings) -> dict[str, Any]:
     tuning = {
         "queued.min.messages": 100_000,
         "queued.max.messages.kbytes": 32 * 1024,
-        # A full queue is soon empty again: librdkafka would look only after a second.
+        # A full queue empties quickly; the default checks again only after a second.
         "fetch.queue.backoff.ms": 5,
-        # What is to be read is there: to wait for more only delays the end of a partition.
+        # The messages are there already: waiting for more only delays the end of a partition.
         "fetch.wait.max.ms": 10,
     }
-    promised = {
+    required = {
         "group.id": "cryptometrics-verify",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -99,18 +100,18 @@ def _conf(settings: Settings) -> dict[str, Any]:
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
     }
-    return tuning | client.client_conf(settings, **promised)
+    return tuning | client.client_conf(settings, **required)
 
 
 def _is_final(error: KafkaError) -> bool:
-    """Whether it is Kafka's own answer; librdkafka's trouble to reach it may pass, and has its limit."""
+    """Whether Kafka itself reports the error; librdkafka retries network errors, within the time limit."""
     return error.fatal() or errors.is_from_broker(error) or errors.is_offset_missing(error)
 
 
-def _at(place: Place, offset: int) -> TopicPartition:
-    return TopicPartition(_topic(place), place.partition, offset)
+def _position(partition: TopicPartition, offset: int) -> confluent_kafka.TopicPartition:
+    return confluent_kafka.TopicPartition(_topic_of(partition), partition.partition, offset)
 
 
-def _topic(place: Place) -> str:
-    assert place.topic is not None  # noqa: S101  (only of rows without books)
-    return place.topic
+def _topic_of(partition: TopicPartition) -> str:
+    assert partition.topic is not None  # noqa: S101  (None only for rows without a book)
+    return partition.topic

@@ -1,4 +1,4 @@
-"""A verification from its beginning to its end, group by group, in one snapshot."""
+"""Verify the groups one after the other, in one snapshot of the database."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import UserError
 from cryptometrics.store.connection import snapshot
 from cryptometrics.text import listed
-from cryptometrics.verify import gap_check, minutes, pruned, recompute
-from cryptometrics.verify import offset_books as offsets
+from cryptometrics.verify import gap_check, minutes, offset_check, recompute
 from cryptometrics.verify.findings import Finding, Findings
+from cryptometrics.verify.offset_books import OffsetBook, read_books
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ _GROUPS = """
 SELECT consumer_group FROM consumer_offsets UNION SELECT consumer_group FROM session_extremes ORDER BY 1
 """
 
-# What is sorted goes through files beyond this much memory. Every join is of a great table with a small one,
-# for which hashes are best, while the planner, which knows a growing table badly, may choose otherwise.
+# Larger sorts use files. Every join is of a large table with a small one, for which a hash join is best; the
+# planner, whose statistics of a growing table are poor, may choose otherwise.
 _BOUNDED = """
 SET LOCAL work_mem = '64MB';
 SET LOCAL enable_nestloop = off;
@@ -32,39 +32,39 @@ SET LOCAL enable_mergejoin = off;
 SET LOCAL enable_sort = off
 """
 
-# Before anything fixes the moment that is seen: what is dropped later stays visible until we have ended, and
-# what was dropped before has left its counts.
+# Taken before the snapshot: days cannot be dropped until the verification ends, and those dropped before
+# have left their counts.
 _NOTHING_DROPPED = "LOCK TABLE crypto_metrics IN ACCESS SHARE MODE"
 
 CHECKS = {
-    "counts": offsets.check_counts,
-    "every day": offsets.check_days,
-    "every offset": offsets.check_offsets,
+    "counts": offset_check.check_counts,
+    "every day": offset_check.check_days,
+    "every offset": offset_check.check_offsets,
     "every row": recompute.check_rows,
     "trades": recompute.check_trades,
     "sessions": recompute.check_sessions,
     "pairs": recompute.check_pairs,
-    "minutes": minutes.check_windows,
+    "minutes": minutes.check_minutes,
     "gaps": gap_check.check_gaps,
 }
-"""What is checked without the topic, under the names that the progress shows."""
+"""The checks that do not read the topic, by the names that the progress line shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """What was found of one group."""
+    """The result for one group."""
 
     group: str
-    books: list[offsets.Book]
+    books: list[OffsetBook]
     findings: list[Finding]
     notes: list[str] = field(default_factory=list)
-    """What is worth knowing and not wrong."""
+    """Facts worth knowing that are not errors."""
     unchecked: int = 0
     """Offsets that could not be compared with the topic."""
 
     @property
     def offsets(self) -> int:
-        """How many offsets were verified."""
+        """Number of offsets that were verified."""
         return sum(book.offsets for book in self.books)
 
 
@@ -75,13 +75,13 @@ def verify(
     settings: Settings | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[GroupReport]:
-    """Verify every group, or one, and yield what was found of each.
+    """Verify all groups, or the one named, and yield a report for each.
 
-    All is seen as of one moment, so it may run while workers write.
+    Everything is read from one snapshot, so workers may keep writing.
 
-    settings: read the topic again, too, from the Kafka that these name.
-    progress: told what is being done.
-    Raises UserError where there is no such group.
+    settings: if given, also read the topic again, from the Kafka that they name.
+    progress: called with a description of the current step.
+    Raises UserError if the group does not exist.
     """
     with snapshot(connection):
         connection.execute(_NOTHING_DROPPED)
@@ -100,15 +100,14 @@ def _verify_group(
     connection: psycopg.Connection, group: str, settings: Settings | None, progress: Callable[[str], None]
 ) -> GroupReport:
     findings = Findings(group)
-    books = offsets.read_books(connection, group)
+    books = read_books(connection, group)
     count = sum(book.offsets for book in books.books)
     for name, check in CHECKS.items():
         progress(f"group {group}: checking {name} of {count:,} offsets")
         check(connection, books, findings)
-    notes = pruned.notes_of_pruned_days(connection, books)
-    notes += offsets.notes_of_losses(connection, group) + recompute.notes_of_scattered_pairs(
-        connection, books
-    )
+    notes = offset_check.notes_on_pruned_days(connection, books)
+    notes += offset_check.notes_on_losses(connection, group)
+    notes += recompute.notes_on_scattered_pairs(connection, books)
     unchecked = 0
     if settings is not None:
         from cryptometrics.verify.topic_check import TopicCheck

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.store.windows import differing
+from cryptometrics.verify.minutes import differing_windows
 from tests.late import publish_late
 
 if TYPE_CHECKING:
@@ -47,5 +47,5 @@ def test_every_way_gives_the_same_windows(cli: Cli, settings: Settings) -> None:
         timed(f"aggregate from {name}, FnApiRunner", "aggregate", "--window", "1m", "--group", "g1", *options)
     with psycopg.connect(settings.postgres()) as connection:
         for name in ("1m", *ways):
-            assert differing(connection, "g1", name, MINUTE) == []
+            assert differing_windows(connection, "g1", name, MINUTE) == []
     print("\n" + "\n".join(lines))  # noqa: T201

@@ -20,7 +20,7 @@ import pytest
 
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.store.windows import differing
+from cryptometrics.verify.minutes import differing_windows
 from tests.conftest import clean_environment, environment_of
 from tests.flink import jars
 from tests.flink.cluster import Cluster
@@ -122,8 +122,8 @@ def test_a_killed_task_manager_changes_no_window(
     seconds = time.monotonic() - begun
     job.send_signal(signal.SIGINT)
     assert job.wait(120) == 0, (cli.cwd / "aggregate.log").read_text()
-    assert differing(connection, "g1", "1m", MINUTE) == []
-    assert differing(connection, "g1", "flink", MINUTE) == []
+    assert differing_windows(connection, "g1", "1m", MINUTE) == []
+    assert differing_windows(connection, "g1", "flink", MINUTE) == []
     # The readers' second life began where the checkpoint was, not at the beginning.
     lines = [line for number in (1, 2) for line in cluster.pool_log(number).splitlines()]
     offsets = [
@@ -164,7 +164,7 @@ def test_the_backlog_at_full_speed(
     wait_until(lambda: written(connection)[1] == 0, "all windows are complete", limit=LIMIT_S)
     job.send_signal(signal.SIGINT)
     assert job.wait(120) == 0
-    assert differing(connection, "g1", "flink", MINUTE) == []
+    assert differing_windows(connection, "g1", "flink", MINUTE) == []
     print(  # noqa: T201
         f"\nFlink, streaming, {ticks:,} ticks: {seconds:.1f} s with the job's start, "
         f"{ticks / seconds:,.0f} ticks/s; {from_first:.1f} s from the first window on"

@@ -17,7 +17,7 @@ from cryptometrics.beam.offset_ranges import readers
 from cryptometrics.beam.postgres_source import FromPostgres
 from cryptometrics.errors import UserError
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.store.windows import COLUMNS, RECOMPUTED, differing
+from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows
 from tests.conftest import environment_of
 from tests.late import publish_late
 
@@ -67,7 +67,7 @@ def test_process_topic_and_history_give_the_same_windows(
     cli("init-db", "--partitions", "3")
     publish_late(settings, TICKS, START, timedelta(milliseconds=200))
     stored = cli("process", "--group", "g1", "--until-caught-up", "--batch", "3000").stdout
-    assert differing(connection, "g1", "1m", MINUTE) == []
+    assert differing_windows(connection, "g1", "1m", MINUTE) == []
 
     def aggregate(shape: Shape, name: str, source: str = "kafka", **bounds: datetime) -> dict[str, int]:
         job = Job("g1", name, shape, timedelta(), **bounds)  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def test_process_topic_and_history_give_the_same_windows(
 
     for source in ("kafka", "postgres"):
         found = aggregate(Shape(MINUTE), source, source)
-        assert differing(connection, "g1", source, MINUTE) == []
+        assert differing_windows(connection, "g1", source, MINUTE) == []
         assert f"{found['ticks']:,} stored, " in stored
         if source == "kafka":
             assert f"{found['rejected']:,} rejected, {found['duplicates']:,} duplicates" in stored
@@ -92,7 +92,7 @@ def test_process_topic_and_history_give_the_same_windows(
 
     size, slide = 10 * MINUTE, 4 * MINUTE
     aggregate(Shape(size, slide), "sliding")
-    assert differing(connection, "g1", "sliding", size, slide) == []
+    assert differing_windows(connection, "g1", "sliding", size, slide) == []
     with pytest.raises(UserError, match="are 0:10:00 long, not 0:05:00"):
         aggregate(Shape(5 * MINUTE), "sliding")
 
@@ -101,8 +101,8 @@ def test_process_topic_and_history_give_the_same_windows(
     for source in ("kafka", "postgres"):
         aggregate(Shape(5 * MINUTE), f"range-{source}", source, since=since, until=until)
         within = "WHERE timestamp >= %(since)s AND timestamp < %(until)s AND start +"
-        truth = RECOMPUTED.replace("WHERE start +", within)
-        wrong = differing(
+        truth = TRUE_WINDOWS.replace("WHERE start +", within)
+        wrong = differing_windows(
             connection, "g1", f"range-{source}", 5 * MINUTE, truth=truth,
             parameters={"since": since, "until": until},
         )  # fmt: skip
@@ -161,7 +161,7 @@ def test_only_windows_that_were_read_whole_are_written(
     assert starts("cut-sliding") == [4, 6, 8]
     aggregate(cut)
     aggregate(whole, first=900, last=1_500)
-    assert differing(connection, "g1", "5m", size) == []
+    assert differing_windows(connection, "g1", "5m", size) == []
 
 
 def test_an_offset_that_no_partition_has_yet_is_its_end_also_to_follow(cli: Cli, settings: Settings) -> None:

@@ -24,8 +24,8 @@ from cryptometrics.beam import read_counts
 from cryptometrics.beam.folding import Part
 from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.pipeline import ToRows
-from cryptometrics.beam.watermark import OUT_OF_ORDER, Watermark
-from cryptometrics.market.windows import fixed_start, of_tick
+from cryptometrics.beam.watermark import Watermark
+from cryptometrics.market.windows import MAX_OUT_OF_ORDER, fixed_start, of_tick
 
 if TYPE_CHECKING:
     from cryptometrics.beam.postgres_sink import Row
@@ -104,7 +104,7 @@ def test_in_order_each_window_is_written_once_and_complete() -> None:
 
 
 def test_what_is_out_of_order_within_the_allowance_of_the_watermark_is_not_late() -> None:
-    second = OUT_OF_ORDER.total_seconds()
+    second = MAX_OUT_OF_ORDER.total_seconds()
     outcome = run(Read(0, (59.5,)), Read(0, (60 + second - 0.5,)), Read(0, (58,)), Read(0, (130,)))
     assert outcome == ({0: [(2, True)], 1: [(1, True)], 2: [(1, True)]}, 0)
 

@@ -26,7 +26,7 @@ from cryptometrics.store.connection import connect
 from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.offsets import GroupTopic
 from cryptometrics.store.prune import Piece, first_kept_day, prunable, prune
-from cryptometrics.verify.findings import Kind
+from cryptometrics.verify.findings import FindingKind
 from cryptometrics.verify.verification import GroupReport, _verify_group, verify
 from tests.waiting import LIMIT_S, deadline, wait_until
 
@@ -97,7 +97,7 @@ class Market:
         with connect(self.settings) as connection:
             return list(verify(connection, group=group, settings=self.settings if topic else None))
 
-    def found(self) -> set[Kind]:
+    def found(self) -> set[FindingKind]:
         return {finding.kind for report in self.verify() for finding in report.findings}
 
     def value(self, query: str, *values: object) -> Any:
@@ -264,8 +264,8 @@ def test_a_tick_of_before_the_first_day_is_not_waited_for_for_long(market: Marke
 
 
 DAMAGE = [
-    ("DELETE FROM crypto_metrics WHERE id = (SELECT min(id) FROM crypto_metrics)", Kind.COUNT),
-    ("DELETE FROM crypto_metrics WHERE id = (SELECT max(id) FROM crypto_metrics)", Kind.COUNT),
+    ("DELETE FROM crypto_metrics WHERE id = (SELECT min(id) FROM crypto_metrics)", FindingKind.COUNT),
+    ("DELETE FROM crypto_metrics WHERE id = (SELECT max(id) FROM crypto_metrics)", FindingKind.COUNT),
     # With the books and the counts forged to match, the offsets still tell.
     (
         """
@@ -278,21 +278,21 @@ DAMAGE = [
             WHERE (p.consumer_group, p.kafka_partition) = (gone.consumer_group, gone.kafka_partition)
               AND p.day = (SELECT max(day) FROM pruned_days)
             """,
-        Kind.MISSING,
+        FindingKind.MISSING,
     ),
-    ("UPDATE pruned_days SET rows = rows - 1", Kind.PRUNED),
-    ("UPDATE pruned_days SET last_offset = last_offset - 1", Kind.MISSING),
-    ("DELETE FROM pruned_days WHERE day = (SELECT max(day) FROM pruned_days)", Kind.PRUNED),
-    ("UPDATE consumer_offsets SET metrics = metrics + 1, duplicates = duplicates - 1", Kind.COUNT),
+    ("UPDATE pruned_days SET rows = rows - 1", FindingKind.PRUNED),
+    ("UPDATE pruned_days SET last_offset = last_offset - 1", FindingKind.MISSING),
+    ("DELETE FROM pruned_days WHERE day = (SELECT max(day) FROM pruned_days)", FindingKind.PRUNED),
+    ("UPDATE consumer_offsets SET metrics = metrics + 1, duplicates = duplicates - 1", FindingKind.COUNT),
     (
         "UPDATE session_extremes SET ticks = ticks + 1 WHERE first_at < now() - '5 days'::interval",
-        Kind.SESSION,
+        FindingKind.SESSION,
     ),
-    ("UPDATE crypto_metrics SET highest_bid = highest_bid - 0.01 WHERE session = 'a name'", Kind.ROW),
-    ("UPDATE crypto_metrics SET spread = spread + 1 WHERE session = 'a name'", Kind.ROW),
-    ("UPDATE crypto_metrics SET lowest_ask = lowest_ask - 0.01 WHERE session <> 'a name'", Kind.ROW),
-    (f"DROP TABLE {name(2)}", Kind.DAY),
-    (f"DROP TABLE {name(2)}", Kind.MISSING),
+    ("UPDATE crypto_metrics SET highest_bid = highest_bid - 0.01 WHERE session = 'a name'", FindingKind.ROW),
+    ("UPDATE crypto_metrics SET spread = spread + 1 WHERE session = 'a name'", FindingKind.ROW),
+    ("UPDATE crypto_metrics SET lowest_ask = lowest_ask - 0.01 WHERE session <> 'a name'", FindingKind.ROW),
+    (f"DROP TABLE {name(2)}", FindingKind.DAY),
+    (f"DROP TABLE {name(2)}", FindingKind.MISSING),
 ]
 
 
@@ -412,7 +412,7 @@ def test_a_mark_without_a_detach_means_nothing(week: Market) -> None:
     assert right(week.verify(topic=True))
     assert week.prune(30) == []
     week.connection.execute(f"DROP TABLE {name(2)}".encode())
-    assert week.found() >= {Kind.MISSING, Kind.COUNT, Kind.DAY}
+    assert week.found() >= {FindingKind.MISSING, FindingKind.COUNT, FindingKind.DAY}
 
 
 def test_what_was_detached_by_hand_stays(week: Market) -> None:

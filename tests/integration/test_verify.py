@@ -20,10 +20,10 @@ from cryptometrics.kafka.topic import create_topic
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
-from cryptometrics.store import windows
 from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
-from cryptometrics.verify.findings import Kind
+from cryptometrics.verify.findings import FindingKind
+from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS
 from cryptometrics.verify.verification import GroupReport, verify
 
 if TYPE_CHECKING:
@@ -182,25 +182,25 @@ def test_what_the_pipeline_wrote_is_right(source: Source, topic: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "column"),
     [
-        ("bid = bid - 1", Kind.ROW, "spread"),
-        ("ask = ask + 1", Kind.ROW, "mid_price"),
-        ("mid_price = mid_price + 0.000000000000000001", Kind.ROW, "mid_price"),
-        ("spread = spread + 0.000000000000000001", Kind.ROW, "spread"),
-        ("highest_bid = highest_bid - 0.01", Kind.ROW, "highest_bid"),
-        ("lowest_ask = lowest_ask + 0.01", Kind.ROW, "lowest_ask"),
-        ("max_spread = max_spread * 2", Kind.ROW, "max_spread"),
-        ("pair = 'BTC-USD'", Kind.SESSION, "ticks"),
-        ("pair = 'NEW-USD'", Kind.UNKNOWN_TO_STATE, "session"),
-        ("session = 'another'", Kind.UNKNOWN_TO_STATE, "session"),
-        ("timestamp = timestamp + interval '1 minute'", Kind.SESSION, "last_at"),
-        ("trade_id = 5000000", Kind.UNKNOWN_TO_STATE, "trade_id"),
-        ("consumer_group = 'other'", Kind.MISSING, None),
-        ("kafka_offset = kafka_offset + 100000", Kind.OUTSIDE, None),
-        ("kafka_offset = kafka_offset - 1", Kind.TWICE, None),
-        ("kafka_partition = 77", Kind.OUTSIDE, None),
+        ("bid = bid - 1", FindingKind.ROW, "spread"),
+        ("ask = ask + 1", FindingKind.ROW, "mid_price"),
+        ("mid_price = mid_price + 0.000000000000000001", FindingKind.ROW, "mid_price"),
+        ("spread = spread + 0.000000000000000001", FindingKind.ROW, "spread"),
+        ("highest_bid = highest_bid - 0.01", FindingKind.ROW, "highest_bid"),
+        ("lowest_ask = lowest_ask + 0.01", FindingKind.ROW, "lowest_ask"),
+        ("max_spread = max_spread * 2", FindingKind.ROW, "max_spread"),
+        ("pair = 'BTC-USD'", FindingKind.SESSION, "ticks"),
+        ("pair = 'NEW-USD'", FindingKind.UNKNOWN_TO_STATE, "session"),
+        ("session = 'another'", FindingKind.UNKNOWN_TO_STATE, "session"),
+        ("timestamp = timestamp + interval '1 minute'", FindingKind.SESSION, "last_at"),
+        ("trade_id = 5000000", FindingKind.UNKNOWN_TO_STATE, "trade_id"),
+        ("consumer_group = 'other'", FindingKind.MISSING, None),
+        ("kafka_offset = kafka_offset + 100000", FindingKind.OUTSIDE, None),
+        ("kafka_offset = kafka_offset - 1", FindingKind.TWICE, None),
+        ("kafka_partition = 77", FindingKind.OUTSIDE, None),
     ],
 )
-def test_a_damaged_row_is_found(damaged: Any, change: str, kind: Kind, column: str | None) -> None:
+def test_a_damaged_row_is_found(damaged: Any, change: str, kind: FindingKind, column: str | None) -> None:
     assert (kind, column) in damaged(f"UPDATE crypto_metrics SET {change} WHERE {ONE}")
 
 
@@ -216,52 +216,60 @@ def test_a_damaged_row_is_found(damaged: Any, change: str, kind: Kind, column: s
     ],
 )
 def test_a_quote_that_is_not_the_messages_is_found(damaged: Any, change: str, column: str) -> None:
-    assert (Kind.DIFFERS, column) in damaged(f"UPDATE crypto_metrics SET {change} WHERE {ONE}", topic=True)
+    assert (FindingKind.DIFFERS, column) in damaged(
+        f"UPDATE crypto_metrics SET {change} WHERE {ONE}", topic=True
+    )
 
 
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        (f"DELETE FROM crypto_metrics WHERE {ONE}", {Kind.MISSING, Kind.COUNT, Kind.SESSION}),
+        (
+            f"DELETE FROM crypto_metrics WHERE {ONE}",
+            {FindingKind.MISSING, FindingKind.COUNT, FindingKind.SESSION},
+        ),
         (
             f"INSERT INTO crypto_metrics SELECT * FROM crypto_metrics WHERE {ONE}",
-            {Kind.TWICE, Kind.COUNT, Kind.REPEATED, Kind.SESSION},
+            {FindingKind.TWICE, FindingKind.COUNT, FindingKind.REPEATED, FindingKind.SESSION},
         ),
-        ("UPDATE consumer_offsets SET next_offset = next_offset + 1", {Kind.SUM, Kind.MISSING}),
+        ("UPDATE consumer_offsets SET next_offset = next_offset + 1", {FindingKind.SUM, FindingKind.MISSING}),
         (
             "UPDATE consumer_offsets SET next_offset = next_offset - 1 WHERE next_offset > 0",
-            {Kind.SUM, Kind.OUTSIDE},
+            {FindingKind.SUM, FindingKind.OUTSIDE},
         ),
-        ("UPDATE consumer_offsets SET first_offset = first_offset - 1", {Kind.SUM, Kind.MISSING}),
+        (
+            "UPDATE consumer_offsets SET first_offset = first_offset - 1",
+            {FindingKind.SUM, FindingKind.MISSING},
+        ),
         *(
-            (f"UPDATE consumer_offsets SET {column} = {column} + 1", {Kind.SUM, Kind.COUNT})
+            (f"UPDATE consumer_offsets SET {column} = {column} + 1", {FindingKind.SUM, FindingKind.COUNT})
             for column in ("metrics", "rejected", "gaps", "duplicates", "holes")
         ),
         (
             "UPDATE consumer_offsets SET holes = holes + 1, duplicates = duplicates - 1",
-            {Kind.COUNT},
+            {FindingKind.COUNT},
         ),
         (
             "UPDATE skipped_offsets SET last_offset = last_offset + 1 WHERE reason = 'duplicate'",
-            {Kind.TWICE, Kind.COUNT},
+            {FindingKind.TWICE, FindingKind.COUNT},
         ),
-        ("UPDATE skipped_offsets SET reason = 'hole' WHERE reason = 'duplicate'", {Kind.COUNT}),
-        ("DELETE FROM skipped_offsets WHERE reason = 'hole'", {Kind.MISSING, Kind.COUNT}),
+        ("UPDATE skipped_offsets SET reason = 'hole' WHERE reason = 'duplicate'", {FindingKind.COUNT}),
+        ("DELETE FROM skipped_offsets WHERE reason = 'hole'", {FindingKind.MISSING, FindingKind.COUNT}),
         *(
-            (f"UPDATE metric_days SET {column} = {column} + 7", {Kind.DAY})
+            (f"UPDATE metric_days SET {column} = {column} + 7", {FindingKind.DAY})
             for column in ("rows", "first_offset", "last_offset", "day")
         ),
-        ("DELETE FROM rejected_ticks WHERE reason = 'bad_time'", {Kind.MISSING, Kind.COUNT}),
+        ("DELETE FROM rejected_ticks WHERE reason = 'bad_time'", {FindingKind.MISSING, FindingKind.COUNT}),
         (
             "UPDATE rejected_ticks SET kafka_offset = kafka_offset + 100000 WHERE reason = 'bad_pair'",
-            {Kind.MISSING, Kind.OUTSIDE},
+            {FindingKind.MISSING, FindingKind.OUTSIDE},
         ),
     ],
 )
-def test_damaged_books_are_found(damaged: Any, statement: str, expected: set[Kind]) -> None:
+def test_damaged_books_are_found(damaged: Any, statement: str, expected: set[FindingKind]) -> None:
     found = {kind for kind, _ in damaged(statement)}
     assert found >= expected
-    if Kind.SESSION not in expected:
+    if FindingKind.SESSION not in expected:
         assert found == expected
 
 
@@ -280,7 +288,7 @@ def test_damaged_books_are_found(damaged: Any, statement: str, expected: set[Kin
 )
 def test_damaged_sessions_are_found(damaged: Any, column: str, change: str) -> None:
     statement = f"UPDATE session_extremes SET {column} = {change} WHERE pair = 'BTC-USD'"
-    assert (Kind.SESSION, column) in damaged(statement)
+    assert (FindingKind.SESSION, column) in damaged(statement)
 
 
 @pytest.mark.parametrize(
@@ -294,16 +302,16 @@ def test_damaged_sessions_are_found(damaged: Any, column: str, change: str) -> N
     ],
 )
 def test_damaged_pairs_are_found(damaged: Any, change: str, column: str) -> None:
-    assert (Kind.PAIR, column) in damaged(f"UPDATE pair_state SET {change} WHERE pair = 'SHIB-USD'")
+    assert (FindingKind.PAIR, column) in damaged(f"UPDATE pair_state SET {change} WHERE pair = 'SHIB-USD'")
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ("value = 'x' WHERE reason = 'bad_price'", (Kind.DIFFERS, "value")),
-        ("key = NULL WHERE reason = 'bad_price'", (Kind.DIFFERS, "key")),
-        ("kafka_timestamp = now() WHERE reason = 'bad_price'", (Kind.DIFFERS, "kafka_timestamp")),
-        ("reason = 'bad_pair' WHERE reason = 'bad_time'", (Kind.VALID, "bad_pair")),
+        ("value = 'x' WHERE reason = 'bad_price'", (FindingKind.DIFFERS, "value")),
+        ("key = NULL WHERE reason = 'bad_price'", (FindingKind.DIFFERS, "key")),
+        ("kafka_timestamp = now() WHERE reason = 'bad_price'", (FindingKind.DIFFERS, "kafka_timestamp")),
+        ("reason = 'bad_pair' WHERE reason = 'bad_time'", (FindingKind.VALID, "bad_pair")),
     ],
 )
 def test_rejected_messages_are_compared(damaged: Any, change: str, expected: tuple[str, str]) -> None:
@@ -319,8 +327,8 @@ def test_a_message_refused_by_postgres_is_taken_as_such(damaged: Any) -> None:
            'refused_by_postgres', '' FROM row
     """
     found = damaged(move, topic=True)
-    assert (Kind.DIFFERS, "value") in found
-    assert (Kind.VALID, "refused_by_postgres") not in found
+    assert (FindingKind.DIFFERS, "value") in found
+    assert (FindingKind.VALID, "refused_by_postgres") not in found
 
 
 def test_false_duplicates_and_holes_are_found(damaged: Any) -> None:
@@ -337,8 +345,8 @@ def test_false_duplicates_and_holes_are_found(damaged: Any) -> None:
             """
         ]
 
-    assert (Kind.NO_DUPLICATE, None) in damaged(*become("duplicate", "duplicates"), topic=True)
-    assert (Kind.NO_HOLE, None) in damaged(*become("hole", "holes"), topic=True)
+    assert (FindingKind.NO_DUPLICATE, None) in damaged(*become("duplicate", "duplicates"), topic=True)
+    assert (FindingKind.NO_HOLE, None) in damaged(*become("hole", "holes"), topic=True)
 
 
 def test_a_row_without_a_message_is_found(damaged: Any) -> None:
@@ -358,7 +366,7 @@ def test_a_row_without_a_message_is_found(damaged: Any) -> None:
         """,
         topic=True,
     )
-    assert (Kind.NOT_ON_TOPIC, None) in found
+    assert (FindingKind.NOT_ON_TOPIC, None) in found
 
 
 def test_what_kafka_holds_no_more_is_not_checked_and_not_wrong(source: Source) -> None:
@@ -427,11 +435,11 @@ def test_rows_of_a_topic_that_was_made_again_are_told_apart(source: Source) -> N
 
 def _recompute_minutes(connection: psycopg.Connection) -> None:
     """Make the minutes what the rows say, which were put in by hand."""
-    columns = ", ".join(name for name in windows.COLUMNS.split(", ") if not name.startswith("avg_"))
+    columns = ", ".join(name for name in COLUMNS.split(", ") if not name.startswith("avg_"))
     connection.execute("DELETE FROM crypto_windows WHERE consumer_group = 'g'")
     connection.execute(
         f"INSERT INTO crypto_windows (consumer_group, name, {columns}) "
-        f"SELECT 'g', '1m', {columns} FROM ({windows.RECOMPUTED}) AS truth".encode(),
+        f"SELECT 'g', '1m', {columns} FROM ({TRUE_WINDOWS}) AS truth".encode(),
         {"group": "g", "size": MINUTE, "slide": MINUTE},
     )
 
@@ -445,7 +453,7 @@ def test_losses_and_scattered_pairs_are_noted(source: Source) -> None:
         )
     notes = " ".join(reports(settings, group="g")[0].notes)
     assert "were lost before they were read" in notes
-    assert "BTC-USD lies in partitions" in notes
+    assert "BTC-USD is in partitions" in notes
 
 
 def test_commands(source: Source, cli_for: Callable[[Settings], Cli]) -> None:
@@ -475,7 +483,7 @@ def test_commands(source: Source, cli_for: Callable[[Settings], Cli]) -> None:
     assert verdict.startswith("FAILED: ")
     assert verdict.endswith(" in 1 of 2 groups")
     assert any("(mid_price): " in line for line in lines)
-    assert any("offsets without a fate: " in line and line.endswith(" and 10 more") for line in lines)
+    assert any("offsets without an outcome: " in line and line.endswith(" and 10 more") for line in lines)
     answer = json.loads(bad("verify", "--json", code=1).stdout)
     assert not answer["ok"]
     missing = [finding for finding in answer["findings"] if finding["kind"] == "missing"]

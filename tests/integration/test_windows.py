@@ -14,6 +14,8 @@ import pytest
 from cryptometrics.market.windows import MINUTE, Aggregate, merge, of_tick
 from cryptometrics.store import windows
 from cryptometrics.store.connection import connect
+from cryptometrics.store.window_completion import complete_passed
+from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,11 +102,11 @@ def test_minutes_are_complete_once_their_partition_has_passed_them(connection: p
     put(connection, "A-USD", part(5, 1, "1", "2"))
     put(connection, "B-USD", part(59, 2, "1", "2"), part(61.9, 3, "1", "2"))
     put(connection, "C-USD", part(5, 1, "1", "2", partition=1))
-    assert windows.complete_passed(connection, "g1", [0, 1], [0, 1]) == 0  # 2 s are left for what comes late
+    assert complete_passed(connection, "g1", [0, 1], [0, 1]) == 0  # 2 s are left for what comes late
     put(connection, "B-USD", part(62, 4, "1", "2"))
-    assert windows.complete_passed(connection, "g1", [1], []) == 0
-    assert windows.complete_passed(connection, "other", [0, 1], []) == 0
-    assert windows.complete_passed(connection, "g1", [0, 1], [0, 1]) == 2
+    assert complete_passed(connection, "g1", [1], []) == 0
+    assert complete_passed(connection, "other", [0, 1], []) == 0
+    assert complete_passed(connection, "g1", [0, 1], [0, 1]) == 2
     # A-USD has fallen silent, its partition has not. C-USD's has, but a moment ago only.
     assert stored(connection) == [
         ("A-USD", START, True),
@@ -117,8 +119,8 @@ def test_minutes_are_complete_once_their_partition_has_passed_them(connection: p
 def test_a_partition_without_ticks_is_idle_only_when_read_to_its_end(connection: psycopg.Connection) -> None:
     put(connection, "A-USD", part(5, 1, "1", "2"))
     put(connection, "C-USD", part(5, 1, "1", "2", partition=1))
-    assert windows.complete_passed(connection, "g1", [0, 1], [1]) == 0
-    assert windows.complete_passed(connection, "g1", [0, 1], [1], idle=0) == 1
+    assert complete_passed(connection, "g1", [0, 1], [1]) == 0
+    assert complete_passed(connection, "g1", [0, 1], [1], idle=0) == 1
     assert stored(connection) == [("A-USD", START, False), ("C-USD", START, True)]
     put(connection, "C-USD", part(6, 2, "1", "2", partition=1))  # it came late, and counts all the same
     assert stored(connection) == [("A-USD", START, False), ("C-USD", START, True)]
@@ -128,7 +130,7 @@ def test_a_tick_of_the_future_completes_nothing(connection: psycopg.Connection) 
     ahead = datetime.now(UTC) + timedelta(hours=1)
     put(connection, "A-USD", of_tick((datetime.now(UTC), 0, 1), Decimal(1), Decimal(2)))
     put(connection, "A-USD", of_tick((ahead, 0, 2), Decimal(1), Decimal(2)))
-    assert windows.complete_passed(connection, "g1", [0], []) == 0
+    assert complete_passed(connection, "g1", [0], []) == 0
 
 
 def test_a_row_that_a_batch_has_in_hand_is_not_waited_for(
@@ -138,8 +140,8 @@ def test_a_row_that_a_batch_has_in_hand_is_not_waited_for(
     with psycopg.connect(settings.postgres()) as other:
         other.execute("SELECT FROM crypto_windows ORDER BY window_start LIMIT 1 FOR UPDATE")
         connection.execute("SET lock_timeout = '1s'")
-        assert windows.complete_passed(connection, "g1", [0], []) == 0
-    assert windows.complete_passed(connection, "g1", [0], []) == 1
+        assert complete_passed(connection, "g1", [0], []) == 0
+    assert complete_passed(connection, "g1", [0], []) == 1
 
 
 def test_minutes_views_and_the_migration_say_what_the_ticks_say(
@@ -171,7 +173,7 @@ def test_minutes_views_and_the_migration_say_what_the_ticks_say(
         "BTC-USD",
     )
     cli("process", "--group", "g1", "--until-caught-up", "--batch", "700")
-    assert windows.differing(connection, "g1", "1m", MINUTE) == []
+    assert differing_windows(connection, "g1", "1m", MINUTE) == []
     totals = connection.execute(
         "SELECT sum(ticks), sum(late) > 1000, (SELECT count(*) FROM crypto_metrics) FROM crypto_windows"
     ).fetchone()
@@ -190,8 +192,8 @@ def test_minutes_views_and_the_migration_say_what_the_ticks_say(
     for name, size in (("5m", "5 minutes"), ("1h", "1 hour"), ("1d", "1 day")):
         difference = connection.execute(
             f"""
-            WITH truth AS ({windows.RECOMPUTED}),
-                 seen AS (SELECT {windows.COLUMNS} FROM crypto_windows_{name})
+            WITH truth AS ({TRUE_WINDOWS}),
+                 seen AS (SELECT {COLUMNS} FROM crypto_windows_{name})
             (TABLE truth EXCEPT TABLE seen) UNION ALL (TABLE seen EXCEPT TABLE truth)""".encode(),
             {"group": "g1", "size": size, "slide": size},
         ).fetchall()
@@ -200,7 +202,7 @@ def test_minutes_views_and_the_migration_say_what_the_ticks_say(
     # A wrong minute is found, and named.
     cli("verify")
     connection.execute("UPDATE crypto_windows SET ticks = ticks + 1, high = high + 1 WHERE pair = 'BTC-USD'")
-    assert "minutes whose value is not what their rows say" in cli("verify", code=1).stdout
+    assert "minutes with a value that does not follow from their rows" in cli("verify", code=1).stdout
 
     # What the migration makes of rows that were there before it.
     script = Path(windows.__file__).parent / "migrations/0005_windows.sql"
@@ -208,4 +210,4 @@ def test_minutes_views_and_the_migration_say_what_the_ticks_say(
     fill = insert + script.read_text().partition(insert)[2].partition(";")[0]
     connection.execute("DELETE FROM crypto_windows")
     connection.execute(fill.encode())
-    assert windows.differing(connection, "g1", "1m", MINUTE) == []
+    assert differing_windows(connection, "g1", "1m", MINUTE) == []

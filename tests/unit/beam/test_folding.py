@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cryptometrics.beam.folding import Counts, Memory, Part, Poll
 from cryptometrics.beam.job import Job, Shape
-from cryptometrics.beam.watermark import OUT_OF_ORDER, Watermark
-from cryptometrics.market.windows import Aggregate, merge, of_tick
+from cryptometrics.beam.watermark import Watermark
+from cryptometrics.market.windows import MAX_OUT_OF_ORDER, Aggregate, merge, of_tick
 
 NOW = datetime(2026, 7, 1, 13, tzinfo=UTC)
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -147,10 +147,10 @@ def test_the_watermark_is_the_minimum_over_the_partitions() -> None:
     watermark.see(0, at(100), NOW)
     assert watermark.advance(NOW, []) is None  # nothing is known of the other one
     watermark.see(1, at(50), NOW)
-    assert watermark.advance(NOW, [0, 1]) == at(50) - OUT_OF_ORDER
+    assert watermark.advance(NOW, [0, 1]) == at(50) - MAX_OUT_OF_ORDER
     watermark.see(1, at(40), NOW)
     watermark.see(0, at(200), NOW)
-    assert watermark.advance(NOW, [0, 1]) == at(50) - OUT_OF_ORDER  # it never goes back
+    assert watermark.advance(NOW, [0, 1]) == at(50) - MAX_OUT_OF_ORDER  # it never goes back
 
 
 def test_a_partition_is_idle_only_when_read_to_its_end() -> None:
@@ -159,12 +159,12 @@ def test_a_partition_is_idle_only_when_read_to_its_end() -> None:
     watermark.see(1, at(50), NOW)
     later = NOW + IDLE
     watermark.see(0, at(160), later)
-    assert watermark.advance(later, [0]) == at(50) - OUT_OF_ORDER  # there is more of it, however slow
-    assert watermark.advance(later, [0, 1]) == at(160) - OUT_OF_ORDER
+    assert watermark.advance(later, [0]) == at(50) - MAX_OUT_OF_ORDER  # there is more of it, however slow
+    assert watermark.advance(later, [0, 1]) == at(160) - MAX_OUT_OF_ORDER
     assert watermark.advance(later + IDLE, [0, 1]) == NOW + IDLE  # all are silent: the clock says it
 
 
 def test_a_tick_of_the_future_moves_the_watermark_to_the_present_at_most() -> None:
     watermark = Watermark([0], NOW, IDLE)
     watermark.see(0, NOW + timedelta(hours=5), NOW)
-    assert watermark.advance(NOW, []) == NOW - OUT_OF_ORDER
+    assert watermark.advance(NOW, []) == NOW - MAX_OUT_OF_ORDER

@@ -1,4 +1,4 @@
-"""Where fates do not touch: every way of it, against a plain count; and what is kept of findings."""
+"""Where outcomes do not touch: every way of it, against a plain count; and what is kept of findings."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.verify.findings import EXAMPLES, Findings, Kind, Place
-from cryptometrics.verify.offset_books import Placed, walk
-from cryptometrics.verify.pruned import PrunedDay, check_rooms, rooms
+from cryptometrics.verify.findings import MAX_EXAMPLES, FindingKind, Findings, TopicPartition
+from cryptometrics.verify.offset_check import OutcomeRange, check_outcomes
+from cryptometrics.verify.pruned import PrunedDay, check_pruned_ranges, pruned_ranges
 
-PLACE = Place("t", 0)
+PARTITION = TopicPartition("t", 0)
 
-fates = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)).map(lambda f: (f[0], f[0] + f[1])))
+outcomes = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)).map(lambda f: (f[0], f[0] + f[1])))
 
 
-def uneven(place: Place, ranges: list[tuple[int, int]], begin: int, end: int) -> list[Placed]:
+def uneven(
+    partition: TopicPartition, ranges: list[tuple[int, int]], begin: int, end: int
+) -> list[OutcomeRange]:
     """Return what the query returns."""
     ranges = sorted(ranges)
     befores = [None, *(max(last for _, last in ranges[:n]) for n in range(1, len(ranges)))]
     every = [
-        Placed(place, first, last, before, number == len(ranges) - 1)
+        OutcomeRange(partition, first, last, before, number == len(ranges) - 1)
         for number, ((first, last), before) in enumerate(zip(ranges, befores, strict=False))
     ]
     return [
@@ -33,49 +35,49 @@ def uneven(place: Place, ranges: list[tuple[int, int]], begin: int, end: int) ->
     ]
 
 
-@given(fates, st.integers(0, 30), st.integers(0, 10))
-def test_every_offset_is_judged_right(ranges: list[tuple[int, int]], begin: int, length: int) -> None:
+@given(outcomes, st.integers(0, 30), st.integers(0, 10))
+def test_every_offset_is_checked(ranges: list[tuple[int, int]], begin: int, length: int) -> None:
     end = begin + length
     findings = Findings("g")
-    walk(uneven(PLACE, ranges, begin, end), {PLACE: (begin, end)}, {}, findings)
+    check_outcomes(uneven(PARTITION, ranges, begin, end), {PARTITION: (begin, end)}, {}, findings)
     times = Counter(offset for first, last in ranges for offset in range(first, last + 1))
     within = range(begin, end)
     expected = {
-        Kind.MISSING: sum(times[offset] == 0 for offset in within),
-        Kind.OUTSIDE: sum(count for offset, count in times.items() if offset not in within),
-        Kind.TWICE: sum(max(times[offset] - 1, 0) for offset in within),
+        FindingKind.MISSING: sum(times[offset] == 0 for offset in within),
+        FindingKind.OUTSIDE: sum(count for offset, count in times.items() if offset not in within),
+        FindingKind.TWICE: sum(max(times[offset] - 1, 0) for offset in within),
     }
     found = {finding.kind: finding.count for finding in findings.all()}
     assert set(found) == {kind for kind, count in expected.items() if count}
-    assert found.get(Kind.MISSING, 0) == expected[Kind.MISSING]
-    assert found.get(Kind.OUTSIDE, 0) == expected[Kind.OUTSIDE]
-    assert found.get(Kind.TWICE, 0) == expected[Kind.TWICE]
+    assert found.get(FindingKind.MISSING, 0) == expected[FindingKind.MISSING]
+    assert found.get(FindingKind.OUTSIDE, 0) == expected[FindingKind.OUTSIDE]
+    assert found.get(FindingKind.TWICE, 0) == expected[FindingKind.TWICE]
 
 
-def test_without_any_fate_all_is_missing_and_without_books_all_is_outside() -> None:
-    other = Place("t", 1)
+def test_without_any_outcome_all_is_missing_and_without_books_all_is_outside() -> None:
+    other = TopicPartition("t", 1)
     findings = Findings("g")
-    walk(uneven(other, [(3, 5)], 3, 3), {PLACE: (10, 13)}, {}, findings)
-    assert [(f.kind, f.place, f.first) for f in findings.all()] == [
-        (Kind.OUTSIDE, other, [3, 4, 5]),
-        (Kind.MISSING, PLACE, [10, 11, 12]),
+    check_outcomes(uneven(other, [(3, 5)], 3, 3), {PARTITION: (10, 13)}, {}, findings)
+    assert [(f.kind, f.partition, f.first) for f in findings.all()] == [
+        (FindingKind.OUTSIDE, other, [3, 4, 5]),
+        (FindingKind.MISSING, PARTITION, [10, 11, 12]),
     ]
 
 
 def test_findings_keep_the_first_and_count_all() -> None:
     findings = Findings("g")
-    findings.offsets(Kind.MISSING, PLACE, 5, 4)
+    findings.add_offsets(FindingKind.MISSING, PARTITION, 5, 4)
     assert findings.all() == []
-    findings.offsets(Kind.MISSING, PLACE, 7)
-    findings.offsets(Kind.MISSING, PLACE, 100, 10**15)
+    findings.add_offsets(FindingKind.MISSING, PARTITION, 7)
+    findings.add_offsets(FindingKind.MISSING, PARTITION, 100, 10**15)
     (finding,) = findings.all()
     assert finding.count == 10**15 - 98
-    assert len(finding.first) == EXAMPLES
+    assert len(finding.first) == MAX_EXAMPLES
     assert finding.first[:2] == [7, 100]
     assert all(isinstance(a, int) and isinstance(b, int) and a < b for a, b in pairwise(finding.first))
 
 
-@given(fates, st.integers(0, 10), st.integers(0, 40), fates, st.integers(0, 40))
+@given(outcomes, st.integers(0, 10), st.integers(0, 40), outcomes, st.integers(0, 40))
 def test_where_rows_were_pruned_as_many_offsets_are_missing(
     ranges: list[tuple[int, int]], begin: int, length: int, pruned: list[tuple[int, int]], rows: int
 ) -> None:
@@ -85,13 +87,13 @@ def test_where_rows_were_pruned_as_many_offsets_are_missing(
         for first, last in sorted(pruned)
     ]
     days.append(PrunedDay(topic="t", partition=0, day=date.min, rows=rows, first=99, last=99))
-    found = rooms(days)
+    found = pruned_ranges(days)
     findings = Findings("g")
-    walk(uneven(PLACE, ranges, begin, end), {PLACE: (begin, end)}, found, findings)
-    check_rooms(found, findings)
+    check_outcomes(uneven(PARTITION, ranges, begin, end), {PARTITION: (begin, end)}, found, findings)
+    check_pruned_ranges(found, findings)
     covered = {offset for first, last in ranges for offset in range(first, last + 1)}
     missing = set(range(begin, end)) - covered
     inside = {offset for first, last in pruned for offset in range(first, last + 1)}
     counts = {finding.kind: finding.count for finding in findings.all()}
-    assert counts.get(Kind.MISSING, 0) == len(missing - inside)
-    assert (Kind.PRUNED in counts) == (len(missing & inside) != rows)
+    assert counts.get(FindingKind.MISSING, 0) == len(missing - inside)
+    assert (FindingKind.PRUNED in counts) == (len(missing & inside) != rows)
