@@ -1,1 +1,1 @@
-"""Rules about the market and the feed, and when they fire. Pure: no clock, no database, no network."""
+"""Alert rules, and the evaluation of ticks against them. Pure: no clock, no database, no network."""

@@ -1,1 +1,1 @@
-"""Where ticks come from: each module is an iterator of ticks in the wire format."""
+"""Feeds of ticks: the simulator, exchanges behind one interface, recordings and their replay."""

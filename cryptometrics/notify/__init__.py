@@ -1,1 +1,1 @@
-"""How an alert reaches people: the outbox, the sender that empties it, and the webhook."""
+"""Delivery of alerts: the outbox, the sender that empties it, and the webhook."""

@@ -1,1 +1,1 @@
-"""A live view of what is stored: read from small tables, drawn on a terminal."""
+"""A live view of what is stored: read from small tables, rendered on a terminal."""

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from cryptometrics.feeds.recording import Recorder
     from cryptometrics.kafka.publisher import Message
 
-PAIRS_A_CONNECTION = 50
-REQUESTS_S = 8
+MAX_PAIRS_PER_CONNECTION = 50
+MAX_REQUESTS_PER_S = 8
 """Connections and requests that the exchange accepts from one address per second."""
 TEND_S = 0.02
 """Seconds between two checks of deliveries, the clock and `stop`."""
@@ -62,7 +62,7 @@ class _RefusedError(Exception):
 
 
 class _RateLimiter:
-    """Limits requests to REQUESTS_S per second."""
+    """Limits requests to MAX_REQUESTS_PER_S per second."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -71,7 +71,7 @@ class _RateLimiter:
         """Wait until this many requests may be sent."""
         now = time.monotonic()
         begin = max(now, self._next)
-        self._next = begin + requests / REQUESTS_S
+        self._next = begin + requests / MAX_REQUESTS_PER_S
         await asyncio.sleep(begin - now)
 
 
@@ -114,8 +114,8 @@ class CoinbaseClient:
         """
         pairs = list(self._feed.pairs)
         connections = [
-            _Connection(self, pairs[first : first + PAIRS_A_CONNECTION])
-            for first in range(0, len(pairs), PAIRS_A_CONNECTION)
+            _Connection(self, pairs[first : first + MAX_PAIRS_PER_CONNECTION])
+            for first in range(0, len(pairs), MAX_PAIRS_PER_CONNECTION)
         ]
         tasks = [asyncio.create_task(connection.keep()) for connection in connections]
         try:
