@@ -1,4 +1,4 @@
-"""Commands of ours as processes that end with us: each in a session of its own, ended by its pid."""
+"""Run commands of this package as child processes, and end them with their parent."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 END_S = 60.0
-"""How long one may take to finish what it has in hand; then it is killed."""
+"""How long a child may take to finish its work after SIGTERM before it is killed."""
 KILLED_S = 10.0
-ASKED = {0, 128 + signal.SIGTERM, -signal.SIGTERM}
-"""Exit codes of one that was asked to end, in whichever moment of its life."""
+STOPPED = {0, 128 + signal.SIGTERM, -signal.SIGTERM}
+"""Exit codes of a child that was told to stop, at any moment of its life."""
 
 
 @dataclass(eq=False)
 class _Child:
     name: str
     process: subprocess.Popen[bytes]
-    said: Path
+    output: Path
     """Its standard output."""
     log: Path
     """Its standard error."""
-    asked: bool = False
-    """Whether it was still there to be asked to end."""
+    stopped: bool = False
+    """Whether it was still running when it was told to stop."""
 
     def failed(self) -> bool:
-        """Whether it has ended otherwise than it should."""
+        """Return whether it ended with an exit code that means failure."""
         code = self.process.poll()
-        return code is not None and code not in (ASKED if self.asked else {0})
+        return code is not None and code not in (STOPPED if self.stopped else {0})
 
-    def account(self) -> str:
-        """Say how it has ended, with its last words and where the rest is."""
+    def describe(self) -> str:
+        """Describe how it ended, with the last line of its log and the log's path."""
         code = self.process.poll()
         how = f"exit code {code}" if code is None or code >= 0 else f"signal {-code}"
         return f"{self.name} ended ({how}): {self.last_words()} (log: {self.log})"
 
     def last_words(self) -> str:
-        """Return the last line of its log that says something."""
+        """Return the last line of its log that is not empty."""
         lines = self.log.read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")
 
 
 class Children:
-    """Starts commands and ends them, the first one first; a context manager.
+    """Start commands, and end them in the order of their start; a context manager.
 
-    Their output goes to files, which stay when one of them has failed.
+    Their output goes to files, which are kept if one of them fails.
     """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="cryptometrics-run-"))
-        """Where their logs are."""
+        """Folder with their output and logs."""
         self._children: list[_Child] = []
         self._failed = False
 
@@ -80,9 +80,9 @@ class Children:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, name: str, arguments: Sequence[str]) -> None:
-        """Start `cryptometrics` with these arguments; a signal from the terminal reaches us alone."""
-        said, log = self.folder / f"{name}.out", self.folder / f"{name}.log"
-        with said.open("wb") as stdout, log.open("wb") as stderr:
+        """Start `cryptometrics` with these arguments; signals from the terminal do not reach it."""
+        output, log = self.folder / f"{name}.out", self.folder / f"{name}.log"
+        with output.open("wb") as stdout, log.open("wb") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cryptometrics", "--log-format", "json", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -90,26 +90,26 @@ class Children:
                 stderr=stderr,
                 start_new_session=True,
             )
-        self._children.append(_Child(name, process, said, log))
+        self._children.append(_Child(name, process, output, log))
 
     def check(self) -> None:
-        """Raise CryptometricsError, with the exit code and the last words, where one has ended by itself."""
+        """Raise CryptometricsError, with the child's exit code, if one has ended by itself."""
         for child in self._children:
             code = child.process.poll()
             if code is not None:
                 self._failed = True
-                error = CryptometricsError(child.account())
+                error = CryptometricsError(child.describe())
                 error.exit_code = code if code in {2, 3} else 1
                 raise error
 
     def end(self) -> list[str]:
-        """Ask each to finish and wait for it, one after the other; return the last line that each printed.
+        """Stop the children one after the other and return the last line that each printed.
 
-        How they have ended is for `check_ends` to say.
+        `check_ends` reports how they ended.
         """
         for child in self._children:
             if child.process.poll() is None:
-                child.asked = True
+                child.stopped = True
                 child.process.terminate()
                 try:
                     child.process.wait(END_S)
@@ -117,12 +117,14 @@ class Children:
                     child.process.kill()
                     child.process.wait(KILLED_S)
             self._failed |= child.failed()
-        said = (
-            child.said.read_text(errors="replace").strip() for child in self._children if child.said.exists()
+        outputs = (
+            child.output.read_text(errors="replace").strip()
+            for child in self._children
+            if child.output.exists()
         )
-        return [text.split("\n")[-1] for text in said if text]
+        return [text.split("\n")[-1] for text in outputs if text]
 
     def check_ends(self) -> None:
-        """Raise CryptometricsError where one has failed at its end or was killed; its log stays."""
-        if failed := [child.account() for child in self._children if child.failed()]:
+        """Raise CryptometricsError if one failed at its end or was killed; its log stays."""
+        if failed := [child.describe() for child in self._children if child.failed()]:
             raise CryptometricsError("; ".join(failed))

@@ -1,7 +1,7 @@
 """The one configuration: environment, then `.env` in the working folder, then defaults.
 
-Every connection setting comes from here and none from a command's options, so that no password stands
-in a process list. Secrets are `SecretStr`: they do not print.
+Connection settings are never options of a command, so that no process list shows a password. Secrets are
+`SecretStr`, which does not print them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pydantic import (
     AliasChoices,
     Field,
     PositiveFloat,
-    PositiveInt,
     SecretStr,
     ValidationError,
     model_validator,
@@ -27,16 +26,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cryptometrics.errors import UserError
 
-Port = PositiveInt
-
 _FILE = "_file"
-"""How the settings end that name a file with the secret instead of the secret."""
-LONGEST_SECRET = 64 * 1024
-"""Bytes of a secret's file; more is some other file."""
+"""Suffix of the settings that name a file which holds the secret."""
+MAX_SECRET_BYTES = 64 * 1024
+"""A larger file is not a secret but something else."""
 
 
 def _file_settings(settings: type[BaseSettings]) -> set[str]:
-    """Return the settings that name a file with a secret, as they are called in the environment's values."""
+    """Return the names of the settings that name a file with a secret."""
     return {
         str(field.validation_alias.choices[0]) if isinstance(field.validation_alias, AliasChoices) else name
         for name, field in settings.model_fields.items()
@@ -45,16 +42,16 @@ def _file_settings(settings: type[BaseSettings]) -> set[str]:
 
 
 def _default_home() -> Path:
-    # PostgreSQL never runs as root: its own user must reach the data, and /root is closed to it.
+    # PostgreSQL never runs as root: its own user must reach the data but cannot enter /root.
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
         return Path("/var/lib/cryptometrics")
     return platformdirs.user_data_path("cryptometrics", appauthor=False)
 
 
 class Settings(BaseSettings):
-    """Where Kafka and PostgreSQL are, and how to reach them.
+    """Addresses and credentials of Kafka and PostgreSQL, and the paths that commands share.
 
-    For each service that is not configured the one that `cryptometrics up` runs is used.
+    A service that is not configured is the one that `cryptometrics up` runs.
     """
 
     model_config = SettingsConfigDict(
@@ -88,16 +85,16 @@ class Settings(BaseSettings):
     kafka_ssl_key_password_file: Path | None = None
 
     home: Path = Field(default_factory=_default_home, validation_alias=AliasChoices("CRYPTOMETRICS_HOME"))
-    """Where the local services keep their state."""
+    """Folder with the state of the local services."""
     wait: PositiveFloat = Field(default=30.0, validation_alias=AliasChoices("CRYPTOMETRICS_WAIT"))
     """Seconds to wait for a service at the start of a command."""
 
     alerts: Path | None = Field(default=None, validation_alias=AliasChoices("CRYPTOMETRICS_ALERTS"))
-    """The file of alert rules."""
+    """File with the alert rules."""
     webhook_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_URL")
     )
-    """Where alerts are posted to; it often holds a secret."""
+    """URL that receives alerts; it often contains a secret."""
     webhook_url_file: Path | None = Field(
         default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_URL_FILE")
     )
@@ -108,16 +105,16 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Put what stands in a secret's file where the secret itself would stand."""
+        """Replace each file setting by the secret that the file holds."""
         for name in [name for name in values if name in _file_settings(cls)]:
             secret = name[: -len(_FILE)]
             if values.get(secret) is not None:
-                raise UserError(f"{secret.upper()} and {name.upper()} are both set: take one away")
+                raise UserError(f"{secret.upper()} and {name.upper()} are both set: remove one of them")
             values[secret] = _secret_in(values[name], name.upper())
         return values
 
     def kafka(self) -> dict[str, str | int | float | bool]:
-        """Return librdkafka's connection settings; raise UserError where no broker is known."""
+        """Return librdkafka's connection settings; raise UserError if no broker is configured or running."""
         servers = self.kafka_bootstrap_servers
         if servers is None:
             servers = self._local("kafka", "bootstrap_servers", "KAFKA_BOOTSTRAP_SERVERS")
@@ -135,7 +132,7 @@ class Settings(BaseSettings):
         return conf | _kafka_conf_variables()
 
     def postgres(self) -> str:
-        """Return the connection string, password included; raise UserError where no server is known."""
+        """Return the connection string with the password; raise UserError if there is no server."""
         from psycopg.conninfo import make_conninfo
 
         if self.database_url is not None:
@@ -162,7 +159,7 @@ class Settings(BaseSettings):
 
     @property
     def has_webhook(self) -> bool:
-        """Whether alerts are told to anyone."""
+        """Whether alerts are sent to a webhook."""
         return self.webhook_url is not None
 
     @property
@@ -177,7 +174,7 @@ class Settings(BaseSettings):
 
     @property
     def endpoints_file(self) -> Path:
-        """Where `cryptometrics up` writes how its services are reached, and `down` removes it."""
+        """File with the addresses of the local services; `up` writes it and `down` removes it."""
         return self.home / "endpoints.json"
 
     def _local(self, service: str, key: str, variables: str) -> str:
@@ -192,11 +189,11 @@ class Settings(BaseSettings):
 
 
 def _secret_in(path: str | Path, variable: str) -> str:
-    """Return the secret that a file holds, without the line's end that editors put there."""
+    """Return the secret in a file, without the line ending that editors add."""
     try:
         with Path(path).open("rb") as file:
-            raw = file.read(LONGEST_SECRET + 1)
-        if not raw.strip() or len(raw) > LONGEST_SECRET:
+            raw = file.read(MAX_SECRET_BYTES + 1)
+        if not raw.strip() or len(raw) > MAX_SECRET_BYTES:
             raise UserError(f"{variable} is not valid: {path} is {'too long' if raw.strip() else 'empty'}")
         return raw.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -207,7 +204,7 @@ def _secret_in(path: str | Path, variable: str) -> str:
 
 
 def _kafka_conf_variables() -> dict[str, str]:
-    """Return KAFKA_CONF_SOCKET_TIMEOUT_MS=… as {"socket.timeout.ms": …}, `.env` included."""
+    """Return KAFKA_CONF_SOCKET_TIMEOUT_MS=… as {"socket.timeout.ms": …}; read `.env`, too."""
     found = {**_dotenv(), **os.environ}
     prefix = "KAFKA_CONF_"
     return {
@@ -224,7 +221,7 @@ def _dotenv() -> dict[str, str]:
 
 
 def pinned(home: Path, bootstrap_servers: str, postgres_uri: str) -> Settings:
-    """Return the settings of these two services and the defaults else, whatever the environment says."""
+    """Return settings with these two services and defaults otherwise; ignore the environment."""
     return Settings.model_construct(
         home=home, kafka_bootstrap_servers=bootstrap_servers, database_url=SecretStr(postgres_uri)
     )
@@ -232,7 +229,7 @@ def pinned(home: Path, bootstrap_servers: str, postgres_uri: str) -> Settings:
 
 @functools.cache
 def load() -> Settings:
-    """Read the configuration once; raise UserError naming the variable that is wrong."""
+    """Read the configuration once; raise UserError that names the invalid variable."""
     try:
         return Settings()
     except ValidationError as error:

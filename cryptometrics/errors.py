@@ -1,18 +1,18 @@
-"""What can go wrong for a user, and the exit code of each.
+"""Errors for the user, each with its exit code.
 
-An error of this module is shown as one line: what is wrong and what to do. Anything else that
-reaches the user is a bug and shows a traceback.
+The command line prints them as one line: what is wrong and what to do. Any other exception is a bug and
+shows a traceback.
 """
 
 
 class CryptometricsError(Exception):
-    """Something did not work; the message says what, and what to do."""
+    """Something failed; the message says what, and what to do."""
 
     exit_code = 1
 
 
 class UserError(CryptometricsError):
-    """A wrong option, setting or order of commands: trying again unchanged cannot help."""
+    """A wrong option, setting or order of commands: trying again changes nothing."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Write files atomically: complete or not at all."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that takes its place when the block ends well.
+    """Open a file for writing that appears at `path` only if the block succeeds.
 
-    Nobody sees half of it, and a link that has its name is replaced, not written through; a terminal or a
-    pipe (`/dev/stdout`) is written to as it is. Raises UserError where it cannot be written.
+    A symbolic link at `path` is replaced, not followed. A terminal or a pipe (`/dev/stdout`) is written
+    directly. Raises UserError if the file cannot be written.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -46,6 +46,6 @@ def _is_stream(path: Path) -> bool:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a whole file, as `whole` does."""
+    """Write a file atomically, as `whole` does."""
     with whole(path) as file:
         file.write(data)

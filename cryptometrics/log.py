@@ -1,4 +1,4 @@
-"""structlog, set up once: events on stderr, for people on a terminal and as JSON elsewhere."""
+"""Set up structlog: events on stderr, human on a terminal and JSON elsewhere."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Format = Literal["auto", "human", "json"]
 
 
 class _Stderr:
-    """Whatever `sys.stderr` is at the time of writing: a live display replaces it while it is shown."""
+    """The current `sys.stderr`: a live display replaces it temporarily."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
 
 
 def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) -> None:
-    """Send log events to stderr; `auto` means human on a terminal, one JSON object a line elsewhere.
+    """Send log events to stderr; `auto` means human on a terminal, JSON lines elsewhere.
 
-    verbose: also what is of use to developers; quiet: only what is wrong.
+    verbose: also log details for developers. quiet: log only warnings and errors.
     """
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     stderr: TextIO = _Stderr()  # type: ignore[assignment]
@@ -38,7 +38,7 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
             structlog.processors.format_exc_info,
-            _harmless,
+            _escaped,
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -48,8 +48,8 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
     )
 
 
-def _harmless(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Write what does not print as Python has it: a value of an unknown sender could steer the terminal."""
+def _escaped(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape non-printable characters: a value from an unknown sender could steer the terminal."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = escape(value, keep="\n\t")
@@ -57,6 +57,6 @@ def _harmless(_logger: Any, _method: str, event: structlog.typing.EventDict) -> 
 
 
 def get_logger(**context: object) -> structlog.typing.FilteringBoundLogger:
-    """Return the project's logger; `context` is part of each event."""
+    """Return a logger; `context` is part of each of its events."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(**context)
     return logger

@@ -1,7 +1,7 @@
-"""The one backoff: every retry of the project waits by these rules.
+"""The one backoff, for every retry of the package.
 
-Waits grow exponentially from a tenth of a second to five seconds, with jitter, so that many workers
-that lost the same service do not come back in the same instant.
+Waits grow exponentially from 0.1 s to 5 s. Jitter spreads workers that lost the same service, so that they
+do not all return at once.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import tenacity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FIRST_WAIT = 0.1
-"""Seconds before the second attempt, about."""
-LONGEST_WAIT = 5.0
-"""Seconds between attempts at most."""
+MIN_WAIT_S = 0.1
+"""Wait before the second attempt, without jitter."""
+MAX_WAIT_S = 5.0
 
 
-_waits = tenacity.wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
+_waits = tenacity.wait_exponential_jitter(multiplier=MIN_WAIT_S, max=MAX_WAIT_S, jitter=MIN_WAIT_S)
 
 
 def wait_after(failures: int) -> float:
-    """Return the seconds to wait after so many failures in a row (1 or more)."""
+    """Return the seconds to wait after this many consecutive failures (1 or more)."""
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     state.attempt_number = failures
     return _waits(state)
@@ -40,17 +39,17 @@ def retrying(
 ) -> tenacity.Retrying:
     """Return a retrier: iterate over it (`for attempt in …: with attempt: …`) or call it with a function.
 
-    on: the errors worth another attempt; any other passes at once.
-    timeout: seconds in which attempts may begin; None tries without end. The last error passes unchanged.
-    notice: told each failure and the seconds until the next attempt.
-    sleep: how to wait; a consumer passes one that keeps its place in the group meanwhile.
-    stop: asked before each wait; when it says yes the last error passes.
+    on: errors to retry; any other error propagates at once.
+    timeout: seconds in which attempts may begin; None retries forever. The last error propagates unchanged.
+    notice: called with each error and the seconds until the next attempt.
+    sleep: how to wait; a consumer passes a function that polls, so that it stays in its group.
+    stop: called before each wait; if it returns True, the last error propagates.
     """
     stops: list[tenacity.stop.stop_base] = []
     if timeout is not None:
         stops.append(tenacity.stop_before_delay(timeout))
 
-    def told(state: tenacity.RetryCallState) -> None:
+    def report(state: tenacity.RetryCallState) -> None:
         if notice is not None and state.outcome is not None and (error := state.outcome.exception()):
             notice(error, state.upcoming_sleep)
 
@@ -61,7 +60,7 @@ def retrying(
         retry=tenacity.retry_if_exception_type(on),
         wait=_waits,
         stop=ended,
-        before_sleep=told,
+        before_sleep=report,
         sleep=sleep,
         reraise=True,
     )

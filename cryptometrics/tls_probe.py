@@ -1,7 +1,7 @@
-"""Why an encrypted connection does not come about: asked by hand where a client library says only "failed".
+"""Diagnose why an encrypted connection fails, where a client library only reports that it failed.
 
-Each question is one connection of some packets, after which nothing is sent on. None is an answer, too: what
-is wrong is something else, and the library's own words have to do.
+Each probe opens one connection and exchanges a few packets. None means the cause is elsewhere: show the
+library's own message.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 2.0
 """Seconds for each step of a connection."""
 API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 0, -1)
-"""The request that every broker answers to everybody: length, key, version, correlation id, no client id."""
+"""A request that brokers answer without a login: length, key, version, correlation and client id."""
 SSL_REQUEST = struct.pack(">ii", 8, 80877103)
-"""How a PostgreSQL client asks for TLS; the server answers S or N."""
-MOST_ANSWER = 1024 * 1024
-"""Bytes; a larger one is no answer of Kafka's, but something else read as its length."""
+"""The request for TLS of a PostgreSQL client; the server answers S or N."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""A larger length means that the answer is not Kafka's."""
 _ILLEGAL_SASL_STATE = 34
-"""Kafka's error code on a login where there are no logins."""
+"""Kafka's error code for a login on a port without logins."""
 
 # OpenSSL's X509_V_ERR_*
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -34,9 +34,9 @@ _OTHER_NAME = {62, 63, 64}
 
 
 def postgres_problem(host: str, port: int, authorities: str | None, *, check_name: bool) -> str | None:
-    """Return what is wrong with the certificate of a PostgreSQL server, None where that is not it.
+    """Return what is wrong with the certificate of a PostgreSQL server; None if it is not the cause.
 
-    authorities: the file of DB_SSLROOTCERT, None for the system's.
+    authorities: the file of DB_SSLROOTCERT; None for those of the system.
     """
     try:
         context = _context(authorities)
@@ -56,7 +56,7 @@ def postgres_problem(host: str, port: int, authorities: str | None, *, check_nam
 def kafka_problem(conf: Mapping[str, object]) -> str | None:
     """Return what is wrong between librdkafka's settings and the port of the first broker that answers.
 
-    Raises nothing: who cannot be asked is left to librdkafka.
+    Never raises: brokers that cannot be reached are left to librdkafka.
     """
     for server in str(conf.get("bootstrap.servers", "")).split(","):
         host, _, port = server.strip().rpartition("://")[2].rpartition(":")
@@ -66,7 +66,7 @@ def kafka_problem(conf: Mapping[str, object]) -> str | None:
 
 
 class _KafkaPort:
-    """A broker's port and what the settings take it for."""
+    """A broker's port, and what the settings expect of it."""
 
     def __init__(self, host: str, port: int, conf: Mapping[str, object]) -> None:
         self._host, self._port, self._conf = host, port, conf
@@ -74,7 +74,7 @@ class _KafkaPort:
         self._encrypted, self._login = protocol.endswith("SSL"), protocol.startswith("SASL")
 
     def problem(self) -> str | None:
-        """Return what is wrong, None where nothing is, or nothing that shows here; raises OSError."""
+        """Return what is wrong; None if nothing is or the probe cannot see it. Raises OSError."""
         if not self._encrypted and self._speaks_tls():
             return "the port is encrypted: set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"
         if self._encrypted and self._speaks_plainly():
@@ -91,10 +91,10 @@ class _KafkaPort:
     def _login_problem(self, mechanisms: list[str] | None) -> str | None:
         kind = "SSL" if self._encrypted else "PLAINTEXT"
         if mechanisms is None and self._login:
-            return f"the port takes no logins: set KAFKA_SECURITY_PROTOCOL to {kind}"
+            return f"the port does not use logins: set KAFKA_SECURITY_PROTOCOL to {kind}"
         if mechanisms and not self._login:
             return (
-                f"the port asks for a login: set KAFKA_SECURITY_PROTOCOL to SASL_{kind}, "
+                f"the port requires a login: set KAFKA_SECURITY_PROTOCOL to SASL_{kind}, "
                 f"KAFKA_SASL_MECHANISM to {' or '.join(mechanisms)}, and user and password"
             )
         return None
@@ -118,7 +118,7 @@ class _KafkaPort:
 
     @property
     def _identity(self) -> tuple[str, str, str] | None:
-        """The client's certificate, key and the key's password, empty: Python would ask for it otherwise."""
+        """The client's certificate, its key and the key's password; never None, or Python would prompt."""
         certificate, key = (self._conf.get(f"ssl.{what}.location") for what in ("certificate", "key"))
         if not certificate or not key:
             return None
@@ -126,12 +126,15 @@ class _KafkaPort:
 
     def _speaks_tls(self) -> bool:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a question, no conversation
+        context.check_hostname, context.verify_mode = (
+            False,
+            ssl.CERT_NONE,
+        )  # nothing is sent on this connection
         with socket.create_connection((self._host, self._port), timeout=TIMEOUT_S) as connection:
             try:
                 context.wrap_socket(connection, server_hostname=self._host).close()
             except ssl.SSLError as error:
-                return "ALERT" in (error.reason or "")  # only who speaks TLS has one
+                return "ALERT" in (error.reason or "")  # only TLS has alerts
             except OSError:
                 return False
             return True
@@ -150,22 +153,20 @@ class _KafkaPort:
         identity = self._identity
         if identity is None:
             return (
-                "the port asks for a client's certificate: "
+                "the port requires a client certificate: "
                 "set KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION"
             )
         if _has_expired(identity):
-            return (
-                f"the client's certificate has expired: renew {identity[0]} (KAFKA_SSL_CERTIFICATE_LOCATION)"
-            )
+            return f"the client certificate has expired: renew {identity[0]} (KAFKA_SSL_CERTIFICATE_LOCATION)"
         return (
-            f"the broker does not accept the client's certificate {identity[0]} "
-            "(KAFKA_SSL_CERTIFICATE_LOCATION): it is of an authority that the broker does not trust"
+            f"the broker does not accept the client certificate {identity[0]} "
+            "(KAFKA_SSL_CERTIFICATE_LOCATION): its issuer is not one that the broker trusts"
         )
 
 
 def _logins_of(connection: socket.socket) -> list[str] | None:
-    """Return the mechanisms of a port with logins, None where it has none or does not say."""
-    # SaslHandshake, version 1, of a mechanism that no broker has: it answers with those that it has.
+    """Return the login mechanisms of a port; None if it has no logins."""
+    # SaslHandshake, version 1, with an unknown mechanism: the broker answers with the ones it supports.
     body = struct.pack(">hhihh", 17, 1, 0, -1, 1) + b"?"
     connection.sendall(struct.pack(">i", len(body)) + body)
     answer = _answer(connection)
@@ -183,10 +184,10 @@ def _logins_of(connection: socket.socket) -> list[str] | None:
 
 
 def _answer(connection: socket.socket) -> bytes | None:
-    """Return the next answer of a broker without its length, None where it is none."""
+    """Return the next answer of a broker without its length; None if it is not Kafka's."""
     head = _read(connection, 4)
     length = struct.unpack(">i", head)[0] if len(head) == 4 else 0
-    if not 4 <= length <= MOST_ANSWER:
+    if not 4 <= length <= MAX_ANSWER_BYTES:
         return None
     answer = _read(connection, length)
     return answer if len(answer) == length else None
@@ -209,21 +210,21 @@ def _context(authorities: str | None) -> ssl.SSLContext:
 
 def _certificate_problem(error: ssl.SSLCertVerificationError, host: str, variable: str) -> str:
     if error.verify_code == _EXPIRED:
-        return "the server's certificate has expired: have it renewed"
+        return "the server's certificate has expired: renew it"
     if error.verify_code == _NOT_YET_VALID:
-        return "the server's certificate is not valid yet: compare the clocks"
+        return "the server's certificate is not valid yet: check the clocks"
     if error.verify_code in _FOREIGN:
         return (
-            "the server's certificate is of an authority that is not trusted here: "
-            f"set {variable} to the file of the right one"
+            "the server's certificate is from an issuer that is not trusted here: "
+            f"set {variable} to the file of its authority"
         )
     if error.verify_code in _OTHER_NAME:
-        return f"the server's certificate is not for the host name {host}: use the name that stands in it"
+        return f"the server's certificate is not for the host name {host}: use the name in the certificate"
     return f"the server's certificate is not valid: {error.verify_message}"
 
 
 def _has_expired(identity: tuple[str, str, str]) -> bool:
-    """Whether a certificate of ours has expired: shown to ourselves, in memory, as its receiver sees it."""
+    """Return whether a client certificate has expired, by verifying it in memory as the server would."""
     receiver = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     receiver.load_cert_chain(*identity)
     receiver.load_verify_locations(identity[0])

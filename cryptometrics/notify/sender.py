@@ -78,7 +78,7 @@ class Sender:
             except Exception:  # noqa: BLE001  (a bug must not end all alerts silently)
                 self._failures += 1
                 self._log.error("sender_failed", exc_info=True)
-                self._stopped.wait(retry.LONGEST_WAIT)
+                self._stopped.wait(retry.MAX_WAIT_S)
 
     def _become_active(self, connection: psycopg.Connection) -> bool:
         """Wait for the group's lock; return False if the worker ends first."""

@@ -163,7 +163,7 @@ def _changed(kafka: Broker, case: str) -> tuple[dict[str, str], str]:
             login(kafka) | {"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256"},
             "Unsupported SASL mechanism",
         ),
-        "foreign authority": (login(kafka) | foreign, "of an authority that is not trusted here"),
+        "foreign authority": (login(kafka) | foreign, "from an issuer that is not trusted here"),
         "expired": (
             encrypted | {"KAFKA_BOOTSTRAP_SERVERS": kafka.address("EXPIRED")},
             "the server's certificate has expired",
@@ -174,13 +174,13 @@ def _changed(kafka: Broker, case: str) -> tuple[dict[str, str], str]:
         ),
         "no client certificate": (
             encrypted | {"KAFKA_BOOTSTRAP_SERVERS": kafka.address("MUTUAL")},
-            "the port asks for a client's certificate",
+            "the port requires a client certificate",
         ),
         "foreign client": (
             mutual(kafka) | client(kafka.foreign_client),
-            "of an authority that the broker does not trust",
+            "its issuer is not one that the broker trusts",
         ),
-        "expired client": (mutual(kafka) | client(kafka.expired_client), "client's certificate has expired"),
+        "expired client": (mutual(kafka) | client(kafka.expired_client), "client certificate has expired"),
         "password of the key": (
             mutual(kafka) | {"KAFKA_SSL_KEY_PASSWORD": "hunter2-wrong"},
             "KAFKA_SSL_KEY_PASSWORD is not its password",
@@ -200,7 +200,7 @@ def _changed(kafka: Broker, case: str) -> tuple[dict[str, str], str]:
         "encryption to a plain port": (plain(kafka) | encrypted, "the port is not encrypted"),
         "no login where one is asked for": (
             encrypted | {"KAFKA_BOOTSTRAP_SERVERS": kafka.address("LOGIN")},
-            "the port asks for a login",
+            "the port requires a login",
         ),
     }
     return cases[case]
@@ -227,10 +227,10 @@ def test_what_is_wrong_with_kafka_is_said_at_once(case: str, kafka: Broker) -> N
 
 
 def test_a_login_where_there_are_none(kafka: Broker, cli_with: Callable[[dict[str, str]], Cli]) -> None:
-    """The mutual listener takes no logins: librdkafka says so, or we do."""
+    """The mutual listener does not use logins: librdkafka reports it, or we do."""
     configuration = login(kafka) | mutual(kafka) | {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}
     error = error_of(cli_with(configuration)("simulate", "--count", "1", code=2, timeout=AT_MOST_S))
-    assert "SASL" in error or "takes no logins" in error
+    assert "SASL" in error or "does not use logins" in error
 
 
 # What is wrong with PostgreSQL
@@ -240,7 +240,7 @@ def test_a_login_where_there_are_none(kafka: Broker, cli_with: Callable[[dict[st
     ("server", "changed", "words"),
     [
         ("good", {"DB_PASSWORD": "hunter2-wrong"}, 'password authentication failed for user "ana"'),
-        ("good", {"DB_SSLROOTCERT": "FOREIGN"}, "of an authority that is not trusted here"),
+        ("good", {"DB_SSLROOTCERT": "FOREIGN"}, "from an issuer that is not trusted here"),
         ("good", {"DB_SSLROOTCERT": "/nowhere.pem"}, '"/nowhere.pem" does not exist'),
         ("good", {"DB_SSLROOTCERT": "/etc/passwd"}, "could not read root certificate file"),
         ("expired", {}, "the server's certificate has expired"),

@@ -10,7 +10,7 @@ from jgo.constants import default_maven_repo
 
 from cryptometrics.errors import UserError
 from cryptometrics.local import maven
-from cryptometrics.local.jars import DOWNLOADS, Jar, _fetch_one
+from cryptometrics.local.jars import MAX_DOWNLOADS, Jar, _fetch_one
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ def ensure(place: Path) -> str:
         size = sum(jar.size for jar in missing)
         print(f"downloading {LOCK.runner}: {len(missing)} jars, {size / 2**20:.0f} MiB")  # noqa: T201
         local, remote = default_maven_repo(), maven.repository()
-        pool = ThreadPoolExecutor(DOWNLOADS)
+        pool = ThreadPoolExecutor(MAX_DOWNLOADS)
         try:
             list(pool.map(lambda jar: _fetch_one(jar, place, local, remote), missing))
         except UserError as error:

@@ -14,7 +14,7 @@ import pytest
 
 from cryptometrics.config import _default_home
 from cryptometrics.errors import UserError
-from cryptometrics.local.postgres import Postgres
+from cryptometrics.local.postgres import PostgresServer
 from cryptometrics.local.services import Services
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def test_another_user_does_not_reach_postgresql(services: Services) -> None:
 @needs_root
 def test_another_user_does_not_reach_a_socket_in_the_common_folder(open_folder: Path) -> None:
     """Where the home's path is too long for a socket's address, the socket lies in a folder of /tmp."""
-    postgres = Postgres(open_folder / ("x" * 90) / "postgres")
+    postgres = PostgresServer(open_folder / ("x" * 90) / "postgres")
     postgres._folder.parent.mkdir(mode=0o711)
     try:
         postgres.up(lambda _text: None)
@@ -112,7 +112,7 @@ def test_a_folder_that_is_there_is_never_opened(closed_folder: Path) -> None:
     inside = closed_folder / "home"
     inside.mkdir(mode=0o700)
     with pytest.raises(UserError, match=rf"may not enter {closed_folder}"):
-        Postgres(inside / "postgres").up(lambda _text: None)
+        PostgresServer(inside / "postgres").up(lambda _text: None)
     with Services(inside)._alone():
         pass
     for folder in (closed_folder, inside):

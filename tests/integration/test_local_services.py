@@ -162,7 +162,7 @@ def test_all_or_nothing(home: Path, local: Cli) -> None:
     (home / "kafka" / "data").mkdir(parents=True)
     (home / "kafka" / "data" / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=other\n")
     done = local("up", code=3)
-    assert done.stderr.splitlines()[-1].startswith("error: Kafka ended while it started")
+    assert done.stderr.splitlines()[-1].startswith("error: Kafka ended during its start")
     assert "--- " in done.stderr
     assert not any(service["running"] for service in status_of(local).values())
     assert not (home / "endpoints.json").exists()

@@ -186,7 +186,7 @@ def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--candles", "7m"], "'7m' is none of 1m, 5m, 15m, 1h, 4h, 1d"),
+        (["--candles", "7m"], "'7m' is not one of 1m, 5m, 15m, 1h, 4h, 1d"),
         (["--candles", "--metric", "bid"], "--candles draws mid price and spread"),
         (["--candles", "1m"], "2,999 candles of 1m are too many to be seen: take --candles 5m"),
         (["--candles", "--pair", "NO-USD"], "no ticks of NO-USD in group g1"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics import retry
-from cryptometrics.retry import FIRST_WAIT, LONGEST_WAIT, retrying, wait_after
+from cryptometrics.retry import MAX_WAIT_S, MIN_WAIT_S, retrying, wait_after
 
 
 class Flaky:
@@ -28,8 +28,8 @@ class Flaky:
 
 @given(st.integers(1, 10_000))
 def test_waits_grow_to_a_bound_with_some_jitter(failures: int) -> None:
-    plain = min(FIRST_WAIT * 2 ** min(failures - 1, 100), LONGEST_WAIT)
-    assert plain <= wait_after(failures) <= min(plain + FIRST_WAIT, LONGEST_WAIT)
+    plain = min(MIN_WAIT_S * 2 ** min(failures - 1, 100), MAX_WAIT_S)
+    assert plain <= wait_after(failures) <= min(plain + MIN_WAIT_S, MAX_WAIT_S)
 
 
 def test_two_that_failed_together_do_not_come_back_together() -> None:
@@ -74,7 +74,7 @@ def test_after_its_time_the_last_error_passes_unchanged() -> None:
 def test_a_limit_that_is_shorter_than_the_first_wait_means_one_attempt() -> None:
     flaky = Flaky(1)
     with pytest.raises(ConnectionError):
-        retrying(ConnectionError, timeout=FIRST_WAIT / 2)(flaky)
+        retrying(ConnectionError, timeout=MIN_WAIT_S / 2)(flaky)
     assert flaky.calls == 1
 
 
@@ -94,6 +94,6 @@ def test_without_a_limit_it_goes_on() -> None:
 def test_no_wait_is_longer_than_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     retrying(ConnectionError, timeout=None, sleep=slept.append)(Flaky(40))
-    assert max(slept) <= LONGEST_WAIT
-    assert slept[-1] == LONGEST_WAIT
+    assert max(slept) <= MAX_WAIT_S
+    assert slept[-1] == MAX_WAIT_S
     assert isinstance(retry._waits, tenacity.wait_exponential_jitter)

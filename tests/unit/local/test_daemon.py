@@ -84,7 +84,7 @@ def test_a_damaged_record_is_no_process(daemon: Daemon, record: str) -> None:
 
 def test_a_failed_start_shows_its_last_words(daemon: Daemon) -> None:
     daemon.start([sys.executable, "-c", "print('no room'); raise SystemExit(1)"], cwd=daemon.folder)
-    with pytest.raises(ServiceUnavailableError, match="Something ended while it started") as raised:
+    with pytest.raises(ServiceUnavailableError, match="Something ended during its start") as raised:
         daemon.wait_until(lambda: False, 10)
     assert "no room" in "".join(raised.value.__notes__)
 

@@ -63,7 +63,7 @@ def mirror() -> Iterator[Mirror]:
 @pytest.fixture(autouse=True)
 def _one_jar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Pin one small jar, for a person with an empty home folder."""
-    monkeypatch.setattr(jars, "lock", lambda: jars.Lock("4.4.0", (JAR,)))
+    monkeypatch.setattr(jars, "lock", lambda: jars.JarLock("4.4.0", (JAR,)))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("M2_REPO", raising=False)
     for name in ("http_proxy", "HTTP_PROXY"):
@@ -96,7 +96,7 @@ def test_wrong_bytes_are_an_error_that_names_the_file(
 ) -> None:
     monkeypatch.setenv(maven.MIRROR_VARIABLE, f"http://me:secret@{mirror.place}")
     mirror.content = CONTENT.replace(b"jar", b"rat")
-    with pytest.raises(UserError, match=r"some-1\.0\.jar from .* is not the file that was pinned") as raised:
+    with pytest.raises(UserError, match=r"some-1\.0\.jar from .* is not the pinned file") as raised:
         jars.ensure(place, lambda _text: None)
     assert "secret" not in str(raised.value)
     assert [file.name for file in place.iterdir()] == [".lock"]
