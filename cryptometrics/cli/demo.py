@@ -93,7 +93,7 @@ def _demonstrate(services: Services, *, keep: bool) -> int:
 
 
 def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, WorkerTotals]:
-    from cryptometrics.cli.process import Line
+    from cryptometrics.cli.process import ProgressLine
     from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
     from cryptometrics.kafka import client
     from cryptometrics.kafka.publisher import publish
@@ -125,7 +125,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
     )
     patience.check()
     _say(f"simulated {sent.acknowledged:,} ticks of {len(DEFAULT_PAIRS)} pairs in {took():.1f} s")
-    line, patience = Line(), _Patience("processed")
+    line, patience = ProgressLine(), _Patience("processed")
 
     def show(worker: Worker) -> None:
         patience.see(worker.totals.offsets)

@@ -1,4 +1,4 @@
-"""`cryptometrics process`: from the topic to metrics in PostgreSQL, exactly once."""
+"""`cryptometrics process`: turn the topic's ticks into metrics in PostgreSQL, exactly once."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from cryptometrics.pipeline import GAVE_UP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cryptometrics.config import Settings
     from cryptometrics.pipeline.options import WorkerOptions
     from cryptometrics.pipeline.progress import OutcomeCounts, WorkerReport, WorkerTotals
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
 
-    See = Callable[[WorkerReport], None]
+    Publish = Callable[[WorkerReport], None]
 
 REPORT_EVERY_S = 0.25
-"""How often a worker reports to its supervisor, and a report reaches the metrics."""
+"""Time between two reports of a worker, to its supervisor or to the metrics."""
 
 
 @click.command()
@@ -37,46 +38,52 @@ REPORT_EVERY_S = 0.25
     default="cryptometrics",
     callback=shared.name,
     metavar="NAME",
-    help="The consumer group: groups read independently, workers of one group share the partitions.",
+    help="Consumer group. Groups read independently; the workers of a group share the partitions.",
 )
 @click.option(
-    "--session", callback=shared.name, metavar="NAME", help="One session of this name, not one a UTC day."
+    "--session",
+    callback=shared.name,
+    metavar="NAME",
+    help="Run one session of this name instead of a session per UTC day.",
 )
 @click.option(
     "--until-caught-up",
     is_flag=True,
-    help="End when everything that was in the topic at the start is stored.",
+    help="End once everything that the topic held at the start is stored.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
     default=1,
-    help="Processes on this machine; one that dies is started again.",
+    help="Worker processes on this machine; one that dies is restarted.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1, 100_000), default=10_000, help="Ticks of one transaction at most."
+    "--batch",
+    type=click.IntRange(1, 100_000),
+    default=10_000,
+    help="Maximum number of ticks per transaction.",
 )
 @click.option(
     "--on-data-loss",
     type=click.Choice(["fail", "skip"]),
     default="fail",
-    help="What to do when Kafka no longer holds ticks that were not read; skip records them as lost.",
+    help="If Kafka has deleted unread ticks: fail, or skip them and record them as lost.",
 )
 @click.option(
     "--alerts",
     "rules_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Alert rules; without it those that CRYPTOMETRICS_ALERTS names, else alerts.toml if it is here.",
+    help="Alert rules. Default: the file in CRYPTOMETRICS_ALERTS, else alerts.toml in this folder.",
 )
 @click.option(
     "--no-alerts",
     is_flag=True,
-    help="Judge no rules, whatever there are: the past again, and nobody is called.",
+    help="Evaluate no alert rules: read old ticks again without alerting anybody.",
 )
 @shared.metrics_port
 @shared.metrics_host
-@click.option("--reporting", is_flag=True, hidden=True, help="Be one of several: see _report.")
+@click.option("--reporting", is_flag=True, hidden=True, help="Run as a child of a supervisor.")
 def process(
     *,
     group: str,
@@ -91,9 +98,9 @@ def process(
     metrics_host: str,
     reporting: bool,
 ) -> None:
-    """Compute risk metrics of every tick and store them exactly once.
+    """Calculate the metrics of every tick and store them exactly once.
 
-    A new group begins at the oldest record of the topic. Ctrl-C finishes the batch in hand. To use more
+    A new group begins at the oldest record of the topic. Ctrl-C finishes the current batch. To use more
     machines, run the same command on each.
 
     \b
@@ -108,23 +115,24 @@ def process(
     from cryptometrics.pipeline.start_worker import wait_for_services
 
     if rules_file is not None and no_alerts:
-        raise UserError("--alerts and --no-alerts: leave one out")
+        raise UserError("--alerts and --no-alerts exclude each other: leave one out")
     settings = config.load()
     rules = Rules(None, ()) if no_alerts else rules_of(settings, rules_file)
-    wait_for_services(settings, waiting)  # while nothing is in hand, Ctrl-C ends it at once
-    asked = WorkerOptions(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
-    with stopping() as stop, _measuring(group, metrics_host, None if reporting else metrics_port) as see:
+    wait_for_services(settings, waiting)  # before `stopping`: Ctrl-C ends the wait at once
+    options = WorkerOptions(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
+    port = None if reporting else metrics_port
+    with stopping() as stop, _metrics_served(group, metrics_host, port) as publish:
         if reporting:
-            _report(asked, stop)
+            _run_child(settings, options, stop)
         elif workers > 1:
-            _supervise(asked, rules.path, workers, stop, see)
+            _supervise(options, rules.path, workers, stop, publish)
         else:
-            _work(asked, stop, see)
+            _run_alone(settings, options, stop, publish)
 
 
 @contextlib.contextmanager
-def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
-    """Serve the metrics within the block, if asked for; yield who is to be given each report."""
+def _metrics_served(group: str, host: str, port: int | None) -> Iterator[Publish]:
+    """Serve the metrics within the block if there is a port; yield the function that takes each report."""
     if port is None:
         yield lambda _report: None
         return
@@ -136,79 +144,79 @@ def _measuring(group: str, host: str, port: int | None) -> Iterator[See]:
         yield metrics.update
 
 
-def _work(options: WorkerOptions, stop: Callable[[], bool], see: See) -> None:
-    """Be the only worker here."""
+def _run_alone(
+    settings: Settings, options: WorkerOptions, stop: Callable[[], bool], publish: Publish
+) -> None:
+    """Run the only worker of this command."""
     from cryptometrics.cli.progress import Progress
     from cryptometrics.pipeline.progress import WorkerReport
+    from cryptometrics.pipeline.start_worker import run_worker
     from cryptometrics.times import Interval
 
     with Progress() as progress:
-        line, report_interval = Line(), Interval(REPORT_EVERY_S)
+        line, report_interval = ProgressLine(), Interval(REPORT_EVERY_S)
 
         def show(worker: Worker) -> None:
             if report_interval.elapsed():
-                see(WorkerReport.of(worker.totals, worker.lags()))
+                publish(WorkerReport.of(worker.totals, worker.lags()))
             if progress.due():
                 progress.show(line(worker.totals, worker.lag()))
 
-        totals = _run(options, stop, show)
+        totals = run_worker(settings, options, stop=stop, progress=show)
     click.echo(f"group {options.group}: {summary(totals)}")
 
 
-def _report(options: WorkerOptions, stop: Callable[[], bool]) -> None:
-    """Be one worker of several: tell the supervisor on stdout how it goes, and end when its pipe ends."""
+def _run_child(settings: Settings, options: WorkerOptions, stop: Callable[[], bool]) -> None:
+    """Run one of a supervisor's workers: report to it on stdout, and end when the pipe to stdin closes."""
     from cryptometrics.pipeline.progress import WorkerReport
+    from cryptometrics.pipeline.start_worker import run_worker
     from cryptometrics.times import Interval
 
     orphaned = threading.Event()
 
-    def watch() -> None:
-        while os.read(0, 1024):  # unbuffered: a lock that is held while waiting would spoil the exit
+    def watch_stdin() -> None:
+        while os.read(0, 1024):  # unbuffered: a lock held by a waiting read would block the exit
             pass
         orphaned.set()
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch_stdin, daemon=True).start()
     interval = Interval(REPORT_EVERY_S)
 
-    def tell(totals: WorkerTotals, lags: dict[int, int]) -> None:
+    def report(totals: WorkerTotals, lags: dict[int, int]) -> None:
         with contextlib.suppress(BrokenPipeError):
             click.echo(json.dumps(WorkerReport.of(totals, lags).as_dict()))
 
-    def now_and_then(worker: Worker) -> None:
+    def report_regularly(worker: Worker) -> None:
         if interval.elapsed():
-            tell(worker.totals, worker.lags())
+            report(worker.totals, worker.lags())
 
     try:
-        totals = _run(options, lambda: stop() or orphaned.is_set(), now_and_then)
+        totals = run_worker(
+            settings, options, stop=lambda: stop() or orphaned.is_set(), progress=report_regularly
+        )
     except CryptometricsError as error:
-        if error.exit_code == 1:  # which a crash has, too, and that is worth another start
+        if error.exit_code == 1:  # the code of a crash, too, after which a restart may help
             error.exit_code = GAVE_UP
         raise
-    tell(totals, {})
+    report(totals, {})
 
 
 def _supervise(
-    options: WorkerOptions, rules_file: Path | None, workers: int, stop: Callable[[], bool], see: See
+    options: WorkerOptions, rules_file: Path | None, workers: int, stop: Callable[[], bool], publish: Publish
 ) -> None:
-    """Have several workers, each a process, and show them as one."""
+    """Run several workers, each in its own process, and show their sum."""
     from cryptometrics.cli.progress import Progress
     from cryptometrics.pipeline.supervisor import Supervisor
 
-    command = [sys.executable, "-m", "cryptometrics", "process", "--reporting"]
-    command += ["--group", options.group, "--batch", str(options.batch)]
-    command += ["--session", options.session] if options.session else []
-    command += ["--until-caught-up"] if options.until_caught_up else []
-    command += ["--on-data-loss", "skip"] if options.skip_lost else []
-    command += ["--alerts", str(rules_file)] if rules_file else ["--no-alerts"]
-    supervisor = Supervisor(command, workers, may_end=options.until_caught_up)
+    supervisor = Supervisor(_child_command(options, rules_file), workers, may_end=options.until_caught_up)
     with Progress() as progress:
-        line, seen = Line(), 0
+        line, published = ProgressLine(), 0
 
         def show(supervisor: Supervisor) -> None:
-            nonlocal seen
-            if supervisor.reports_received != seen:
-                seen = supervisor.reports_received
-                see(supervisor.report())
+            nonlocal published
+            if supervisor.reports_received != published:
+                published = supervisor.reports_received
+                publish(supervisor.report())
             if progress.due():
                 report = supervisor.report()
                 progress.show(f"{len(supervisor.alive())} workers: {line(report, report.lag)}")
@@ -218,33 +226,34 @@ def _supervise(
     click.echo(f"group {options.group}: {summary(supervisor.report())}{restarts}")
 
 
-def _run(
-    options: WorkerOptions, stop: Callable[[], bool], progress: Callable[[Worker], None]
-) -> WorkerTotals:
-    from cryptometrics import config
-    from cryptometrics.pipeline.start_worker import run_worker
+def _child_command(options: WorkerOptions, rules_file: Path | None) -> list[str]:
+    command = [sys.executable, "-m", "cryptometrics", "process", "--reporting"]
+    command += ["--group", options.group, "--batch", str(options.batch)]
+    command += ["--session", options.session] if options.session else []
+    command += ["--until-caught-up"] if options.until_caught_up else []
+    command += ["--on-data-loss", "skip"] if options.skip_lost else []
+    command += ["--alerts", str(rules_file)] if rules_file else ["--no-alerts"]
+    return command
 
-    return run_worker(config.load(), options, stop=stop, progress=progress)
 
-
-class Line:
-    """Makes the progress line: ticks a second since the last one, lag, what was not stored as metrics."""
+class ProgressLine:
+    """Formats the progress line: ticks per second since the last line, lag, and the outcomes so far."""
 
     def __init__(self) -> None:
         self._at, self._offsets = time.monotonic(), 0
 
-    def __call__(self, totals: OutcomeCounts, lag: int) -> str:
-        """Return the line as of now."""
+    def __call__(self, counts: OutcomeCounts, lag: int) -> str:
+        """Return the line for these counts."""
         now = time.monotonic()
-        rate = max(totals.offsets - self._offsets, 0) / max(now - self._at, 1e-9)
-        self._at, self._offsets = now, totals.offsets
-        return f"{rate:,.0f} ticks/s, lag {lag:,}, {summary(totals)}"
+        rate = max(counts.offsets - self._offsets, 0) / max(now - self._at, 1e-9)
+        self._at, self._offsets = now, counts.offsets
+        return f"{rate:,.0f} ticks/s, lag {lag:,}, {summary(counts)}"
 
 
-def summary(totals: OutcomeCounts) -> str:
-    """Return what was done, in words."""
-    gaps = f", {totals.gaps:,} gap records" if totals.gaps else ""
+def summary(counts: OutcomeCounts) -> str:
+    """Return the outcomes as text."""
+    gaps = f", {counts.gaps:,} gap records" if counts.gaps else ""
     return (
-        f"{totals.metrics:,} stored, {totals.rejected:,} rejected, "
-        f"{totals.duplicates:,} duplicates, {totals.late:,} late{gaps}"
+        f"{counts.metrics:,} stored, {counts.rejected:,} rejected, "
+        f"{counts.duplicates:,} duplicates, {counts.late:,} late{gaps}"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
+from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,31 +20,34 @@ if TYPE_CHECKING:
     from cryptometrics.watch.poller import Poller
 
 PARTITIONS = 6
-LOOK_S = 0.25
-"""How often what runs is looked after."""
+POLL_S = 0.25
+"""Time between two checks of the child processes."""
 
 
 @click.command()
 @click.option(
-    "--simulate", "feed", flag_value="simulate", default="simulate", help="A simulated market. [default]"
+    "--simulate", "feed", flag_value="simulate", default="simulate", help="Use a simulated market. [default]"
 )
-@click.option("--live", "feed", flag_value="ingest", help="The exchange's live feed.")
+@click.option("--live", "feed", flag_value="ingest", help="Use the live feed of the exchange.")
 @options.pairs
 @click.option(
-    "--rate", type=click.IntRange(1, 1_000_000), default=100, help="Simulated ticks a second, over all pairs."
+    "--rate",
+    type=click.IntRange(1, 1_000_000),
+    default=100,
+    help="Simulated ticks per second over all pairs.",
 )
 @click.option(
     "--group",
     default="cryptometrics",
     callback=options.name,
     metavar="NAME",
-    help="The consumer group of process.",
+    help="Consumer group of `process`.",
 )
 def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
-    """Run it all in one terminal: a feed, process and watch. Ctrl-C ends it all.
+    """Run a feed, process and watch in one terminal, until Ctrl-C.
 
-    Uses the local Kafka and PostgreSQL unless others are configured: starts them where they do not run, and
-    stops at the end what it has started. The data stays.
+    Uses the local Kafka and PostgreSQL unless others are configured. Starts them if they are not running, and
+    stops at the end the ones it started. The data is kept.
 
     \b
     Example:
@@ -56,7 +60,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     from cryptometrics.watch.poller import Poller
 
     log.setup("auto", quiet=True)
-    # A terminal that is closed ends it as Ctrl-C does: nothing may go on unseen.
+    # Closing the terminal ends everything as Ctrl-C does: nothing may go on unseen.
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     settings = config.load()
     with _services(settings):
@@ -66,29 +70,27 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
             children.start(feed, [feed, *chosen, *(["--rate", str(rate)] if feed == "simulate" else [])])
             children.start("process", ["process", "--group", group])
             with Poller(settings, lambda _connection: group, notice=waiting("PostgreSQL")) as view:
-                _look(view, children, stop)
-            _say("ending: what is in hand is finished")
+                _watch(view, children, stop)
+            _report("ending: finishing the current batch")
             for line in children.end():
                 click.echo(line)
             children.check_ends()
 
 
-def _look(view: Poller, children: Children, stop: Callable[[], bool]) -> None:
-    """Show the view until it is to end, or a child has ended."""
+def _watch(view: Poller, children: Children, stop: Callable[[], bool]) -> None:
+    """Show the view until `stop` returns True; raise an error if a child ends by itself."""
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.watch import is_live, look
 
-    next_look = 0.0
+    children_check = Interval(POLL_S)
 
     def over() -> bool:
-        nonlocal next_look
-        if time.monotonic() >= next_look:
+        if children_check.elapsed():
             children.check()
-            next_look = time.monotonic() + LOOK_S
         return stop()
 
     if is_live():
-        look(view, LOOK_S, over)
+        look(view, POLL_S, over)
         return
     with Progress() as progress:
         while not over():
@@ -97,12 +99,12 @@ def _look(view: Poller, children: Children, stop: Callable[[], bool]) -> None:
                 progress.show(
                     f"{snapshot.total('metrics'):,} stored, {snapshot.total('rejected'):,} rejected"
                 )
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
 
 @contextlib.contextmanager
 def _services(settings: Settings) -> Iterator[None]:
-    """Have the local services that are needed running within the block; end those that were begun here."""
+    """Keep the needed local services running within the block; stop the ones started here."""
     if not (settings.uses_local_kafka or settings.uses_local_postgres):
         yield
         return
@@ -115,30 +117,30 @@ def _services(settings: Settings) -> Iterator[None]:
     if not missing:
         yield
         return
-    _say(f"starting {named(missing)}: not running here yet")
+    _report(f"starting {named(missing)}")
     with Progress() as progress, last_words():
         started = services.up(progress.show)
     try:
         yield
     finally:
-        # Somebody else may have started the other one, or both, and may be at work with it.
+        # Only these: another command may have started the others and may still use them.
         if stopped := services.down(started):
-            _say(f"stopped {named(stopped)}; the data in {services.home} was kept")
+            _report(f"stopped {named(stopped)}; the data in {services.home} was kept")
 
 
 def _prepare(settings: Settings) -> None:
-    """Make the schema and the topic where they are missing."""
+    """Create the schema and the topic if they are missing."""
     from cryptometrics.cli.connections import database, wait_for_kafka
     from cryptometrics.kafka.topic import create_topic
     from cryptometrics.store.migrate import migrate
 
     with database(settings) as connection:
-        if made := migrate(connection):
-            _say(f"schema: applied {', '.join(made)}")
+        if applied := migrate(connection):
+            _report(f"schema: applied {', '.join(applied)}")
     wait_for_kafka(settings)
     if create_topic(settings, PARTITIONS):
-        _say(f"topic {settings.kafka_topic}: made with {PARTITIONS} partitions")
+        _report(f"topic {settings.kafka_topic}: created with {PARTITIONS} partitions")
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     click.echo(text, err=True)
