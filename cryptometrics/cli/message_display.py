@@ -11,13 +11,13 @@ from cryptometrics.text import escape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptometrics.store.rejects import Rejected
+    from cryptometrics.store.rejects import RejectedMessage
 
 SHOWN_BYTES = 4096
 """Bytes shown to people; programs get all of them."""
 
 
-def as_dict(rejected: Rejected) -> dict[str, Any]:
+def as_dict(rejected: RejectedMessage) -> dict[str, Any]:
     """Return a rejected message for JSON."""
     return {
         "id": rejected.id,

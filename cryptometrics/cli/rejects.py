@@ -17,7 +17,7 @@ from cryptometrics.text import escape
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.requeue import Requeued
-    from cryptometrics.store.rejects import Count, Rejected
+    from cryptometrics.store.rejects import RejectCount, RejectedMessage
 
 MAX_ID = 2**63 - 1
 
@@ -61,7 +61,7 @@ def list_(group: str | None, reason: str | None, limit: int, as_json: bool) -> N
     from cryptometrics.cli.output import exact
     from cryptometrics.store import rejects as store
 
-    chosen = store.Chosen(group, reason)
+    chosen = store.RejectFilter(group, reason)
     with stored() as connection:
         counts, newest = store.counts(connection, chosen), store.newest(connection, chosen, limit)
     if as_json:
@@ -95,7 +95,7 @@ def show(id: int) -> None:
     from cryptometrics.store import rejects as store
 
     with stored() as connection:
-        found = store.newest(connection, store.Chosen(ids=[id]), 1)
+        found = store.newest(connection, store.RejectFilter(ids=[id]), 1)
     if not found:
         raise UserError(f"there is no rejected message {id}: see `cryptometrics rejects list`")
     (rejected,) = found
@@ -132,7 +132,7 @@ def export(ids: tuple[int, ...], group: str | None, reason: str | None) -> None:
     from cryptometrics.cli.connections import stored
     from cryptometrics.store import rejects as store
 
-    chosen = store.Chosen(group, reason, list(ids) or None)
+    chosen = store.RejectFilter(group, reason, list(ids) or None)
     with stored() as connection:
         for rejected in store.stream(connection, chosen):
             sys.stdout.write(json.dumps(as_dict(rejected)) + "\n")
@@ -177,9 +177,9 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
         Progress() as progress,
     ):
         if ids:
-            chosen = store.Chosen(ids=sorted(set(ids)))
+            chosen = store.RejectFilter(ids=sorted(set(ids)))
         elif every or reason:
-            chosen = store.Chosen(group, reason)
+            chosen = store.RejectFilter(group, reason)
             _report_skipped(store.counts(connection, chosen), again=again)
         result = steps.requeue(
             connection,
@@ -193,7 +193,7 @@ def requeue(ids: tuple[int, ...], group: str | None, reason: str | None, every: 
     _report(result, settings, asked=chosen is not None)
 
 
-def _report_skipped(counts: list[Count], *, again: bool) -> None:
+def _report_skipped(counts: list[RejectCount], *, again: bool) -> None:
     from cryptometrics.errors import UserError
     from cryptometrics.text import listed
 
@@ -232,7 +232,7 @@ def _report(result: Requeued, settings: Settings, *, asked: bool) -> None:
         )
 
 
-def _print_list(counts: list[Count], newest: list[Rejected]) -> None:
+def _print_list(counts: list[RejectCount], newest: list[RejectedMessage]) -> None:
     from cryptometrics.cli.output import is_terminal, plain, print_table, short
 
     text = short if is_terminal() else plain

@@ -1,4 +1,4 @@
-"""Rejected messages back on the topic, after what was wrong with them or with us is mended.
+"""RejectedMessage messages back on the topic, after what was wrong with them or with us is mended.
 
 Kafka and PostgreSQL share no transaction. So a message is marked as on its way, published, and marked as
 arrived when Kafka has acknowledged it. What a crash leaves on its way is published by the next call, once
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import psycopg
     from confluent_kafka import KafkaError, Message, Producer
 
-    from cryptometrics.store.rejects import Chosen, Rejected
+    from cryptometrics.store.rejects import RejectedMessage, RejectFilter
 
 PORTION = 200
 """Messages marked, published and marked again together: what a crash may publish twice."""
@@ -46,7 +46,7 @@ class Requeued:
 def requeue(
     connection: psycopg.Connection,
     producer: Producer,
-    chosen: Chosen | None,
+    chosen: RejectFilter | None,
     *,
     again: bool = False,
     patience: float = 30.0,
@@ -82,7 +82,7 @@ def requeue(
 
 
 def _refuse_impossible(connection: psycopg.Connection, ids: Sequence[int], *, again: bool) -> None:
-    found = {each.id: each for each in rejects.newest(connection, rejects.Chosen(ids=ids), len(ids))}
+    found = {each.id: each for each in rejects.newest(connection, rejects.RejectFilter(ids=ids), len(ids))}
     if missing := [str(number) for number in ids if number not in found]:
         raise UserError(f"there is no rejected message {listed(missing)}: see `cryptometrics rejects list`")
     before = [str(each.id) for each in found.values() if each.requeued_at is not None]
@@ -97,7 +97,7 @@ class _Sender:
     patience: float
     result: Requeued
 
-    def send(self, portion: Sequence[Rejected]) -> int:
+    def send(self, portion: Sequence[RejectedMessage]) -> int:
         """Publish what is marked, wait for the answers, mark each by its answer; return how many arrived."""
         arrived: list[int] = []
         refused: dict[int, str] = {}
@@ -125,7 +125,7 @@ class _Sender:
         self.result.undecided += len(portion) - len(arrived) - len(refused)
         return len(arrived)
 
-    def _produce(self, each: Rejected, answered: Callable[[KafkaError | None, Message], None]) -> bool:
+    def _produce(self, each: RejectedMessage, answered: Callable[[KafkaError | None, Message], None]) -> bool:
         """Hand a message to the client, waiting while it is full; return whether it had room in time."""
         deadline = time.monotonic() + self.patience
         while True:

@@ -14,7 +14,7 @@ from cryptometrics.times import EPOCH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptometrics.store.tick_series import Series, Values
+    from cryptometrics.store.tick_series import BucketValues, Series
 
 DAY = timedelta(days=1)
 
@@ -38,7 +38,7 @@ def gaps(series: Series) -> list[tuple[datetime, datetime]]:
     ]
 
 
-def steps(series: Series, values: Values) -> tuple[list[float], list[float]]:
+def steps(series: Series, values: BucketValues) -> tuple[list[float], list[float]]:
     """Return the points of a step line through the last value of each bucket; NaN breaks it at a gap.
 
     A quote holds until the next one. Before a gap it is drawn for the width of its bucket, so that a single
@@ -54,7 +54,7 @@ def steps(series: Series, values: Values) -> tuple[list[float], list[float]]:
     return times, points
 
 
-def band(series: Series, values: Values) -> tuple[list[float], list[float], list[float]]:
+def band(series: Series, values: BucketValues) -> tuple[list[float], list[float], list[float]]:
     """Return the points of a step band from the lowest to the highest value of each bucket.
 
     Its height is zero between the last tick of a bucket and the first tick of the next.

@@ -25,9 +25,9 @@ SIZES = {
     "1d": timedelta(days=1),
 }
 """How long a candle can be, by the names of the views of the same windows."""
-BEST_UP_TO = 150
+MAX_DEFAULT_CANDLES = 150
 """A length that is not asked for is the shortest that makes no more candles than this."""
-MOST = 1_500
+MAX_CANDLES = 1_500
 """More candles than that are thinner than the eye can tell apart."""
 
 # Minutes by their own key; what makes a candle of them is the same as in the views, whatever the range.
@@ -94,9 +94,9 @@ def load_candles(
         since, until = sessions[0].first_at, sessions[0].last_at
     begin = max(filter(None, (since, first)))
     end = min(filter(None, (until, last)))
-    name = size or next((name for name, each in SIZES.items() if (end - begin) / each <= BEST_UP_TO), "1d")
-    if (count := (end - begin) // SIZES[name]) > MOST:
-        longer = next((other for other, each in SIZES.items() if (end - begin) / each <= MOST), None)
+    name = size or _shortest_size(end - begin, MAX_DEFAULT_CANDLES) or "1d"
+    if (count := (end - begin) // SIZES[name]) > MAX_CANDLES:
+        longer = _shortest_size(end - begin, MAX_CANDLES)
         raise UserError(
             f"{count:,} candles of {name} are too many to be seen: "
             + (f"take --candles {longer}, or a shorter range" if longer else "take a shorter range")
@@ -110,3 +110,8 @@ def load_candles(
             f"there are some from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
         )
     return Candles(pair, group, name, SIZES[name], candles)
+
+
+def _shortest_size(span: timedelta, count: int) -> str | None:
+    """Return the name of the shortest size of which at most `count` candles cover a span."""
+    return next((name for name, size in SIZES.items() if span / size <= count), None)

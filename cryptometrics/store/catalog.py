@@ -63,7 +63,7 @@ ORDER BY max(last_at) DESC, session
 """
 
 
-class Group(NamedTuple):
+class ChosenGroup(NamedTuple):
     """Whose rows are read."""
 
     name: str
@@ -105,7 +105,7 @@ class SessionRow:
         return EXACT.subtract(self.ask, self.bid)
 
 
-def resolve_group(connection: psycopg.Connection, group: str | None) -> Group:
+def resolve_group(connection: psycopg.Connection, group: str | None) -> ChosenGroup:
     """Return the group asked for, else the only one there is, else the one with the newest row.
 
     Raises UserError where nothing is stored, or nothing of the group asked for.
@@ -115,12 +115,12 @@ def resolve_group(connection: psycopg.Connection, group: str | None) -> Group:
         raise UserError("no ticks are stored yet: run `cryptometrics process`")
     if group is not None:
         if group in groups:
-            return Group(group, "")
+            return ChosenGroup(group, "")
         raise UserError(f"group {group} has stored nothing; there {_are(groups)}")
     newest, *others = groups
     if not others:
-        return Group(newest, f"reading group {newest}, the only one there is")
-    return Group(
+        return ChosenGroup(newest, f"reading group {newest}, the only one there is")
+    return ChosenGroup(
         newest, f"reading group {newest}, the one with the newest row; --group reads {listed(others)} instead"
     )
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "jsonl"]
 DAY = timedelta(days=1)
-FEWEST, MOST = 24, 1440
+MIN_SLICES, MAX_SLICES = 24, 1440
 """Slices of a day: each has its own sort, and its own look into the table's index."""
-ROWS_A_SLICE = 20_000
+ROWS_PER_SLICE = 20_000
 """About how many rows are sorted at once, where a day's rows come evenly."""
 
 _TEXTS = ("pair", "session", "consumer_group", "kind")
@@ -101,7 +101,8 @@ def _slices(
     """Yield the slices between two times, of the days that have rows."""
     days = connection.execute(_DAYS, {"group": group, "first": start.date(), "last": end.date()}).fetchall()
     for day, rows in days:
-        midnight, parts = datetime.combine(day, time(), UTC), min(max(rows // ROWS_A_SLICE, FEWEST), MOST)
+        midnight = datetime.combine(day, time(), UTC)
+        parts = min(max(rows // ROWS_PER_SLICE, MIN_SLICES), MAX_SLICES)
         for number in range(parts):
             first = max(midnight + number * DAY / parts, start)
             last = min(midnight + (number + 1) * DAY / parts, end)

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
     Better = Callable[[Decimal, Decimal], Decimal]
 
-MANY = 1_000_000
+MAX_TICKS = 1_000_000
 """Ticks beyond which a series is made of minutes, where they know what is asked for."""
-KNOWN = frozenset(("mid_price", "spread", "spread_bps", "highest_bid", "lowest_ask", "max_spread"))
-"""The metrics that minutes know."""
 
 _RANGE = """
 FROM crypto_windows

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REQUEUE_LOCK = 0x72657175657565
 """The advisory lock of whoever puts messages back: "requeue" in ASCII."""
-AT_ONCE = 1000
+FETCH_ROWS = 1000
 """Rows fetched at once; a message may have a megabyte."""
 
 _CHOSEN = """
@@ -64,7 +64,7 @@ _FINISH = "UPDATE rejected_ticks SET requeued_at = now(), requeue_started_at = N
 _GIVE_UP = "UPDATE rejected_ticks SET requeue_started_at = NULL WHERE id = ANY(%s)"
 
 
-class Chosen(NamedTuple):
+class RejectFilter(NamedTuple):
     """Which rejected messages are meant; None is no condition."""
 
     group: str | None = None
@@ -73,7 +73,7 @@ class Chosen(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class RejectCount:
     """How many messages a group has rejected for a reason."""
 
     group: str
@@ -84,7 +84,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class RejectedMessage:
     """A message as it was on the topic, with the reason against it."""
 
     id: int
@@ -102,20 +102,20 @@ class Rejected:
     requeue_started_at: datetime | None
 
 
-def counts(connection: psycopg.Connection, chosen: Chosen) -> list[Count]:
+def counts(connection: psycopg.Connection, chosen: RejectFilter) -> list[RejectCount]:
     """Return how many there are by group and reason, the most frequent first."""
-    return [Count(*row) for row in connection.execute(_COUNTS, chosen._asdict())]
+    return [RejectCount(*row) for row in connection.execute(_COUNTS, chosen._asdict())]
 
 
-def newest(connection: psycopg.Connection, chosen: Chosen, limit: int) -> list[Rejected]:
+def newest(connection: psycopg.Connection, chosen: RejectFilter, limit: int) -> list[RejectedMessage]:
     """Return the newest ones, the newest first."""
     return _read(connection, _NEWEST, chosen._asdict() | {"limit": limit})
 
 
-def stream(connection: psycopg.Connection, chosen: Chosen) -> Iterator[Rejected]:
+def stream(connection: psycopg.Connection, chosen: RejectFilter) -> Iterator[RejectedMessage]:
     """Yield all of them in the order in which they were rejected; `connection` must be in a transaction."""
-    with connection.cursor(name="rejects", row_factory=class_row(Rejected)) as cursor:
-        cursor.itersize = AT_ONCE
+    with connection.cursor(name="rejects", row_factory=class_row(RejectedMessage)) as cursor:
+        cursor.itersize = FETCH_ROWS
         cursor.execute(_ALL, chosen._asdict())
         yield from cursor
 
@@ -133,8 +133,8 @@ def last_id(connection: psycopg.Connection) -> int:
 
 
 def begin(
-    connection: psycopg.Connection, chosen: Chosen, *, after: int, last: int, again: bool, limit: int
-) -> list[Rejected]:
+    connection: psycopg.Connection, chosen: RejectFilter, *, after: int, last: int, again: bool, limit: int
+) -> list[RejectedMessage]:
     """Mark the next ones with ids in (after, last] as on their way, and return them by id.
 
     Without `again` those that went back already are passed over.
@@ -143,7 +143,7 @@ def begin(
     return sorted(_read(connection, _BEGIN, values), key=lambda rejected: rejected.id)
 
 
-def begun(connection: psycopg.Connection, limit: int) -> list[Rejected]:
+def begun(connection: psycopg.Connection, limit: int) -> list[RejectedMessage]:
     """Return the first ones that are marked as on their way."""
     return _read(connection, _BEGUN, {"limit": limit})
 
@@ -158,6 +158,6 @@ def give_up(connection: psycopg.Connection, ids: Sequence[int]) -> None:
     connection.execute(_GIVE_UP, [list(ids)])
 
 
-def _read(connection: psycopg.Connection, query: str, values: dict[str, object]) -> list[Rejected]:
-    with connection.cursor(row_factory=class_row(Rejected)) as cursor:
+def _read(connection: psycopg.Connection, query: str, values: dict[str, object]) -> list[RejectedMessage]:
+    with connection.cursor(row_factory=class_row(RejectedMessage)) as cursor:
         return cursor.execute(query.encode(), values).fetchall()

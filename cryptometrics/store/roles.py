@@ -89,11 +89,11 @@ END
 """)
 
 
-class _Thing(NamedTuple):
+class _Object(NamedTuple):
     kind: str
     name: str
     owner: str
-    may_give: bool
+    may_grant: bool
     """Whether the user of the connection has the owner's rights, and so may give some of them."""
 
 
@@ -161,12 +161,12 @@ def grant(connection: psycopg.Connection) -> bool:
     with connection.transaction():
         # Two at once would change the same rows of the catalogue, which PostgreSQL refuses.
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        _give(connection, [thing for thing in _present(connection) if thing.may_give])
+        _give(connection, [each for each in _present(connection) if each.may_grant])
     return True
 
 
-def _give(connection: psycopg.Connection, things: list[_Thing]) -> None:
-    for statement in _table_statements(connection, things):
+def _give(connection: psycopg.Connection, objects: list[_Object]) -> None:
+    for statement in _table_statements(connection, objects):
         connection.execute(statement.encode())
 
 
@@ -199,16 +199,16 @@ def _place_statements(connection: psycopg.Connection) -> list[str]:
 
 def _ownership_statements(connection: psycopg.Connection) -> list[str]:
     present = _present(connection)
-    if all(thing.owner == OWNER for thing in present):
+    if all(each.owner == OWNER for each in present):
         return []
     schema = schema_of(connection)
     body = _HAND_OVER.format(
         owner=sql.SQL(OWNER),
         schema=sql.Literal(schema),
         metrics=sql.Literal(f"{schema}.crypto_metrics"),
-        relations=sql.Literal([thing.name for thing in present if thing.kind in ("TABLE", "VIEW")]),
-        sequences=sql.Literal([thing.name for thing in present if thing.kind == "SEQUENCE"]),
-        functions=sql.Literal([thing.name for thing in present if thing.kind == "FUNCTION"]),
+        relations=sql.Literal([each.name for each in present if each.kind in ("TABLE", "VIEW")]),
+        sequences=sql.Literal([each.name for each in present if each.kind == "SEQUENCE"]),
+        functions=sql.Literal([each.name for each in present if each.kind == "FUNCTION"]),
     ).as_string(connection)
     quote = "$$"
     while quote in body:  # the schema's name may have it
@@ -216,10 +216,10 @@ def _ownership_statements(connection: psycopg.Connection) -> list[str]:
     return [f"DO {quote}{body}{quote};"]
 
 
-def _table_statements(connection: psycopg.Connection, things: list[_Thing]) -> list[str]:
+def _table_statements(connection: psycopg.Connection, objects: list[_Object]) -> list[str]:
     schema = schema_of(connection)
     statements = []
-    for kind, name, *_ in things:
+    for kind, name, *_ in objects:
         # A function's signature is one of our own list, and no identifier.
         place = f"{schema}.{name if kind == 'FUNCTION' else sql.Identifier(name).as_string(connection)}"
         if kind in ("TABLE", "VIEW"):
@@ -233,10 +233,10 @@ def _table_statements(connection: psycopg.Connection, things: list[_Thing]) -> l
     return statements
 
 
-def _present(connection: psycopg.Connection) -> list[_Thing]:
+def _present(connection: psycopg.Connection) -> list[_Object]:
     relations, functions = made(connection)
     values = {"schema": schema_of(connection), "relations": relations, "functions": functions}
-    return [_Thing(*row) for row in connection.execute(_PRESENT, values)]
+    return [_Object(*row) for row in connection.execute(_PRESENT, values)]
 
 
 def _database(connection: psycopg.Connection) -> str:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from cryptometrics.errors import UserError
 from cryptometrics.store.catalog import SessionRow, no_ticks, pair_sessions
-from cryptometrics.store.minute_series import MANY, are_whole, load, ticks_between
+from cryptometrics.store.minute_series import MAX_TICKS, are_whole, load, ticks_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ _WIDTHS = [
 ]
 
 
-class Values(NamedTuple):
+class BucketValues(NamedTuple):
     """One metric: its lowest, highest and last value in each bucket."""
 
     low: list[Decimal]
@@ -87,7 +87,7 @@ class Series:
     ticks: list[int]
     locked: list[int]
     """How many of the ticks were locked: bid = ask."""
-    metrics: dict[str, Values]
+    metrics: dict[str, BucketValues]
     of_minutes: bool = False
     """Whether it was made of minutes: without bid and ask, and each spread the mean of its bucket."""
 
@@ -130,7 +130,7 @@ def load_series(
         if (
             minutes
             and are_whole(sessions, all_sessions)
-            and ticks_between(connection, group, pair, start, end) > MANY
+            and ticks_between(connection, group, pair, start, end) > MAX_TICKS
         ):
             return _of_minutes(connection, group, pair, metrics, sessions, start, end, width)
         rows = connection.execute(
@@ -164,7 +164,7 @@ def load_series(
         last_at=last_at,
         ticks=ticks,
         locked=locked,
-        metrics={metric: Values(*values) for metric, *values in zip(metrics, *columns, strict=True)},
+        metrics={metric: BucketValues(*values) for metric, *values in zip(metrics, *columns, strict=True)},
     )
 
 
@@ -192,7 +192,7 @@ def _of_minutes(
         last_at=last_at,
         ticks=ticks,
         locked=[0] * len(ticks),
-        metrics={metric: Values(*known[metric]) for metric in metrics if metric in known},
+        metrics={metric: BucketValues(*known[metric]) for metric in metrics if metric in known},
         of_minutes=True,
     )
 

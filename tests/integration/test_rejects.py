@@ -183,9 +183,9 @@ def test_the_same_message_of_two_groups_goes_back_once(
     assert len(topic(settings)) == 4
 
 
-def begin(connection: psycopg.Connection, ids: list[int]) -> list[rejects.Rejected]:
+def begin(connection: psycopg.Connection, ids: list[int]) -> list[rejects.RejectedMessage]:
     return rejects.begin(
-        connection, rejects.Chosen(ids=ids), after=0, last=max(ids), again=False, limit=len(ids)
+        connection, rejects.RejectFilter(ids=ids), after=0, last=max(ids), again=False, limit=len(ids)
     )
 
 
@@ -221,7 +221,7 @@ def die(*_):
 
 rejects.finish = die  # all is acknowledged, nothing is marked as arrived
 settings = config.load()
-requeue.requeue(connect(settings), broker.make_producer(settings), rejects.Chosen())
+requeue.requeue(connect(settings), broker.make_producer(settings), rejects.RejectFilter())
 """
 
 
@@ -249,7 +249,7 @@ def test_one_call_at_a_time(cli: Cli, settings: Settings, rejected: list[int]) -
 def test_without_kafka_the_marks_stay(settings: Settings, rejected: list[int]) -> None:
     away = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
     with connect(settings) as connection:
-        result = requeue(connection, client.make_producer(away), rejects.Chosen(), patience=1)
+        result = requeue(connection, client.make_producer(away), rejects.RejectFilter(), patience=1)
         assert (result.sent, result.undecided) == (0, 4)
     assert marks(settings) == [(True, False)] * 4
     with connect(settings) as connection:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.cli.message_display import SHOWN_BYTES, as_dict, readable
-from cryptometrics.store.rejects import Rejected
+from cryptometrics.store.rejects import RejectedMessage
 from cryptometrics.text import escape
 
 
@@ -44,7 +44,7 @@ def test_a_long_message_is_cut_where_a_person_reads_it() -> None:
 
 @given(st.binary() | st.none(), st.binary() | st.none())
 def test_programs_get_every_byte(key: bytes | None, value: bytes | None) -> None:
-    rejected = Rejected(
+    rejected = RejectedMessage(
         id=1,
         consumer_group="g",
         topic="t",

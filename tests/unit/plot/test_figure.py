@@ -18,7 +18,7 @@ from cryptometrics.plot.figure import FORMATS, draw, render
 from cryptometrics.plot.panels import METRICS, PANELS, panels_of
 from cryptometrics.plot.points import band, day_number, gaps, steps
 from cryptometrics.store.catalog import SessionRow
-from cryptometrics.store.tick_series import EXPRESSIONS, Series, Values, bucket_width
+from cryptometrics.store.tick_series import EXPRESSIONS, BucketValues, Series, bucket_width
 
 START = datetime(2024, 1, 5, 10, 0, tzinfo=UTC)
 
@@ -62,7 +62,7 @@ def series(
     return Series(
         pair=pair, group="g1", sessions=[row], start=times[0], end=times[-1], width=timedelta(seconds=1),
         first_at=times, last_at=times, ticks=[ticks_each] * len(times), locked=[int(s == 0) for s in spreads],
-        metrics={name: Values(values, values, values) for name, values in metrics.items()},
+        metrics={name: BucketValues(values, values, values) for name, values in metrics.items()},
     )  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def test_pauses_of_a_quiet_pair_are_no_gaps() -> None:
 def test_the_band_spans_a_bucket_and_nothing_after_it() -> None:
     one = series([(0, "10", "11"), (5, "10", "11")])
     times, low, high = band(
-        one, Values([Decimal(8), Decimal(9)], [Decimal(12), Decimal(13)], [Decimal(10)] * 2)
+        one, BucketValues([Decimal(8), Decimal(9)], [Decimal(12), Decimal(13)], [Decimal(10)] * 2)
     )
     assert times == [
         day_number(at) for at in (one.first_at[0], one.last_at[0], one.first_at[1], one.last_at[1])
