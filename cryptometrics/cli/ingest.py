@@ -202,14 +202,14 @@ def _listen(
 def noting(found: list[Gap]) -> Callable[[Gap], None]:
     """Return a function that keeps each gap in the list, and logs it."""
     from cryptometrics import log
-    from cryptometrics.market.gap_records import Kind
+    from cryptometrics.market.gap_records import GapKind
 
     logger = log.get_logger()
 
     def note(gap: Gap) -> None:
         if len(found) < MAX_KEPT_GAPS:
             found.append(gap)
-        if gap.kind is Kind.START:
+        if gap.kind is GapKind.START:
             logger.info("feed_started", pair=gap.pair, trade_before=gap.last_trade_id)
         else:
             logger.warning(

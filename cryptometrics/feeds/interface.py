@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Message
-    from cryptometrics.market.gap_records import Kind
+    from cryptometrics.market.gap_records import GapKind
 
 
 class Feed(Protocol):
@@ -31,7 +31,7 @@ class Feed(Protocol):
     def take(self, frame: bytes, at: float) -> list[Message]:
         """Take a frame received at this time; use it, or ignore and count it. Raises nothing."""
 
-    def lost(self, pairs: Iterable[str], kind: Kind, now: float) -> list[Message]:
+    def lost(self, pairs: Iterable[str], kind: GapKind, now: float) -> list[Message]:
         """Record that these pairs are no longer received."""
 
     def end(self, now: float) -> list[Message]:

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Literal
 import msgspec
 
 from cryptometrics.errors import CryptometricsError, UserError
-from cryptometrics.market.gap_records import Kind
+from cryptometrics.market.gap_records import GapKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,7 +59,7 @@ class LostPairs:
     """Pairs that were lost at this point of a recording."""
 
     pairs: list[str]
-    kind: Kind
+    kind: GapKind
 
 
 _read_line = msgspec.json.Decoder(_RecordedLine).decode
@@ -97,7 +97,7 @@ class Recorder:
                 frame = _line_breaks.sub(b" ", frame)
             self._add(at, b'{"rx":%b,"frame":%b}\n' % (repr(at).encode(), frame))
 
-    def lost(self, at: float, pairs: Iterable[str], kind: Kind) -> None:
+    def lost(self, at: float, pairs: Iterable[str], kind: GapKind) -> None:
         """Record that these pairs were lost at this time."""
         self._add(at, msgspec.json.encode({"rx": at, "lost": kind, "pairs": list(pairs)}) + b"\n")
 
@@ -269,5 +269,5 @@ def _content(line: _RecordedLine) -> bytes | LostPairs:
         except binascii.Error:
             raise ValueError(line.raw) from None
     if line.lost is not None:
-        return LostPairs(line.pairs or [], Kind(line.lost))
+        return LostPairs(line.pairs or [], GapKind(line.lost))
     raise ValueError(line)

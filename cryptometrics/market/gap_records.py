@@ -1,7 +1,7 @@
-"""What a feed did not hear: the gap record, which goes down the topic in order with the ticks.
+"""Gap records: what a feed missed, in order with the ticks of the topic. Pure.
 
-A gap is one message of the topic, JSON with `type` = `gap`, its key the pair. Nothing that was lost is in it,
-only when it was, and which trades the exchange numbered meanwhile. Pure.
+A gap record is a JSON message with `type` = `gap`; its key is the pair. It holds the time of the gap and the
+exchange's numbers of the trades in it, not the missed data.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Kind(enum.StrEnum):
-    """Why a feed did not hear something; the value is what stands in `feed_gaps.kind`."""
+class GapKind(enum.StrEnum):
+    """Why a feed missed something; the value is stored in `feed_gaps.kind`."""
 
     START = "start"
-    """The feed begins; what was before, only the reader of the topic knows."""
+    """The feed starts; only the reader of the topic knows what came before."""
     MISSED = "missed"
-    """The connection was up, but the exchange left trades out."""
+    """The connection was up, but the exchange skipped trades."""
     DOWN = "down"
     """The connection broke."""
     SILENCE = "silence"
     """The connection was open, but nothing came."""
     OVERFLOW = "overflow"
-    """Kafka was away for longer than the buffer lasts, so the reading stopped."""
+    """Kafka was unavailable for longer than the buffer lasts, so the feed stopped reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which a pair was not heard, and the trades of that time.
+    """A period in which a feed missed a pair, and the trades of that period.
 
-    first_trade_id, last_trade_id: the trades that were missed, both ends included; both None where none were,
-    or none are known of. Of a `start` the first is None: the trades from the one after the last stored up to
-    `last_trade_id` are missed, and `last_trade_id` + 1 is the first one heard.
+    first_trade_id, last_trade_id: the missed trades, both ends inclusive; both are None if there were none or
+    none are known. For a `start`, the first is None: the trades after the last stored one, up to
+    `last_trade_id`, are missed, and `last_trade_id` + 1 is the first one received.
     """
 
     pair: str
-    kind: Kind
+    kind: GapKind
     time: datetime
-    """When it ended, by the receiver's clock, in UTC."""
+    """End, by the receiver's clock, in UTC."""
     begins: datetime | None
-    """When it began; None of a `start`."""
+    """Begin; None for a `start`."""
     first_trade_id: int | None = None
     last_trade_id: int | None = None
 
     @property
     def trades_missed(self) -> int | None:
-        """How many trades were missed; None where that is not known."""
+        """Number of missed trades; None if it is not known."""
         if self.first_trade_id is not None and self.last_trade_id is not None:
             return self.last_trade_id - self.first_trade_id + 1
-        return None if self.kind is Kind.START else 0
+        return None if self.kind is GapKind.START else 0
 
     @property
     def seconds(self) -> float | None:
-        """How long it was."""
+        """Length in seconds; None for a `start`."""
         return None if self.begins is None else (self.time - self.begins).total_seconds()
 
 
-class _Wire(msgspec.Struct, omit_defaults=True):
-    """A gap as it is on the topic."""
+class _WireGap(msgspec.Struct, omit_defaults=True):
+    """A gap in the wire format."""
 
     type: str
     product_id: str
@@ -91,24 +91,24 @@ class _Type(msgspec.Struct):
 
 
 _read_type = msgspec.json.Decoder(_Type).decode
-_read_wire = msgspec.json.Decoder(_Wire).decode
+_read_wire = msgspec.json.Decoder(_WireGap).decode
 _write_wire = msgspec.json.Encoder().encode
 
 
 def encode(gap: Gap) -> tuple[bytes, bytes]:
-    """Return a gap as key and value of a record of the topic."""
+    """Return a gap as key and value of a Kafka record."""
     begins = None if gap.begins is None else _text(gap.begins)
-    wire = _Wire(
+    wire = _WireGap(
         "gap", gap.pair, gap.kind, _text(gap.time), begins, gap.first_trade_id, gap.last_trade_id
     )  # fmt: skip
     return gap.pair.encode(), _write_wire(wire)
 
 
 def decode(key: bytes | None, value: bytes | None, now: datetime, error: RejectedError) -> Gap:
-    """Return the gap in a message that is no tick.
+    """Decode a message that is not a tick as a gap.
 
-    now: the time of reading, with its zone. error: why it is no tick.
-    Raises RejectedError: `error` itself where the message is no gap either, else what is wrong with the gap.
+    now: the time of reading, with a zone. error: why the message is not a tick.
+    Raises RejectedError: `error` itself if the message is not a gap either, else what is wrong with the gap.
     """
     if value is None or len(value) > MAX_VALUE_BYTES:
         raise error
@@ -125,7 +125,7 @@ def decode(key: bytes | None, value: bytes | None, now: datetime, error: Rejecte
         missing = "missing required field" in text
         raise RejectedError(Reason.MISSING_FIELD if missing else Reason.WRONG_TYPE, f"gap: {text}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise error from None  # what is after the type is no JSON
+        raise error from None  # the message is not valid JSON after the type
     if not is_pair(wire.product_id):
         raise RejectedError(Reason.BAD_PAIR, "product_id of the gap is not of the form BASE-QUOTE")
     if key != wire.product_id.encode():
@@ -134,24 +134,24 @@ def decode(key: bytes | None, value: bytes | None, now: datetime, error: Rejecte
     begins = None if wire.begins is None else _time(wire.begins, now)
     _check(wire, time, begins)
     return Gap(
-        wire.product_id, Kind(wire.kind), time, begins, wire.first_trade_id, wire.last_trade_id
+        wire.product_id, GapKind(wire.kind), time, begins, wire.first_trade_id, wire.last_trade_id
     )  # fmt: skip
 
 
-def _check(wire: _Wire, time: datetime, begins: datetime | None) -> None:
+def _check(wire: _WireGap, time: datetime, begins: datetime | None) -> None:
     first, last = wire.first_trade_id, wire.last_trade_id
     problem = ""
-    if wire.kind not in Kind.__members__.values():
+    if wire.kind not in GapKind.__members__.values():
         problem = "its kind is unknown"
     elif any(number is not None and not 0 <= number < MOST_TRADES for number in (first, last)):
         problem = "a trade id is not from 0 to 2^63 - 2"
-    elif wire.kind == Kind.START:
+    elif wire.kind == GapKind.START:
         if first is not None or begins is not None:
-            problem = "a start says where it begins, which only the reader knows"
+            problem = "a start has a begin, which only the reader knows"
     elif begins is None or begins > time:
-        problem = "it begins nowhere, or after its end"
+        problem = "it has no begin, or one after its end"
     elif (first is None) != (last is None) or (first is not None and last is not None and first > last):
-        problem = "its trade ids are no range"
+        problem = "its trade ids are not a range"
     if problem:
         raise RejectedError(Reason.BAD_GAP, f"gap: {problem}")
 
@@ -176,7 +176,7 @@ def _text(time: datetime) -> str:
 
 
 def as_fields(gaps: Iterable[Gap]) -> list[dict[str, Any]]:
-    """Return gaps for JSON, named like the columns of `feed_gaps`."""
+    """Return gaps for JSON, with the names of the columns of `feed_gaps`."""
     return [
         {
             "pair": gap.pair,

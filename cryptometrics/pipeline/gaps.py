@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.market.gap_records import Gap, Kind
+from cryptometrics.market.gap_records import Gap, GapKind
 from cryptometrics.market.table_decoder import moment
 from cryptometrics.market.trade_ids import TradeIds
 from cryptometrics.store.feed_gaps import StoredGap
@@ -56,7 +56,7 @@ def settle(
     for partition, offset, gap, before in found:
         begins, first, missed = gap.begins, gap.first_trade_id, gap.trades_missed
         last = gap.last_trade_id
-        if gap.kind is Kind.START:
+        if gap.kind is GapKind.START:
             past = known(gap.pair) or looked_up.get(gap.pair)
             if past is None:
                 assert state is not None  # noqa: S101  (set before anything is owned)

@@ -45,7 +45,7 @@ ODD: list[Message] = [
     ),
     *((b"ETH-USD", json.dumps(GOOD).encode()[:-1] + b"," + extra + b"}") for extra in EXTRAS),
 ]
-GAP_VALUES = (*VALUES, *gap_records.Kind, GAP["time"], 370843400, 370843500)
+GAP_VALUES = (*VALUES, *gap_records.GapKind, GAP["time"], 370843400, 370843500)
 
 
 def _gaps(seed: int) -> Iterator[Message]:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from cryptometrics.alerts.rules import Rule, parse
 from cryptometrics.kafka import client
 from cryptometrics.kafka.topic import create_topic
-from cryptometrics.market.gap_records import Gap, Kind, encode
+from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.notify import outbox
 from cryptometrics.notify import sender as sender_module
 from cryptometrics.notify import webhook as webhook_module
@@ -212,8 +212,8 @@ def test_an_alert_whose_rule_is_gone_ends(bench: Bench, receiver: Receiver) -> N
 def test_a_gap_of_the_feed_fires_in_its_place_among_the_ticks(bench: Bench, ticks: int) -> None:
     """Before it one tick or many, after it the same: measured one by one or in columns."""
     began, ended = (DAY + timedelta(seconds=second) for second in (100, 110))
-    _, missed = encode(Gap("BTC-USD", Kind.DOWN, ended, began, 7, 11))
-    _, none = encode(Gap("BTC-USD", Kind.DOWN, ended, began))
+    _, missed = encode(Gap("BTC-USD", GapKind.DOWN, ended, began, 7, 11))
+    _, none = encode(Gap("BTC-USD", GapKind.DOWN, ended, began))
     bench.send(*((second, 1) for second in range(ticks)), none, missed)
     bench.send(*((120 + second, 1) for second in range(ticks)))
     bench.process('[[rule]]\nname = "gap"\nkind = "gap"\nlevel = 4\n')

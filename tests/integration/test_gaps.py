@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Producer
 
 from cryptometrics.kafka import client
-from cryptometrics.market.gap_records import Gap, Kind, encode
+from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.store.connection import connect
 from cryptometrics.verify.verification import verify
 
@@ -38,10 +38,10 @@ def tick(trade_id: int) -> Message:
 
 
 def start(before: int | None) -> Message:
-    return encode(Gap("BTC-USD", Kind.START, HOUR + timedelta(minutes=30), None, None, before))
+    return encode(Gap("BTC-USD", GapKind.START, HOUR + timedelta(minutes=30), None, None, before))
 
 
-def gap(kind: Kind, seconds: int, *trades: int) -> Message:
+def gap(kind: GapKind, seconds: int, *trades: int) -> Message:
     begins = HOUR + timedelta(minutes=10)
     return encode(Gap("BTC-USD", kind, begins + timedelta(seconds=seconds), begins, *trades))
 
@@ -50,15 +50,15 @@ MESSAGES: list[Message] = [
     start(9),
     tick(10),
     tick(11),
-    gap(Kind.MISSED, 1, 12, 14),
+    gap(GapKind.MISSED, 1, 12, 14),
     tick(15),
-    gap(Kind.SILENCE, 60),
+    gap(GapKind.SILENCE, 60),
     start(19),
     tick(20),
     start(None),
     (b"BTC-USD", b'{"type":"gap","product_id":"BTC-USD","kind":"nap","time":"2026-01-01T00:00:00Z"}'),
     (b"BTC-USD", b'{"type":"gap","product_id":"BTC-USD"}'),
-    (b"ETH-USD", gap(Kind.DOWN, 5)[1]),
+    (b"ETH-USD", gap(GapKind.DOWN, 5)[1]),
 ]
 
 

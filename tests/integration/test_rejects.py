@@ -212,7 +212,9 @@ def test_what_a_crash_left_on_its_way_is_finished(
 
 KILLED = """
 import os, signal, sys
-from cryptometrics import broker, config, requeue
+from cryptometrics import config
+from cryptometrics.kafka import client
+from cryptometrics.pipeline import requeue
 from cryptometrics.store import rejects
 from cryptometrics.store.connection import connect
 
@@ -221,7 +223,7 @@ def die(*_):
 
 rejects.finish = die  # all is acknowledged, nothing is marked as arrived
 settings = config.load()
-requeue.requeue(connect(settings), broker.make_producer(settings), rejects.RejectFilter())
+requeue.requeue(connect(settings), client.make_producer(settings), rejects.RejectFilter())
 """
 
 
@@ -234,7 +236,7 @@ def test_kill_9_between_the_acknowledgement_and_the_mark(
     assert done.returncode == -signal.SIGKILL
     assert len(topic(settings)) == 4
     assert marks(settings) == [(True, False)] * 4
-    assert "had begun: 4 " in cli("rejects", "requeue", "--all").stdout
+    assert "an earlier call: 4 " in cli("rejects", "requeue", "--all").stdout
     assert len(topic(settings)) == 8
     assert marks(settings) == [(False, True)] * 4
 

@@ -26,7 +26,7 @@ from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, Us
 from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.continuity import SILENCE_S
 from cryptometrics.feeds.recording import MAX_FRAME_BYTES
-from cryptometrics.market.gap_records import Kind
+from cryptometrics.market.gap_records import GapKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +145,7 @@ class CoinbaseClient:
         if out:
             self.put(out)
 
-    def lost(self, pairs: list[str], kind: Kind) -> None:
+    def lost(self, pairs: list[str], kind: GapKind) -> None:
         """Record that these pairs are no longer received."""
         at = time.time()
         if self._recorder is not None:
@@ -205,7 +205,7 @@ class _Connection:
         self._pairs = pairs
         self._socket: ClientConnection | None = None
         self._opened = 0.0
-        self._why = Kind.DOWN
+        self._why = GapKind.DOWN
         self._asked_again: set[str] = set()
         """Pairs without a book for which the connection was already closed once."""
         self._log = log.get_logger()
@@ -216,7 +216,7 @@ class _Connection:
         while True:
             while self._client.full:
                 await asyncio.sleep(TEND_S)
-            self._why = Kind.DOWN
+            self._why = GapKind.DOWN
             opened = time.monotonic()
             try:
                 await self._listen()
@@ -246,12 +246,12 @@ class _Connection:
             return
         heard = max((self._feed.pairs[pair].heartbeat_at or 0.0 for pair in self._pairs), default=0.0)
         if now - max(heard, self._opened) > SILENCE_S:
-            self._end(socket, Kind.SILENCE)
+            self._end(socket, GapKind.SILENCE)
         elif self._client.full:
-            self._end(socket, Kind.OVERFLOW)
+            self._end(socket, GapKind.OVERFLOW)
         elif bookless := self._newly_bookless():
             self._log.warning("books_lost", pairs=bookless)
-            self._end(socket, Kind.DOWN)  # a new subscription begins with a snapshot
+            self._end(socket, GapKind.DOWN)  # a new subscription begins with a snapshot
 
     def _newly_bookless(self) -> list[str]:
         """Return pairs that lost their book, each once: one bad book must not keep the others offline."""
@@ -260,7 +260,7 @@ class _Connection:
         self._asked_again = bookless
         return new
 
-    def _end(self, socket: ClientConnection, why: Kind) -> None:
+    def _end(self, socket: ClientConnection, why: GapKind) -> None:
         self._why, self._socket = why, None
         socket.transport.abort()  # a silent peer would not answer a close frame either
 
@@ -296,7 +296,7 @@ class _Connection:
         delisted = [pair for pair in unknown if self._feed.pairs[pair].highest >= 0]
         if delisted and len(delisted) == len(unknown) and len(self._pairs) > len(delisted):
             self._log.error("pairs_given_up", pairs=delisted, reason=text)
-            self._client.lost(delisted, Kind.DOWN)
+            self._client.lost(delisted, GapKind.DOWN)
             self._pairs = [pair for pair in self._pairs if pair not in delisted]
             await self._client._rate.take(1)
             await socket.send(messages.subscribe(self._pairs, self._client._channels))

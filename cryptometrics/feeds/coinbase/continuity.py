@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptometrics.feeds.quality import Quality
-from cryptometrics.market.gap_records import Gap, Kind
+from cryptometrics.market.gap_records import Gap, GapKind
 from cryptometrics.times import from_seconds
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Continuity:
         self._holes: list[_Hole] = []
         self._tail: tuple[int, float] | None = None
         """The last trade of a heartbeat that is ahead of the trades, and the heartbeat's time."""
-        self._waiting: Kind | None = Kind.START
-        """Kind of the gap that the next frame ends; None while data comes."""
+        self._waiting: GapKind | None = GapKind.START
+        """GapKind of the gap that the next frame ends; None while data comes."""
         self._since = 0.0
         """When that gap began."""
         self._waited_from: float | None = None
@@ -117,7 +117,7 @@ class Continuity:
         """Return whether the pair counts as down because its heartbeats stopped."""
         return self._waiting is None and self.heartbeat_at is not None and now - self.heartbeat_at > SILENCE_S
 
-    def lost(self, kind: Kind, now: float) -> None:
+    def lost(self, kind: GapKind, now: float) -> None:
         """Record that the pair is no longer received; the gap is reported when it comes again."""
         self._report_holes(now)
         self._tail = self._waited_from = self.heartbeat_at = None
@@ -139,7 +139,7 @@ class Continuity:
         assert kind is not None  # noqa: S101  (callers check it)
         self._waited_from = None
         self.quality.connected(at)
-        if kind is Kind.START:
+        if kind is GapKind.START:
             last = first - 1 if first else None
             self._on_gap(Gap(self.pair, kind, from_seconds(at), None, None, last))
             if last is not None:
@@ -173,7 +173,7 @@ class Continuity:
 
     def _miss(self, hole: _Hole, now: float) -> None:
         begins, ends = from_seconds(hole.begins), from_seconds(max(min(hole.noticed, now), hole.begins))
-        self._report(Gap(self.pair, Kind.MISSED, ends, begins, hole.first, hole.last))
+        self._report(Gap(self.pair, GapKind.MISSED, ends, begins, hole.first, hole.last))
 
     def _report(self, gap: Gap) -> None:
         self.quality.gap(gap.trades_missed)

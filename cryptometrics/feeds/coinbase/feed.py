@@ -13,7 +13,7 @@ from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, message
 from cryptometrics.feeds.coinbase.book import OrderBook
 from cryptometrics.feeds.coinbase.continuity import Continuity
 from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
-from cryptometrics.market.gap_records import Gap, Kind, encode
+from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.market.tick_decoder import is_pair
 from cryptometrics.times import from_seconds, iso
 
@@ -102,7 +102,7 @@ class CoinbaseFeed:
             self._check(now)
         return self._drain()
 
-    def lost(self, pairs: Iterable[str], kind: Kind, now: float) -> list[Message]:
+    def lost(self, pairs: Iterable[str], kind: GapKind, now: float) -> list[Message]:
         """Record that these pairs are no longer received; return the messages."""
         for pair in pairs:
             if pair in self.pairs:
@@ -217,9 +217,9 @@ class CoinbaseFeed:
         for continuity in self.pairs.values():
             continuity.settle(now)
             if continuity.silent(now):
-                self._lose(continuity, Kind.SILENCE, now)
+                self._lose(continuity, GapKind.SILENCE, now)
 
-    def _lose(self, continuity: Continuity, kind: Kind, now: float) -> None:
+    def _lose(self, continuity: Continuity, kind: GapKind, now: float) -> None:
         continuity.lost(kind, now)
         self._books.pop(continuity.pair, None)
         self._published.pop(continuity.pair, None)

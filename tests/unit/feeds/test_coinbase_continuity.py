@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cryptometrics.feeds.coinbase.continuity import GRACE_S, MAX_HOLES, SILENCE_S, Continuity
 from cryptometrics.feeds.quality import Quality
-from cryptometrics.market.gap_records import Gap, Kind
+from cryptometrics.market.gap_records import Gap, GapKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ class Watched:
             self.watch.trade(trade_id, at)
             self.watch.quality.heard(at)
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[GapKind]:
         return [gap.kind for gap in self.told]
 
     def missed(self) -> list[int]:
@@ -51,7 +51,7 @@ def test_each_trade_is_heard_or_told_to_be_missed(fates: list[str], by_heartbeat
     for fate in fates:
         trade, at = trade + 1, at + 0.01
         if fate == "cut":
-            watched.watch.lost(Kind.DOWN, at)
+            watched.watch.lost(GapKind.DOWN, at)
             late.clear()  # what has not come by now will not
             up = False
         elif fate == "late":
@@ -83,7 +83,7 @@ def test_a_late_trade_is_waited_for_and_no_longer() -> None:
     watched.trades([1, 2, 5])
     watched.watch.settle(T0 + GRACE_S - 0.1)
     watched.trades([3], T0 + GRACE_S - 0.1)
-    assert watched.kinds() == [Kind.START]
+    assert watched.kinds() == [GapKind.START]
     watched.watch.settle(T0 + GRACE_S)
     assert watched.missed() == [4]
     watched.watch.end(T0 + 60)
@@ -118,11 +118,11 @@ def test_a_start_waits_for_a_trade_before_it_believes_a_heartbeat() -> None:
     watched.watch.heartbeat(50, T0 + 1)
     assert watched.told == []
     watched.trades([50], T0 + 1.1)
-    assert [(gap.kind, gap.last_trade_id) for gap in watched.told] == [(Kind.START, 49)]
+    assert [(gap.kind, gap.last_trade_id) for gap in watched.told] == [(GapKind.START, 49)]
     quiet = Watched()
     quiet.watch.heartbeat(50, T0)
     quiet.watch.heartbeat(50, T0 + GRACE_S)
-    assert [(gap.kind, gap.last_trade_id) for gap in quiet.told] == [(Kind.START, 50)]
+    assert [(gap.kind, gap.last_trade_id) for gap in quiet.told] == [(GapKind.START, 50)]
     quiet.trades([51, 52], T0 + 9)
     quiet.watch.settle(T0 + 60)
     assert quiet.missed() == []
@@ -131,15 +131,15 @@ def test_a_start_waits_for_a_trade_before_it_believes_a_heartbeat() -> None:
 def test_a_lost_pair_tells_what_was_between() -> None:
     watched = Watched()
     watched.trades([10, 11], T0)
-    watched.watch.lost(Kind.DOWN, T0 + 1)
-    watched.watch.lost(Kind.SILENCE, T0 + 2)  # it is lost already
+    watched.watch.lost(GapKind.DOWN, T0 + 1)
+    watched.watch.lost(GapKind.SILENCE, T0 + 2)  # it is lost already
     watched.trades([15], T0 + 5)
     gap = watched.told[-1]
-    assert (gap.kind, gap.first_trade_id, gap.last_trade_id, gap.seconds) == (Kind.DOWN, 12, 14, 5.0)
-    watched.watch.lost(Kind.OVERFLOW, T0 + 6)
+    assert (gap.kind, gap.first_trade_id, gap.last_trade_id, gap.seconds) == (GapKind.DOWN, 12, 14, 5.0)
+    watched.watch.lost(GapKind.OVERFLOW, T0 + 6)
     watched.trades([15], T0 + 7)  # the first ticker after a subscription may be an old one
     gap = watched.told[-1]
-    assert (gap.kind, gap.trades_missed, gap.seconds) == (Kind.OVERFLOW, 0, 2.0)
+    assert (gap.kind, gap.trades_missed, gap.seconds) == (GapKind.OVERFLOW, 0, 2.0)
     assert watched.watch.quality.reconnects == 2
     assert watched.watch.quality.gaps == 2
 

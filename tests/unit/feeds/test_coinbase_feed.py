@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
-from cryptometrics.market.gap_records import Kind
+from cryptometrics.market.gap_records import GapKind
 from cryptometrics.telemetry import ingest_metrics
 
 T0 = 1_800_000_000.0
@@ -148,7 +148,7 @@ def test_quotes_come_when_the_best_bid_or_ask_changes() -> None:
 def test_after_a_loss_the_book_is_made_anew() -> None:
     feed = CoinbaseFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102"), T0)
-    assert feed.lost(["BTC-USD"], Kind.DOWN, T0 + 1) == []
+    assert feed.lost(["BTC-USD"], GapKind.DOWN, T0 + 1) == []
     assert feed.take(update(["buy", "101", "1"]), T0 + 2) == []
     gap, quote = bodies(feed.take(snapshot("100", "102"), T0 + 3))
     assert (gap["kind"], quote["type"]) == ("down", "quote")
@@ -164,12 +164,12 @@ def test_a_book_that_is_lost_while_the_socket_lives_is_told() -> None:
     assert not feed.bookless  # what sends nothing, no new subscription brings back
     assert feed.take(update(["buy", "101", "1"]), T0 + 20) == []
     assert feed.bookless == {"BTC-USD"}
-    feed.lost(["BTC-USD"], Kind.DOWN, T0 + 21)
+    feed.lost(["BTC-USD"], GapKind.DOWN, T0 + 21)
     gap, quote = bodies(feed.take(snapshot("100", "102"), T0 + 22))
     assert (gap["kind"], quote["type"]) == ("silence", "quote")
     assert not feed.bookless
     for bad in ({"bids": [["a", "b"]]}, {"bids": {"a": 1}}):  # a frame that is none names no pair
-        feed.lost(["BTC-USD"], Kind.DOWN, T0 + 23)
+        feed.lost(["BTC-USD"], GapKind.DOWN, T0 + 23)
         feed.take(snapshot("100", "102", **bad), T0 + 24)
         feed.take(update(["buy", "101", "1"]), T0 + 25)
         assert feed.bookless == {"BTC-USD"}

@@ -19,7 +19,7 @@ from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 from cryptometrics.feeds.coinbase.messages import seconds
 from cryptometrics.feeds.recording import BLOCK_S, LostPairs, Recorder, Recording
 from cryptometrics.feeds.replay import replay
-from cryptometrics.market.gap_records import Kind
+from cryptometrics.market.gap_records import GapKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, frame
     recorder = Recorder(path)
     for number, each in enumerate(frames):
         recorder.frame(T0 + number, each)
-    recorder.lost(T0, ["A-USD"], Kind.SILENCE)
+    recorder.lost(T0, ["A-USD"], GapKind.SILENCE)
     recorder.close()
     *found, last = Recording([path]).lines()
     for number, ((at, content), each) in enumerate(zip(found, frames, strict=True)):
@@ -60,7 +60,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, frame
             assert json.loads(content) == json.loads(each)
         except ValueError:
             assert content == each
-    assert last == (T0, LostPairs(["A-USD"], Kind.SILENCE))
+    assert last == (T0, LostPairs(["A-USD"], GapKind.SILENCE))
 
 
 def test_after_a_kill_only_the_last_moment_is_missing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.gap_records import Gap, Kind, decode, encode
+from cryptometrics.market.gap_records import Gap, GapKind, decode, encode
 from cryptometrics.market.table_decoder import decode as decode_columns
 from cryptometrics.market.tick_decoder import MOST_TRADES, Reason, RejectedError
 from cryptometrics.market.tick_decoder import decode as decode_tick
@@ -24,10 +24,10 @@ NO_TICK = RejectedError(Reason.MISSING_FIELD, "no tick")
 
 @st.composite
 def valid_gaps(draw: st.DrawFn) -> Gap:
-    kind = draw(st.sampled_from(Kind))
+    kind = draw(st.sampled_from(GapKind))
     begins, ends = sorted((draw(times), draw(times)))
     first, last = sorted(draw(st.tuples(*[st.integers(0, MOST_TRADES - 1)] * 2)))
-    if kind is Kind.START:
+    if kind is GapKind.START:
         return Gap("BTC-USD", kind, ends, None, None, draw(st.sampled_from([None, last])))
     return Gap("BTC-USD", kind, ends, begins, *draw(st.sampled_from([(None, None), (first, last)])))
 
@@ -38,7 +38,7 @@ def test_what_is_written_is_read(gap: Gap) -> None:
     assert decode(key, value, NOW, NO_TICK) == gap
     with pytest.raises(RejectedError):
         decode_tick(key, value, NOW)  # it is never taken for a tick
-    if gap.kind is not Kind.START:
+    if gap.kind is not GapKind.START:
         assert gap.trades_missed is not None
         assert 0 <= gap.trades_missed <= MOST_TRADES
 
@@ -128,7 +128,7 @@ def test_a_start_counts_the_ticks_that_stand_before_it_and_no_others() -> None:
     said = [("BTC-USD", 60, 1), ("ETH-USD", 900, 2), ("BTC-USD", 55, 3), ("BTC-USD", 80, 4)]
     columns, _ = decode_columns([pair.encode() for pair, *_ in said], [message(*one) for one in said], NOW)
     times = [columns.tick(place).time for place in range(len(said))]
-    start = Gap("BTC-USD", Kind.START, NOW, None, None, 79)
+    start = Gap("BTC-USD", GapKind.START, NOW, None, None, 79)
     found = [FoundGap(0, offset, start, before) for offset, before in ((7, 0), (9, 1), (12, 3), (15, 4))]
     known = Known(50, NOW - timedelta(hours=5))
     stored = settle(found, columns, lambda _pair: known, None)

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptometrics.market.gap_records import Gap, Kind, encode
+from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.market.tick_decoder import EXACT, Reason
 from cryptometrics.market.trade_ids import MOST_RANGES
 from cryptometrics.pipeline import batch_builder
@@ -75,7 +75,7 @@ def quote(bid: str, ask: str, second: int = 0, trade_id: int | None = None, pair
 
 def start(before: int | None, pair: str = "BTC-USD") -> bytes:
     """Return the record of a feed's start that heard the trade after `before` first."""
-    return encode(Gap(pair, Kind.START, EVENING, None, None, before))[1]
+    return encode(Gap(pair, GapKind.START, EVENING, None, None, before))[1]
 
 
 class Memory(State):
