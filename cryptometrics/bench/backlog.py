@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.kafka import client
+from cryptometrics.kafka.publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,22 +81,18 @@ class Backlog:
 
     def _reveal(self) -> tuple[int, float]:
         """Write ticks, let everybody see them; return how many and the moment just before (perf_counter)."""
-        producer = self._producer
-        producer.begin_transaction()
-        sent = 0
-        while sent < self._ticks:
-            for key, value in next(self._blocks):
-                while True:
-                    try:
-                        producer.produce(self._topic, value, key)
-                        break
-                    except BufferError:
-                        producer.poll(0.1)
-                sent += 1
-        if producer.flush(TRANSACTION_S):
-            raise CryptometricsError("Kafka does not take the benchmark's ticks")
+        publisher = Publisher(self._producer, self._topic)
+        self._producer.begin_transaction()
+        while publisher.state.sent < self._ticks:
+            publisher.send_all(next(self._blocks))
+        publisher.drain(TRANSACTION_S)
+        sent = publisher.state.sent
+        if publisher.state.acknowledged < sent:
+            raise CryptometricsError(
+                f"Kafka did not store the benchmark's ticks: {publisher.state.failure or 'no answer'}"
+            )
         revealed = time.perf_counter()
-        producer.commit_transaction(TRANSACTION_S)
+        self._producer.commit_transaction(TRANSACTION_S)
         return sent, revealed
 
     def measure(self, workers: int) -> float:

@@ -17,7 +17,7 @@ from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cryptometrics.feeds.coinbase.publish_queue import Outbox
+    from cryptometrics.feeds.coinbase.publish_queue import PublishQueue
     from cryptometrics.feeds.interface import Feed, FeedClient
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
@@ -91,12 +91,12 @@ def ingest(
     """
     from cryptometrics import config
     from cryptometrics.cli.connections import find_topic
-    from cryptometrics.feeds.coinbase.publish_queue import Outbox
+    from cryptometrics.feeds.coinbase.publish_queue import PublishQueue
     from cryptometrics.kafka import client
 
     settings = config.load()
     topic = find_topic(settings)
-    outbox = Outbox(client.make_producer(settings, patient=True), topic.name)
+    outbox = PublishQueue(client.make_producer(settings, patient=True), topic.name)
     with _measuring(metrics_host, metrics_port) as see:
         _listen(pairs, book, url, file, outbox, as_json=as_json, see=see)
 
@@ -149,7 +149,7 @@ def _listen(
     book: bool,
     url: str,
     file: Path | None,
-    outbox: Outbox | None,
+    outbox: PublishQueue | None,
     *,
     as_json: bool,
     see: See = lambda _feed, _connected, _published: None,
@@ -186,7 +186,7 @@ def _listen(
 
             asyncio.run(client.run(asked, tend))
             if outbox is not None:
-                outbox.drain(lambda: False)
+                outbox.drain()
     finally:
         if recorder is not None:
             recorder.close()
@@ -228,7 +228,7 @@ def noting(found: list[Gap]) -> Callable[[Gap], None]:
 class _Line:
     """Makes the progress line, and now and then a log event about the data's quality."""
 
-    def __init__(self, feed: Feed, client: FeedClient, outbox: Outbox | None) -> None:
+    def __init__(self, feed: Feed, client: FeedClient, outbox: PublishQueue | None) -> None:
         self._feed = feed
         self._client = client
         self._outbox = outbox

@@ -1,46 +1,50 @@
-"""Putting messages on the topic: at a given rate, within bounded memory, every delivery counted."""
+"""Publish records: hand them to a producer, count every delivery, keep to a rate and to bounded memory."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
+from cryptometrics.kafka import errors
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from confluent_kafka import KafkaError, Producer
     from confluent_kafka import Message as Delivered
 
     Message = tuple[bytes | None, bytes | None]
     """Key and value of a record."""
+    Report = Callable[[str | None], None]
 
 PACE_S = 0.005
-"""Seconds between two portions at a given rate: messages that fall due meanwhile go together."""
-LONGEST_WAIT_S = 0.1
-"""Seconds until a wait looks up again, for `stop` and for progress."""
+"""Seconds between two portions at a given rate: messages due in between go together."""
+MAX_WAIT_S = 0.1
+"""Seconds a wait lasts before `stop` and progress are looked at again."""
 DRAIN_S = 10.0
-"""Seconds that a stopped publisher still waits for acknowledgements."""
+"""Seconds a stopped publisher waits for acknowledgements."""
 
 
 @dataclass
 class Published:
-    """How publishing stands."""
+    """Counts of a publisher so far."""
 
     sent: int = 0
     """Messages handed to the producer."""
     acknowledged: int = 0
-    """Messages that the broker has, for good."""
+    """Messages the broker has stored."""
     failed: int = 0
-    """Messages that the broker does not have, for good."""
+    """Messages the producer has given up."""
     failure: str | None = None
     """Why the first of them failed."""
     seconds: float = 0.0
-    """Since the start."""
+    """Time since the start."""
     silence: float = 0.0
-    """Seconds since the broker acknowledged anything, while it has to."""
+    """Seconds since the broker's last answer, while messages wait for one."""
 
     @property
     def waiting(self) -> int:
@@ -49,8 +53,99 @@ class Published:
 
     @property
     def rate(self) -> float:
-        """Messages acknowledged a second."""
+        """Messages acknowledged per second."""
         return self.acknowledged / self.seconds if self.seconds else 0.0
+
+
+class Publisher:
+    """Hands messages to a producer and counts their deliveries; only `send_all` and `drain` wait."""
+
+    def __init__(
+        self, producer: Producer, topic: str, progress: Callable[[Published], None] = lambda _: None
+    ) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._progress = progress
+        self._start = self._answered_at = time.monotonic()
+        self._answered = 0
+        self.state = Published()
+
+    def send(
+        self, messages: Sequence[Message], *, topic: str | None = None, report: Report | None = None
+    ) -> int:
+        """Hand over messages until the producer's queue is full; return how many it took.
+
+        topic: another topic than the publisher's own.
+        report: called once a message's outcome is certain, with None or the reason why it is not stored.
+        A message that the client refuses at once counts as sent and failed, and ends the call.
+        """
+        produce, topic = self._producer.produce, topic or self._topic
+        delivered = self._delivered if report is None else partial(self._delivered, report=report)
+        if not self.state.waiting:
+            self._answered_at = time.monotonic()
+        taken = 0
+        try:
+            for key, value in messages:
+                produce(topic, value, key, on_delivery=delivered)
+                taken += 1
+        except BufferError:
+            pass
+        except KafkaException as error:
+            taken += 1
+            self._fail(errors.text(error))
+            if report is not None:
+                report(errors.text(error))
+        self.state.sent += taken
+        return taken
+
+    def send_all(self, messages: Sequence[Message], stop: Callable[[], bool] = lambda: False) -> None:
+        """Hand over all messages, waiting while the queue is full, until one fails or `stop` says so."""
+        while (messages := messages[self.send(messages) :]) and not self.state.failed:
+            # The queue is full: the broker is away, or slower than we are.
+            self.poll(MAX_WAIT_S)
+            if self.state.failed or stop():
+                return
+
+    def poll(self, seconds: float) -> None:
+        """Serve delivery reports, waiting at most `seconds` for the first one, and show the progress."""
+        self._producer.poll(seconds)
+        state, now = self.state, time.monotonic()
+        answered = state.acknowledged + state.failed
+        if answered != self._answered or not state.waiting:
+            self._answered, self._answered_at = answered, now
+        state.seconds, state.silence = now - self._start, now - self._answered_at
+        self._progress(state)
+
+    def drain(self, limit: float) -> None:
+        """Wait for deliveries, at most `limit` seconds; then discard what is still queued.
+
+        Messages in flight may still arrive. Queued ones must not: they are reported as failed.
+        """
+        deadline = time.monotonic() + limit
+        while self.state.waiting and time.monotonic() < deadline:
+            self.poll(MAX_WAIT_S)
+        if self.state.waiting:
+            self.discard(in_flight=False)
+
+    def discard(self, *, in_flight: bool) -> None:
+        """Fail what is queued and, if asked for, stop waiting for what is in flight."""
+        self._producer.purge(in_flight=in_flight)
+        self.poll(0)
+
+    def _delivered(
+        self, error: KafkaError | None, _message: Delivered, *, report: Report | None = None
+    ) -> None:
+        if error is None:
+            self.state.acknowledged += 1
+        else:
+            self._fail(error.str())
+        # What librdkafka itself has given up may have arrived.
+        if report is not None and (error is None or errors.is_from_broker(error)):
+            report(None if error is None else error.str())
+
+    def _fail(self, reason: str) -> None:
+        self.state.failed += 1
+        self.state.failure = self.state.failure or reason
 
 
 def publish(
@@ -64,123 +159,57 @@ def publish(
 ) -> Published:
     """Publish all messages, wait for their delivery, and return the counts.
 
-    rate: messages a second; 0: as fast as the broker takes them.
-    stop: asked every LONGEST_WAIT_S at least; on yes nothing more is sent,
-    and what is unacknowledged is waited for DRAIN_S at most.
+    rate: messages per second; 0: as fast as the broker takes them.
+    stop: checked at least every MAX_WAIT_S; once true, nothing more is sent, and unacknowledged messages
+    are waited for at most DRAIN_S.
     progress: called as often.
 
-    While the broker is away this waits, and memory stays bounded by the producer's queue. It gives up at
-    the first message that cannot be delivered at all, which the caller sees in the counts.
+    While the broker is away this waits, and the producer's queue bounds the memory. The first message that
+    cannot be delivered ends it; the counts show that.
     """
-    return _Publisher(producer, topic, rate, stop, progress).run(blocks)
+    publisher = Publisher(producer, topic, progress)
+    state = publisher.state
+    for portion in _paced(publisher, blocks, rate, stop):
+        publisher.send_all(portion, stop)
+        publisher.poll(0)
+        if state.failed:
+            break
+    while state.waiting and not (state.failed or stop()):
+        publisher.poll(MAX_WAIT_S)  # librdkafka's delivery.timeout.ms ends this
+    publisher.drain(DRAIN_S)
+    return state
 
 
-class _Publisher:
-    def __init__(
-        self,
-        producer: Producer,
-        topic: str,
-        rate: float,
-        stop: Callable[[], bool],
-        progress: Callable[[Published], None],
-    ) -> None:
-        self._producer = producer
-        self._topic = topic
-        self._rate = rate
-        self._stop = stop
-        self._progress = progress
-        self._state = Published()
-        self._start = self._last_heard = time.monotonic()
-        self._heard = 0
+def _paced(
+    publisher: Publisher, blocks: Iterable[list[Message]], rate: float, stop: Callable[[], bool]
+) -> Iterator[list[Message]]:
+    """Yield the messages when they are due: number n, n / rate seconds after the start.
 
-    def run(self, blocks: Iterable[list[Message]]) -> Published:
-        for portion in self._portions(blocks):
-            self._send(portion)
-            self._look_up(0)
-            if self._state.failed:
-                break
-        self._drain()
-        return self._state
-
-    def _portions(self, blocks: Iterable[list[Message]]) -> Iterator[list[Message]]:
-        """Yield the messages as they fall due: number n, n / rate seconds after the start.
-
-        What is late is made up for, so that the rate holds over time whatever a single wait takes.
-        """
-        number = 0
-        for block in blocks:
-            taken = 0
-            if not block:  # a feed that waits says so, that delivery reports and progress go on
-                yield block
-            while taken < len(block):
-                if self._stop():
-                    return
-                due = len(block)
-                if self._rate:
-                    due = int((time.monotonic() - self._start) * self._rate) + 1 - number
-                if due <= taken:
-                    self._wait(number + taken)
-                    continue
-                yield block[taken:due]
-                taken = min(due, len(block))
-            number += len(block)
-
-    def _send(self, portion: list[Message]) -> None:
-        produce, topic, delivered, state = self._producer.produce, self._topic, self._delivered, self._state
-        for key, value in portion:
-            while True:
-                try:
-                    produce(topic, value, key, on_delivery=delivered)
-                except BufferError:
-                    # The queue is full: the broker is slower than we are, or away.
-                    self._look_up(LONGEST_WAIT_S)
-                    if state.failed or self._stop():
-                        return
-                except KafkaException as error:
-                    # Refused on the spot: too large, the topic is gone, or the producer is broken for good.
-                    state.sent += 1
-                    self._fail(error.args[0])
-                    return
-                else:
-                    state.sent += 1
-                    break
-
-    def _wait(self, number: int) -> None:
-        """Wait until message `number` is due, and at least for one portion."""
-        until = max(self._start + number / self._rate, time.monotonic() + PACE_S)
-        while (left := until - time.monotonic()) > 0 and not self._stop():
-            # Not poll(left): below a millisecond that does not wait at all.
-            time.sleep(min(left, LONGEST_WAIT_S))
-            self._look_up(0)
-
-    def _drain(self) -> None:
-        """Wait for what is sent: librdkafka's delivery.timeout.ms ends that, or DRAIN_S after a stop."""
-        deadline: float | None = None
-        while self._state.waiting:
-            if deadline is None and (self._stop() or self._state.failed):
-                deadline = time.monotonic() + DRAIN_S
-            if deadline is not None and time.monotonic() > deadline:
-                # What is in flight may still arrive. What is only queued shall not: it is told to be lost.
-                self._producer.purge(in_flight=False)
-                self._look_up(0)
+    Delays are made up for, so that the rate holds over time, however long a single wait takes.
+    """
+    start, number = time.monotonic(), 0
+    for block in blocks:
+        taken = 0
+        if not block:  # a feed that has nothing yet: let delivery reports and progress go on
+            yield block
+        while taken < len(block):
+            if stop():
                 return
-            self._look_up(LONGEST_WAIT_S)
+            due = len(block)
+            if rate:
+                due = int((time.monotonic() - start) * rate) + 1 - number
+            if due <= taken:
+                _wait_until(start + (number + taken) / rate, publisher, stop)
+                continue
+            yield block[taken:due]
+            taken = min(due, len(block))
+        number += len(block)
 
-    def _look_up(self, seconds: float) -> None:
-        """Serve delivery reports, waiting for the first of them at most `seconds`, and tell how it stands."""
-        self._producer.poll(seconds)
-        state, now = self._state, time.monotonic()
-        if state.acknowledged != self._heard or not state.waiting:
-            self._heard, self._last_heard = state.acknowledged, now
-        state.seconds, state.silence = now - self._start, now - self._last_heard
-        self._progress(state)
 
-    def _delivered(self, error: KafkaError | None, _message: Delivered) -> None:
-        if error is None:
-            self._state.acknowledged += 1
-        else:
-            self._fail(error)
-
-    def _fail(self, error: KafkaError) -> None:
-        self._state.failed += 1
-        self._state.failure = self._state.failure or error.str()
+def _wait_until(due: float, publisher: Publisher, stop: Callable[[], bool]) -> None:
+    """Wait until a moment, and at least for one portion."""
+    until = max(due, time.monotonic() + PACE_S)
+    while (left := until - time.monotonic()) > 0 and not stop():
+        # Not poll(left): below a millisecond that does not wait at all.
+        time.sleep(min(left, MAX_WAIT_S))
+        publisher.poll(0)

@@ -1,20 +1,18 @@
-"""RejectedMessage messages back on the topic, after what was wrong with them or with us is mended.
+"""Publish rejected messages again, after their cause has been fixed.
 
-Kafka and PostgreSQL share no transaction. So a message is marked as on its way, published, and marked as
-arrived when Kafka has acknowledged it. What a crash leaves on its way is published by the next call, once
-more perhaps; the books show both.
+Kafka and PostgreSQL share no transaction. So a message is marked as being requeued, published, and marked as
+requeued when Kafka has acknowledged it. After a crash the next call publishes what was in between, perhaps
+for the second time; the books show both.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException
-
 from cryptometrics.errors import UserError
+from cryptometrics.kafka.publisher import MAX_WAIT_S, Publisher
 from cryptometrics.store import rejects
 from cryptometrics.text import listed
 
@@ -22,23 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import psycopg
-    from confluent_kafka import KafkaError, Message, Producer
+    from confluent_kafka import Producer
 
+    from cryptometrics.kafka.publisher import Report
     from cryptometrics.store.rejects import RejectedMessage, RejectFilter
 
 PORTION = 200
-"""Messages marked, published and marked again together: what a crash may publish twice."""
+"""Messages marked and published together; a crash may publish them twice."""
 
 
 @dataclass
 class Requeued:
-    """How it stands."""
+    """What a call has done so far."""
 
     finished: int = 0
-    """Messages of an earlier call that had not come to its end."""
+    """Messages that an earlier call left unfinished."""
     sent: int = 0
     refused: dict[int, str] = field(default_factory=dict)
-    """Id → why Kafka does not take it; it is marked as it was before."""
+    """Id → why Kafka refuses the message; its marks are as before."""
     undecided: int = 0
     """Messages without an answer in time; the next call publishes them again."""
 
@@ -53,14 +52,14 @@ def requeue(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Requeued], None] = lambda _: None,
 ) -> Requeued:
-    """Publish the chosen ones on their topic with their own key and value, first what was left on its way.
+    """Publish the chosen messages on their topics, after those that an earlier call left unfinished.
 
-    chosen: None finishes what was left and does no more.
-    again: send those once more that went back before, instead of passing them over.
+    chosen: None only finishes the earlier call.
+    again: also publish messages that were requeued before, instead of skipping them.
     patience: seconds without an answer of Kafka after which nothing more is sent.
-    stop: asked between portions; what is in hand is finished.
-    Raises UserError, having sent nothing, where an id does not exist or, without `again`, went back before,
-    and where another call is at work.
+    stop: checked between portions; the current portion is finished.
+    Raises UserError, having sent nothing, if an id does not exist, if it was requeued before (without
+    `again`), or if another call is running.
     """
     if not rejects.lock(connection):
         raise UserError("another `cryptometrics rejects requeue` is at work: wait until it has ended")
@@ -98,26 +97,24 @@ class _Sender:
     result: Requeued
 
     def send(self, portion: Sequence[RejectedMessage]) -> int:
-        """Publish what is marked, wait for the answers, mark each by its answer; return how many arrived."""
+        """Publish marked messages, wait, mark each by its outcome, and return how many arrived."""
+        publisher = Publisher(self.producer, "")
         arrived: list[int] = []
         refused: dict[int, str] = {}
-        unanswered = {each.id for each in portion}
 
-        def answered(number: int, error: KafkaError | None, _message: Message) -> None:
-            unanswered.discard(number)
-            if error is None:
+        def note(number: int, problem: str | None) -> None:
+            if problem is None:
                 arrived.append(number)
-            elif error.code() > 0:  # the broker says no; what librdkafka itself gives up may have arrived
-                refused[number] = error.str()
+            else:
+                refused[number] = problem
 
         for each in portion:
-            try:
-                if not self._produce(each, partial(answered, each.id)):
-                    break
-            except KafkaException as error:  # it never was on its way
-                unanswered.discard(each.id)
-                refused[each.id] = str(error)
-        self._wait(unanswered)
+            if not self._hand_over(publisher, each, partial(note, each.id)):
+                break
+        while publisher.state.waiting and publisher.state.silence < self.patience:
+            publisher.poll(MAX_WAIT_S)
+        if publisher.state.waiting:
+            publisher.discard(in_flight=True)
         with self.connection.transaction():
             rejects.finish(self.connection, arrived)
             rejects.give_up(self.connection, list(refused))
@@ -125,27 +122,12 @@ class _Sender:
         self.result.undecided += len(portion) - len(arrived) - len(refused)
         return len(arrived)
 
-    def _produce(self, each: RejectedMessage, answered: Callable[[KafkaError | None, Message], None]) -> bool:
-        """Hand a message to the client, waiting while it is full; return whether it had room in time."""
-        deadline = time.monotonic() + self.patience
-        while True:
-            try:
-                # Of a topic that was made again the old books say NAME@ID.
-                topic = each.topic.partition("@")[0]
-                self.producer.produce(topic, each.value, each.key, on_delivery=answered)
-            except BufferError:
-                if time.monotonic() > deadline:
-                    return False
-                self.producer.poll(0.1)
-            else:
-                return True
-
-    def _wait(self, unanswered: set[int]) -> None:
-        waiting, heard = len(unanswered), time.monotonic()
-        while unanswered and time.monotonic() - heard < self.patience:
-            self.producer.poll(0.1)
-            if len(unanswered) != waiting:
-                waiting, heard = len(unanswered), time.monotonic()
-        if unanswered:
-            self.producer.purge()
-            self.producer.poll(0)
+    def _hand_over(self, publisher: Publisher, each: RejectedMessage, report: Report) -> bool:
+        """Return whether the producer took a message in time; wait while its queue is full."""
+        # After a topic was made again, the closed books call it NAME@ID.
+        topic = each.topic.partition("@")[0]
+        while not publisher.send([(each.key, each.value)], topic=topic, report=report):
+            if publisher.state.silence >= self.patience:
+                return False
+            publisher.poll(MAX_WAIT_S)
+        return True
