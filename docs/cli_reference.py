@@ -76,7 +76,7 @@ def render() -> str:
     for context in commands():
         parts.append(f"\n## {context.command_path}\n\n```text\n{context.get_help()}\n```\n")
         if names := variables(context):
-            parts.append("\nEnvironment: " + ", ".join(f"`{name}`" for name in names) + "\n")
+            parts.append("\nEnvironment: " + ", ".join(f"`{name}`" for name in dict.fromkeys(names)) + "\n")
     return "".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""What a feed says in the end, per pair: what came, what did not, and how good it was."""
+"""Report what a feed received and missed, per pair, and the quality of the data."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ STACKS = {
     "quote age s\nskew ms": ("quote_age_s", "skew_ms"),
     "crossed\nlocked": ("crossed", "locked"),
 }
-"""On a terminal two values share a column, one above the other, so that 80 characters hold them."""
+"""Columns on a terminal: two values share a column, so that the table fits into 80 characters."""
 
 
 def numbers_of(pair: str, quality: Quality) -> dict[str, Any]:
-    """Return what is known of a pair, named as in the JSON; None where there was nothing to measure."""
+    """Return the numbers of a pair under their JSON keys; None if there was nothing to measure."""
     return {
         "pair": pair,
         "covered_s": round(quality.covered, 3),
@@ -50,7 +50,7 @@ def numbers_of(pair: str, quality: Quality) -> dict[str, Any]:
 
 
 def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str:
-    """Return the report as JSON: the pairs, the gaps in their order, and the frames of no use."""
+    """Return the report as JSON: the pairs, the gaps in order, and the ignored frames."""
     import json
 
     from cryptometrics.market.gap_records import as_fields
@@ -90,7 +90,7 @@ def show(feed: Feed, published: Published | None) -> None:
 
 
 def totals(feed: Feed) -> str:
-    """Return how it stands, in words, for the progress line."""
+    """Return the totals as text for the progress line."""
     qualities = feed.quality.values()
     ticks, gaps, missed = (
         sum(getattr(quality, name) for quality in qualities) for name in ("ticks", "gaps", "trades_missed")
@@ -99,7 +99,7 @@ def totals(feed: Feed) -> str:
 
 
 def quality_totals(feed: Feed) -> dict[str, Any]:
-    """Return the quality of all pairs together, for a log event."""
+    """Return the quality of all pairs together for a log event."""
     qualities = feed.quality.values()
     names = ("ticks", "gaps", "trades_missed", "duplicates", "late", "crossed", "locked", "reconnects")
     summed = {name: sum(getattr(quality, name) for quality in qualities) for name in names}

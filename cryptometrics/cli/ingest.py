@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ import click
 
 from cryptometrics.cli import options
 from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
+from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +164,6 @@ def _listen(
     from cryptometrics.feeds.coinbase.client import CoinbaseClient
     from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recorder
-    from cryptometrics.times import Interval
 
     found: list[Gap] = []
     feed = CoinbaseFeed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
@@ -175,7 +174,7 @@ def _listen(
     published = outbox.state if outbox is not None else None
     try:
         with stopping() as asked, Progress() as progress:
-            line, report_interval = _Line(feed, client, outbox), Interval(REPORT_EVERY_S)
+            line, report_interval = _Status(feed, client, outbox), Interval(REPORT_EVERY_S)
 
             def tend() -> None:
                 line.log_quality()
@@ -195,12 +194,12 @@ def _listen(
     if published is not None and published.acknowledged != published.sent:
         raise CryptometricsError(
             f"Kafka has not acknowledged {published.sent - published.acknowledged} of {published.sent} "
-            "messages: see whether it is up; what is missing will be a gap when the feed starts again"
+            "messages: check that it is running; the next start of the feed records the missing ones as a gap"
         )
 
 
 def noting(found: list[Gap]) -> Callable[[Gap], None]:
-    """Return a function that keeps each gap in the list, and logs it."""
+    """Return a function that logs each gap and appends it to the list."""
     from cryptometrics import log
     from cryptometrics.market.gap_records import GapKind
 
@@ -225,14 +224,14 @@ def noting(found: list[Gap]) -> Callable[[Gap], None]:
     return note
 
 
-class _Line:
-    """Makes the progress line, and now and then a log event about the data's quality."""
+class _Status:
+    """Formats the progress line, and regularly logs the quality of the data."""
 
     def __init__(self, feed: Feed, client: FeedClient, outbox: PublishQueue | None) -> None:
         self._feed = feed
         self._client = client
         self._outbox = outbox
-        self._next_log = time.monotonic() + QUALITY_EVERY_S
+        self._log_interval = Interval(QUALITY_EVERY_S)
 
     def __call__(self) -> str:
         from cryptometrics.cli.feed_report import totals
@@ -249,10 +248,9 @@ class _Line:
         return line
 
     def log_quality(self) -> None:
-        if time.monotonic() < self._next_log:
+        if not self._log_interval.elapsed():
             return
         from cryptometrics import log
         from cryptometrics.cli.feed_report import quality_totals
 
-        self._next_log = time.monotonic() + QUALITY_EVERY_S
         log.get_logger().info("feed_quality", **quality_totals(self._feed))

@@ -1,4 +1,4 @@
-"""Progress on stderr: one live line on a terminal, a plain line now and then elsewhere."""
+"""Show progress on stderr: one live line on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIVE_EVERY = 0.1
 
 
 class Progress:
-    """Shows how far long work is; use it as a context manager and call `show` as often as you like."""
+    """Shows the state of long work; a context manager. Call `show` as often as you like."""
 
     def __init__(self) -> None:
         self._live: Live | None = None
@@ -39,11 +39,11 @@ class Progress:
             self._live.stop()
 
     def due(self) -> bool:
-        """Whether the next `show` would be seen: lets a hot loop skip making the text."""
+        """Return whether the next `show` would print; a hot loop can skip formatting otherwise."""
         return time.monotonic() >= self._next
 
     def show(self, text: str) -> None:
-        """Show `text` unless the last one is too recent."""
+        """Show the text unless the last one is too recent."""
         if not self.due():
             return
         if self._live is not None:

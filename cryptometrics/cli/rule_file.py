@@ -1,4 +1,4 @@
-"""The file of alert rules, as the commands find and read it."""
+"""Find and read the file of alert rules."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ DEFAULT = Path("alerts.toml")
 
 
 class Rules(NamedTuple):
-    """The rules, and where they come from; none where no file is named and none is here."""
+    """Rules and their file; empty if no file is named or found."""
 
     path: Path | None
     rules: tuple[Rule, ...]
 
 
 def place_of(settings: Settings, named: Path | None) -> Path | None:
-    """Return the file that counts: the one named, the configured one, or the one in the working folder."""
+    """Return the file to use: the named one, else the configured one, else the one in the working folder."""
     return named or settings.alerts or (DEFAULT if DEFAULT.exists() else None)
 
 
 def read(path: Path) -> tuple[Rule, ...]:
-    """Return the rules of a file; raise RulesError, or UserError where it cannot be read."""
+    """Return the rules of a file; raise RulesError, or UserError if it cannot be read."""
     try:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[Rule, ...]:
 
 
 def rules_of(settings: Settings, named: Path | None) -> Rules:
-    """Return the rules that `process` goes by, and see to it that the webhook is one; raise UserError."""
+    """Return the rules for `process` and check the webhook's settings; raise UserError."""
     from cryptometrics.notify.webhook import Webhook
 
     path = place_of(settings, named)

@@ -30,7 +30,7 @@ STACKS = {
     "lowest ask\nat": ("lowest_ask", "lowest_ask_at"),
     "max spread\nat": ("max_spread", "max_spread_at"),
 }
-"""On a terminal two values share a column, one above the other, so that 80 characters hold them."""
+"""Columns on a terminal: two values share a column, so that the table fits into 80 characters."""
 
 
 @click.command("session")

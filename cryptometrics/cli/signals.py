@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: an end at once, or a wish that long work finishes what it has in hand."""
+"""Handle Ctrl-C and SIGTERM: stop at once, or let long work finish its current step."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ _interrupts: list[int] = []
 
 
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    """Raise KeyboardInterrupt, as Python's own handler of SIGINT does, and remember it.
+    """Raise KeyboardInterrupt, like Python's handler of SIGINT, and record the signal.
 
-    For SIGTERM, too: what a command began is taken back either way.
+    SIGTERM is treated the same: in both cases, unfinished work is rolled back.
     """
     _interrupts.append(number)
     raise KeyboardInterrupt
 
 
 def interrupted() -> bool:
-    """Whether `interrupt` was called.
+    """Return whether `interrupt` was called.
 
-    Then any error may be its consequence: an exception that finds a lock half taken becomes another one.
+    If so, any error may be its consequence: KeyboardInterrupt can turn into another exception on its way.
     """
     return bool(_interrupts)
 
 
 def exit_code() -> int:
-    """Return the exit code of a command that was stopped: 130 by Ctrl-C, 143 by SIGTERM."""
+    """Return the exit code of a stopped command: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + (_interrupts[-1] if _interrupts else signal.SIGINT)
 
 
 @contextlib.contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Within the block, yield a function that says whether to stop; who asks twice is not kept waiting."""
+    """Yield a function that returns whether to stop; within the block, a second signal stops at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""`cryptometrics watch`: the market and the pipeline, live on a terminal."""
+"""`cryptometrics watch`: the market and the pipeline, live in the terminal."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from cryptometrics.watch.screen import ScreenData
 
 BETWEEN_S = 1.0
-"""Seconds between the two looks that `--once` takes, to know ticks a second."""
+"""Seconds between the two snapshots of `--once`, from which it computes ticks per second."""
 STEP_S = 0.05
-"""How soon Ctrl-C is heard."""
+"""Seconds between checks for Ctrl-C and for a new size of the window."""
 
 
 @click.command()
 @options.pairs
 @options.reading_group
 @click.option(
-    "--refresh", type=click.FloatRange(0.1, 10), default=4, metavar="N", help="Frames a second, at most 10."
+    "--refresh", type=click.FloatRange(0.1, 10), default=4, metavar="N", help="Frames per second, at most 10."
 )
-@click.option("--once", is_flag=True, help="Print one frame and end.")
+@click.option("--once", is_flag=True, help="Print one frame and exit.")
 @options.as_json
 def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool, as_json: bool) -> None:
-    """Watch quotes, session extremes, lag and alerts live on the terminal.
+    """Watch quotes, session extremes, lag and alerts live in the terminal.
 
-    Ages are yellow from 5 s, red from 30 s. Ctrl-C ends it. --json prints one frame for programs.
+    Ages turn yellow after 5 s and red after 30 s. Ctrl-C ends it. --json prints one frame.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
     from cryptometrics.watch.poller import Poller
 
     if not (once or as_json or is_live()):
-        raise UserError("watch needs a terminal: use --once or --json where there is none")
+        raise UserError("watch needs a terminal: use --once or --json instead")
 
     def choose(connection: psycopg.Connection) -> str:
         return catalog.resolve_group(connection, group).name
@@ -72,12 +72,12 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
 
 
 def is_live() -> bool:
-    """Whether there is a terminal that a screen can be drawn on."""
+    """Return whether stdout is a terminal that can show a screen."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def look(view: Poller, every: float, stop: Callable[[], bool]) -> None:
-    """Draw the view every so many seconds, on the other screen of the terminal, until `stop` says so."""
+    """Draw the view on the alternate screen every `every` seconds, until `stop` returns True."""
     from rich.live import Live
 
     from cryptometrics.watch.screen import render
@@ -90,7 +90,7 @@ def look(view: Poller, every: float, stop: Callable[[], bool]) -> None:
             frame = view.poll()
             width, height = console.size
             live.update(render(frame, width, height, ascii_only=plain), refresh=True)
-            # What a frame cost is not waited for again, but there is always a pause.
+            # Subtract the time that the frame took, but always pause.
             until = max(begun + every, time.monotonic() + STEP_S)
             while not stop() and (left := until - time.monotonic()) > 0 and console.size == (width, height):
                 time.sleep(min(left, STEP_S))
@@ -100,7 +100,7 @@ def _console(width: int | None = None) -> Console:
     from rich.console import Console
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "…" shows "?"
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "…" shows "?"
     return Console(highlight=False, width=width)
 
 
@@ -113,16 +113,16 @@ def _second_look(view: Poller) -> ScreenData:
 
 
 def print_once(frame: ScreenData) -> None:
-    """Print a frame: of the terminal's width, or wide enough for everything."""
+    """Print a frame as wide as the terminal, or wide enough for everything."""
     from cryptometrics.watch.screen import WIDE, render
 
     console = _console(width=None if sys.stdout.isatty() else WIDE + 28)
-    height = 4 + len(frame.snapshot.rows) * 2 + 12  # a page may be longer than the window
+    height = 4 + len(frame.snapshot.rows) * 2 + 12  # the output may be longer than the window
     console.print(render(frame, console.width, height, ascii_only=console.options.ascii_only))
 
 
 def as_dict(frame: ScreenData) -> dict[str, Any]:
-    """Return the frame for programs: prices as exact strings, times as ISO 8601."""
+    """Return a frame for JSON: prices as exact strings, times as ISO 8601."""
     snapshot = frame.snapshot
     return {
         "group": snapshot.group,
