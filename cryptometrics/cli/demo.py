@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.cli.options import DEFAULT_PARTITIONS
 from cryptometrics.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from cryptometrics.store.catalog import SessionRow
 
 GROUP = "demo"
-PARTITIONS = 6
 TICKS = 60_000
 STEP = timedelta(milliseconds=20)
 BAD = 0.001
@@ -105,7 +105,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
 
     with connect(settings) as connection:
         migrate(connection)
-    create_topic(settings, PARTITIONS)
+    create_topic(settings, DEFAULT_PARTITIONS)
     took = _stopwatch()
     market = Simulation(
         pairs=DEFAULT_PAIRS,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cryptometrics.cli import delivery
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,7 +88,7 @@ def show(feed: Feed, published: Published | None) -> None:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in feed.ignored.items())
         click.echo(f"frames ignored: {reasons}")
     if published is not None:
-        click.echo(f"sent {published.sent}, acknowledged {published.acknowledged}")
+        click.echo(delivery.summary(published))
 
 
 def totals(feed: Feed) -> str:

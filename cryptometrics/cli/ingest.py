@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import delivery, options
 from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
 from cryptometrics.times import Interval
 
@@ -51,14 +51,11 @@ def _is_host(url: str) -> bool:
 _url = click.option(
     "--url", default=URL, callback=_address, help="Address of another endpoint, such as the sandbox."
 )
-_book = click.option(
-    "--book", is_flag=True, help="Rebuild quotes from the order book: one per change of the best bid or ask."
-)
 
 
 @click.command()
 @options.pairs
-@_book
+@options.book
 @_url
 @click.option(
     "--record",
@@ -128,7 +125,7 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @options.pairs
-@_book
+@options.book
 @_url
 @options.as_json
 def record(file: Path, pairs: tuple[str, ...], book: bool, url: str, as_json: bool) -> None:
@@ -160,7 +157,6 @@ def _listen(
     from cryptometrics.cli.feed_report import as_text, show
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.coinbase.client import CoinbaseClient
     from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recorder
@@ -174,7 +170,7 @@ def _listen(
     published = outbox.state if outbox is not None else None
     try:
         with stopping() as asked, Progress() as progress:
-            line, report_interval = _Status(feed, client, outbox), Interval(REPORT_EVERY_S)
+            line, report_interval = _FeedProgress(feed, client, outbox), Interval(REPORT_EVERY_S)
 
             def tend() -> None:
                 line.log_quality()
@@ -191,10 +187,10 @@ def _listen(
             recorder.close()
             click.echo("recorded into " + ", ".join(map(str, recorder.files)), err=True)
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
-    if published is not None and published.acknowledged != published.sent:
-        raise CryptometricsError(
-            f"Kafka has not acknowledged {published.sent - published.acknowledged} of {published.sent} "
-            "messages: check that it is running; the next start of the feed records the missing ones as a gap"
+    if published is not None:
+        delivery.check(
+            published,
+            "check that it is running; the next start of the feed records the missing ones as a gap",
         )
 
 
@@ -224,7 +220,7 @@ def noting(found: list[Gap]) -> Callable[[Gap], None]:
     return note
 
 
-class _Status:
+class _FeedProgress:
     """Formats the progress line, and regularly logs the quality of the data."""
 
     def __init__(self, feed: Feed, client: FeedClient, outbox: PublishQueue | None) -> None:
@@ -235,16 +231,13 @@ class _Status:
 
     def __call__(self) -> str:
         from cryptometrics.cli.feed_report import totals
-        from cryptometrics.cli.simulate import SILENCE_S
 
         line = totals(self._feed)
         if not self._client.connected:
             line += ", not connected"
         if self._outbox is not None:
             state = self._outbox.state
-            line += f", {state.acknowledged:,} acknowledged"
-            if state.silence > SILENCE_S:
-                line += f", waiting for Kafka for {state.silence:.0f} s"
+            line += f", {state.acknowledged:,} acknowledged" + delivery.silence(state)
         return line
 
     def log_quality(self) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import click
 
+from cryptometrics.cli import options
+
 
 @click.command("init-db")
-@click.option("--partitions", type=click.IntRange(1, 10_000), default=6, help="Partitions of a new topic.")
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 10_000),
+    default=options.DEFAULT_PARTITIONS,
+    help="Partitions of a new topic.",
+)
 @click.option(
     "--check", is_flag=True, help="Change nothing; exit 1 if the schema is behind or the topic is missing."
 )

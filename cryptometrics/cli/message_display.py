@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from cryptometrics.cli.output import exact
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ SHOWN_BYTES = 4096
 
 def as_dict(rejected: RejectedMessage) -> dict[str, Any]:
     """Return a rejected message for JSON."""
+    from cryptometrics.cli.output import exact
+
     return {
         "id": rejected.id,
         "group": rejected.consumer_group,

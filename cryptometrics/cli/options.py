@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from cryptometrics.times import parse_time
 if TYPE_CHECKING:
     from pathlib import Path
 
+DEFAULT_PARTITIONS = 6
+"""Partitions of a new topic."""
 CHARTS = (".png", ".svg", ".pdf")
 """Suffixes that a chart's file may have."""
 
@@ -38,6 +41,13 @@ def name(_context: click.Context, _option: click.Parameter, value: str | None) -
         raise click.BadParameter(str(error)) from None
 
 
+def number(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """Refuse NaN, which Click accepts in every range; a callback for Click."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is not allowed")
+    return value
+
+
 def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not is_pair(value):
@@ -59,6 +69,10 @@ pairs = click.option(
     metavar="BASE-QUOTE",
     callback=_pairs,
     help="Pair such as BTC-USD; repeatable.",
+)
+
+book = click.option(
+    "--book", is_flag=True, help="Rebuild quotes from the order book: one per change of the best bid or ask."
 )
 
 reading_group = click.option(

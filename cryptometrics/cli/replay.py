@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import delivery, options
 
 if TYPE_CHECKING:
     from cryptometrics.feeds.recording import Recording
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
-
-
-def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # Click accepts it in every range
-        raise click.BadParameter("nan is not allowed")
-    return value
 
 
 @click.command()
@@ -31,14 +24,12 @@ def _number(_context: click.Context, _option: click.Parameter, value: float) -> 
     type=click.Path(dir_okay=False, path_type=Path),
 )
 @options.pairs
-@click.option(
-    "--book", is_flag=True, help="Rebuild quotes from the order book: one per change of the best bid or ask."
-)
+@options.book
 @click.option(
     "--speed",
     type=click.FloatRange(0, 1_000_000),
     default=0,
-    callback=_number,
+    callback=options.number,
     help="Multiple of the recorded speed; 0 means as fast as possible.",
 )
 @click.option(
@@ -69,7 +60,6 @@ def replay(
     from cryptometrics.cli.ingest import noting
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recording
     from cryptometrics.feeds.replay import replay as blocks
@@ -98,11 +88,7 @@ def replay(
         )
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
     _tell_damage(recording)
-    if published.acknowledged != published.sent:
-        raise CryptometricsError(
-            f"Kafka has not acknowledged {published.sent - published.acknowledged} of {published.sent} "
-            f"messages ({published.failure or 'stopped before it answered'}): check that it is running"
-        )
+    delivery.check(published)
 
 
 def _tell_damage(recording: Recording) -> None:

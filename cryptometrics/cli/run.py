@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.watch.poller import Poller
 
-PARTITIONS = 6
 POLL_S = 0.25
 """Time between two checks of the child processes."""
 
@@ -136,8 +135,8 @@ def _prepare(settings: Settings) -> None:
         if applied := migrate(connection):
             _report(f"schema: applied {', '.join(applied)}")
     wait_for_kafka(settings)
-    if create_topic(settings, PARTITIONS):
-        _report(f"topic {settings.kafka_topic}: created with {PARTITIONS} partitions")
+    if create_topic(settings, options.DEFAULT_PARTITIONS):
+        _report(f"topic {settings.kafka_topic}: created with {options.DEFAULT_PARTITIONS} partitions")
 
 
 def _report(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import delivery, options
 from cryptometrics.times import parse_seconds, parse_time
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_END = timedelta(days=30)
 """Start of an unbounded stream at full speed, before now: it takes long to overtake the clock."""
-SILENCE_S = 2.0
-"""Seconds without an answer from the broker before the progress line shows it."""
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: str | None) -> Fraction | None:
@@ -48,19 +46,13 @@ def _start(_context: click.Context, _option: click.Parameter, value: str | None)
     return start
 
 
-def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # Click accepts it in every range
-        raise click.BadParameter("nan is not allowed")
-    return value
-
-
 @click.command()
 @options.pairs
 @click.option(
     "--rate",
     type=click.FloatRange(0, 10_000_000),
     default=100,
-    callback=_number,
+    callback=options.number,
     help="Ticks per second over all pairs; 0 means as fast as possible.",
 )
 @click.option("--count", type=click.IntRange(1), help="Stop after this many ticks.")
@@ -88,7 +80,7 @@ def _number(_context: click.Context, _option: click.Parameter, value: float) -> 
     type=click.FloatRange(0, 1),
     default=0,
     metavar="SHARE",
-    callback=_number,
+    callback=options.number,
     help="Share of invalid ticks, of every kind; 0.01 is 1 %.",
 )
 def simulate(
@@ -113,7 +105,6 @@ def simulate(
     from cryptometrics.cli.connections import find_topic
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.errors import CryptometricsError
     from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
     from cryptometrics.kafka import client
     from cryptometrics.kafka.publisher import publish
@@ -143,14 +134,8 @@ def simulate(
             stop=lambda: asked() or time.monotonic() >= end,
             progress=lambda state: progress.show(_line(state)) if progress.due() else None,
         )
-    click.echo(f"sent {result.sent}, acknowledged {result.acknowledged}")
-    if result.acknowledged != result.sent:
-        missing = result.sent - result.acknowledged
-        raise CryptometricsError(
-            f"Kafka has not acknowledged {missing} of {result.sent} ticks "
-            f"({result.failure or 'stopped before it answered'}): "
-            "check that it is running and has disk space left"
-        )
+    click.echo(delivery.summary(result))
+    delivery.check(result)
 
 
 def _default_start(now: datetime, step: Fraction | None, count: int | None) -> datetime:
@@ -169,7 +154,5 @@ def _default_start(now: datetime, step: Fraction | None, count: int | None) -> d
 
 
 def _line(state: Published) -> str:
-    line = f"{state.sent:,} sent, {state.acknowledged:,} acknowledged, {state.rate:,.0f}/s"
-    if state.silence > SILENCE_S:
-        line += f", waiting for Kafka for {state.silence:.0f} s"
-    return line
+    counts = f"{state.sent:,} sent, {state.acknowledged:,} acknowledged, {state.rate:,.0f}/s"
+    return counts + delivery.silence(state)
