@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from cryptometrics.alerts.kinds import KINDS, RuleKind, Source
-from cryptometrics.market.tick_decoder import is_pair
+from cryptometrics.market.ticks import is_pair
 from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:

@@ -1,50 +1,55 @@
-"""From messages to partial aggregates: what a reader does before anything crosses the runner. Pure.
+"""Fold messages into partial aggregates: what a reader does before anything crosses the runner. Pure.
 
-The ticks of a poll are folded where they are read, so a few elements cross the runner in place of thousands.
-Ticks are decoded, and duplicates of the feed dropped, by the rules of `process`. What has to be remembered
-for that is a reader's memory, and part of its restriction.
+The ticks of a poll are folded where they are read, so a few elements cross the runner instead of thousands.
+Ticks are decoded, and duplicates of the feed dropped, by the rules of `process`. The trades that this needs
+are a reader's memory, and part of its restriction.
 """
 
 from __future__ import annotations
 
 from array import array
-from datetime import datetime, timedelta  # noqa: TC003  (msgspec looks for them at run time)
-from itertools import pairwise
+from datetime import datetime  # noqa: TC003  (msgspec evaluates annotations at run time)
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+import numpy as np
 
+from cryptometrics.market import duplicates
 from cryptometrics.market.table_decoder import decode
+from cryptometrics.market.table_metrics import MIN_COLUMN_TICKS, quotes_of
+from cryptometrics.market.table_windows import fold
 from cryptometrics.market.trade_ids import TradeIds
-from cryptometrics.market.windows import Aggregate, fixed_start, fold
-from cryptometrics.times import EPOCH, from_microseconds, to_microseconds
+from cryptometrics.times import EPOCH, MICROSECOND, from_microseconds, to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cryptometrics.beam.job import Job, Shape
     from cryptometrics.kafka.record import Record
-    from cryptometrics.market.tick_decoder import Tick
+    from cryptometrics.market.duplicates import TradeKey
+    from cryptometrics.market.table import PairTicks, TickTable
+    from cryptometrics.market.text_columns import Ints
+    from cryptometrics.market.windows import Aggregate
 
-REMEMBERED = 1_000
-"""Trades of a pair whose times are remembered; one before them that comes again is taken for a duplicate."""
+MAX_TRADE_TIMES = 1_000
+"""Trades of a pair whose times are kept; an older trade that comes again counts as a duplicate."""
 
-PairMemory = tuple[str, str, int, bytes, bytes]
+StoredTrades = tuple[str, str, int, bytes, bytes]
 """A pair, its trade ids and their floor, and of the newest trades the ids and the times."""
 
 
-class Part(msgspec.Struct, frozen=True):
-    """What some ticks of one pair amount to, which lie in the same windows."""
+class PartialAggregate(msgspec.Struct, frozen=True):
+    """The aggregate of some ticks of one pair that lie in the same windows."""
 
     aggregate: Aggregate
     at: datetime
     """An event time that lies in the same windows: the beginning of what was folded."""
     watermark: datetime | None
-    """The reader's when it read them: a window that had ended by then, and the lateness after, takes none."""
+    """The reader's when it read them: a window that ended, lateness included, before it takes none."""
 
 
-class Counts(NamedTuple):
-    """What became of messages."""
+class ReadCounts(NamedTuple):
+    """The outcomes of messages."""
 
     ticks: int = 0
     """Folded."""
@@ -53,185 +58,170 @@ class Counts(NamedTuple):
     outside: int = 0
     """Of event times that were not asked for."""
     too_late: int = 0
-    """Once for each window that takes them no more; counted among `ticks`, too."""
+    """Once for each window that no longer takes them; counted among `ticks`, too."""
 
-    def plus(self, other: Counts) -> Counts:
-        """Return both together."""
-        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+    def plus(self, other: ReadCounts) -> ReadCounts:
+        """Return the sum of both."""
+        return ReadCounts(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class _Trades:
-    """The trades of a pair: all ids as ranges, and the times of the newest."""
+    """The trades of a pair: all ids as ranges, and the times of the newest in microseconds since 1970."""
 
     __slots__ = ("ids", "times")
 
-    def __init__(self, ids: TradeIds, times: dict[int, datetime]) -> None:
+    def __init__(self, ids: TradeIds, times: Iterable[tuple[int, int]] = ()) -> None:
         self.ids = ids
-        self.times = times
+        self.times: dict[int, set[int]] = {}
+        """By trade id; several if the feed sent one id with different times."""
+        self.add(times)
+
+    def add(self, times: Iterable[tuple[int, int]]) -> None:
+        """Add trade ids with their times."""
+        for trade_id, time in times:
+            self.times.setdefault(trade_id, set()).add(time)
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Yield trade ids with their times."""
+        for trade_id, times in self.times.items():
+            for time in times:
+                yield trade_id, time
 
 
-class Memory:
-    """Which trades were read. It changes only by `keep`: a split sees it as of the end of a poll."""
+class TradeMemory:
+    """The trades read so far. It changes only by `keep`: a split sees it as of the end of a poll."""
 
-    def __init__(self, pairs: Iterable[PairMemory] = ()) -> None:
-        self._pairs: dict[str, _Trades] = {}
-        for pair, ids, floor, trades, times in pairs:
-            moments = map(from_microseconds, array("q", times))
-            known = dict(zip(array("q", trades), moments, strict=True))
-            self._pairs[pair] = _Trades(TradeIds(ids, floor), known)
+    def __init__(self, pairs: Iterable[StoredTrades] = ()) -> None:
+        self._pairs = {
+            pair: _Trades(TradeIds(ids, floor), zip(array("q", trades), array("q", times), strict=True))
+            for pair, ids, floor, trades, times in pairs
+        }
 
-    def state(self) -> tuple[PairMemory, ...]:
-        """Return it in a form that can be stored."""
+    def state(self) -> tuple[StoredTrades, ...]:
+        """Return the memory in a form that can be stored."""
         return tuple(
             (
                 pair,
                 str(trades.ids),
                 trades.ids.floor,
-                array("q", trades.times).tobytes(),
-                array("q", [*map(to_microseconds, trades.times.values())]).tobytes(),
+                array("q", [trade_id for trade_id, _ in trades.pairs()]).tobytes(),
+                array("q", [time for _, time in trades.pairs()]).tobytes(),
             )
             for pair, trades in self._pairs.items()
         )
 
     def known(self, pair: str) -> _Trades:
-        """Return the trades of a pair, not to be changed."""
+        """Return the trades of a pair, which the caller must not change."""
         trades = self._pairs.get(pair)
-        return _Trades(TradeIds(), {}) if trades is None else trades
+        return _Trades(TradeIds()) if trades is None else trades
 
     def keep(self, pair: str, news: _Trades) -> None:
-        """Take over what was read of a pair."""
-        trades = self._pairs.setdefault(pair, _Trades(news.ids, {}))
+        """Add the trades read of a pair."""
+        trades = self._pairs.setdefault(pair, _Trades(news.ids))
         trades.ids = news.ids
-        trades.times |= news.times
-        excess = len(trades.times) - REMEMBERED
+        trades.add(news.pairs())
+        excess = len(trades.times) - MAX_TRADE_TIMES
         if excess > 0:
             for trade_id in sorted(trades.times)[:excess]:
                 del trades.times[trade_id]
 
 
 class Poll:
-    """The news of one poll of one partition: nothing of it is remembered until `keep`."""
+    """The messages of one poll of one partition; the memory keeps none of their trades until `keep`."""
 
-    def __init__(self, job: Job, memory: Memory) -> None:
-        """Begin with what is remembered of the polls before."""
+    def __init__(self, job: Job, memory: TradeMemory) -> None:
+        """Begin with the trades of earlier polls."""
         self._job = job
         self._memory = memory
-        self._news: dict[str, tuple[_Trades, _Trades]] = {}
-        self.parts: list[tuple[str, Part]] = []
-        self.counts = Counts()
+        self._news: dict[str, _Trades] = {}
+        self.parts: list[tuple[str, PartialAggregate]] = []
+        self.counts = ReadCounts()
         self.newest: datetime | None = None
 
-    def keep(self, memory: Memory) -> None:
-        """Put what was read into a memory."""
-        for pair, (_, news) in self._news.items():
+    def keep(self, memory: TradeMemory) -> None:
+        """Add the trades that were read to a memory."""
+        for pair, news in self._news.items():
             memory.keep(pair, news)
 
     def read(
         self, partition: int, messages: Sequence[Record], now: datetime, watermark: datetime | None
     ) -> None:
         """Decode and fold messages of a partition, in their order."""
-        since, until = self._job.since, self._job.until
-        groups = Groups(self._job.shape)
-        duplicates = outside = 0
         keys, values = [message.key() for message in messages], [message.value() for message in messages]
-        columns, refused = decode(keys, values, now)
-        rejected = len(refused)
-        for place, index in enumerate(columns.index.tolist()):
-            tick = columns.tick(place)
-            late = False
-            if tick.trade_id is not None:
-                verdict = self._verdict(tick, tick.trade_id)
-                if verdict is None:
-                    duplicates += 1
-                    continue
-                late = verdict
-            if (since is not None and tick.time < since) or (until is not None and tick.time >= until):
-                outside += 1
-                continue
-            groups.add(tick, messages[index].offset(), late=late)
-        folded = groups.folded(partition)
-        self.parts += [(pair, Part(aggregate, at, watermark)) for pair, at, aggregate in folded]
-        ticks = sum(aggregate.ticks for *_, aggregate in folded)
-        if folded:
-            self.newest = max(aggregate.closed[0] for *_, aggregate in folded)
-        self.counts = self.counts.plus(Counts(ticks, duplicates, rejected, outside))
+        offsets = np.array([message.offset() for message in messages], np.int64)
+        table, rejected = decode(keys, values, np.full(len(messages), partition), offsets, now)
+        pairs = table.by_pair()
+        duplicates.mark(pairs, self._trades_of, self._seen_before)
+        for ticks in pairs:
+            self._news[ticks.pair].add((trade_id, time) for _, trade_id, time in duplicates.keys(ticks))
+        wanted = ~table.duplicate & ~_outside(table, self._job)
+        parts = list(fold_table(table.only(wanted), self._job.shape))
+        self.parts += [(pair, PartialAggregate(part, at, watermark)) for pair, at, part in parts]
+        if parts:
+            self.newest = max(part.closed[0] for *_, part in parts)
+        repeated = int(table.duplicate.sum())
+        ticks_folded = int(wanted.sum())
+        outside = len(table) - repeated - ticks_folded
+        self.counts = self.counts.plus(ReadCounts(ticks_folded, repeated, len(rejected), outside))
 
-    def _verdict(self, tick: Tick, trade_id: int) -> bool | None:
-        """Return whether a tick comes late, None for a duplicate; and take note of it."""
-        both = self._news.get(tick.pair)
-        if both is None:
-            known = self._memory.known(tick.pair)
-            news = _Trades(TradeIds(str(known.ids), known.ids.floor), {})
-            both = self._news[tick.pair] = known, news
-        known, news = both
-        ids = news.ids
-        late = False
-        if trade_id < ids.next:
-            if trade_id in ids:
-                before = news.times.get(trade_id, known.times.get(trade_id))
-                if before is None or before == tick.time:
-                    return None
-            late = trade_id < ids.next - 1
-        ids.add(trade_id)
-        news.times[trade_id] = tick.time
-        return late
+    def _trades_of(self, ticks: PairTicks) -> TradeIds:
+        news = self._news.get(ticks.pair)
+        if news is None:
+            known = self._memory.known(ticks.pair).ids
+            news = self._news[ticks.pair] = _Trades(TradeIds(str(known), known.floor))
+        return news.ids
+
+    def _seen_before(self, keys: Collection[TradeKey]) -> set[TradeKey]:
+        seen: set[TradeKey] = set()
+        for key in keys:
+            pair, trade_id, time = key
+            known, news = self._memory.known(pair), self._news[pair]
+            times = news.times.get(trade_id, set()) | known.times.get(trade_id, set())
+            # Without its times, which are kept of the newest trades only, a known trade is a duplicate.
+            if time in times or (not times and trade_id in known.ids):
+                seen.add(key)
+        return seen
 
 
-class Groups:
-    """Ticks of one partition by pair and by the windows they lie in."""
+def fold_table(table: TickTable, shape: Shape) -> Iterator[tuple[str, datetime, Aggregate]]:
+    """Yield pair, a time in the same windows, and the aggregate of each group of ticks.
 
-    def __init__(self, shape: Shape) -> None:
-        self._grain, self._gap = shape.grain, shape.gap
-        self._groups: dict[tuple[str, datetime], tuple[list[Tick], list[int], list[int]]] = {}
-
-    def add(self, tick: Tick, offset: int, *, late: bool) -> None:
-        """Take one in, in the order of the topic."""
-        key = tick.pair, EPOCH if self._grain is None else fixed_start(tick.time, self._grain)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = [], [], []
-        group[0].append(tick)
-        group[1].append(offset)
-        if late:
-            group[2].append(offset)
-
-    def folded(self, partition: int) -> list[tuple[str, datetime, Aggregate]]:
-        """Return the pair, a time in the same windows, and the aggregate of each group."""
-        if self._gap is not None:
-            return [
-                (pair, aggregate.opened[0], aggregate)
-                for (pair, _), group in self._groups.items()
-                for aggregate in _runs(partition, *group, self._gap)
-            ]
-        return [(pair, start, _folded(partition, *group)) for (pair, start), group in self._groups.items()]
+    A group is the ticks of one pair and partition that lie in the same windows: of one grain of fixed and
+    sliding windows, or of a stretch without a gap of session windows.
+    """
+    for pair in table.by_pair():
+        ticks = pair
+        if (np.diff(ticks.offset) < 0).any():
+            ticks = pair.only(np.argsort(ticks.offset, kind="stable"))
+        if shape.gap is not None:
+            numbers = _stretches(ticks.time, shape.gap // MICROSECOND)
+        elif shape.grain is not None:
+            numbers = ticks.time // (shape.grain // MICROSECOND)
+        else:
+            numbers = np.zeros(len(ticks), np.int64)
+        quotes = quotes_of(ticks) if len(ticks) >= MIN_COLUMN_TICKS else None
+        for number, aggregate in fold(ticks, numbers, quotes):
+            if shape.gap is not None:
+                yield ticks.pair, aggregate.opened[0], aggregate
+            elif shape.grain is not None:
+                yield ticks.pair, from_microseconds(number * (shape.grain // MICROSECOND)), aggregate
+            else:
+                yield ticks.pair, EPOCH, aggregate
 
 
-def _folded(partition: int, ticks: Sequence[Tick], offsets: Sequence[int], late: Sequence[int]) -> Aggregate:
-    """Return the aggregate of ticks that may lie in any order."""
-    if any(after < before for before, after in pairwise(offsets)):
-        order = sorted(range(len(offsets)), key=offsets.__getitem__)
-        ticks, offsets = [ticks[n] for n in order], [offsets[n] for n in order]
-    return fold(
-        partition,
-        offsets,
-        [tick.time for tick in ticks],
-        [tick.bid for tick in ticks],
-        [tick.ask for tick in ticks],
-        len(late),
-    )
+def _stretches(time: Ints, gap: int) -> Ints:
+    """Return the number of each tick's stretch: neighbours in time that are less than `gap` apart."""
+    order = np.argsort(time, kind="stable")
+    numbers = np.empty(len(time), np.int64)
+    numbers[order] = np.cumsum(np.diff(time[order], prepend=time[order[0]]) >= gap)
+    return numbers
 
 
-def _runs(
-    partition: int, ticks: Sequence[Tick], offsets: Sequence[int], late: Sequence[int], gap: timedelta
-) -> Iterable[Aggregate]:
-    """Yield the aggregate of each run of ticks in which no two neighbours are `gap` apart."""
-    order = sorted(range(len(ticks)), key=lambda n: ticks[n].time)
-    late_here = set(late)
-    run: list[int] = []
-    for n in [*order, None]:
-        if run and (n is None or ticks[n].time - ticks[run[-1]].time >= gap):
-            chosen = [offsets[m] for m in run]
-            yield _folded(partition, [ticks[m] for m in run], chosen, [o for o in chosen if o in late_here])
-            run = []
-        if n is not None:
-            run.append(n)
+def _outside(table: TickTable, job: Job) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which ticks lie outside the event times that the job asks for."""
+    outside = np.zeros(len(table), np.bool_)
+    if job.since is not None:
+        outside |= table.time < to_microseconds(job.since)
+    if job.until is not None:
+        outside |= table.time >= to_microseconds(job.until)
+    return outside

@@ -25,7 +25,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 from cryptometrics import log
 from cryptometrics.beam import read_counts
 from cryptometrics.beam.begin_once import Once
-from cryptometrics.beam.folding import Counts, Memory, Poll
+from cryptometrics.beam.folding import Poll, ReadCounts, TradeMemory
 from cryptometrics.beam.watermark import Watermark
 from cryptometrics.kafka.partition_ends import read_to_end
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Consumer, Message
 
-    from cryptometrics.beam.folding import PairMemory
+    from cryptometrics.beam.folding import StoredTrades
     from cryptometrics.beam.job import Job
 
 FOREVER = 2**62
@@ -61,7 +61,7 @@ class Restriction(NamedTuple):
     """What one reader still has to read, and what it remembers."""
 
     ranges: tuple[Range, ...]
-    memory: tuple[PairMemory, ...] = ()
+    memory: tuple[StoredTrades, ...] = ()
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -84,7 +84,7 @@ class Tracker(RestrictionTracker):  # type: ignore[misc]  # Beam has no types
     def __init__(self, restriction: Restriction) -> None:
         self._ranges = {each.partition: each for each in restriction.ranges}
         self._next = {each.partition: each.start for each in restriction.ranges}
-        self._memory = Memory(restriction.memory)
+        self._memory = TradeMemory(restriction.memory)
         self._is_split = False
 
     def current_restriction(self) -> Restriction:
@@ -169,13 +169,13 @@ class _Warm:
 
 
 class _Read(beam.DoFn):  # type: ignore[misc]
-    """Reads what its element owns, and yields (pair, Part)."""
+    """Reads what its element owns, and yields (pair, PartialAggregate)."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._warm: dict[tuple[int, ...], _Warm] = {}
         self._counters = {
-            name: Metrics.counter("aggregate", name) for name in Counts._fields if name != "too_late"
+            name: Metrics.counter("aggregate", name) for name in ReadCounts._fields if name != "too_late"
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         restriction: Restriction = tracker.current_restriction()
         ends = {each.partition: each.end for each in restriction.ranges}
         positions = {each.partition: each.start for each in restriction.ranges}
-        memory = Memory(restriction.memory)
+        memory = TradeMemory(restriction.memory)
         warm = self._take_warm(element.topic, positions, estimator.current_watermark())
         stop_at = heard_at = time.monotonic()
         stop_at += BUNDLE_S
@@ -233,7 +233,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
                 warm.consumer.close()
 
     def _kept(
-        self, polls: list[tuple[Poll, int]], memory: Memory, watermark: Watermark, now: datetime
+        self, polls: list[tuple[Poll, int]], memory: TradeMemory, watermark: Watermark, now: datetime
     ) -> Iterator[TimestampedValue]:
         """Remember what was claimed, and yield what it amounts to."""
         for poll, partition in polls:
@@ -264,7 +264,11 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         )
 
     def _poll(
-        self, messages: dict[int, list[Message]], memory: Memory, now: datetime, watermark: datetime | None
+        self,
+        messages: dict[int, list[Message]],
+        memory: TradeMemory,
+        now: datetime,
+        watermark: datetime | None,
     ) -> list[tuple[Poll, int]]:
         polls = []
         for partition, its in messages.items():
@@ -295,7 +299,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
                 positions[partition] = ends[partition]
         return found
 
-    def _count(self, counts: Counts) -> None:
+    def _count(self, counts: ReadCounts) -> None:
         read_counts.add(counts)
         for name, counter in self._counters.items():
             if number := getattr(counts, name):
@@ -311,7 +315,7 @@ class ReadBounded(_Read):
         tracker: Any = beam.DoFn.RestrictionParam(Provider()),  # noqa: B008  (Beam's way)
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterable[TimestampedValue]:
-        """Yield (pair, Part)."""
+        """Yield (pair, PartialAggregate)."""
         yield from self._read(element, tracker, estimator)
 
 
@@ -325,12 +329,12 @@ class ReadEndless(_Read):
         tracker: Any = beam.DoFn.RestrictionParam(Provider()),  # noqa: B008  (Beam's way)
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterable[TimestampedValue]:
-        """Yield (pair, Part)."""
+        """Yield (pair, PartialAggregate)."""
         yield from self._read(element, tracker, estimator)
 
 
 class FromKafka(beam.PTransform):  # type: ignore[misc]
-    """The (pair, Part) of what these readers own."""
+    """The (pair, PartialAggregate) of what these readers own."""
 
     def __init__(self, job: Job, readers: list[Reader]) -> None:
         super().__init__()

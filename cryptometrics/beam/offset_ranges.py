@@ -12,7 +12,7 @@ from cryptometrics.kafka import errors
 from cryptometrics.kafka.client import make_admin
 from cryptometrics.kafka.partition_ends import PartitionEnds
 from cryptometrics.kafka.topic import describe_topic
-from cryptometrics.market.tick_decoder import FURTHEST_AHEAD
+from cryptometrics.market.ticks import MAX_AHEAD
 
 if TYPE_CHECKING:
     from cryptometrics.beam.job import Job
@@ -55,7 +55,7 @@ def _range(ends: PartitionEnds, partition: int, job: Job, first: int | None, las
     low, high = ends.held(partition)
     begin = low if first is None else max(low, first)
     if job.since is not None:
-        since = int((job.since - FURTHEST_AHEAD).timestamp() * 1000)
+        since = int((job.since - MAX_AHEAD).timestamp() * 1000)
         found = ends.first_since(partition, max(since, 0))
         begin = high if found is None else max(begin, found)
     if job.follow:

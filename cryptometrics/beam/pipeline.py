@@ -14,7 +14,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import PaneInfoTiming
 
 from cryptometrics.beam import read_counts
-from cryptometrics.beam.folding import Counts
+from cryptometrics.beam.folding import ReadCounts
 from cryptometrics.beam.postgres_sink import Row, Write, WriteTooLate
 from cryptometrics.market.windows import Aggregate, merge
 from cryptometrics.times import MICROSECOND
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from apache_beam.transforms.window import WindowFn
 
-    from cryptometrics.beam.folding import Part
+    from cryptometrics.beam.folding import PartialAggregate
     from cryptometrics.beam.job import Job, Shape
 
 TOO_LATE = "too_late"
@@ -34,7 +34,7 @@ EARLY_S = 5
 
 
 class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
-    """(pair, Part) to Row: windows, what comes too late, merging, panes."""
+    """(pair, PartialAggregate) to Row: windows, what comes too late, merging, panes."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class CountTooLate(beam.PTransform):  # type: ignore[misc]
 
 
 class Windows(beam.PTransform):  # type: ignore[misc]
-    """(pair, Part) to rows in PostgreSQL."""
+    """(pair, PartialAggregate) to rows in PostgreSQL."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class MergeSessions(beam.DoFn):  # type: ignore[misc]
         self._gap = job.shape.gap
         self._job = job
 
-    def process(self, element: tuple[str, Iterable[Part]]) -> Iterator[Row]:
+    def process(self, element: tuple[str, Iterable[PartialAggregate]]) -> Iterator[Row]:
         """Go through the parts in the order of their first ticks, and merge what begins within the gap."""
         pair, parts = element
         since, until = self._job.since, self._job.until
@@ -133,7 +133,7 @@ class MergeSessions(beam.DoFn):  # type: ignore[misc]
                 continue
             yield Row(pair, begin, end, session, complete=end <= self._job.begun)
 
-    def _merged(self, parts: Iterable[Part]) -> Iterator[Aggregate]:
+    def _merged(self, parts: Iterable[PartialAggregate]) -> Iterator[Aggregate]:
         session: Aggregate | None = None
         for part in sorted((part.aggregate for part in parts), key=lambda part: part.opened):
             if session is not None and part.opened[0] - session.closed[0] < self._gap:
@@ -155,9 +155,9 @@ class Uncut(beam.DoFn):  # type: ignore[misc]
 
     def process(
         self,
-        element: tuple[str, Part],
+        element: tuple[str, PartialAggregate],
         window: Any = beam.DoFn.WindowParam,
-    ) -> Iterator[tuple[str, Part]]:
+    ) -> Iterator[tuple[str, PartialAggregate]]:
         """Decide for one of the windows that a part lies in."""
         begins_before = self._since is not None and window.start < self._since
         ends_after = self._until is not None and window.end > self._until
@@ -166,7 +166,7 @@ class Uncut(beam.DoFn):  # type: ignore[misc]
 
 
 class NotTooLate(beam.DoFn):  # type: ignore[misc]
-    """Lets pass what its window still takes, and counts what it does not: (pair, Part) to (pair, Aggregate).
+    """Drops and counts what its window no longer takes: (pair, PartialAggregate) to (pair, Aggregate).
 
     A runner would drop it without a word. Its watermark is never ahead of the one that the reader gave with
     the part, so nothing that passes here is dropped there.
@@ -178,7 +178,7 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
 
     def process(
         self,
-        element: tuple[str, Part],
+        element: tuple[str, PartialAggregate],
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Any]:
         """Decide for one of the windows that a part lies in."""
@@ -187,7 +187,7 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
             watermark = Timestamp.from_utc_datetime(part.watermark)
             if window.end + self._lateness <= watermark:
                 self._dropped.inc(part.aggregate.ticks)
-                read_counts.add(Counts(too_late=part.aggregate.ticks))
+                read_counts.add(ReadCounts(too_late=part.aggregate.ticks))
                 # A text, because a key has to be written the same way everywhere.
                 of_window = f"{pair} {_moment(window.start).isoformat()}"
                 yield beam.pvalue.TaggedOutput(TOO_LATE, (of_window, part.aggregate.ticks))

@@ -1,7 +1,8 @@
-"""The ticks that are stored, as (pair, Part): history at the speed at which PostgreSQL gives it."""
+"""Read stored ticks as (pair, PartialAggregate), at the speed of PostgreSQL."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -10,20 +11,22 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from cryptometrics.beam import read_counts
-from cryptometrics.beam.folding import Counts, Groups, Part
-from cryptometrics.market.tick_decoder import FURTHEST_AHEAD, Tick
+from cryptometrics.beam.folding import PartialAggregate, ReadCounts, fold_table
+from cryptometrics.market.table import table_of
+from cryptometrics.market.ticks import MAX_AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cryptometrics.beam.job import Job
 
-FOLDED = 20_000
+MAX_FOLDED = 20_000
 """Rows folded together."""
 
-# Which ticks came late shows in the order of the topic. A tick may be a day ahead of what comes after it.
+# Lateness depends on the order of the topic. A tick may be a day ahead of those that follow it.
 _TICKS = """
-SELECT pair, timestamp, kafka_partition, kafka_offset, bid, ask, late
+SELECT pair, (extract(epoch FROM timestamp) * 1000000)::bigint, kafka_partition, kafka_offset,
+       bid::text, ask::text, late
 FROM (
     SELECT pair, timestamp, kafka_partition, kafka_offset, bid, ask,
            coalesce(trade_id < max(trade_id) OVER (
@@ -45,44 +48,34 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         self._counter = Metrics.counter("aggregate", "ticks")
 
     def process(self, _element: None) -> Iterator[TimestampedValue]:
-        """Yield (pair, Part)."""
+        """Yield (pair, PartialAggregate)."""
         from cryptometrics import config
         from cryptometrics.store.connection import connect
 
         since = self._job.since
         values = {
             "group": self._job.group,
-            "before": since - FURTHEST_AHEAD if since is not None else None,
+            "before": since - MAX_AHEAD if since is not None else None,
             "since": since,
             "until": self._job.until,
         }
         with connect(config.load()) as connection, connection.cursor() as cursor:
-            groups: dict[int, Groups] = {}
-            count = 0
-            for pair, time, partition, offset, bid, ask, late in cursor.stream(_TICKS, values, size=1_000):
-                tick = Tick(pair, "ticker", bid, ask, time, None)
-                group = groups.get(partition)
-                if group is None:
-                    group = groups[partition] = Groups(self._job.shape)
-                group.add(tick, offset, late=late)
-                count += 1
-                if count == FOLDED:
-                    yield from self._folded(groups)
-                    groups, count = {}, 0
-            yield from self._folded(groups)
+            rows = cursor.stream(_TICKS, values, size=1_000)
+            while block := list(itertools.islice(rows, MAX_FOLDED)):
+                yield from self._folded(*zip(*block, strict=True))
 
-    def _folded(self, groups: dict[int, Groups]) -> Iterator[TimestampedValue]:
-        ticks = 0
-        for partition, group in groups.items():
-            for pair, at, aggregate in group.folded(partition):
-                ticks += aggregate.ticks
-                yield TimestampedValue((pair, Part(aggregate, at, None)), Timestamp.from_utc_datetime(at))
-        read_counts.add(Counts(ticks=ticks))
-        self._counter.inc(ticks)
+    def _folded(self, *columns: Any) -> Iterator[TimestampedValue]:
+        pairs, times, partitions, offsets, bids, asks, late = columns
+        table = table_of(partitions, offsets, pairs, bids, asks, times, late)
+        for pair, at, aggregate in fold_table(table, self._job.shape):
+            part = PartialAggregate(aggregate, at, None)
+            yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(at))
+        read_counts.add(ReadCounts(ticks=len(table)))
+        self._counter.inc(len(table))
 
 
 class FromPostgres(beam.PTransform):  # type: ignore[misc]
-    """The (pair, Part) of the ticks that the job's group has stored."""
+    """The (pair, PartialAggregate) of the ticks that the job's group has stored."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 
-from cryptometrics.beam.folding import Counts
+from cryptometrics.beam.folding import ReadCounts
 
 _lock = threading.Lock()
-_total = Counts()
+_total = ReadCounts()
 
 
-def add(counts: Counts) -> None:
+def add(counts: ReadCounts) -> None:
     """Count what a poll read."""
     global _total  # noqa: PLW0603
     with _lock:
         _total = _total.plus(counts)
 
 
-def total() -> Counts:
+def total() -> ReadCounts:
     """Return what was read since the process began."""
     return _total

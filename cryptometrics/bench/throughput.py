@@ -19,7 +19,7 @@ from cryptometrics.kafka.publisher import publish
 from cryptometrics.pipeline.calculator import Calculator
 from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
 from cryptometrics.store.offsets import Claim
-from cryptometrics.store.past import State
+from cryptometrics.store.past import StoredPast
 
 if TYPE_CHECKING:
     from cryptometrics.bench.scratch import Place
@@ -128,8 +128,7 @@ class Throughput:
 
     def _encoded(self) -> bytes:
         """Return the rows of the ticks, as `process` would copy them."""
-        calculator = Calculator("bench", None)
-        calculator.state = State(self._place.connection, "bench")
+        calculator = Calculator("bench", None, StoredPast(self._place.connection, "bench"))
         calculator.own(Claim(0, 1, 0))
         parts = [HEADER]
         offset = 0

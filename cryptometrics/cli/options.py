@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.market.tick_decoder import is_pair
+from cryptometrics.market.ticks import is_pair
 from cryptometrics.text import check_name
 from cryptometrics.times import parse_time
 

@@ -12,7 +12,7 @@ import click
 from cryptometrics import files
 from cryptometrics.cli import options
 from cryptometrics.errors import UserError
-from cryptometrics.market.tick_decoder import is_pair
+from cryptometrics.market.ticks import is_pair
 from cryptometrics.plot.panels import METRICS, panels_of
 
 if TYPE_CHECKING:

@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cryptometrics.market.tick_decoder import (
-    EARLIEST,
-    FURTHEST_AHEAD,
-    MAX_VALUE_BYTES,
-    MOST_TRADES,
-    Reason,
-    RejectedError,
-    is_pair,
-)
+from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError
+from cryptometrics.market.ticks import EARLIEST, MAX_AHEAD, MAX_TRADE_ID, is_pair
 from cryptometrics.times import iso
 
 if TYPE_CHECKING:
@@ -143,7 +136,7 @@ def _check(wire: _WireGap, time: datetime, begins: datetime | None) -> None:
     problem = ""
     if wire.kind not in GapKind.__members__.values():
         problem = "its kind is unknown"
-    elif any(number is not None and not 0 <= number < MOST_TRADES for number in (first, last)):
+    elif any(number is not None and not 0 <= number <= MAX_TRADE_ID for number in (first, last)):
         problem = "a trade id is not from 0 to 2^63 - 2"
     elif wire.kind == GapKind.START:
         if first is not None or begins is not None:
@@ -164,7 +157,7 @@ def _time(text: str, now: datetime) -> datetime:
         has_zone = False
     if not has_zone:
         raise RejectedError(Reason.BAD_TIME, "a time of the gap is not RFC 3339 with a zone")
-    if not EARLIEST <= time <= now + FURTHEST_AHEAD:
+    if not EARLIEST <= time <= now + MAX_AHEAD:
         raise RejectedError(
             Reason.IMPLAUSIBLE_TIME, "a time of the gap is before 2009 or more than a day ahead"
         )

@@ -1,6 +1,6 @@
-"""From a tick and the state of its session to the tick's risk metrics and the session's new state.
+"""Compute the metrics of a tick, and update the state of its session.
 
-Pure, and exact: every number is a `Decimal` in the context `ticks.EXACT`, in which rounding is an error.
+Every number is a `Decimal` in the context `ticks.EXACT`, in which rounding is an error.
 
 Definitions (quoted spread and mid price as in SEC Rule 605's vocabulary):
     spread    = ask - bid
@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cryptometrics.market.tick_decoder import EXACT
+from cryptometrics.market.ticks import EXACT
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cryptometrics.market.tick_decoder import Tick
+    from cryptometrics.market.ticks import Tick
 
 _HALF = Decimal("0.5")
 _add, _subtract, _multiply = EXACT.add, EXACT.subtract, EXACT.multiply
 
 
 class Session(msgspec.Struct, gc=False):
-    """What is known of one pair in one session; `measure` brings it forward by one tick.
+    """The state of one pair in one session; `measure` updates it with each tick.
 
     Each extreme has the event time of the tick that set it first. The newest quote is the one with the
     latest event time, so a late tick does not replace it.
@@ -48,15 +48,15 @@ class Session(msgspec.Struct, gc=False):
     late: int
 
 
-class Measured(msgspec.Struct, gc=False):
-    """What one quote says by itself, in the quote currency."""
+class TickMetrics(msgspec.Struct, gc=False):
+    """The metrics that follow from one quote alone, in the quote currency."""
 
     mid_price: Decimal
     spread: Decimal
 
 
-def opened(tick: Tick) -> Session:
-    """Return the session that begins with this tick, which is still to be measured."""
+def open_session(tick: Tick) -> Session:
+    """Return the session that begins with this tick, before the tick itself is measured."""
     spread = _subtract(tick.ask, tick.bid)
     return Session(
         highest_bid=tick.bid,
@@ -74,8 +74,8 @@ def opened(tick: Tick) -> Session:
     )
 
 
-def measure(tick: Tick, session: Session) -> Measured:
-    """Return the tick's own metrics and bring its session forward by it, in place."""
+def measure(tick: Tick, session: Session) -> TickMetrics:
+    """Return the metrics of a tick and update its session with it, in place."""
     bid, ask, time = tick.bid, tick.ask, tick.time
     spread = _subtract(ask, bid)
     if bid > session.highest_bid:
@@ -89,4 +89,4 @@ def measure(tick: Tick, session: Session) -> Measured:
     elif time < session.first_at:
         session.first_at = time
     session.ticks += 1
-    return Measured(_multiply(_add(bid, ask), _HALF), spread)
+    return TickMetrics(_multiply(_add(bid, ask), _HALF), spread)

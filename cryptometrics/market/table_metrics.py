@@ -1,140 +1,164 @@
-"""The metrics of many ticks of one pair and session, in the order of the topic: `metrics.measure` on columns.
+"""Metrics of many ticks at once: `metrics.measure` on columns.
 
-Prices are whole numbers here: how many units of 10^-scale. The scale is the pair's own, a multiple of four
-(PostgreSQL keeps decimals as digits of base 10,000) and wide enough that half of a sum is whole, too. So
-every number is exact; where 64 bits are too few for that, nothing is measured here.
+Prices are whole numbers, counted in units of 10^-scale with one scale for all of them, so every number is
+exact. Where 64 bits are too few, nothing is measured here, and the ticks are measured one by one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cryptometrics.market.table_decoder import Columns, moment
-from cryptometrics.market.tick_decoder import EXACT
+from cryptometrics.market.ticks import EXACT
+from cryptometrics.times import from_microseconds
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from cryptometrics.market.metrics import Session
+    from cryptometrics.market.table import PairTicks
     from cryptometrics.market.text_columns import Flags, Ints
 
-    Places = NDArray[np.intp]
+MAX_DIGITS = 18
+"""Digits that surely fit into 64 bits, and so does the sum of two such numbers."""
+MIN_COLUMN_TICKS = 16
+"""With fewer ticks of a pair it is quicker to measure them one by one."""
 
-MOST_DIGITS = 18
-"""Digits that surely fit into 64 bits, and so does a sum of two."""
 
-
-@dataclass(slots=True)
-class Column:
-    """Numbers of one meaning: units of 10^-scale, and how many decimal places each is written with."""
+class NumberColumn(NamedTuple):
+    """Numbers of one meaning: units of 10^-scale, and the decimal places that each is written with."""
 
     units: Ints
     places: Ints
 
 
 @dataclass(slots=True)
-class Measured:
-    """What `crypto_metrics` holds of ticks of one pair and session, a column each."""
+class PairQuotes:
+    """Bid, ask and what follows from them alone, of each tick of a pair."""
 
+    ticks: PairTicks
     scale: int
-    bid: Column
-    ask: Column
-    mid_price: Column
-    spread: Column
-    highest_bid: Column
-    lowest_ask: Column
-    max_spread: Column
+    bid: NumberColumn
+    ask: NumberColumn
+    mid_price: NumberColumn
+    spread: NumberColumn
 
-    def only(self, keep: Flags) -> Measured:
-        """Return those of the ticks for which `keep` is true."""
-        return Measured(self.scale, *(Column(c.units[keep], c.places[keep]) for c in self.numbers))
+
+@dataclass(slots=True)
+class PairMetrics(PairQuotes):
+    """All numbers of `crypto_metrics`, of each tick of a pair and session."""
+
+    highest_bid: NumberColumn
+    lowest_ask: NumberColumn
+    max_spread: NumberColumn
 
     @property
-    def numbers(self) -> tuple[Column, ...]:
-        """Return all of them in the order of the table."""
+    def numbers(self) -> tuple[NumberColumn, ...]:
+        """The columns in the order of the table."""
         return (
             self.bid, self.ask, self.mid_price, self.spread,
             self.highest_bid, self.lowest_ask, self.max_spread,
         )  # fmt: skip
 
+    def only(self, ticks: PairTicks, keep: Flags) -> PairMetrics:
+        """Return the metrics of those ticks for which `keep` is true; they are `ticks`."""
+        columns = (NumberColumn(column.units[keep], column.places[keep]) for column in self.numbers)
+        return PairMetrics(ticks, self.scale, *columns)
 
-def measure(columns: Columns, at: Places, session: Session) -> Measured | None:
-    """Return the metrics of the ticks at these places and bring their session forward by them, in place.
+
+def quotes_of(ticks: PairTicks, min_places: int = 0) -> PairQuotes | None:
+    """Return the quotes of some ticks, None where 64 bits are too few.
+
+    min_places: decimal places that the scale has room for, beside those of the prices.
+    """
+    table, rows = ticks.table, ticks.rows
+    if table.is_wide[rows].any():
+        return None
+    bid_places, ask_places = table.bid_places[rows], table.ask_places[rows]
+    places = np.maximum(bid_places, ask_places)
+    scale = -(-(max(int(places.max()), min_places) + 1) // 4) * 4
+    bid = _scaled(table.bid[rows], bid_places, scale)
+    ask = _scaled(table.ask[rows], ask_places, scale)
+    if bid is None or ask is None:
+        return None
+    return PairQuotes(
+        ticks=ticks,
+        scale=scale,
+        bid=NumberColumn(bid, bid_places),
+        ask=NumberColumn(ask, ask_places),
+        mid_price=NumberColumn((bid + ask) // 2, places + 1),
+        spread=NumberColumn(ask - bid, places),
+    )
+
+
+def measure(ticks: PairTicks, session: Session) -> PairMetrics | None:
+    """Return the metrics of some ticks and update their session with them.
 
     Return None, and leave the session alone, where 64 bits are too few.
     """
-    if columns.is_wide[at].any():
-        return None
-    bid_places, ask_places = columns.bid_places[at], columns.ask_places[at]
-    places = np.maximum(bid_places, ask_places)
     extremes = session.highest_bid, session.lowest_ask, session.max_spread
-    most_places = max(int(places.max()), *map(_places, extremes))
-    scale = -(-(most_places + 1) // 4) * 4
-    bid = _scaled(columns.bid[at], bid_places, scale)
-    ask = _scaled(columns.ask[at], ask_places, scale)
-    if bid is None or ask is None or max(map(Decimal.adjusted, extremes)) + 1 + scale > MOST_DIGITS:
+    quotes = quotes_of(ticks, max(map(_places, extremes)))
+    if quotes is None or max(map(Decimal.adjusted, extremes)) + 1 + quotes.scale > MAX_DIGITS:
         return None
-    spread = ask - bid
-    time = columns.time[at]
-    bids, asks, spreads = Column(bid, bid_places), Column(ask, ask_places), Column(spread, places)
-    measured = Measured(
-        scale=scale,
-        bid=bids,
-        ask=asks,
-        mid_price=Column((bid + ask) // 2, places + 1),
-        spread=spreads,
-        highest_bid=_running(bids, scale, session.highest_bid, 1),
-        lowest_ask=_running(asks, scale, session.lowest_ask, -1),
-        max_spread=_running(spreads, scale, session.max_spread, 1),
-    )
+    scale, bid, ask, spread = quotes.scale, quotes.bid, quotes.ask, quotes.spread
+    metrics = PairMetrics(
+        ticks, scale, bid, ask, quotes.mid_price, spread,
+        highest_bid=_running(bid, scale, session.highest_bid, 1),
+        lowest_ask=_running(ask, scale, session.lowest_ask, -1),
+        max_spread=_running(spread, scale, session.max_spread, 1),
+    )  # fmt: skip
+    time = ticks.time
     for name in ("highest_bid", "lowest_ask", "max_spread"):
-        _advance(session, name, getattr(measured, name), scale, time)
-    newest = len(time) - 1 - int(time[::-1].argmax())  # of those at the same moment the last
-    if (newest_at := moment(int(time[newest]))) >= session.last_at:
-        session.last_bid = decimal(bids, newest, scale)
-        session.last_ask = decimal(asks, newest, scale)
+        _advance(session, name, getattr(metrics, name), scale, time)
+    newest = len(time) - 1 - int(time[::-1].argmax())  # the last of those at the same moment
+    if (newest_at := from_microseconds(int(time[newest]))) >= session.last_at:
+        session.last_bid = decimal(bid, newest, scale)
+        session.last_ask = decimal(ask, newest, scale)
         session.last_at = newest_at
-    session.first_at = min(session.first_at, moment(int(time.min())))
+    session.first_at = min(session.first_at, from_microseconds(int(time.min())))
     session.ticks += len(time)
-    return measured
+    return metrics
+
+
+def decimal(column: NumberColumn, row: int, scale: int) -> Decimal:
+    """Return one number of a column, with the decimal places that it is written with."""
+    places = int(column.places[row])
+    return Decimal(int(column.units[row]) // 10 ** (scale - places)).scaleb(-places, EXACT)
 
 
 def _scaled(digits: Ints, places: Ints, scale: int) -> Ints | None:
-    """Return prices in units of 10^-scale, None where one does not fit."""
+    """Return prices in units of 10^-scale, None if one does not fit."""
     if int(places.min()) == int(places.max()):
         factor = 10 ** (scale - int(places[0]))
-        return digits * factor if int(digits.max()) * factor < 10**MOST_DIGITS else None
+        return digits * factor if int(digits.max()) * factor < 10**MAX_DIGITS else None
     shift = scale - places
-    if (digits >= 10 ** np.maximum(MOST_DIGITS - shift, 0)).any() or int(shift.max()) > MOST_DIGITS:
+    if (digits >= 10 ** np.maximum(MAX_DIGITS - shift, 0)).any() or int(shift.max()) > MAX_DIGITS:
         return None
     scaled: Ints = digits * 10**shift
     return scaled
 
 
-def _running(column: Column, scale: int, before: Decimal, sign: int) -> Column:
-    """Return the running extreme, `before` included: the greatest with sign 1, the least with -1."""
+def _running(column: NumberColumn, scale: int, before: Decimal, sign: int) -> NumberColumn:
+    """Return the running extreme, `before` included: the maximum with sign 1, the minimum with -1."""
     start = sign * _units(before, scale)
     signed = column.units if sign > 0 else -column.units
     units = np.maximum(np.maximum.accumulate(signed), start)
     previous = np.empty_like(units)
     previous[0], previous[1:] = start, units[:-1]
-    # An extreme is written as the tick that set it first wrote it.
+    # An extreme is written with the decimal places of the tick that set it first.
     setter = np.maximum.accumulate(np.where(units > previous, np.arange(len(units)), -1))
     places = np.where(setter < 0, _places(before), column.places[setter])
-    return Column(units if sign > 0 else -units, places)
+    return NumberColumn(units if sign > 0 else -units, places)
 
 
-def _advance(session: Session, name: str, running: Column, scale: int, time: Ints) -> None:
-    """Bring one extreme of the session forward to the end of its column, and the moment that set it."""
+def _advance(session: Session, name: str, running: NumberColumn, scale: int, time: Ints) -> None:
+    """Set one extreme of the session to the end of its column, with the time of the tick that set it."""
     last = decimal(running, -1, scale)
     if last != getattr(session, name):
         setattr(session, name, last)
         first = int((running.units == running.units[-1]).argmax())
-        setattr(session, f"{name}_at", moment(int(time[first])))
+        setattr(session, f"{name}_at", from_microseconds(int(time[first])))
 
 
 def _places(number: Decimal) -> int:
@@ -145,9 +169,3 @@ def _places(number: Decimal) -> int:
 
 def _units(number: Decimal, scale: int) -> int:
     return int(number.scaleb(scale, EXACT))
-
-
-def decimal(column: Column, at: int, scale: int) -> Decimal:
-    """Return one number of a column with as many decimal places as it is written with."""
-    places = int(column.places[at])
-    return Decimal(int(column.units[at]) // 10 ** (scale - places)).scaleb(-places, EXACT)

@@ -1,7 +1,7 @@
-"""Columns of texts into columns of whole numbers: prices, and times in microseconds.
+"""Parse columns of text into columns of whole numbers: prices, and times in microseconds.
 
-Only the plain forms are read, those that an exchange sends all day. A text of another form is called odd:
-it may be valid all the same, which one strict decoder decides.
+Only the plain forms that an exchange sends all day are parsed. Any other text is reported as odd: it may
+still be valid, which `tick_decoder` decides.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-LONGEST_PRICE = 18
-"""Characters of a plain price; so many digits fit into 64 bits."""
+MAX_PLAIN_CHARS = 18
+"""Length of a plain price; as many digits fit into 64 bits."""
 DAY_US = 86_400_000_000
 """Microseconds of a day."""
 
@@ -36,24 +36,24 @@ _EPOCH = EPOCH.toordinal()
 
 
 def prices(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
-    """Return of each text its digits as a number, how many stand after the point, and whether it is odd.
+    """Return the digits of each price as a number, its decimal places, and whether the text is odd.
 
-    "64441.10" is 6444110 and 2. Plain is what has 1 to 18 characters, digits on both sides of at most one
-    point, and is not zero. The numbers of an odd text mean nothing.
+    "64441.10" becomes 6444110 and 2. A plain price has 1 to 18 characters and digits on both sides of at most
+    one point, and is not zero. The numbers of an odd text are meaningless.
     """
     count = len(texts)
     text = "\n".join(texts) + "\n"
     characters = np.frombuffer(text.encode(), np.uint8)
     ends = np.flatnonzero(characters == _NEWLINE)
-    if len(ends) != count:  # a text with a line break in it: no column at all
+    if len(ends) != count:  # a text with a line break: the column cannot be split
         return np.zeros(count, np.int64), np.zeros(count, np.int64), np.ones(count, np.bool_)
     lengths = np.diff(ends, prepend=-1) - 1
     points = np.flatnonzero(characters == _POINT)
-    pointed = np.searchsorted(ends, points)  # the text in which each point stands
+    pointed = np.searchsorted(ends, points)  # the text that each point belongs to
     after = np.zeros(count, np.int64)
     after[pointed] = ends[pointed] - points
     before = lengths - after
-    odd = (before < 1) | (after == 1) | (lengths > LONGEST_PRICE)
+    odd = (before < 1) | (after == 1) | (lengths > MAX_PLAIN_CHARS)
     odd[pointed[1:][pointed[1:] == pointed[:-1]]] = True
     others = np.flatnonzero((characters < _ZERO) | (characters > _NINE))
     if len(others) != count + len(points):
@@ -68,9 +68,9 @@ def prices(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
 
 
 def times(texts: Sequence[str]) -> tuple[Ints, Flags]:
-    """Return of each text the microseconds since 1970 UTC, and whether it is odd.
+    """Return the microseconds of each time since 1970 UTC, and whether the text is odd.
 
-    Plain is a time that exists, written as 2026-01-31T23:59:59.123456Z.
+    A plain time exists and is written as 2026-01-31T23:59:59.123456Z.
     """
     count = len(texts)
     if not count:
@@ -96,14 +96,14 @@ def times(texts: Sequence[str]) -> tuple[Ints, Flags]:
 
 
 def _aligned(raw: bytes, count: int) -> bool:
-    """Whether each text has the plain length: the line breaks are those between texts, at equal distances."""
+    """Whether each text has the length of a plain time, so that all line breaks are evenly spaced."""
     return (
         len(raw) == count * _LINE and raw.count(b"\n") == count and raw[_LINE - 1 :: _LINE] == b"\n" * count
     )
 
 
 def _number(digits: Ints, begin: int, end: int) -> Ints:
-    """Return the number that these columns of digits are."""
+    """Combine columns of digits into numbers."""
     number: Ints = digits[:, begin]
     for place in range(begin + 1, end):
         number = number * 10 + digits[:, place]
@@ -111,7 +111,7 @@ def _number(digits: Ints, begin: int, end: int) -> Ints:
 
 
 def _ordinals(days: Ints) -> tuple[Ints, Flags]:
-    """Return of days like 20260131 the days since 1970, and whether the calendar lacks them."""
+    """Return the days since 1970 of dates such as 20260131, and whether the calendar lacks the date."""
     first = days[0]
     known = [first] if (days == first).all() else np.unique(days)
     ordinals, missing = np.zeros(len(days), np.int64), np.zeros(len(days), np.bool_)

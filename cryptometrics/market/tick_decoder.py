@@ -1,21 +1,33 @@
-"""The wire format: what a tick is, how it is decoded, and every reason for which one is rejected.
+"""Decode one message of the topic into a tick, or reject it with a reason.
 
-A tick is one message of the topic: JSON in the shape of Coinbase Exchange's `ticker` message, its key
-the pair. Prices stay exact: `Decimal` from the wire's text, never a float.
+A message is JSON in the shape of Coinbase Exchange's `ticker` message; its key is the pair. Prices stay
+exact: `Decimal` from the message's text, never a float.
 """
 
 from __future__ import annotations
 
-import decimal
 import enum
 import functools
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from cryptometrics.market.ticks import (
+    EARLIEST,
+    FRACTION_DIGITS,
+    INTEGER_DIGITS,
+    MAX_AHEAD,
+    MAX_PAIR_CHARS,
+    MAX_PRICE_CHARS,
+    MAX_TRADE_ID,
+    Kind,
+    Tick,
+    is_pair,
+    is_price,
+)
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
@@ -23,39 +35,17 @@ if TYPE_CHECKING:
 
 MAX_VALUE_BYTES = 64 * 1024
 """A longer message is rejected unread; a ticker takes some 400 bytes."""
-INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
-"""Digits a price may have before and after the point."""
-LONGEST_PRICE = INTEGER_DIGITS + 1 + FRACTION_DIGITS
-LONGEST_PAIR = 41
-"""Characters. What is longer is none, and is not remembered: a sender could fill the memory with it."""
-MOST_TRADES = 2**63 - 1
-"""A trade id is below it, so that the range it ends fits into PostgreSQL's bigint."""
-EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
-"""No crypto market is older."""
-FURTHEST_AHEAD = timedelta(days=1)
-"""How far the exchange's clock may be ahead of ours."""
-
-EXACT = decimal.Context(
-    prec=2 * (INTEGER_DIGITS + FRACTION_DIGITS), traps=[decimal.Inexact, decimal.InvalidOperation]
-)
-"""The context of all price arithmetic: wide enough for any sum here, and rounding is an error."""
-
-PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
-is_pair = re.compile(PAIR_PATTERN).fullmatch
-is_price = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
 _is_time = re.compile(
-    # Hour 24 is left out: newer Pythons take it for the next day, which is not the day that stands there.
+    # Hour 24 is excluded: newer Python versions read it as the next day.
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,12})?"
     r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
 
-Kind = Literal["ticker", "quote"]
-"""`ticker`: the quote beside a trade; `quote`: rebuilt from the order book."""
 _KINDS: dict[str, Kind] = {"ticker": "ticker", "quote": "quote"}
 
 
 class Reason(enum.StrEnum):
-    """Why a tick is rejected; the value is what stands in `rejected_ticks.reason`."""
+    """Why a tick is rejected, as stored in `rejected_ticks.reason`."""
 
     NO_VALUE = "no_value"
     TOO_LARGE = "too_large"
@@ -75,7 +65,7 @@ class Reason(enum.StrEnum):
 
 
 class RejectedError(Exception):
-    """A message is no valid tick; carries the reason and a detail that a person can read."""
+    """A message is not a valid tick; carries the reason and a readable detail."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -83,24 +73,13 @@ class RejectedError(Exception):
         self.detail = detail
 
     def bare(self) -> Self:
-        """Return it without the frames that it came through: they would hold whole batches, in circles."""
+        """Return the error without its traceback, whose frames would keep whole batches alive."""
         self.__traceback__ = self.__context__ = None
         return self
 
 
-class Tick(msgspec.Struct, gc=False):
-    """One valid quote. Prices are in the quote currency; `time` is the exchange's, in UTC."""
-
-    pair: str
-    kind: Kind
-    bid: Decimal
-    ask: Decimal
-    time: datetime
-    trade_id: int | None
-
-
-class Read(msgspec.Struct, gc=False):
-    """A tick and the texts of its prices as the message has them."""
+class DecodedTick(msgspec.Struct, gc=False):
+    """A tick and the texts of its prices in the message."""
 
     tick: Tick
     bid_text: str
@@ -108,7 +87,7 @@ class Read(msgspec.Struct, gc=False):
 
 
 class _Wire(msgspec.Struct, gc=False):
-    """The fields that are read; all others are let through unread."""
+    """The fields of a message; all others are skipped."""
 
     type: str
     product_id: str
@@ -122,15 +101,15 @@ _read_wire = msgspec.json.Decoder(_Wire).decode
 
 
 def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
-    """Return the tick in a message, or raise RejectedError with the first reason against it.
+    """Return the tick in a message; raise RejectedError with the first reason against it.
 
     now: the time of reading, with its zone; a tick may be a day ahead of it at most.
     """
     return read(key, value, now).tick
 
 
-def read(key: bytes | None, value: bytes | None, now: datetime) -> Read:
-    """Return the same with the texts of the prices."""
+def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
+    """Return the tick with the texts of its prices; otherwise like `decode`."""
     if value is None:
         raise RejectedError(Reason.NO_VALUE, "the message has no value")
     if len(value) > MAX_VALUE_BYTES:
@@ -145,27 +124,27 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> Read:
     pair = wire.product_id
     if pair != pairs_in([key])[0]:
         raise _why_no_pair(key, pair)
-    bid = _price(wire.best_bid) if len(wire.best_bid) <= LONGEST_PRICE else None
-    ask = _price(wire.best_ask) if len(wire.best_ask) <= LONGEST_PRICE else None
+    bid = _price(wire.best_bid) if len(wire.best_bid) <= MAX_PRICE_CHARS else None
+    ask = _price(wire.best_ask) if len(wire.best_ask) <= MAX_PRICE_CHARS else None
     if bid is None or ask is None:
         raise _why_no_price(*(("best_ask", wire.best_ask) if bid else ("best_bid", wire.best_bid)))
     if bid > ask:
         raise RejectedError(Reason.CROSSED_QUOTE, f"bid {wire.best_bid} is above ask {wire.best_ask}")
     time = _time(wire.time, now)
     trade_id = wire.trade_id
-    if trade_id is not None and not 0 <= trade_id < MOST_TRADES:
+    if trade_id is not None and not 0 <= trade_id <= MAX_TRADE_ID:
         raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 2")
-    return Read(Tick(pair, kind, bid, ask, time, trade_id), wire.best_bid, wire.best_ask)
+    return DecodedTick(Tick(pair, kind, bid, ask, time, trade_id), wire.best_bid, wire.best_ask)
 
 
 def pairs_in(keys: Sequence[bytes | None]) -> list[str | None]:
-    """Return the pair that each record's key is, None where it is none."""
-    if max(map(len, filter(None, keys)), default=0) > LONGEST_PAIR:
-        keys = [key if len(key or b"") <= LONGEST_PAIR else None for key in keys]
+    """Return the pair that each record's key names, None for a key that is not a pair."""
+    if max(map(len, filter(None, keys)), default=0) > MAX_PAIR_CHARS:
+        keys = [key if len(key or b"") <= MAX_PAIR_CHARS else None for key in keys]
     return list(map(_pair_in, keys))
 
 
-# Keys come again and again, so to remember them is faster than to look at them anew.
+# Few different keys come again and again; longer ones are never cached, so a sender cannot fill the memory.
 @functools.lru_cache(maxsize=4096)
 def _pair_in(key: bytes | None) -> str | None:
     try:
@@ -176,8 +155,8 @@ def _pair_in(key: bytes | None) -> str | None:
 
 
 def _price(text: str) -> Decimal | None:
-    """Return the price that a text is, None where it is none."""
-    # Decimal takes more than a price may be: " 1\n", "1_000", "NaN", full-width digits.
+    """Return the price in a text, None if it is not a valid one."""
+    # Decimal accepts more than a price may be: " 1\n", "1_000", "NaN", full-width digits.
     return (Decimal(text) or None) if is_price(text) else None
 
 
@@ -196,7 +175,7 @@ def _why_no_price(field: str, text: str) -> RejectedError:
 
 
 def _time(text: str, now: datetime) -> datetime:
-    """Return the time in UTC, cut to microseconds: rounding could reach tomorrow."""
+    """Return the time in UTC, truncated to microseconds: rounding could reach the next day."""
     if not _is_time(text):
         raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} is not RFC 3339 with a zone")
     try:
@@ -205,14 +184,14 @@ def _time(text: str, now: datetime) -> datetime:
             time = time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} does not exist") from None
-    if not (EARLIEST <= time <= now or now < time <= now + FURTHEST_AHEAD):
+    if not (EARLIEST <= time <= now or now < time <= now + MAX_AHEAD):
         side = "before 2009" if time < EARLIEST else "more than a day ahead"
         raise RejectedError(Reason.IMPLAUSIBLE_TIME, f"time {text} is {side}")
     return time
 
 
 def _why_unreadable(value: bytes, error: Exception) -> RejectedError:
-    """Tell apart what the fast decoder lumps together; only bad messages come here."""
+    """Find the reason that the fast decoder does not distinguish; only bad messages come here."""
     if isinstance(error, msgspec.ValidationError):
         text = str(error)
         if "missing required field" in text:
@@ -240,7 +219,7 @@ def _parsed(value: bytes) -> Any:
 
 
 def _shown(what: str | bytes | None, *, quote: bool = True) -> str:
-    """Return what an unknown sender sent, short and without control characters."""
+    """Quote text of an unknown sender: short and without control characters."""
     if what is None:
         return "(none)"
     text = what.decode("utf-8", "backslashreplace") if isinstance(what, bytes) else what

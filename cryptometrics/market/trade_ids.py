@@ -1,7 +1,6 @@
-"""Which trades of a pair are known: the exchange numbers them one by one, so ranges say it in little space.
+"""The set of known trade ids of a pair, kept as ranges, as the exchange numbers trades consecutively.
 
-A set like this answers for most ticks whether they may repeat one that is stored, without asking the
-database. Pure.
+For most ticks the set shows without a query that no earlier tick has the same trade.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
-MOST_RANGES = 64
-"""Ranges kept; when gaps make more of them the lowest are given up, and what lies there is unknown."""
+MAX_RANGES = 64
+"""Ranges kept. Beyond that the lowest is dropped, and the ids up to its end become unknown."""
 
 _ranges_in = re.compile(r"\[(\d+),(\d+)\)").findall
 
@@ -21,7 +20,7 @@ class TradeIds:
     __slots__ = ("_ends", "_starts", "floor", "next")
 
     def __init__(self, text: str = "{}", floor: int = 0) -> None:
-        """Begin with what `str()` of another one gave; below `floor` nothing is known."""
+        """Restore a set from its `str()`; below `floor` nothing is known."""
         ranges = [(int(start), int(end)) for start, end in _ranges_in(text)]
         self._starts = [start for start, _ in ranges]
         self._ends = [end for _, end in ranges]  # the first id after each range
@@ -30,7 +29,7 @@ class TradeIds:
         """The id above the highest one in the set."""
 
     def __str__(self) -> str:
-        """Return the ranges as PostgreSQL's int8multirange has them."""
+        """Return the ranges in the text form of PostgreSQL's int8multirange."""
         return "{" + ",".join(f"[{s},{e})" for s, e in zip(self._starts, self._ends, strict=True)) + "}"
 
     @property
@@ -43,21 +42,21 @@ class TradeIds:
         return at >= 0 and trade_id < self._ends[at]
 
     def unknown(self, trade_id: int) -> bool:
-        """Whether the set cannot tell."""
+        """Whether the id is below the floor, so that the set cannot tell."""
         return trade_id < self.floor
 
     def extend(self, first: int, end: int) -> None:
-        """Put the ids from `first` to before `end` in; all of them are above the highest one so far."""
+        """Add the ids from `first` up to, not including, `end`; all are above the highest so far."""
         if self._ends and first == self.next:
             self._ends[-1] = end
         else:
             self._starts.append(first)
             self._ends.append(end)
-            self._keep_few()
+            self._limit_ranges()
         self.next = end
 
     def add(self, trade_id: int) -> None:
-        """Put an id in; one below the floor changes nothing."""
+        """Add an id; one below the floor changes nothing."""
         starts, ends = self._starts, self._ends
         if trade_id == self.next and ends:  # the next trade: nearly always
             ends[-1] = self.next = trade_id + 1
@@ -79,10 +78,10 @@ class TradeIds:
         else:
             starts.insert(at, trade_id)
             ends.insert(at, trade_id + 1)
-            self._keep_few()
+            self._limit_ranges()
         self.next = ends[-1]
 
-    def _keep_few(self) -> None:
-        if len(self._starts) > MOST_RANGES:
+    def _limit_ranges(self) -> None:
+        if len(self._starts) > MAX_RANGES:
             self.floor = self._ends[0]
             del self._starts[0], self._ends[0]

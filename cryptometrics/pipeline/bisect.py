@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryptometrics.kafka.record import Record
-    from cryptometrics.pipeline.calculator import Calculator
     from cryptometrics.pipeline.database import Database
 
 PART_S = 30.0
@@ -30,7 +29,6 @@ Refused = dict[tuple[int, int], str]
 class BatchBisector:
     """Writes one batch in parts, at a time when nothing else is being written."""
 
-    calculator: Calculator
     database: Database
     topic: offsets.GroupTopic
     epochs: Callable[[], dict[int, int]]
@@ -48,7 +46,7 @@ class BatchBisector:
         todo: list[tuple[Sequence[Record], Refused]] = [(messages, {})]
         while todo and self.may_continue():
             part, refused = todo.pop()
-            work = self.calculator.calculate(part, [], refused)
+            work = self.database.calculator.calculate(part, [], refused)
             if work.batch.parts:
                 self.database.writer.offer(work, PART_S)
             if self.database.writer.drain(PART_S):
@@ -65,14 +63,14 @@ class BatchBisector:
 
     def _rewind(self) -> None:
         """Calculate again from what is stored: a refusal has undone its transaction and nothing else."""
-        self.calculator.drop_all()
+        self.database.calculator.drop_all()
         for partition, epoch in sorted(self.epochs().items()):
             claim = offsets.renew(
                 self.database.connection, self.topic, partition, epoch, self.database.backend
             )
             if claim is None:
                 raise FencedError(f"partition {partition} has another owner")
-            self.calculator.own(claim)
+            self.database.calculator.own(claim)
         self.database.writer.resume()
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptometrics.kafka.group_consumer import GroupConsumer
-    from cryptometrics.pipeline.calculator import Calculator
     from cryptometrics.pipeline.database import Database
 
 
@@ -22,7 +21,6 @@ class Claims:
         self,
         topic: offsets.GroupTopic,
         source: GroupConsumer,
-        calculator: Calculator,
         owner: str,
         *,
         skip_lost: bool,
@@ -30,7 +28,6 @@ class Claims:
         """owner: who we are, for people who look. skip_lost: go on where Kafka has lost what was unread."""
         self._topic = topic
         self._source = source
-        self._calculator = calculator
         self._owner = owner
         self._skip_lost = skip_lost
         self._epochs: dict[int, int] = {}
@@ -43,10 +40,11 @@ class Claims:
         self.unopened |= partitions
         self._growth.forget()
 
-    def let_go(self, partitions: set[int]) -> None:
-        """Forget partitions that are another worker's, or will be."""
+    def let_go(self, partitions: set[int], database: Database | None) -> None:
+        """Drop partitions that another worker owns, or will own."""
         self.unopened -= partitions
-        self._calculator.drop(partitions)
+        if database is not None:
+            database.calculator.drop(partitions)
         for partition in partitions:
             self._epochs.pop(partition, None)
 
@@ -80,7 +78,7 @@ class Claims:
         if loss is not None:
             claim = data_loss.skip(connection, self._topic, claim, loss)
         self._epochs[partition] = claim.epoch
-        self._calculator.own(claim)
+        database.calculator.own(claim)
         self._source.go_to(partition, claim.next_offset)
         self.unopened.discard(partition)
         return True

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 from cryptometrics import log
+from cryptometrics.pipeline.alerting import Alerting
+from cryptometrics.pipeline.calculator import Calculator
 from cryptometrics.pipeline.writer import BatchWriter
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.database_errors import one_line
 from cryptometrics.store.offsets import Backend, backend_of
-from cryptometrics.store.past import State, summarize
+from cryptometrics.store.past import StoredPast, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cryptometrics.config import Settings
+    from cryptometrics.pipeline.options import WorkerOptions
     from cryptometrics.pipeline.progress import WorkerTotals
     from cryptometrics.store.offsets import GroupTopic
 
@@ -41,15 +45,19 @@ RETIRE_S = 2.0
 class Database:
     """Lives from one connect to the next doubt; then another one takes its place."""
 
-    state: State
+    past: StoredPast
+    calculator: Calculator
     writer: BatchWriter
     index_updater: IndexUpdater
     backend: Backend
     """The writing session: the next owner of a partition ends it if it holds a lock and sleeps."""
 
     @classmethod
-    def connect(cls, uri: str, topic: GroupTopic, totals: WorkerTotals) -> Self:
-        """Open the sessions that read and write; raises psycopg's errors."""
+    def connect(
+        cls, settings: Settings, topic: GroupTopic, options: WorkerOptions, totals: WorkerTotals
+    ) -> Self:
+        """Open the sessions that read and write, and begin a calculation; raises psycopg's errors."""
+        uri = settings.postgres()
         reading, writing = connect_once(uri), connect_once(uri)
         for connection in (reading, writing):
             connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
@@ -58,14 +66,18 @@ class Database:
         reading.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'".encode())
         _widen(writing)
         backend = backend_of(writing)
-        return cls(
-            State(reading, topic.group), BatchWriter(topic, writing, totals), IndexUpdater(uri), backend
-        )
+        past = StoredPast(reading, topic.group)
+        alerting = None
+        if options.rules:
+            alerting = Alerting(options.rules, past.alert_states, notify=settings.has_webhook)
+        calculator = Calculator(options.group, options.session, past, alerting)
+        writer = BatchWriter(topic, writing, totals)
+        return cls(past, calculator, writer, IndexUpdater(uri), backend)
 
     @property
     def connection(self) -> psycopg.Connection:
         """The session that reads."""
-        return self.state.connection
+        return self.past.connection
 
     def close(self) -> None:
         """Give all up; a batch that is just being written may still be committed."""

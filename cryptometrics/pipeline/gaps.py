@@ -1,7 +1,7 @@
-"""Gap records among the ticks: each is one more fate of an offset.
+"""Settle the gap records of a batch: each is one more outcome of an offset.
 
-The record of a start says only which trade was heard first. What was missed before it follows from the ticks
-that stand before it in the topic: those stored, and those of its own batch.
+A start record only names the first trade that the feed heard. What it missed before follows from the ticks
+that precede it in the topic: those stored, and those of its own batch.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.market.gap_records import Gap, GapKind
-from cryptometrics.market.table_decoder import moment
-from cryptometrics.market.trade_ids import TradeIds
+from cryptometrics.pipeline.pair_cache import LastTrade
 from cryptometrics.store.feed_gaps import StoredGap
+from cryptometrics.times import from_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
-    from cryptometrics.market.table_decoder import Columns
-    from cryptometrics.store.past import State
+    from cryptometrics.market.table import TickTable
 
 
 class FoundGap(NamedTuple):
@@ -28,69 +26,47 @@ class FoundGap(NamedTuple):
     offset: int
     gap: Gap
     before: int
-    """How many valid ticks of the batch stand before it in the topic."""
-
-
-class Known(NamedTuple):
-    """What is known of a pair before a batch."""
-
-    trade_id: int
-    """The highest trade stored, -1 without one."""
-    time: datetime | None
-    """Of the newest quote stored."""
+    """The number of valid ticks of the batch that precede it in the topic."""
 
 
 def settle(
-    found: Iterable[FoundGap],
-    columns: Columns,
-    known: Callable[[str], Known | None],
-    state: State | None,
+    found: Iterable[FoundGap], table: TickTable, last_trade: Callable[[str], LastTrade]
 ) -> list[StoredGap]:
     """Return the gaps as they are stored.
 
-    columns: the valid ticks of the batch, in order. known: what is in memory of a pair, from before it.
-    state: where a pair is looked up that is not in memory.
+    table: the valid ticks of the batch. last_trade: returns the last trade of a pair before the batch.
     """
     stored: list[StoredGap] = []
-    looked_up: dict[str, Known] = {}
+    known: dict[str, LastTrade] = {}
     for partition, offset, gap, before in found:
         begins, first, missed = gap.begins, gap.first_trade_id, gap.trades_missed
         last = gap.last_trade_id
         if gap.kind is GapKind.START:
-            past = known(gap.pair) or looked_up.get(gap.pair)
-            if past is None:
-                assert state is not None  # noqa: S101  (set before anything is owned)
-                past = looked_up[gap.pair] = _look_up(state, gap.pair)
-            highest, begins = _up_to(past, gap.pair, columns, before)
+            if gap.pair not in known:
+                known[gap.pair] = last_trade(gap.pair)
+            highest, begins = _up_to(known[gap.pair], gap.pair, table, before)
             first, missed = missed_before(highest, last)
         stored.append(StoredGap(partition, offset, gap.pair, gap.kind, begins, gap.time, first, last, missed))
     return stored
 
 
 def missed_before(highest: int, last: int | None) -> tuple[int | None, int | None]:
-    """Return the first trade that a start may have missed, and how many it has missed.
+    """Return the first trade that a feed missed before its start, and how many it missed.
 
-    highest: the highest trade stored before, -1 without one: then the feed begins there, and nothing is
-    missed. last: the one before the first trade heard, None where none was.
+    highest: the highest trade stored before; -1 without one: then the feed begins here and missed nothing.
+    last: the trade before the first one heard; None if none was heard.
     """
     if highest < 0:
         return None, 0
     return highest + 1, None if last is None else max(last - highest, 0)
 
 
-def _look_up(state: State, pair: str) -> Known:
-    found = state.pairs([pair]).get(pair)
-    if found is None:
-        return Known(-1, None)
-    return Known(TradeIds(found.trade_ids, found.trade_ids_floor).highest, found.time)
-
-
-def _up_to(past: Known, pair: str, columns: Columns, end: int) -> tuple[int, datetime | None]:
-    """Return the highest trade and the newest time of a pair, the ticks before `end` included."""
-    at = [place for place in range(end) if columns.pair[place] == pair]
-    if not at:
+def _up_to(past: LastTrade, pair: str, table: TickTable, end: int) -> LastTrade:
+    """Return the last trade of a pair, the first `end` ticks of the table included."""
+    rows = [row for row in range(end) if table.pair[row] == pair]
+    if not rows:
         return past
-    newest = moment(int(columns.time[at].max()))
+    newest = from_microseconds(int(table.time[rows].max()))
     if past.time is not None:
         newest = max(newest, past.time)
-    return max(past.trade_id, int(columns.trade_id[at].max())), newest
+    return LastTrade(max(past.trade_id, int(table.trade_id[rows].max())), newest)

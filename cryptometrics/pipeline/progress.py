@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cryptometrics.market.text_columns import Ints
-    from cryptometrics.pipeline.calculator import Work
+    from cryptometrics.pipeline.calculator import CalculatedBatch
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -86,7 +86,7 @@ class Measurements:
     latency: Histogram = field(default_factory=lambda: Histogram(LATENCIES))
     """From a tick's own time to its commit."""
 
-    def committed(self, work: Work, seconds: float, begun: float, at: datetime) -> None:
+    def committed(self, work: CalculatedBatch, seconds: float, begun: float, at: datetime) -> None:
         """Count a batch that was just committed.
 
         seconds: what its transaction took; begun: seconds since its calculation began; at: the time now.
@@ -100,10 +100,10 @@ class Measurements:
         if batch.alerts:
             fired = Counter(str(news.rule.severity) for news in batch.alerts if news.firing)
             self.alerts = _counts(self.alerts, fired)
-        if work.columns is not None:
+        if work.table is not None:
             stored = sum(part.metrics for part in batch.parts.values())
             now = to_microseconds(at)
-            self._see_latencies([now - time for time in _sample(work.columns.time)], stored)
+            self._see_latencies([now - time for time in _sample(work.table.time)], stored)
 
     def _see_latencies(self, latencies: Sequence[int], stored: int) -> None:
         """Let these, in microseconds, stand for all that was stored."""
@@ -172,7 +172,7 @@ class WorkerTotals(OutcomeCounts):
     newest: datetime | None = None
     measured: Measurements = field(default_factory=Measurements)
 
-    def add(self, work: Work, seconds: float) -> None:
+    def add(self, work: CalculatedBatch, seconds: float) -> None:
         """Count one committed batch, whose transaction took `seconds`."""
         for partition, part in work.batch.parts.items():
             self.metrics += part.metrics

@@ -18,13 +18,12 @@ from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.kafka import errors
 from cryptometrics.kafka.group_consumer import GroupConsumer
-from cryptometrics.pipeline.alerting import Alerting
 from cryptometrics.pipeline.bisect import BatchBisector
-from cryptometrics.pipeline.calculator import MOST_REMEMBERED, Calculator
 from cryptometrics.pipeline.caught_up import CatchUpTarget
 from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.failures import restart_reason
+from cryptometrics.pipeline.pair_cache import MAX_SESSIONS
 from cryptometrics.pipeline.progress import WorkerTotals
 from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.store import batch_transaction as store
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.record import Record
     from cryptometrics.kafka.topic import Topic
-    from cryptometrics.pipeline.calculator import Work
+    from cryptometrics.pipeline.calculator import CalculatedBatch
     from cryptometrics.pipeline.options import WorkerOptions
 
 PATIENCE_S = 1.0
@@ -79,11 +78,8 @@ class Worker:
         self._partitions = range(topic.partitions)
         self._topic = offsets.GroupTopic(options.group, topic.name, topic.id)
         self._source = GroupConsumer(settings, topic, options.group, instance_id)
-        self._calculator = Calculator(options.group, options.session)
         owner = f"{instance_id} pid {os.getpid()}"
-        self._claims = Claims(self._topic, self._source, self._calculator, owner, skip_lost=options.skip_lost)
-        if options.rules:
-            self._calculator.alerting = Alerting(options.rules, options.group, notify=settings.has_webhook)
+        self._claims = Claims(self._topic, self._source, owner, skip_lost=options.skip_lost)
         self._database: Database | None = None
         self.totals = WorkerTotals()
         """What was committed so far."""
@@ -166,7 +162,7 @@ class Worker:
             self._claims.see_same_topic(self._source.topic_id())
             # What came before the end of a partition is calculated before the end is.
             if messages:
-                self._submit(self._calculator.calculate(messages, self._db.writer.in_flight()))
+                self._submit(self._db.calculator.calculate(messages, self._db.writer.in_flight()))
             for event in events:
                 self._handle_event(event)
             self._run_periodic_tasks(drained=len(messages) + len(events) < self._options.batch)
@@ -177,23 +173,23 @@ class Worker:
             self._batches_seen, self._failures = self.totals.batches, 0
         if self._commit_interval.elapsed():
             self._source.commit(self.totals.next_offsets)
-        if self._calculator.remembered() > MOST_REMEMBERED and self._db.writer.drain(FINISH_S):
-            self._calculator.forget_pairs()
+        if self._db.calculator.cache_size() > MAX_SESSIONS and self._db.writer.drain(FINISH_S):
+            self._db.calculator.drop_pairs()
 
     def _run_periodic_tasks(self, *, drained: bool) -> None:
         """Do what is due now and then, whether or not ticks came; drained: no more had been fetched."""
         if self._summary_interval.elapsed():
-            self._db.index_updater.request(self._calculator.take_news())
+            self._db.index_updater.request(self._db.calculator.take_days())
         if self._windows_interval.elapsed():
             self._complete_windows()
         if (
-            stuck := self._stall_detector.find_stalled(self._calculator.positions(), drained=drained)
+            stuck := self._stall_detector.find_stalled(self._db.calculator.positions(), drained=drained)
         ) is not None:
             self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
 
     def _complete_windows(self) -> None:
         """Mark the minutes that the watermark has passed; also those of a pair that has fallen silent."""
-        positions = self._calculator.positions()
+        positions = self._db.calculator.positions()
         at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
         window_completion.complete_passed(self._db.connection, self._topic.group, positions, at_end)
 
@@ -203,7 +199,7 @@ class Worker:
         assert error is not None  # noqa: S101  (it would be a message)
         if errors.is_partition_end(error) and partition is not None and offset is not None:
             # Markers of transactions and what compaction took leave no message, so the end tells of them.
-            work = self._calculator.ended(partition, offset)
+            work = self._db.calculator.skip_to(partition, offset)
             if work is not None:
                 self._submit(work)
         elif errors.is_offset_missing(error):
@@ -216,7 +212,7 @@ class Worker:
         else:
             self._log.warning("kafka_event", error=error.str())
 
-    def _submit(self, work: Work) -> None:
+    def _submit(self, work: CalculatedBatch) -> None:
         """Hand a batch to the writer. While a slow database lets none in, keep the place in the group."""
         if not work.batch.parts or self._doubt:
             return
@@ -252,20 +248,20 @@ class Worker:
         """Finish what is in hand, so that the next owner begins after it; then let go."""
         if self._database is not None and not self._database.writer.drain(REVOKE_S):
             self._doubt = "what was in hand at a revocation is not stored yet"
-        self._claims.let_go(partitions)
+        self._claims.let_go(partitions, self._database)
         self._log.info("partitions_revoked", partitions=sorted(partitions))
 
     def _on_lost(self, partitions: set[int]) -> None:
         """Discard: another worker may own them by now."""
         self._doubt = "partitions were lost"
-        self._claims.let_go(partitions)
+        self._claims.let_go(partitions, self._database)
         self._log.warning("partitions_lost", partitions=sorted(partitions))
 
     def _open(self, partition: int) -> None:
         """Begin to read a partition where the database says, unless that has to wait."""
         if not self._claims.open(partition, self._db):
             return
-        self.totals.next_offsets[partition] = self._calculator.positions()[partition]
+        self.totals.next_offsets[partition] = self._db.calculator.positions()[partition]
         if self._catch_up is not None:
             self._catch_up.opened(partition)
 
@@ -318,7 +314,6 @@ class Worker:
     def _reset(self) -> None:
         self._disconnect()
         self._stall_detector.reset()
-        self._calculator.drop_all()
         self._source.pause()
 
     def _reopen(self) -> None:
@@ -347,10 +342,8 @@ class Worker:
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
         """Write what PostgreSQL has refused as a whole; the consumer goes on after it."""
         self._source.pause()
-        BatchBisector(self._calculator, self._db, self._topic, self._claims.opened, self._may_continue).write(
-            messages
-        )
-        for partition, offset in self._calculator.positions().items():
+        BatchBisector(self._db, self._topic, self._claims.opened, self._may_continue).write(messages)
+        for partition, offset in self._db.calculator.positions().items():
             self._source.go_to(partition, offset)
 
     def _may_continue(self) -> bool:
@@ -367,13 +360,12 @@ class Worker:
 
     def _connect(self) -> None:
         self._disconnect()
-        self._database = Database.connect(self._settings.postgres(), self._topic, self.totals)
-        self._calculator.state = self._database.state
+        self._database = Database.connect(self._settings, self._topic, self._options, self.totals)
 
     def _disconnect(self) -> None:
         if self._database is not None:
             self._database.close()
-            self._database = self._calculator.state = None
+            self._database = None
 
     def _caught_up(self) -> bool:
         if self._catch_up is None or self._doubt or not self._catch_up.interval.elapsed():

@@ -12,7 +12,7 @@ from cryptometrics.store import batch_transaction as store
 if TYPE_CHECKING:
     import psycopg
 
-    from cryptometrics.pipeline.calculator import Work
+    from cryptometrics.pipeline.calculator import CalculatedBatch
     from cryptometrics.pipeline.progress import WorkerTotals
     from cryptometrics.store.offsets import GroupTopic
 
@@ -27,15 +27,15 @@ class BatchWriter:
         self._topic = topic
         self._connection = connection
         self._totals = totals
-        self._pending: deque[Work] = deque()
+        self._pending: deque[CalculatedBatch] = deque()
         self._changed = threading.Condition()
         self._retired = False
         self.failure: Exception | None = None
-        self.failed_work: Work | None = None
+        self.failed_work: CalculatedBatch | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
-    def offer(self, work: Work, timeout: float) -> bool:
+    def offer(self, work: CalculatedBatch, timeout: float) -> bool:
         """Take the batch if there is room within `timeout` seconds; a writer that has failed takes none."""
         with self._changed:
             self._changed.wait_for(lambda: self.failure or len(self._pending) < IN_FLIGHT, timeout)
@@ -51,7 +51,7 @@ class BatchWriter:
             self._changed.wait_for(lambda: self.failure or not self._pending, timeout)
             return self.failure is None and not self._pending
 
-    def in_flight(self) -> list[Work]:
+    def in_flight(self) -> list[CalculatedBatch]:
         """Return what is offered and not yet known to be committed, oldest first."""
         with self._changed:
             return list(self._pending)
@@ -90,7 +90,7 @@ class BatchWriter:
                 self._changed.notify_all()
         self._connection.close()
 
-    def _next(self) -> Work | None:
+    def _next(self) -> CalculatedBatch | None:
         """Wait for work; return None when there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._retired or (self._pending and not self.failure))

@@ -1,4 +1,4 @@
-"""The transaction that keeps the first promise: rows, fates, state and next offsets, all or nothing."""
+"""The batch transaction: rows, outcomes, state and next offsets are written together or not at all."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class FencedError(Exception):
 
 
 @dataclass(slots=True)
-class Part:
-    """What a batch holds of one partition: offsets [expected, next_offset) and the count of each fate."""
+class PartitionOutcome:
+    """The offsets [expected, next_offset) of one partition in a batch, and the count of each outcome."""
 
     epoch: int
     expected: int
@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedOffsets:
     """Offsets without a row, both ends included; `reason` is duplicate, hole or lost."""
 
     partition: int
@@ -52,8 +52,8 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A message that is no valid tick, whole."""
+class RejectedOffset:
+    """A message that is not a valid tick, in full."""
 
     partition: int
     offset: int
@@ -66,7 +66,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class PairState:
-    """The newest quote of a pair by event time, and which of its trades are stored (see `trade_ids`)."""
+    """The newest quote of a pair by event time, and its stored trades (see `market.trade_ids`)."""
 
     pair: str
     bid: Decimal
@@ -79,7 +79,7 @@ class PairState:
 
 @dataclass(slots=True)
 class DayRows:
-    """How many rows of the batch one partition and day have, and between which offsets."""
+    """The number of rows of the batch in one partition and day, and the range of their offsets."""
 
     partition: int
     day: str
@@ -90,30 +90,30 @@ class DayRows:
 
 @dataclass(slots=True)
 class Batch:
-    """Everything that one transaction writes."""
+    """All that one transaction writes."""
 
-    parts: dict[int, Part] = field(default_factory=dict)
+    parts: dict[int, PartitionOutcome] = field(default_factory=dict)
     rows: list[bytes] = field(default_factory=list)
-    """Of `crypto_metrics`, as `rows` encodes them: one or several in each of these."""
+    """Rows of `crypto_metrics`, encoded by `copy_rows`, one or more in each element."""
     days: list[DayRows] = field(default_factory=list)
-    """What `rows` hold, counted; one of each partition and day."""
+    """The counts of `rows`, one for each partition and day."""
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
     """(pair, session) → the session as of the end of the batch."""
     pairs: list[PairState] = field(default_factory=list)
     windows: dict[tuple[str, datetime], Aggregate] = field(default_factory=dict)
-    """(pair, minute) → what the batch adds to it."""
-    rejected: list[Rejected] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    """(pair, minute) → the aggregate that the batch adds."""
+    rejected: list[RejectedOffset] = field(default_factory=list)
+    skipped: list[SkippedOffsets] = field(default_factory=list)
     gaps: list[StoredGap] = field(default_factory=list)
     alerts: list[Transition] = field(default_factory=list)
     alert_states: dict[tuple[str, str], SavedState] = field(default_factory=dict)
-    """(rule, pair) → how it stands as of the end of the batch."""
+    """(rule, pair) → its state as of the end of the batch."""
     notify: bool = False
-    """Whether there is a webhook to tell alerts to."""
+    """Whether a webhook is configured, to which alerts are sent."""
 
 
-# The row first, so that it is locked before anything is written: of two owners one waits here and then
-# sees the other's epoch or offset. Sorted, so that two workers never wait for each other.
+# The guard comes first, so that the rows are locked before anything is written: of two owners one waits here
+# and then sees the other's epoch or offset. Sorted, so that two workers never deadlock.
 _ADVANCE = """
 WITH part AS (
     SELECT * FROM unnest(
@@ -137,7 +137,7 @@ WHERE o.consumer_group = %(group)s AND o.topic = %(topic)s AND o.kafka_partition
 
 _COPY = f"COPY crypto_metrics ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
 
-# What will be left of a day when it is dropped; to count it then would mean to read it.
+# Kept up to date with each batch, so that `prune` need not scan a day that it drops.
 _DAYS = """
 INSERT INTO metric_days AS d
     (consumer_group, topic, kafka_partition, day, first_offset, last_offset, rows)
@@ -186,20 +186,21 @@ SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::text[])
 
 
 def write(connection: psycopg.Connection, topic: GroupTopic, batch: Batch) -> None:
-    """Write the batch in one transaction and commit it; raise FencedError, having written nothing,
-    when a partition of it is not ours any more.
-    """  # noqa: D205
+    """Write the batch in one transaction and commit it.
+
+    Raises FencedError, with nothing written, if a partition of the batch has another owner or offset.
+    """
     with connection.transaction(), connection.cursor() as cursor:
         _advance(cursor, topic, batch.parts)
         if batch.rows:
             with cursor.copy(_COPY) as copy:
                 copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
-        with connection.pipeline():  # all the rest in one round trip: none needs another's answer
+        with connection.pipeline():  # the rest in one round trip: no statement needs another's answer
             _write_state(cursor, topic, batch)
 
 
 def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> None:
-    if batch.days:  # after COPY: who adds to a day's count holds the lock of the day's table
+    if batch.days:  # after COPY, which has locked the day's table
         days = ((d.partition, d.day, d.first_offset, d.last_offset, d.rows) for d in batch.days)
         cursor.execute(_DAYS, [topic.group, topic.name, *arrays(days)])
     if batch.sessions:
@@ -225,7 +226,7 @@ def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> Non
     alerts.write(cursor, topic.group, batch.alerts, batch.alert_states, notify=batch.notify)
 
 
-def _advance(cursor: psycopg.Cursor, topic: GroupTopic, parts: dict[int, Part]) -> None:
+def _advance(cursor: psycopg.Cursor, topic: GroupTopic, parts: dict[int, PartitionOutcome]) -> None:
     values = list(parts.values())
     cursor.execute(
         _ADVANCE,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg.rows import class_row
 
 from cryptometrics.errors import UserError
-from cryptometrics.market.tick_decoder import EXACT
+from cryptometrics.market.ticks import EXACT
 from cryptometrics.text import listed
 
 if TYPE_CHECKING:

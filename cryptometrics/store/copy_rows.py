@@ -1,8 +1,8 @@
-"""Rows of `crypto_metrics` in COPY's binary format, the columns in the order of COPY_COLUMNS.
+"""Encode rows of `crypto_metrics` in COPY's binary format, with the columns of COPY_COLUMNS.
 
-The format is PostgreSQL's own (the manual's page of COPY, and numeric_recv for decimals): a decimal is a
-sign, how many places it shows, and digits of base 10,000 with the weight of the first one. Zero digits on
-both ends are allowed, so that all decimals of some rows can have equally many, and those rows one layout.
+The format is PostgreSQL's (the manual's page on COPY, and numeric_recv for decimals). A decimal is a sign,
+the number of displayed decimal places, and digits of base 10,000 with the weight of the first. Zero digits
+are allowed at both ends, so all decimals of many rows can have equally many digits, and the rows one layout.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cryptometrics.market.table_decoder import NO_TRADE
+from cryptometrics.market.table import NO_TRADE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from cryptometrics.market.metrics import Measured as Metrics
-    from cryptometrics.market.metrics import Session
-    from cryptometrics.market.table_decoder import Columns
-    from cryptometrics.market.table_metrics import Column, Measured
-    from cryptometrics.market.tick_decoder import Tick
+    from cryptometrics.market.metrics import Session, TickMetrics
+    from cryptometrics.market.table_metrics import NumberColumn, PairMetrics
+    from cryptometrics.market.ticks import Tick
 
 COPY_COLUMNS = (
     "pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp, consumer_group, "
     "session, kind, trade_id, kafka_partition, kafka_offset"
 )
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
-"""What the stream begins with."""
+"""The beginning of the stream."""
 TRAILER = struct.pack("!h", -1)
-"""What it ends with."""
+"""The end of the stream."""
+
+Names = tuple[bytes, bytes, bytes, bytes]
+"""Pair, consumer group, session and kind."""
 
 _NULL = b"\xff\xff\xff\xff"
 _SIZED_LONG = struct.Struct("!iq").pack
@@ -45,39 +48,25 @@ _POSTGRES_EPOCH_US = 946_684_800_000_000
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def encode(
-    measured: Measured, columns: Columns, at: NDArray[np.intp], names: tuple[bytes, bytes, bytes, bytes],
-    partition: int, offsets: NDArray[np.int64],
-) -> bytes:  # fmt: skip
-    """Return the rows of the ticks at these places, all of one kind, all or none with a trade.
-
-    names: pair, consumer group, session and kind; offsets: of these ticks, in Kafka.
-    """
-    trade_ids = columns.trade_id[at]
-    numbers = measured.numbers
-    most = max(int(column.units.max()) for column in numbers)
-    digits = max(-(-len(str(most)) // 4), 1)
-    has_trade = bool(trade_ids[0] != NO_TRADE)
-    template = _layout(names, partition, digits, digits - 1 - measured.scale // 4, has_trade)
-    rows = np.repeat(template, len(at))
-    for place, column in enumerate(numbers):
-        _put_numbers(rows[f"number_{place}"], column, digits)
-    rows["timestamp"] = columns.time[at] - _POSTGRES_EPOCH_US
-    if has_trade:
-        rows["trade_id"] = trade_ids
-    rows["kafka_offset"] = offsets
-    return rows.tobytes()
+def encode(metrics: PairMetrics, group: str) -> Iterator[bytes]:
+    """Yield the rows of some measured ticks of a consumer group, in one piece for each form of tick."""
+    for kind, ticks, mask in metrics.ticks.by_form():
+        names = _names(ticks.pair, group, str(ticks.session), kind)
+        yield _encode_form(metrics if mask is None else metrics.only(ticks, mask), names)
 
 
 def encode_one(
-    tick: Tick, metrics: Metrics, session: Session, names: tuple[bytes, bytes, bytes, bytes],
-    partition: int, offset: int,
-) -> bytes:  # fmt: skip
-    """Return the row of one tick; `session` as of this tick."""
-    head, middle = _texts(names)
+    tick: Tick, metrics: TickMetrics, state: Session, names: tuple[str, str], place: tuple[int, int]
+) -> bytes:
+    """Return the row of one tick.
+
+    state: of the session as of this tick. names: consumer group and session. place: partition and offset.
+    """
+    group, session = names
+    head, middle = _texts(_names(tick.pair, group, session, tick.kind))
     numbers = (
-        tick.bid, tick.ask, metrics.mid_price, metrics.spread, session.highest_bid, session.lowest_ask,
-        session.max_spread,
+        tick.bid, tick.ask, metrics.mid_price, metrics.spread, state.highest_bid, state.lowest_ask,
+        state.max_spread,
     )  # fmt: skip
     time = (tick.time - _POSTGRES_EPOCH) // _MICROSECOND
     return b"".join(
@@ -87,23 +76,42 @@ def encode_one(
             _SIZED_LONG(8, time),
             middle,
             _NULL if tick.trade_id is None else _SIZED_LONG(8, tick.trade_id),
-            _PLACE(4, partition, 8, offset),
+            _PLACE(4, place[0], 8, place[1]),
         )
     )
 
 
+def _encode_form(metrics: PairMetrics, names: Names) -> bytes:
+    ticks, numbers = metrics.ticks, metrics.numbers
+    largest = max(int(column.units.max()) for column in numbers)
+    digits = max(-(-len(str(largest)) // 4), 1)
+    has_trade = bool(ticks.trade_id[0] != NO_TRADE)
+    template = _layout(names, ticks.partition, digits, digits - 1 - metrics.scale // 4, has_trade)
+    rows = np.repeat(template, len(ticks))
+    for number, column in enumerate(numbers):
+        _put_numbers(rows[f"number_{number}"], column, digits)
+    rows["timestamp"] = ticks.time - _POSTGRES_EPOCH_US
+    if has_trade:
+        rows["trade_id"] = ticks.trade_id
+    rows["kafka_offset"] = ticks.offset
+    return rows.tobytes()
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(pair: str, group: str, session: str, kind: str) -> Names:
+    return pair.encode(), group.encode(), session.encode(), kind.encode()
+
+
 @functools.lru_cache(maxsize=1024)
-def _texts(names: tuple[bytes, bytes, bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return what stands before the numbers of a row, and after the time that follows them."""
+def _texts(names: Names) -> tuple[bytes, bytes]:
+    """Return the fields before the numbers of a row, and those after the time that follows them."""
     pair, *others = (struct.pack("!i", len(text)) + text for text in names)
     return struct.pack("!h", _FIELDS) + pair, b"".join(others)
 
 
 @functools.lru_cache(maxsize=1024)
-def _layout(
-    names: tuple[bytes, bytes, bytes, bytes], partition: int, digits: int, weight: int, has_trade: bool
-) -> NDArray[Any]:
-    """Return a row of these names, with all that is the same in each."""
+def _layout(names: Names, partition: int, digits: int, weight: int, has_trade: bool) -> NDArray[Any]:
+    """Return a row with these names and everything else that is the same in each."""
     pair, group, session, kind = names
     number = [("size", ">i4"), ("digits", ">i2"), ("weight", ">i2"), ("sign", ">i2"), ("places", ">i2")]
     number += [(f"digit_{place}", ">i2") for place in range(digits)]
@@ -131,11 +139,11 @@ def _layout(
 
 
 def _sized(name: str, form: str) -> list[tuple[str, Any]]:
-    """Return a field and the length that stands before it."""
+    """Return a field, preceded by its length."""
     return [(f"{name}_size", ">i4"), (name, form)]
 
 
-def _put_numbers(field: NDArray[Any], column: Column, digits: int) -> None:
+def _put_numbers(field: NDArray[Any], column: NumberColumn, digits: int) -> None:
     rest = column.units
     for place in range(digits - 1, 0, -1):
         higher = rest // _BASE
@@ -147,7 +155,7 @@ def _put_numbers(field: NDArray[Any], column: Column, digits: int) -> None:
 
 @functools.lru_cache(maxsize=16_384)
 def _number(text: str) -> bytes:
-    """Return the decimal of this text, which is not negative, with its size before it."""
+    """Return a decimal from its text, preceded by its size; it is not negative."""
     whole, _, fraction = text.partition(".")
     whole = whole.rjust(-(-len(whole) // 4) * 4, "0")
     digits = whole + fraction.ljust(-(-len(fraction) // 4) * 4, "0")

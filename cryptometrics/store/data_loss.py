@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cryptometrics import log
 from cryptometrics.errors import CryptometricsError
-from cryptometrics.store.batch_transaction import Batch, FencedError, Part, Skipped, write
+from cryptometrics.store.batch_transaction import Batch, FencedError, PartitionOutcome, SkippedOffsets, write
 
 if TYPE_CHECKING:
     import psycopg
@@ -114,8 +114,8 @@ def skip(connection: psycopg.Connection, topic: GroupTopic, claim: Claim, loss: 
     if loss.remade:
         return _begin_new_books(connection, topic, claim, loss)
     lost = loss.resume - claim.next_offset
-    part = Part(claim.epoch, claim.next_offset, loss.resume, holes=lost)
-    skipped = Skipped(claim.partition, claim.next_offset, loss.resume - 1, "lost")
+    part = PartitionOutcome(claim.epoch, claim.next_offset, loss.resume, holes=lost)
+    skipped = SkippedOffsets(claim.partition, claim.next_offset, loss.resume - 1, "lost")
     write(connection, topic, Batch(parts={claim.partition: part}, skipped=[skipped]))
     return replace(claim, next_offset=loss.resume)
 
@@ -136,6 +136,6 @@ def _begin_new_books(connection: psycopg.Connection, topic: GroupTopic, claim: C
         values["closed"] = closed[0]
         for table in _RENAMED:
             connection.execute(_RENAME.format(table=sql.Identifier(table)), values)
-        opened = connection.execute(_OPEN_BOOKS, values).fetchone()
-        assert opened is not None  # noqa: S101  (its source is the row just closed)
-    return replace(claim, epoch=opened[0], next_offset=loss.resume)
+        open_session = connection.execute(_OPEN_BOOKS, values).fetchone()
+        assert open_session is not None  # noqa: S101  (its source is the row just closed)
+    return replace(claim, epoch=open_session[0], next_offset=loss.resume)

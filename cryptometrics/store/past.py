@@ -1,4 +1,4 @@
-"""What a worker has to know of the past before it can go on: sessions, quotes, stored ticks, days."""
+"""Look up the past of a consumer group: sessions, pairs, stored ticks, alert states; add days."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptometrics.market.metrics import Session
+from cryptometrics.store import alerts
 from cryptometrics.store.batch_transaction import PairState
 
 if TYPE_CHECKING:
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.evaluator import StoredStates
+
 TickKey = tuple[str, int, datetime]
-"""What makes a tick of the feed the same tick: pair, trade id, time."""
+"""Pair, trade id and time: what identifies a tick of the feed."""
 
 NEARBY = timedelta(seconds=10)
-"""Ticks nearer than this are looked for together: their rows lie in the same blocks."""
+"""Ticks closer than this are searched together: their rows are in the same blocks."""
 
 _PAIRS = """
 SELECT pair, bid, ask, timestamp, trade_ids::text, trade_ids_floor, trade_id
@@ -32,7 +35,7 @@ FROM session_extremes e JOIN unnest(%s::text[], %s::text[]) AS wanted (pair, ses
 WHERE e.consumer_group = %s
 """
 
-# The table's statistics lag behind its growth: without them the planner would read a whole day, or the
+# The table's statistics lag behind its growth. Misled by them, the planner would scan a whole day, or the
 # same blocks once for each tick.
 _READ_BLOCKS_ONCE = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off"
 
@@ -46,27 +49,27 @@ WHERE m.consumer_group = %s AND m.timestamp BETWEEN %s AND %s
 
 
 @dataclass
-class State:
-    """Reads the past of one consumer group over a connection of its own."""
+class StoredPast:
+    """Looks up the past of one consumer group over a connection of its own."""
 
     connection: psycopg.Connection
     group: str
 
     def pairs(self, names: Collection[str]) -> dict[str, PairState]:
-        """Return what is stored of each of these pairs that has a tick already."""
+        """Return the state of each of these pairs that has a tick."""
         rows = self.connection.execute(_PAIRS, [self.group, list(names)])
         return {row[0]: PairState(*row) for row in rows}
 
     def sessions(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Session]:
-        """Return the sessions, by (pair, session), that have ticks already."""
+        """Return the state of each of these (pair, session) that has a tick."""
         rows = self.connection.execute(_SESSIONS, [*map(list, zip(*keys, strict=True)), self.group])
         return {(row[0], row[1]): Session(*row[2:]) for row in rows}
 
     def stored(self, ticks: Iterable[TickKey]) -> set[TickKey]:
         """Return which of these ticks have a row.
 
-        The search goes by time, which the table's block-range index knows; ticks far apart are looked for
-        apart, so that one from last week does not have a week's rows read.
+        The search is by time, which the table's block-range index covers. Ticks far apart are searched
+        separately, so that one from last week does not cause a scan of the week.
         """
         found: set[TickKey] = set()
         with self.connection.transaction():
@@ -80,12 +83,16 @@ class State:
         return found
 
     def add_day(self, day: date) -> None:
-        """Make the partition of a day, in a transaction of its own; a day that has one costs a look."""
+        """Create the table partition of a UTC day unless it exists, in a transaction of its own."""
         self.connection.execute("SELECT crypto_metrics_add_day(%s)", [day])
+
+    def alert_states(self, names: Iterable[str]) -> dict[str, StoredStates]:
+        """Return the alert state of each of these pairs and partitions, empty where nothing is stored."""
+        return alerts.recall(self.connection, self.group, set(names))
 
 
 def summarize(connection: psycopg.Connection, days: Iterable[date]) -> None:
-    """Let the table's index know the newest blocks of these days."""
+    """Add the newest blocks of these days to the table's block-range index."""
     connection.execute("SELECT crypto_metrics_summarize(%s)", [list(days)])
 
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cryptometrics.market.table_decoder import decode as decode_columns
-from cryptometrics.market.tick_decoder import EARLIEST, FURTHEST_AHEAD, RejectedError, Tick, decode, is_pair
+from cryptometrics.market.tick_decoder import RejectedError, decode
+from cryptometrics.market.ticks import EARLIEST, MAX_AHEAD, Tick, is_pair
 from tests.fuzz.messages import CORPUS, Message, mutations
+from tests.tables import decode_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,9 +50,9 @@ def one_by_one(messages: Sequence[Message]) -> list[Outcome]:
 
 def in_columns(messages: Sequence[Message]) -> list[Outcome]:
     """Decode them as `process` does: all at once."""
-    columns, rejected = decode_columns([key for key, _ in messages], [value for _, value in messages], NOW)
+    table, rejected = decode_messages(messages, NOW)
     outcomes: dict[int, Outcome] = dict(rejected)
-    outcomes |= {int(index): columns.tick(place) for place, index in enumerate(columns.index)}
+    outcomes |= {int(index): table.tick(row) for row, index in enumerate(table.message)}
     return [outcomes[index] for index in range(len(messages))]
 
 
@@ -78,7 +79,7 @@ def check(message: Message, outcome: Outcome) -> None:
     assert 0 < outcome.bid <= outcome.ask, message
     for price in (outcome.bid, outcome.ask):
         assert _is_plain_price(f"{price:f}"), message
-    assert EARLIEST <= outcome.time <= NOW + FURTHEST_AHEAD, message
+    assert EARLIEST <= outcome.time <= NOW + MAX_AHEAD, message
     assert outcome.trade_id is None or 0 <= outcome.trade_id < 2**63 - 1, message
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.tick_decoder import Tick
+from cryptometrics.market.ticks import Tick
 from tests.fuzz import decoder
 from tests.fuzz.decoder import MOST_GROWTH, check, differences, fuzz, in_columns, memory, one_by_one
 from tests.fuzz.messages import CORPUS, GOOD, VALUES

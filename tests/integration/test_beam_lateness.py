@@ -21,11 +21,12 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from cryptometrics.beam import read_counts
-from cryptometrics.beam.folding import Part
+from cryptometrics.beam.folding import PartialAggregate
 from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.pipeline import ToRows
 from cryptometrics.beam.watermark import Watermark
-from cryptometrics.market.windows import MAX_OUT_OF_ORDER, fixed_start, of_tick
+from cryptometrics.market.windows import MAX_OUT_OF_ORDER, fixed_start
+from tests.aggregates import of_tick
 
 if TYPE_CHECKING:
     from cryptometrics.beam.postgres_sink import Row
@@ -75,7 +76,7 @@ def run(*reads: Read, shape: Shape | None = None, lateness: float = 10) -> Outco
             offset += 1
             aggregate = of_tick((time, read.partition, offset), Decimal(100), Decimal(101))
             assert shape.grain is not None
-            part = Part(aggregate, fixed_start(time, shape.grain), watermark.value)
+            part = PartialAggregate(aggregate, fixed_start(time, shape.grain), watermark.value)
             elements.append(
                 TimestampedValue((f"P{read.partition}-USD", part), Timestamp.from_utc_datetime(part.at))
             )

@@ -11,7 +11,14 @@ import pytest
 
 from cryptometrics.errors import UserError
 from cryptometrics.store import data_loss, offsets
-from cryptometrics.store.batch_transaction import Batch, DayRows, FencedError, Part, Skipped, write
+from cryptometrics.store.batch_transaction import (
+    Batch,
+    DayRows,
+    FencedError,
+    PartitionOutcome,
+    SkippedOffsets,
+    write,
+)
 from cryptometrics.store.database_errors import is_refusal
 from cryptometrics.store.feed_gaps import StoredGap
 from cryptometrics.store.offsets import Claim, GroupTopic
@@ -26,14 +33,14 @@ GROUP_TOPIC = GroupTopic("g", "t", "id-1")
 
 @pytest.fixture
 def connect(settings: Settings) -> Iterator[Callable[[], psycopg.Connection]]:
-    opened: list[psycopg.Connection] = []
+    open_session: list[psycopg.Connection] = []
 
     def another() -> psycopg.Connection:
-        opened.append(psycopg.connect(settings.postgres(), autocommit=True))
-        return opened[-1]
+        open_session.append(psycopg.connect(settings.postgres(), autocommit=True))
+        return open_session[-1]
 
     yield another
-    for connection in opened:
+    for connection in open_session:
         connection.close()
 
 
@@ -48,8 +55,8 @@ def batch(*claims: Claim, count: int = 3) -> Batch:
     made = Batch()
     for one in claims:
         end = one.next_offset + count
-        made.parts[one.partition] = Part(one.epoch, one.next_offset, end, holes=count)
-        made.skipped.append(Skipped(one.partition, one.next_offset, end - 1, "hole"))
+        made.parts[one.partition] = PartitionOutcome(one.epoch, one.next_offset, end, holes=count)
+        made.skipped.append(SkippedOffsets(one.partition, one.next_offset, end - 1, "hole"))
     return made
 
 
@@ -77,7 +84,9 @@ def test_a_group_that_begins_begins_at_the_oldest(connect: Callable[[], psycopg.
 def test_a_batch_moves_the_offset_and_the_books(connect: Callable[[], psycopg.Connection]) -> None:
     connection = connect()
     mine = claim(connection)
-    moved = Batch({0: Part(mine.epoch, 5, 26, metrics=1, rejected=2, gaps=3, duplicates=4, holes=11)})
+    moved = Batch(
+        {0: PartitionOutcome(mine.epoch, 5, 26, metrics=1, rejected=2, gaps=3, duplicates=4, holes=11)}
+    )
     for n in range(2):
         moved.parts[0].expected, moved.parts[0].next_offset = 5 + 21 * n, 26 + 21 * n
         write(connection, GROUP_TOPIC, moved)
@@ -130,7 +139,7 @@ def test_a_refused_value_takes_the_batch_back_and_is_named(
     mine = claim(connection)
     refused = batch(mine)
     refused.days = [DayRows(0, "2026-01-31", 5, 7, 3)]
-    refused.skipped.append(Skipped(0, 9, 8, "hole"))
+    refused.skipped.append(SkippedOffsets(0, 9, 8, "hole"))
     refused.gaps = [StoredGap(0, 6, "A-B", "start", None, datetime.now(UTC), None, None, None)] * after
     with pytest.raises(psycopg.errors.CheckViolation) as refusal:
         write(connection, GROUP_TOPIC, refused)

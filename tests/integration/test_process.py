@@ -21,7 +21,7 @@ from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.kafka import client
 from cryptometrics.kafka.admin import request
 from cryptometrics.kafka.topic import create_topic, delete_topic, describe_topic
-from cryptometrics.market.trade_ids import MOST_RANGES
+from cryptometrics.market.trade_ids import MAX_RANGES
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.pipeline.worker import Worker
@@ -375,7 +375,7 @@ def test_restarts_change_nothing(bench: Bench) -> None:
 
 
 def test_duplicates_are_found_even_where_memory_had_to_give_up(bench: Bench) -> None:
-    ids = [2 * n for n in range(3 * MOST_RANGES)]
+    ids = [2 * n for n in range(3 * MAX_RANGES)]
     bench.send(*(tick("1", "2", n, n) for n in ids))
     bench.process()
     bench.send(*(tick("1", "2", n, n) for n in ids), *(tick("1", "3", n + 1, n + 1) for n in ids))

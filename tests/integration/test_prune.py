@@ -16,12 +16,12 @@ from confluent_kafka import Producer
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.kafka import client
 from cryptometrics.kafka.topic import create_topic
-from cryptometrics.market.metrics import measure, opened
-from cryptometrics.market.tick_decoder import Tick
+from cryptometrics.market.metrics import measure, open_session
+from cryptometrics.market.ticks import Tick
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.store import prune as store
-from cryptometrics.store.batch_transaction import Batch, DayRows, Part, write
+from cryptometrics.store.batch_transaction import Batch, DayRows, PartitionOutcome, write
 from cryptometrics.store.connection import connect
 from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.offsets import GroupTopic
@@ -443,10 +443,10 @@ def test_no_writer_waits(week: Market) -> None:
         wait_until(lambda: week.value(detached), "a day is detached")
         writer.execute("SET lock_timeout = '20ms'")
         tick = Tick("BTC-USD", "quote", Decimal(1), Decimal(2), NOON, None)
-        measured = measure(tick, opened(tick))
+        measured = measure(tick, open_session(tick))
         for offset in range(50):
-            line = encode_one(tick, measured, opened(tick), (b"BTC-USD", b"other", b"s", b"quote"), 0, offset)
-            part = Part(1, offset, offset + 1, metrics=1)
+            line = encode_one(tick, measured, open_session(tick), ("other", "s"), (0, offset))
+            part = PartitionOutcome(1, offset, offset + 1, metrics=1)
             write(
                 writer,
                 topic,

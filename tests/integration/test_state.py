@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.market.metrics import Session, measure, opened
-from cryptometrics.market.tick_decoder import Tick
+from cryptometrics.market.metrics import Session, measure, open_session
+from cryptometrics.market.ticks import Tick
 from cryptometrics.market.trade_ids import TradeIds
 from cryptometrics.pipeline.database import IndexUpdater
 from cryptometrics.store import offsets
-from cryptometrics.store.batch_transaction import Batch, PairState, Part, Rejected, Skipped, write
+from cryptometrics.store.batch_transaction import (
+    Batch,
+    PairState,
+    PartitionOutcome,
+    RejectedOffset,
+    SkippedOffsets,
+    write,
+)
 from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.offsets import GroupTopic
-from cryptometrics.store.past import NEARBY, State
+from cryptometrics.store.past import NEARBY, StoredPast
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -42,7 +49,7 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection]:
 def stored(connection: psycopg.Connection, batch: Batch, topic: GroupTopic = GROUP_TOPIC) -> None:
     """Write a batch that claims partition 0 and moves it on by one."""
     claim = offsets.claim(connection, topic, 0, 0, "test", offsets.backend_of(connection))
-    batch.parts = {0: Part(claim.epoch, claim.next_offset, claim.next_offset + 1)}
+    batch.parts = {0: PartitionOutcome(claim.epoch, claim.next_offset, claim.next_offset + 1)}
     write(connection, topic, batch)
 
 
@@ -53,28 +60,27 @@ def session(ticks: int = 7) -> Session:
 
 def line(trade_id: int, time: datetime, pair: str = "BTC-USD", group: str = "g") -> bytes:
     tick = Tick(pair, "ticker", Decimal(1), Decimal(2), time, trade_id)
-    names = pair.encode(), group.encode(), b"s", b"ticker"
-    first = opened(tick)
-    return encode_one(tick, measure(tick, first), first, names, 0, trade_id)
+    first = open_session(tick)
+    return encode_one(tick, measure(tick, first), first, (group, "s"), (0, trade_id))
 
 
 def test_sessions_come_back_as_they_were(connection: psycopg.Connection) -> None:
     keys = [("BTC-USD", "2026-07-01"), ("BTC-USD", "drill \t\\N"), ("ETH-USD", "2026-07-01")]
     stored(connection, Batch(sessions={key: session(n) for n, key in enumerate(keys)}))
-    state = State(connection, "g")
+    state = StoredPast(connection, "g")
     found = state.sessions([*keys, ("ETH-USD", "drill \t\\N"), ("SOL-USD", "")])
     assert found == {key: session(n) for n, key in enumerate(keys)}
     assert found[keys[0]].highest_bid.as_tuple() == WIDE.as_tuple()
     assert all(one.highest_bid_at.tzinfo is not None for one in found.values())
     assert state.sessions(keys[:1]) == {keys[0]: session(0)}
-    assert State(connection, "other").sessions(keys) == {}
+    assert StoredPast(connection, "other").sessions(keys) == {}
 
 
 def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
     connection: psycopg.Connection, settings: Settings
 ) -> None:
     today = datetime.now(UTC).date()
-    State(connection, "g").add_day(today)
+    StoredPast(connection, "g").add_day(today)
     updater = IndexUpdater(settings.postgres())
     try:
         for first in (0, 20_000):
@@ -109,7 +115,7 @@ def test_a_session_is_replaced_by_its_later_state(connection: psycopg.Connection
     key = ("BTC-USD", "s")
     for ticks in (1, 2):
         stored(connection, Batch(sessions={key: session(ticks)}))
-    assert State(connection, "g").sessions([key]) == {key: session(2)}
+    assert StoredPast(connection, "g").sessions([key]) == {key: session(2)}
 
 
 @pytest.mark.parametrize(
@@ -122,12 +128,12 @@ def test_pairs_come_back_with_their_trades(connection: psycopg.Connection, ids: 
     one = PairState("BTC-USD", WIDE, TINY, NOON, str(trades), trades.floor, max(ids, default=None))
     other = PairState("ETH-USD", TINY, WIDE, NOON, "{}", 0, None)
     stored(connection, Batch(pairs=[one, other]))
-    found = State(connection, "g").pairs({"BTC-USD", "ETH-USD", "SOL-USD"})
+    found = StoredPast(connection, "g").pairs({"BTC-USD", "ETH-USD", "SOL-USD"})
     assert found == {"BTC-USD": one, "ETH-USD": other}
     again = TradeIds(found["BTC-USD"].trade_ids, found["BTC-USD"].trade_ids_floor)
     assert [n for n in ids if n in again] == [n for n in ids if not again.unknown(n)]
     assert again.highest == max(ids, default=-1)
-    assert State(connection, "other").pairs({"BTC-USD"}) == {}
+    assert StoredPast(connection, "other").pairs({"BTC-USD"}) == {}
 
 
 def test_a_tick_is_stored_only_if_pair_trade_time_and_group_are_the_same(
@@ -144,9 +150,9 @@ def test_a_tick_is_stored_only_if_pair_trade_time_and_group_are_the_same(
         ("ETH-USD", 1, NOON),
         ("BTC-USD", 2, NOON),
     ]
-    assert State(connection, "g").stored(asked) == {("BTC-USD", 1, NOON)}
-    assert State(connection, "other").stored(asked) == {("BTC-USD", 2, NOON)}
-    assert State(connection, "g").stored([]) == set()
+    assert StoredPast(connection, "g").stored(asked) == {("BTC-USD", 1, NOON)}
+    assert StoredPast(connection, "other").stored(asked) == {("BTC-USD", 2, NOON)}
+    assert StoredPast(connection, "g").stored([]) == set()
 
 
 def test_ticks_near_and_far_are_found_in_whatever_partition(connection: psycopg.Connection) -> None:
@@ -154,7 +160,7 @@ def test_ticks_near_and_far_are_found_in_whatever_partition(connection: psycopg.
     times = [today - timedelta(days=n) for n in (0, 1, 2, 400)]
     times += [times[-1] + n * NEARBY for n in range(1, 4)]
     times += [times[-1] + NEARBY + timedelta(microseconds=1)]
-    state = State(connection, "g")
+    state = StoredPast(connection, "g")
     for time in times:
         state.add_day(time.date())
     stored(connection, Batch(rows=[line(n, time) for n, time in enumerate(times)]))
@@ -170,21 +176,24 @@ def test_thousands_are_found_among_many(connection: psycopg.Connection) -> None:
     stored(connection, Batch(rows=[line(n, time) for n, time in enumerate(times)]))
     asked = {("BTC-USD", n, times[n]) for n in range(0, 20_000, 4)}
     missing = {("BTC-USD", n + 1_000_000, times[n]) for n in range(0, 20_000, 4)}
-    assert State(connection, "g").stored(asked | missing) == asked
+    assert StoredPast(connection, "g").stored(asked | missing) == asked
 
 
 def test_a_rejected_message_is_kept_whole(connection: psycopg.Connection) -> None:
     value, key = bytes(range(256)) * 4000, b"\x00\xff"
     bad = [
-        Rejected(0, 0, "not_json", "detail", key, value, NOON),
-        Rejected(0, 1, "no_value", "", None, None, None),
-        Rejected(0, 2, "not_json", "", b"", b"", None),
+        RejectedOffset(0, 0, "not_json", "detail", key, value, NOON),
+        RejectedOffset(0, 1, "no_value", "", None, None, None),
+        RejectedOffset(0, 2, "not_json", "", b"", b"", None),
     ]
-    stored(connection, Batch(rejected=bad, skipped=[Skipped(0, 3, 9, "hole"), Skipped(1, 0, 0, "duplicate")]))
+    stored(
+        connection,
+        Batch(rejected=bad, skipped=[SkippedOffsets(0, 3, 9, "hole"), SkippedOffsets(1, 0, 0, "duplicate")]),
+    )
     rows = connection.execute(
         "SELECT kafka_partition, kafka_offset, reason, detail, key, value, kafka_timestamp "
         "FROM rejected_ticks ORDER BY kafka_offset"
     ).fetchall()
-    assert [Rejected(*row) for row in rows] == bad
+    assert [RejectedOffset(*row) for row in rows] == bad
     skipped = "SELECT kafka_partition, first_offset, last_offset, reason FROM skipped_offsets ORDER BY 1"
     assert connection.execute(skipped).fetchall() == [(0, 3, 9, "hole"), (1, 0, 0, "duplicate")]

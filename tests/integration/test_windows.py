@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.market.windows import MINUTE, Aggregate, merge, of_tick
+from cryptometrics.market.windows import MINUTE, Aggregate, merge
 from cryptometrics.store import windows
 from cryptometrics.store.connection import connect
 from cryptometrics.store.window_completion import complete_passed
 from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows
+from tests.aggregates import of_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from cryptometrics.feeds.coinbase.book import OrderBook
 from cryptometrics.feeds.coinbase.continuity import Continuity
 from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
 from cryptometrics.market.gap_records import Gap, GapKind, encode
-from cryptometrics.market.tick_decoder import is_pair
+from cryptometrics.market.ticks import is_pair
 from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cryptometrics.market.tick_decoder import FRACTION_DIGITS, INTEGER_DIGITS, MAX_VALUE_BYTES, MOST_TRADES
+from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES
+from cryptometrics.market.ticks import FRACTION_DIGITS, INTEGER_DIGITS, MAX_TRADE_ID
 from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def decode(frame: bytes, *, book: bool) -> Frame:
     if found.type == "ticker" and len(frame) > MAX_VALUE_BYTES:
         raise BadFrameError(f"a ticker of {len(frame)} bytes")
     for number in (found.trade_id, found.last_trade_id):
-        if number is not None and not 0 <= number < MOST_TRADES:
+        if number is not None and not 0 <= number <= MAX_TRADE_ID:
             return _odd_ticker(frame, ValueError("a trade id is not from 0 to 2^63 - 2"))
     return found
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.beam.folding import Counts, Memory, Part, Poll
+from cryptometrics.beam.folding import PartialAggregate, Poll, ReadCounts, TradeMemory
 from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.watermark import Watermark
-from cryptometrics.market.windows import MAX_OUT_OF_ORDER, Aggregate, merge, of_tick
+from cryptometrics.market.windows import MAX_OUT_OF_ORDER, Aggregate, merge
+from tests.aggregates import of_tick
 
 NOW = datetime(2026, 7, 1, 13, tzinfo=UTC)
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -57,21 +58,21 @@ def job(shape: Shape = MINUTES, **more: datetime) -> Job:
 
 
 def read(
-    messages: list[Message], size: int, its: Job | None = None, memory: Memory | None = None
-) -> tuple[list[tuple[str, Part]], Counts]:
-    memory = memory or Memory()
-    parts, counts = [], Counts()
+    messages: list[Message], size: int, its: Job | None = None, memory: TradeMemory | None = None
+) -> tuple[list[tuple[str, PartialAggregate]], ReadCounts]:
+    memory = memory or TradeMemory()
+    parts, counts = [], ReadCounts()
     for begin in range(0, len(messages), size):
         poll = Poll(its or job(), memory)
         poll.read(0, messages[begin : begin + size], NOW, None)
         poll.keep(memory)
-        memory = Memory(memory.state())  # as after a split, with another reader
+        memory = TradeMemory(memory.state())  # as after a split, with another reader
         parts += poll.parts
         counts = counts.plus(poll.counts)
     return parts, counts
 
 
-def whole(parts: list[tuple[str, Part]]) -> dict[datetime, Aggregate]:
+def whole(parts: list[tuple[str, PartialAggregate]]) -> dict[datetime, Aggregate]:
     found: dict[datetime, Aggregate] = {}
     for _, part in parts:
         known = found.get(part.at)
@@ -87,16 +88,16 @@ def test_polls_of_any_size_fold_to_the_same_and_repetitions_count_once(
 ) -> None:
     messages = [message(at, second, trade_id) for at, (second, trade_id) in enumerate(ticks)]
     expected: dict[datetime, Aggregate] = {}
-    seen: dict[int, int] = {}
+    seen: set[tuple[int, int]] = set()
     for at, (second, trade_id) in enumerate(ticks):
-        if seen.get(trade_id) == second:
+        if (trade_id, second) in seen:
             continue
         time = NOON + timedelta(seconds=second)
         start = time.replace(second=0)
-        late = bool(seen) and trade_id < max(seen)
+        late = bool(seen) and trade_id < max(seen)[0]
         one = of_tick((time, 0, at), Decimal("100.5"), Decimal(101), late=late)
         expected[start] = merge(expected[start], one) if start in expected else one
-        seen[trade_id] = second
+        seen.add((trade_id, second))
     parts, counts = read(messages, size)
     assert whole(parts) == expected
     assert counts.ticks == sum(each.ticks for each in expected.values())
@@ -105,7 +106,7 @@ def test_polls_of_any_size_fold_to_the_same_and_repetitions_count_once(
 
 def test_what_is_no_tick_is_counted_and_not_folded() -> None:
     parts, counts = read([message(0, 1), Message(1, b"{}"), message(2, 2, bid="102")], 3)
-    assert counts == Counts(ticks=1, rejected=2)
+    assert counts == ReadCounts(ticks=1, rejected=2)
     assert [part.aggregate.ticks for _, part in parts] == [1]
 
 
@@ -113,7 +114,7 @@ def test_a_range_of_event_time_is_cut_out_but_remembered() -> None:
     bounded = job(since=NOON + timedelta(seconds=10), until=NOON + timedelta(seconds=20))
     messages = [message(0, 9, 5), message(1, 10, 6), message(2, 19, 4), message(3, 20, 7), message(4, 10, 6)]
     parts, counts = read(messages, 2, bounded)
-    assert counts == Counts(ticks=2, duplicates=1, outside=2)
+    assert counts == ReadCounts(ticks=2, duplicates=1, outside=2)
     assert reduce(merge, [part.aggregate for _, part in parts]).late == 1
 
 

@@ -10,7 +10,7 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.utils.timestamp import Timestamp
 
 from cryptometrics.beam import kafka_source
-from cryptometrics.beam.folding import Memory, Poll
+from cryptometrics.beam.folding import Poll, TradeMemory
 from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.kafka_source import (
     FOREVER,
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's 
 NOW = datetime(2026, 7, 1, 13, tzinfo=UTC)
 
 
-def claim(tracker: Tracker, memory: Memory, first: int, last: int) -> tuple[bool, int]:
+def claim(tracker: Tracker, memory: TradeMemory, first: int, last: int) -> tuple[bool, int]:
     """Read offsets, each of the trade of that number; return whether it may be, and how many count."""
     poll = Poll(job(), memory)
     poll.read(0, [message(at, at, at) for at in range(first, last)], NOW, None)
@@ -41,7 +41,7 @@ def claim(tracker: Tracker, memory: Memory, first: int, last: int) -> tuple[bool
 
 
 def test_a_split_gives_what_is_left_with_the_memory_of_what_was_read() -> None:
-    tracker, memory = Tracker(Restriction((Range(0, 10, FOREVER), Range(1, 5, FOREVER)))), Memory()
+    tracker, memory = Tracker(Restriction((Range(0, 10, FOREVER), Range(1, 5, FOREVER)))), TradeMemory()
     assert claim(tracker, memory, 10, 20) == (True, 10)
     assert tracker.try_split(0.5) is None  # a pair's ticks are read in their order, by one reader
     split = tracker.try_split(0)
@@ -53,13 +53,13 @@ def test_a_split_gives_what_is_left_with_the_memory_of_what_was_read() -> None:
     assert tracker.check_done()
     assert tracker.try_split(0) is None
     # Who goes on reads them: none was remembered too early, and those before are known.
-    other, its = Tracker(residual), Memory(residual.memory)
+    other, its = Tracker(residual), TradeMemory(residual.memory)
     assert claim(other, its, 20, 25) == (True, 5)
     assert claim(other, its, 15, 30) == (True, 5)
 
 
 def test_what_is_bounded_is_read_to_its_end_and_says_how_far() -> None:
-    tracker, memory = Tracker(Restriction((Range(0, 0, 40),))), Memory()
+    tracker, memory = Tracker(Restriction((Range(0, 0, 40),))), TradeMemory()
     assert tracker.is_bounded()
     assert tracker.current_progress().fraction_completed == 0
     claim(tracker, memory, 0, 10)

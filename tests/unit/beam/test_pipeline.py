@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from cryptometrics.beam.folding import Part
+from cryptometrics.beam.folding import PartialAggregate
 from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.pipeline import MergeSessions
-from cryptometrics.market.windows import of_tick
+from tests.aggregates import of_tick
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's imports warn of their own
 
@@ -25,7 +25,7 @@ def sessions(*seconds: float, begun: float = 10_000, **bounds: float) -> list[tu
     parts = []
     for offset, second in enumerate(seconds):
         time = NOON + timedelta(seconds=second)
-        parts.append(Part(of_tick((time, 0, offset), Decimal(100), Decimal(101)), time, None))
+        parts.append(PartialAggregate(of_tick((time, 0, offset), Decimal(100), Decimal(101)), time, None))
     return [
         ((row.start - NOON).total_seconds(), row.aggregate.ticks, row.complete)
         for row in MergeSessions(job).process(("BTC-USD", parts))

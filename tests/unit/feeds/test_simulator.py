@@ -21,10 +21,11 @@ from cryptometrics.errors import UserError
 from cryptometrics.feeds.simulator import BLOCK, DEFAULT_PAIRS, MAX_PAIRS, Simulation
 from cryptometrics.feeds.simulator.bad_ticks import KINDS
 from cryptometrics.feeds.simulator.market import decimal_text, level_of
-from cryptometrics.market.tick_decoder import Reason, RejectedError, Tick, decode
+from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
 
 if TYPE_CHECKING:
     from cryptometrics.kafka.publisher import Message
+    from cryptometrics.market.ticks import Tick
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
 NOW = START + timedelta(days=1)

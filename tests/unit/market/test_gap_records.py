@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.market.gap_records import Gap, GapKind, decode, encode
-from cryptometrics.market.table_decoder import decode as decode_columns
-from cryptometrics.market.tick_decoder import MOST_TRADES, Reason, RejectedError
+from cryptometrics.market.tick_decoder import Reason, RejectedError
 from cryptometrics.market.tick_decoder import decode as decode_tick
-from cryptometrics.pipeline.gaps import FoundGap, Known, missed_before, settle
+from cryptometrics.market.ticks import MAX_TRADE_ID
+from cryptometrics.pipeline.gaps import FoundGap, missed_before, settle
+from cryptometrics.pipeline.pair_cache import LastTrade
 from cryptometrics.times import from_seconds
+from tests.tables import decode_messages
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 times = st.datetimes(datetime(2009, 1, 1), datetime(2026, 7, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -26,7 +28,7 @@ NO_TICK = RejectedError(Reason.MISSING_FIELD, "no tick")
 def valid_gaps(draw: st.DrawFn) -> Gap:
     kind = draw(st.sampled_from(GapKind))
     begins, ends = sorted((draw(times), draw(times)))
-    first, last = sorted(draw(st.tuples(*[st.integers(0, MOST_TRADES - 1)] * 2)))
+    first, last = sorted(draw(st.tuples(*[st.integers(0, MAX_TRADE_ID)] * 2)))
     if kind is GapKind.START:
         return Gap("BTC-USD", kind, ends, None, None, draw(st.sampled_from([None, last])))
     return Gap("BTC-USD", kind, ends, begins, *draw(st.sampled_from([(None, None), (first, last)])))
@@ -40,7 +42,7 @@ def test_what_is_written_is_read(gap: Gap) -> None:
         decode_tick(key, value, NOW)  # it is never taken for a tick
     if gap.kind is not GapKind.START:
         assert gap.trades_missed is not None
-        assert 0 <= gap.trades_missed <= MOST_TRADES
+        assert 0 <= gap.trades_missed <= MAX_TRADE_ID
 
 
 GOOD: dict[str, Any] = {
@@ -126,12 +128,12 @@ def message(pair: str, trade_id: int | None, minute: int) -> bytes:
 
 def test_a_start_counts_the_ticks_that_stand_before_it_and_no_others() -> None:
     said = [("BTC-USD", 60, 1), ("ETH-USD", 900, 2), ("BTC-USD", 55, 3), ("BTC-USD", 80, 4)]
-    columns, _ = decode_columns([pair.encode() for pair, *_ in said], [message(*one) for one in said], NOW)
-    times = [columns.tick(place).time for place in range(len(said))]
+    table, _ = decode_messages([(one[0].encode(), message(*one)) for one in said], NOW)
+    times = [table.tick(row).time for row in range(len(said))]
     start = Gap("BTC-USD", GapKind.START, NOW, None, None, 79)
     found = [FoundGap(0, offset, start, before) for offset, before in ((7, 0), (9, 1), (12, 3), (15, 4))]
-    known = Known(50, NOW - timedelta(hours=5))
-    stored = settle(found, columns, lambda _pair: known, None)
+    known = LastTrade(50, NOW - timedelta(hours=5))
+    stored = settle(found, table, lambda _pair: known)
     assert [(g.offset, g.first_trade_id, g.last_trade_id, g.trades_missed) for g in stored] == [
         (7, 51, 79, 29), (9, 61, 79, 19), (12, 61, 79, 19), (15, 81, 79, 0)
     ]  # fmt: skip

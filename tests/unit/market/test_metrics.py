@@ -9,8 +9,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.metrics import Session, measure, opened
-from cryptometrics.market.tick_decoder import FRACTION_DIGITS, INTEGER_DIGITS, Tick
+from cryptometrics.market.metrics import Session, measure, open_session
+from cryptometrics.market.ticks import FRACTION_DIGITS, INTEGER_DIGITS, Tick
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ streams = st.lists(ticks(st.sampled_from(["1", "1.0", "2", "2.5", "3"])) | ticks
 
 
 def after(stream: list[Tick]) -> Session:
-    session = opened(stream[0])
+    session = open_session(stream[0])
     for one in stream:
         measure(one, session)
     return session
@@ -45,27 +45,27 @@ def after(stream: list[Tick]) -> Session:
 
 @given(ticks())
 def test_spread_and_mid_price_are_exact(one: Tick) -> None:
-    measured = measure(one, opened(one))
+    measured = measure(one, open_session(one))
     bid, ask = Fraction(one.bid), Fraction(one.ask)
     assert Fraction(measured.spread) == ask - bid
     assert Fraction(measured.mid_price) == (bid + ask) / 2
 
 
 def test_the_widest_prices_lose_no_digit() -> None:
-    measured = measure(wide := tick("0." + "0" * 17 + "1", "9" * 20 + "." + "9" * 18), opened(wide))
+    measured = measure(wide := tick("0." + "0" * 17 + "1", "9" * 20 + "." + "9" * 18), open_session(wide))
     assert str(measured.spread) == "9" * 20 + "." + "9" * 17 + "8"
     assert str(measured.mid_price) == "5" + "0" * 19 + "." + "0" * 18 + "0"
 
 
 def test_a_locked_quote_has_no_spread() -> None:
-    measured = measure(locked := tick("1.50", "1.5"), opened(locked))
+    measured = measure(locked := tick("1.50", "1.5"), open_session(locked))
     assert measured.spread == 0
     assert measured.mid_price == Decimal("1.5")
 
 
 @given(streams)
 def test_extremes_are_those_of_a_plain_recomputation_after_every_tick(stream: list[Tick]) -> None:
-    session = opened(stream[0])
+    session = open_session(stream[0])
     for count, one in enumerate(stream, start=1):
         measure(one, session)
         so_far = stream[:count]

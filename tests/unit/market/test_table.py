@@ -13,13 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptometrics.market import metrics, text_columns, tick_decoder, windows
-from cryptometrics.market.table_decoder import decode, moment
 from cryptometrics.market.table_metrics import measure
 from cryptometrics.market.table_windows import fold
-from cryptometrics.market.tick_decoder import RejectedError, Tick
+from cryptometrics.market.tick_decoder import RejectedError
+from cryptometrics.market.ticks import EXACT, Tick, is_price
+from cryptometrics.times import from_microseconds
+from tests.aggregates import of_tick
+from tests.tables import decode_messages
 
 if TYPE_CHECKING:
-    from cryptometrics.market.table_metrics import Column, Measured
+    from cryptometrics.market.table_metrics import NumberColumn, PairMetrics
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -92,20 +95,20 @@ def one_by_one(stream: list[tuple[bytes | None, bytes | None]]) -> list[Tick | t
 def test_columns_of_messages_are_what_the_decoder_makes_of_each(
     stream: list[tuple[bytes | None, bytes | None]],
 ) -> None:
-    columns, rejected = decode([key for key, _ in stream], [value for _, value in stream], NOW)
+    table, rejected = decode_messages(stream, NOW)
     found: dict[int, Tick | tuple[str, str]] = {n: (e.reason, e.detail) for n, e in rejected.items()}
-    found |= {int(at): columns.tick(place) for place, at in enumerate(columns.index)}
+    found |= {int(at): table.tick(row) for row, at in enumerate(table.message)}
     expected = one_by_one(stream)
     assert [found[n] for n in range(len(stream))] == expected
     # Equal numbers may be written differently: 1.10 and 1.1.
-    for place, at in enumerate(columns.index):
+    for row, at in enumerate(table.message):
         tick = expected[int(at)]
         assert isinstance(tick, Tick)
-        assert columns.tick(place).bid.as_tuple() == tick.bid.as_tuple()
-        assert columns.tick(place).ask.as_tuple() == tick.ask.as_tuple()
-        if not columns.is_wide[place]:
-            assert Decimal(int(columns.bid[place])).scaleb(-int(columns.bid_places[place])) == tick.bid
-            assert Decimal(int(columns.ask[place])).scaleb(-int(columns.ask_places[place])) == tick.ask
+        assert table.tick(row).bid.as_tuple() == tick.bid.as_tuple()
+        assert table.tick(row).ask.as_tuple() == tick.ask.as_tuple()
+        if not table.is_wide[row]:
+            assert Decimal(int(table.bid[row])).scaleb(-int(table.bid_places[row])) == tick.bid
+            assert Decimal(int(table.ask[row])).scaleb(-int(table.ask_places[row])) == tick.ask
 
 
 @given(st.lists(price_texts, max_size=12))
@@ -116,7 +119,7 @@ def test_a_price_that_is_not_odd_is_the_number_that_it_says(column: list[str]) -
             assert Decimal(int(number)).scaleb(-int(after)).as_tuple() == Decimal(text).as_tuple()
     plain = [text for text in column if "\n" not in text]
     for text, is_odd in zip(plain, text_columns.prices(plain)[2], strict=True):
-        if tick_decoder.is_price(text) and len(text) <= text_columns.LONGEST_PRICE and Decimal(text):
+        if is_price(text) and len(text) <= text_columns.MAX_PLAIN_CHARS and Decimal(text):
             assert not is_odd, text
 
 
@@ -125,7 +128,7 @@ def test_a_time_that_is_not_odd_is_the_moment_that_it_says(column: list[str]) ->
     times, odd = text_columns.times(column)
     for text, time, is_odd in zip(column, times, odd, strict=True):
         if not is_odd:
-            assert moment(int(time)).isoformat("T", "microseconds") == text.replace("Z", "+00:00")
+            assert from_microseconds(int(time)).isoformat("T", "microseconds") == text.replace("Z", "+00:00")
 
 
 prices = st.one_of(
@@ -142,7 +145,6 @@ quotes = st.tuples(prices, prices, st.integers(-5, 5)).map(
 @given(st.lists(quotes, min_size=1, max_size=12), st.integers(0, 11))
 def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, int]], cut: int) -> None:
     """The first ticks one by one, the rest at once: as a batch finds its session."""
-    keys = [b"BTC-USD"] * len(stream)
     values = [
         json.dumps(
             {
@@ -152,50 +154,54 @@ def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, 
         ).encode()
         for bid, ask, seconds in stream
     ]  # fmt: skip
-    columns, rejected = decode(keys, values, NOW)
+    table, rejected = decode_messages([(b"BTC-USD", value) for value in values], NOW, partition=7, step=2)
     assert not rejected
-    session = metrics.opened(columns.tick(0))
+    session = metrics.open_session(table.tick(0))
     cut = min(cut, len(stream) - 1)
     for place in range(cut):
-        metrics.measure(columns.tick(place), session)
+        metrics.measure(table.tick(place), session)
     before = copy(session)
     at_once = copy(session)
-    measured = measure(columns, np.arange(cut, len(stream)), at_once)
+    table.late[cut::3] = True
+    (whole,) = table.by_pair()
+    ticks = whole.only(np.arange(cut, len(stream)))
+    measured = measure(ticks, at_once)
     if measured is None:
         assert at_once == before
         assert max(len(text) for bid, ask, _ in stream for text in (bid, ask)) > 10
         return
     for place in range(cut, len(stream)):
-        tick = columns.tick(place)
+        tick = table.tick(place)
         own = metrics.measure(tick, session)
         expected = (
             tick.bid, tick.ask, own.mid_price, own.spread,
             session.highest_bid, session.lowest_ask, session.max_spread,
         )  # fmt: skip
         assert row(measured, place - cut) == [number.as_tuple() for number in expected]
-    late = np.array([place % 3 == 0 for place in range(cut, len(stream))])
-    offsets = np.arange(cut, len(stream)) * 2
     minutes: dict[datetime, windows.Aggregate] = {}
-    for place, offset, is_late in zip(range(cut, len(stream)), offsets, late, strict=True):
-        tick = columns.tick(place)
-        one = windows.of_tick((tick.time, 7, int(offset)), tick.bid, tick.ask, late=bool(is_late))
+    for place in range(cut, len(stream)):
+        tick = table.tick(place)
+        one = of_tick((tick.time, 7, 2 * place), tick.bid, tick.ask, late=bool(table.late[place]))
         minute = windows.fixed_start(tick.time, windows.MINUTE)
         minutes[minute] = windows.merge(minutes[minute], one) if minute in minutes else one
-    assert dict(fold(measured, 7, offsets, columns.time[cut:], late)) == minutes
+    numbers = ticks.time // 60_000_000
+    for quotes_or_none in (measured, None):
+        found = dict(fold(ticks, numbers, quotes_or_none))
+        assert {from_microseconds(number * 60_000_000): part for number, part in found.items()} == minutes
     assert at_once == session
     assert [str(value) for value in _values(at_once)] == [str(value) for value in _values(session)]
 
 
-def row(measured: Measured, at: int) -> list[Any]:
+def row(measured: PairMetrics, at: int) -> list[Any]:
     return [number(column, measured.scale, at).as_tuple() for column in measured.numbers]
 
 
-def number(column: Column, scale: int, at: int) -> Decimal:
+def number(column: NumberColumn, scale: int, at: int) -> Decimal:
     places = int(column.places[at])
     return (
         Decimal(int(column.units[at]))
-        .scaleb(-scale, tick_decoder.EXACT)
-        .quantize(Decimal(1).scaleb(-places), context=tick_decoder.EXACT)
+        .scaleb(-scale, EXACT)
+        .quantize(Decimal(1).scaleb(-places), context=EXACT)
     )
 
 

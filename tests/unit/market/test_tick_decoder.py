@@ -11,18 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.tick_decoder import (
-    EARLIEST,
-    FRACTION_DIGITS,
-    FURTHEST_AHEAD,
-    INTEGER_DIGITS,
-    MAX_VALUE_BYTES,
-    Reason,
-    RejectedError,
-    Tick,
-    decode,
-    is_pair,
-)
+from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError, decode
+from cryptometrics.market.ticks import EARLIEST, FRACTION_DIGITS, INTEGER_DIGITS, MAX_AHEAD, Tick, is_pair
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 GOOD: dict[str, Any] = {
@@ -177,7 +167,7 @@ def test_every_reason_but_the_databases_own_is_reached() -> None:
 
 def test_the_edges_of_what_is_plausible_are_ticks() -> None:
     assert read(time="2009-01-01T00:00:00Z").time == EARLIEST
-    assert read(time="2026-07-02T12:00:00Z").time == NOW + FURTHEST_AHEAD
+    assert read(time="2026-07-02T12:00:00Z").time == NOW + MAX_AHEAD
     assert read(trade_id=0).trade_id == 0
     assert read(trade_id=2**63 - 2).trade_id == 2**63 - 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.trade_ids import MOST_RANGES, TradeIds
+from cryptometrics.market.trade_ids import MAX_RANGES, TradeIds
 
 # Dense, so that ranges meet; sparse, so that there are too many of them; the ends of the type.
 dense = st.integers(0, 60)
@@ -34,7 +34,7 @@ def test_above_its_floor_it_is_a_plain_set(ids: list[int]) -> None:
         known.add(trade_id)
         plain.add(trade_id)
         assert known.highest == max(plain)
-        assert ranges(known) <= MOST_RANGES
+        assert ranges(known) <= MAX_RANGES
     for probe in {near for trade_id in plain for near in (trade_id - 1, trade_id, trade_id + 1)}:
         if not known.unknown(probe):
             assert (probe in known) == (probe in plain), probe
@@ -48,7 +48,7 @@ def test_what_it_does_not_tell_is_only_what_it_gave_up(ids: list[int]) -> None:
         assert known.highest in known
         assert not known.unknown(known.highest)
     if known.floor:
-        assert len(set(ids)) > MOST_RANGES
+        assert len(set(ids)) > MAX_RANGES
 
 
 @given(adds, adds)
@@ -75,10 +75,10 @@ def test_consecutive_trades_are_one_range_in_any_order() -> None:
 
 
 def test_one_too_many_gives_up_the_lowest_range() -> None:
-    known = filled([10 * n for n in range(MOST_RANGES)])
-    assert (ranges(known), known.floor) == (MOST_RANGES, 0)
-    known.add(10 * MOST_RANGES)
-    assert (ranges(known), known.floor) == (MOST_RANGES, 1)
+    known = filled([10 * n for n in range(MAX_RANGES)])
+    assert (ranges(known), known.floor) == (MAX_RANGES, 0)
+    known.add(10 * MAX_RANGES)
+    assert (ranges(known), known.floor) == (MAX_RANGES, 1)
     assert known.unknown(0)
     assert 1 not in known
     assert not known.unknown(1)

@@ -11,16 +11,10 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.windows import (
-    Aggregate,
-    Place,
-    fixed_start,
-    fold,
-    merge,
-    of_tick,
-    sliding_starts,
-)
+from cryptometrics.market.ticks import Tick
+from cryptometrics.market.windows import Aggregate, Place, fixed_start, fold, merge
 from cryptometrics.times import EPOCH
+from tests.aggregates import of_tick
 
 Quote = tuple[Place, Decimal, Decimal, bool]
 
@@ -84,10 +78,11 @@ def test_any_order_and_grouping_give_the_same(data: st.DataObject, ticks: list[Q
 
 
 @given(quotes())
-def test_folding_columns_is_merging_ticks(ticks: list[Quote]) -> None:
-    places, bids, asks, late = zip(*ticks, strict=True)
-    moments, _, offsets = zip(*places, strict=True)
-    assert fold(0, offsets, moments, bids, asks, sum(late)) == reduce(merge, aggregates(ticks))
+def test_folding_ticks_is_merging_their_aggregates(ticks: list[Quote]) -> None:
+    decoded = [Tick("BTC-USD", "ticker", bid, ask, place[0], None) for place, bid, ask, _ in ticks]
+    offsets = [place[2] for place, *_ in ticks]
+    late = sum(is_late for *_, is_late in ticks)
+    assert fold(decoded, 0, offsets, late) == reduce(merge, aggregates(ticks))
 
 
 def test_basis_points_are_rounded_half_up() -> None:
@@ -107,11 +102,3 @@ def test_a_fixed_window_holds_its_time(time: datetime, size: timedelta) -> None:
     start = fixed_start(time, size)
     assert start <= time < start + size
     assert (start - EPOCH) % size == timedelta()
-
-
-@given(times, spans, st.integers(1, 20))
-def test_sliding_windows_are_all_that_hold_the_time(time: datetime, slide: timedelta, most: int) -> None:
-    size = slide * most - timedelta(microseconds=most // 2)
-    found = sliding_starts(time, size, slide)
-    near = [fixed_start(time, slide) + slide * n for n in range(1, -most - 2, -1)]
-    assert found == [start for start in near if start <= time < start + size]

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 from cryptometrics.alerts.evaluator import Evaluator, StoredStates
 from cryptometrics.alerts.rules import parse
 from cryptometrics.market import metrics
-from cryptometrics.market.table_decoder import decode
 from cryptometrics.market.table_metrics import measure
-from cryptometrics.pipeline.runs import Run, in_turn, quote_of
+from cryptometrics.pipeline.alerting import MetricsRun, in_topic_order, quote_of
+from tests.tables import decode_messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,28 +66,31 @@ class Measuring:
         self._sessions: tuple[Session, Session] | None = None
         self._offset = 0
 
-    def both(self, ticks: Sequence[Raw]) -> tuple[Run, list[Quote]]:
-        values: list[bytes | None] = []
+    def both(self, ticks: Sequence[Raw]) -> tuple[MetricsRun, list[Quote]]:
+        values: list[bytes] = []
         for bid, ask, at in ticks:
             time = (START + timedelta(milliseconds=at)).isoformat()
             fields = {"type": "ticker", "product_id": "BTC-USD", "time": time}
             values.append(json.dumps(fields | {"best_bid": f"{bid:f}", "best_ask": f"{ask:f}"}).encode())
-        columns, rejected = decode([b"BTC-USD"] * len(values), values, START + timedelta(days=1))
+        messages = [(b"BTC-USD", value) for value in values]
+        table, rejected = decode_messages(
+            messages, START + timedelta(days=1), partition=3, first=self._offset
+        )
         assert not rejected
         if self._sessions is None:
-            first = columns.tick(0)
-            self._sessions = metrics.opened(first), metrics.opened(first)
+            first = table.tick(0)
+            self._sessions = metrics.open_session(first), metrics.open_session(first)
         in_columns, one_by_one = self._sessions
-        measured = measure(columns, np.arange(len(values)), in_columns)
+        (whole,) = table.by_pair()
+        (of_day,) = whole.by_session("day")
+        measured = measure(of_day, in_columns)
         assert measured is not None
-        offsets = np.arange(self._offset, self._offset + len(values))
         self._offset += len(values)
         singles = []
-        for place, offset in enumerate(offsets.tolist()):
-            tick = columns.tick(place)
+        for tick, offset in zip(of_day.ticks, of_day.offset.tolist(), strict=True):
             one = metrics.measure(tick, one_by_one)
-            singles.append(quote_of(tick, one, "day", one_by_one, 3, offset))
-        return Run(measured, "BTC-USD", columns.time, "day", 3, offsets), singles
+            singles.append(quote_of(tick, one, "day", one_by_one, (3, offset)))
+        return MetricsRun(measured), singles
 
 
 prices = st.decimals(Decimal("0.01"), Decimal(99_999), places=6)
@@ -104,7 +106,7 @@ def test_columns_and_single_ticks_say_the_same(quotes: list[tuple[Decimal, Decim
     assert run.widest == pytest.approx(float(max(q.spread * 10_000 / q.mid for q in singles)), rel=1e-12)
 
 
-def judged(
+def evaluated(
     batches: Sequence[Sequence[Raw]], *, in_columns: bool
 ) -> tuple[list[Transition], dict[tuple[str, str], tuple[object, ...]], int]:
     """Judge batches, in columns where possible: what fires, what is saved, how many were passed over."""
@@ -161,9 +163,9 @@ def test_ticks_that_are_passed_over_change_nothing(
             mid, at, number = mid + move, at + pause, number + 1
             half = Decimal(mid) * spread / 20_000
             batches[-1].append((mid - half, mid + half, max(at - 900 * (number == late), 0)))
-    fired, saved, passed = judged(batches, in_columns=True)
+    fired, saved, passed = evaluated(batches, in_columns=True)
     event(f"{passed} of {len(batches)} passed over, {len(fired)} transitions")
-    assert (fired, saved) == judged(batches, in_columns=False)[:2]
+    assert (fired, saved) == evaluated(batches, in_columns=False)[:2]
 
 
 def test_a_calm_market_is_passed_over() -> None:
@@ -184,5 +186,5 @@ def test_a_calm_market_is_passed_over() -> None:
 def test_what_is_seen_day_by_day_is_judged_in_the_order_of_the_topic() -> None:
     measuring = Measuring()
     (early, one), (later, two) = (measuring.both([(Decimal(1), Decimal(2), at)]) for at in (0, 1))
-    assert in_turn([later, early]) == [*one, *two]
-    assert in_turn([later, one[0]]) == [*one, *two]
+    assert in_topic_order([later, early]) == [*one, *two]
+    assert in_topic_order([later, one[0]]) == [*one, *two]

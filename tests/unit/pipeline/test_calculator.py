@@ -20,20 +20,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryptometrics.market import table_metrics
 from cryptometrics.market.gap_records import Gap, GapKind, encode
-from cryptometrics.market.tick_decoder import EXACT, Reason
-from cryptometrics.market.trade_ids import MOST_RANGES
-from cryptometrics.pipeline import batch_builder
-from cryptometrics.pipeline.calculator import Calculator, Work
+from cryptometrics.market.tick_decoder import Reason
+from cryptometrics.market.ticks import EXACT
+from cryptometrics.market.trade_ids import MAX_RANGES
+from cryptometrics.pipeline.calculator import CalculatedBatch, Calculator
 from cryptometrics.store.copy_rows import COPY_COLUMNS
 from cryptometrics.store.offsets import Claim
-from cryptometrics.store.past import State, TickKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cryptometrics.market.metrics import Session
     from cryptometrics.store.batch_transaction import PairState
+    from cryptometrics.store.past import TickKey
 
 EVENING = datetime(2026, 6, 30, 23, 59, 55, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")
@@ -78,11 +79,10 @@ def start(before: int | None, pair: str = "BTC-USD") -> bytes:
     return encode(Gap(pair, GapKind.START, EVENING, None, None, before))[1]
 
 
-class Memory(State):
+class Memory:
     """What batches have stored."""
 
     def __init__(self) -> None:
-        super().__init__(connection=None, group="g")  # type: ignore[arg-type]
         self.rows: list[Row] = []
         self.known_pairs: dict[str, PairState] = {}
         self.known_sessions: dict[tuple[str, str], Session] = {}
@@ -108,7 +108,7 @@ class Memory(State):
     def add_day(self, day: date) -> None:
         self.days.append(day)
 
-    def commit(self, work: Work) -> None:
+    def commit(self, work: CalculatedBatch) -> None:
         """Write it as the database would, noting the fate of each offset: none may get a second one."""
         batch = work.batch
         self.late += work.late
@@ -192,8 +192,7 @@ def _whole(number: bytes) -> int:
 
 
 def calculator(memory: Memory, firsts: dict[int, int], session: str | None = None) -> Calculator:
-    made = Calculator("g", session)
-    made.state = memory
+    made = Calculator("g", session, memory)
     for partition, first in firsts.items():
         made.own(Claim(partition, 1, first))
     return made
@@ -324,7 +323,7 @@ def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> 
 @pytest.fixture(params=[0, 1000], ids=["at once", "one by one"])
 def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to measure ticks, whatever their number."""
-    monkeypatch.setattr(batch_builder, "FEW", request.param)
+    monkeypatch.setattr(table_metrics, "MIN_COLUMN_TICKS", request.param)
 
 
 @BOTH_WAYS
@@ -344,7 +343,7 @@ def test_batches_of_any_size_stored_at_any_time_give_the_same(
     """Cut anywhere, up to two batches in flight, everything forgotten now and then, a failure too."""
     memory, firsts = Memory(), {0: 0, 1: 7}
     working = calculator(memory, firsts)
-    in_flight: list[Work] = []
+    in_flight: list[CalculatedBatch] = []
     position = 0
     while position < len(stream) or in_flight:
         action = data.draw(st.sampled_from(["read", "read", "store", "forget", "fail"]))
@@ -355,7 +354,7 @@ def test_batches_of_any_size_stored_at_any_time_give_the_same(
         elif action == "store" and in_flight:
             memory.commit(in_flight.pop(0))
         elif action == "forget" and not in_flight:
-            working.forget_pairs()
+            working.drop_pairs()
         elif action == "fail":
             # What was in flight is lost; the reading goes on from what is stored.
             in_flight.clear()
@@ -381,15 +380,15 @@ def test_messages_that_are_not_ours_or_were_read_before_are_passed_over() -> Non
 def test_the_end_of_a_partition_accounts_for_the_holes_before_it() -> None:
     memory = Memory()
     working = calculator(memory, {0: 5})
-    assert working.ended(0, 5) is None
-    assert working.ended(0, 4) is None
-    assert working.ended(1, 9) is None
-    work = working.ended(0, 8)
+    assert working.skip_to(0, 5) is None
+    assert working.skip_to(0, 4) is None
+    assert working.skip_to(1, 9) is None
+    work = working.skip_to(0, 8)
     assert work is not None
     memory.commit(work)
     assert memory.fates == {(0, offset): "holes" for offset in (5, 6, 7)}
     assert working.positions() == {0: 8}
-    assert working.ended(0, 8) is None
+    assert working.skip_to(0, 8) is None
 
 
 def test_a_refused_tick_leaves_no_trace_in_what_follows() -> None:
@@ -471,15 +470,15 @@ def test_the_newest_quote_of_a_pair_goes_by_event_time_across_sessions() -> None
 
 
 def test_the_database_is_asked_only_about_trades_that_may_be_there() -> None:
-    gaps = [Message(0, n, quote("1", "2", trade_id=2 * n)) for n in range(MOST_RANGES)]
-    late = [Message(0, MOST_RANGES + n, quote("1", "2", trade_id=2 * n + 1)) for n in range(MOST_RANGES)]
+    gaps = [Message(0, n, quote("1", "2", trade_id=2 * n)) for n in range(MAX_RANGES)]
+    late = [Message(0, MAX_RANGES + n, quote("1", "2", trade_id=2 * n + 1)) for n in range(MAX_RANGES)]
     memory = once([*gaps, *late])
     assert memory.asked == []
-    assert memory.known_sessions["BTC-USD", "2026-06-30"].late == MOST_RANGES - 1
+    assert memory.known_sessions["BTC-USD", "2026-06-30"].late == MAX_RANGES - 1
 
 
 def test_a_duplicate_of_a_trade_that_memory_gave_up_is_still_found() -> None:
-    spread = [Message(0, n, quote("1", "2", trade_id=2 * n)) for n in range(MOST_RANGES + 10)]
+    spread = [Message(0, n, quote("1", "2", trade_id=2 * n)) for n in range(MAX_RANGES + 10)]
     memory = Memory()
     working = calculator(memory, {0: 0})
     memory.commit(working.calculate(spread, []))

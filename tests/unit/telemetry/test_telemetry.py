@@ -18,9 +18,9 @@ from cryptometrics.alerts.rule_state import Transition
 from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
 from cryptometrics.feeds.quality import Quality
-from cryptometrics.pipeline.calculator import Work
+from cryptometrics.pipeline.calculator import CalculatedBatch
 from cryptometrics.pipeline.progress import Histogram, Measurements, WorkerReport
-from cryptometrics.store.batch_transaction import Batch, Part, Rejected
+from cryptometrics.store.batch_transaction import Batch, PartitionOutcome, RejectedOffset
 from cryptometrics.telemetry.endpoint import serving
 from cryptometrics.telemetry.ingest_metrics import DEAF_S, IngestMetrics
 from cryptometrics.telemetry.process_metrics import STALLED_S, ProcessMetrics
@@ -37,12 +37,12 @@ class Times:
     time: np.ndarray[Any, Any]
 
 
-def work(ages: list[float], rejected: list[str]) -> Work:
-    part = Part(1, 0, len(ages) + len(rejected), metrics=len(ages), rejected=len(rejected))
-    messages = [Rejected(0, n, reason, "", None, None, None) for n, reason in enumerate(rejected)]
+def work(ages: list[float], rejected: list[str]) -> CalculatedBatch:
+    part = PartitionOutcome(1, 0, len(ages) + len(rejected), metrics=len(ages), rejected=len(rejected))
+    messages = [RejectedOffset(0, n, reason, "", None, None, None) for n, reason in enumerate(rejected)]
     now = to_microseconds(NOW)
     columns: Any = Times(np.array([now - int(age * 1e6) for age in ages], np.int64))
-    return Work(Batch(parts={0: part}, rejected=messages), [], columns)
+    return CalculatedBatch(Batch(parts={0: part}, rejected=messages), [], columns)
 
 
 def measured(ages: list[float], rejected: list[str]) -> Measurements:

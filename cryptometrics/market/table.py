@@ -1,0 +1,262 @@
+"""The ticks of a batch as columns: `TickTable`, and `PairTicks`, the part of one pair and session.
+
+A table holds valid ticks in the order of their messages, a column for each field of a tick and for what is
+known of its record: partition, offset, and whether it is a duplicate or late. Decoding makes it
+(`table_decoder`); metrics, windows, rows, alerts and Beam take a `PairTicks`.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from cryptometrics.market import text_columns
+from cryptometrics.market.text_columns import DAY_US
+from cryptometrics.market.ticks import Tick
+from cryptometrics.times import EPOCH, from_microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from cryptometrics.market.text_columns import Flags, Ints
+    from cryptometrics.market.ticks import Kind
+
+    Rows = NDArray[np.intp]
+    Value = TypeVar("Value")
+
+NO_TRADE = -1
+"""In a column of trade ids: the tick has none."""
+
+_MAX_SMALL = 2**15
+
+
+@dataclass
+class TickTable:
+    """Valid ticks in the order of their messages, one row each."""
+
+    message: Ints
+    """The index of the message that each tick was decoded from."""
+    partition: Ints
+    offset: Ints
+    pair: list[str]
+    kind: list[Kind]
+    bid_text: list[str]
+    ask_text: list[str]
+    bid: Ints
+    """The digits of the price without its point; `bid_places` of them follow the point."""
+    bid_places: Ints
+    ask: Ints
+    ask_places: Ints
+    is_wide: Flags
+    """Whether a price has more digits than fit into 64 bits: then only its text is right."""
+    time: Ints
+    """Microseconds since 1970 UTC."""
+    trade_id: Ints
+    """NO_TRADE where there is none."""
+    late: Flags
+    """Whether the trade id is below one that came earlier in the topic; False until `duplicates.mark`."""
+    duplicate: Flags
+    """Whether the feed has sent the tick before; False until `duplicates.mark`."""
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+    def only(self, keep: Flags) -> TickTable:
+        """Return the ticks for which `keep` is true."""
+        dropped = np.flatnonzero(~keep).tolist()
+        columns: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, column in columns.items():
+            columns[name] = _without(column, dropped) if isinstance(column, list) else column[keep]
+        return TickTable(**columns)
+
+    def tick(self, row: int) -> Tick:
+        """Return one tick by itself."""
+        trade_id = int(self.trade_id[row])
+        return Tick(
+            self.pair[row],
+            self.kind[row],
+            Decimal(self.bid_text[row]),
+            Decimal(self.ask_text[row]),
+            from_microseconds(int(self.time[row])),
+            None if trade_id == NO_TRADE else trade_id,
+        )
+
+    @property
+    def newest(self) -> datetime | None:
+        """The latest event time, None in an empty table."""
+        return from_microseconds(int(self.time.max())) if len(self) else None
+
+    @functools.cached_property
+    def only_trades(self) -> bool:
+        """Whether each tick is a ticker with a trade id, as nearly always."""
+        return "quote" not in self.kind and bool((self.trade_id != NO_TRADE).all())
+
+    def by_pair(self) -> list[PairTicks]:
+        """Return the ticks of each pair in each partition, in the order of the topic."""
+        if not len(self):
+            return []
+        names = list(dict.fromkeys(self.pair))
+        number_of = {name: number for number, name in enumerate(names)}
+        numbers = np.fromiter(map(number_of.__getitem__, self.pair), np.int64, len(self))
+        numbers += self.partition * len(names)
+        if int(numbers.max()) < _MAX_SMALL:
+            numbers = numbers.astype(np.int16)  # numpy sorts these without comparing
+        order = np.argsort(numbers, kind="stable")
+        bounds = np.flatnonzero(np.diff(numbers[order])) + 1
+        parts: list[PairTicks] = []
+        for rows in np.split(order, bounds):
+            partition, number = divmod(int(numbers[rows[0]]), len(names))
+            parts.append(PairTicks(self, rows, names[number], partition))
+        return parts
+
+
+class PairTicks:
+    """Ticks of one pair and partition in the order of the topic; after `by_session`, of one session."""
+
+    def __init__(
+        self, table: TickTable, rows: Rows, pair: str, partition: int, session: str | None = None
+    ) -> None:
+        """Take these rows of a table; `session` is None as long as they are not divided by session."""
+        self.table = table
+        self.rows = rows
+        self.pair = pair
+        self.partition = partition
+        self.session = session
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @functools.cached_property
+    def time(self) -> Ints:
+        """Event times in microseconds since 1970 UTC."""
+        return self.table.time[self.rows]
+
+    @functools.cached_property
+    def offset(self) -> Ints:
+        """Offsets in the partition."""
+        return self.table.offset[self.rows]
+
+    @functools.cached_property
+    def trade_id(self) -> Ints:
+        """Trade ids, NO_TRADE where there is none."""
+        return self.table.trade_id[self.rows]
+
+    @functools.cached_property
+    def late(self) -> Flags:
+        """Which of them came late, once `duplicates.mark` has marked the table."""
+        return self.table.late[self.rows]
+
+    @functools.cached_property
+    def ticks(self) -> list[Tick]:
+        """The same one by one."""
+        return list(map(self.table.tick, self.rows.tolist()))
+
+    @property
+    def days(self) -> list[str]:
+        """The UTC days of their event times, as 2026-01-31, in the order in which they appear."""
+        return [day for day, _ in self.by_day()]
+
+    def only(self, keep: Flags | Rows) -> PairTicks:
+        """Return the ticks that a mask, or an array of positions among them, selects."""
+        return PairTicks(self.table, self.rows[keep], self.pair, self.partition, self.session)
+
+    def without_duplicates(self) -> PairTicks:
+        """Return the ticks that the feed has not sent before."""
+        duplicate = self.table.duplicate[self.rows]
+        return self.only(~duplicate) if duplicate.any() else self
+
+    def by_day(self) -> Iterator[tuple[str, PairTicks]]:
+        """Yield each UTC day and its ticks."""
+        if not len(self):
+            return
+        days = self.time // DAY_US
+        first = int(days[0])
+        if (days == first).all():
+            yield _day(first), self
+            return
+        for day in dict.fromkeys(days.tolist()):
+            yield _day(day), self.only(days == day)
+
+    def by_session(self, name: str | None) -> Iterator[PairTicks]:
+        """Yield the ticks of each session: the one of this name, or without a name one for each UTC day."""
+        if name is not None:
+            if len(self):
+                yield PairTicks(self.table, self.rows, self.pair, self.partition, name)
+            return
+        for day, ticks in self.by_day():
+            yield PairTicks(self.table, ticks.rows, self.pair, self.partition, day)
+
+    def by_form(self) -> Iterator[tuple[Kind, PairTicks, Flags | None]]:
+        """Yield the ticks of one kind that all have a trade id, or all lack one, with their mask.
+
+        The mask is None where all ticks are of one form.
+        """
+        if self.table.only_trades:
+            yield "ticker", self, None
+            return
+        is_quote = np.array([self.table.kind[row] == "quote" for row in self.rows.tolist()])
+        has_trade = self.trade_id != NO_TRADE
+        kinds: tuple[tuple[Kind, Flags], ...] = ("ticker", ~is_quote), ("quote", is_quote)
+        for kind, of_kind in kinds:
+            for mask in (of_kind & has_trade, of_kind & ~has_trade):
+                if mask.any():
+                    yield kind, self.only(mask), mask
+
+
+def table_of(
+    partitions: Sequence[int],
+    offsets: Sequence[int],
+    pairs: Sequence[str],
+    bids: Sequence[str],
+    asks: Sequence[str],
+    times: Sequence[int],
+    late: Sequence[bool],
+) -> TickTable:
+    """Return the table of stored ticks, which are valid; kind and trade id are not needed and left out.
+
+    bids, asks: decimals as text. times: microseconds since 1970 UTC.
+    """
+    bid, bid_places, bid_odd = text_columns.prices(bids)
+    ask, ask_places, ask_odd = text_columns.prices(asks)
+    return TickTable(
+        message=np.arange(len(pairs)),
+        partition=np.array(partitions, np.int64),
+        offset=np.array(offsets, np.int64),
+        pair=list(pairs),
+        kind=["ticker"] * len(pairs),
+        bid_text=list(bids),
+        ask_text=list(asks),
+        bid=bid,
+        bid_places=bid_places,
+        ask=ask,
+        ask_places=ask_places,
+        is_wide=bid_odd | ask_odd,
+        time=np.array(times, np.int64),
+        trade_id=np.full(len(pairs), NO_TRADE),
+        late=np.array(late, np.bool_),
+        duplicate=np.zeros(len(pairs), np.bool_),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _day(number: int) -> str:
+    day: date = EPOCH.date() + timedelta(days=number)
+    return day.isoformat()
+
+
+def _without(column: list[Value], rows: Iterable[int]) -> list[Value]:
+    """Return a column without some rows, given in ascending order; few as a rule, so copy in slices."""
+    kept: list[Value] = []
+    begin = 0
+    for row in rows:
+        kept += column[begin:row]
+        begin = row + 1
+    return kept + column[begin:]

@@ -1,0 +1,45 @@
+"""A tick: one quote of a pair, with the limits of its fields and the arithmetic of exact prices."""
+
+from __future__ import annotations
+
+import decimal
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
+"""Digits a price may have before and after the point."""
+MAX_PRICE_CHARS = INTEGER_DIGITS + 1 + FRACTION_DIGITS
+MAX_TRADE_ID = 2**63 - 2
+"""So that the range of ids that it ends fits into PostgreSQL's bigint."""
+EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
+"""No crypto market is older."""
+MAX_AHEAD = timedelta(days=1)
+"""How far the exchange's clock may be ahead of ours."""
+
+EXACT = decimal.Context(
+    prec=2 * (INTEGER_DIGITS + FRACTION_DIGITS), traps=[decimal.Inexact, decimal.InvalidOperation]
+)
+"""The context of all price arithmetic: wide enough for any sum here, and rounding is an error."""
+
+PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
+MAX_PAIR_CHARS = 41
+is_pair = re.compile(PAIR_PATTERN).fullmatch
+is_price = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
+
+Kind = Literal["ticker", "quote"]
+"""`ticker`: the quote beside a trade; `quote`: rebuilt from the order book."""
+
+
+class Tick(msgspec.Struct, gc=False):
+    """One valid quote. Prices are in the quote currency; `time` is the exchange's, in UTC."""
+
+    pair: str
+    kind: Kind
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+    trade_id: int | None
