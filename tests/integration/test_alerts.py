@@ -281,7 +281,7 @@ def test_rules_are_checked_and_an_example_is_at_hand(
     wrong.write_text('[[rule]]\nname = "a"\nkind = "spread_bps"\nlevel = "much"\nfor = 3\n')
     assert cli("alerts", "check", wrong, code=2).stderr.splitlines() == [
         f"error: {wrong}, line 4: level: must be a number, written without quotes: 25 or 0.5",
-        f'error: {wrong}, line 5: for: must be a time in quotes: "90s", "15m", "2h" or "1h30m"',
+        f'error: {wrong}, line 5: for: must be a duration in quotes: "90s", "15m", "2h" or "1h30m"',
     ]
     for options, env in ((["--alerts", str(wrong)], {}), ([], {"CRYPTOMETRICS_ALERTS": str(wrong)})):
         error = cli("process", *options, code=2, env=env).stderr

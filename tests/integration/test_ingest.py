@@ -416,7 +416,7 @@ def test_what_cannot_be_had_ends_the_command_with_one_line(settings: Settings, c
     for bad in ("http://x", "wss://host:99999", "wss://[::1/", "wss://[::zz]/", "wss://a..b/", "wss://:80/"):
         for command in (("ingest",), ("record", "t.gz")):
             told = cli(*command, "--url", bad, code=2).stderr
-            assert "no address" in told.splitlines()[-1]
+            assert "not an address" in told.splitlines()[-1]
             assert "Traceback" not in told
     for proxy in ("socks5h://localhost:1", "http://localhost:99999", "http://u:pa/ss@a..b:1", "gopher://x:1"):
         told = cli("record", "u.gz", "--url", "wss://example.org/", code=2, env={"https_proxy": proxy}).stderr
