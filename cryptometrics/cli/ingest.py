@@ -17,8 +17,8 @@ from cryptometrics.times import Interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cryptometrics.feeds.coinbase.publish_queue import PublishQueue
     from cryptometrics.feeds.interface import Feed, FeedClient
+    from cryptometrics.feeds.publish_queue import PublishQueue
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
 
@@ -88,7 +88,7 @@ def ingest(
     """
     from cryptometrics import config
     from cryptometrics.cli.connections import find_topic
-    from cryptometrics.feeds.coinbase.publish_queue import PublishQueue
+    from cryptometrics.feeds.publish_queue import PublishQueue
     from cryptometrics.kafka import client
 
     settings = config.load()

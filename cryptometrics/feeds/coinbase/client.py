@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.coinbase.messages import Refusal
-    from cryptometrics.feeds.coinbase.publish_queue import PublishQueue
+    from cryptometrics.feeds.publish_queue import PublishQueue
     from cryptometrics.feeds.recording import Recorder
     from cryptometrics.kafka.publisher import Message
 
