@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from psycopg import conninfo, sql
 from cryptometrics import config
 from cryptometrics.local import jars
 from cryptometrics.local.services import Services
+from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
 
 if TYPE_CHECKING:
@@ -73,6 +75,18 @@ def services(open_folder: Path, shared_jars: Path) -> Iterator[Services]:
         yield running
 
 
+def settings_for(services: Services, database: str, topic: str) -> config.Settings:
+    """Return the settings of a database and a topic of the running services."""
+    return config.Settings.model_validate(
+        {
+            "database_url": conninfo.make_conninfo(services.postgres_uri, dbname=database),
+            "kafka_bootstrap_servers": services.bootstrap_servers,
+            "kafka_topic": topic,
+            "CRYPTOMETRICS_HOME": services.home,
+        }
+    )
+
+
 @pytest.fixture
 def empty_database_settings(services: Services) -> Iterator[config.Settings]:
     """Return the settings of a new, empty database and of a topic that does not exist yet."""
@@ -80,14 +94,7 @@ def empty_database_settings(services: Services) -> Iterator[config.Settings]:
     database = sql.Identifier(name)
     with psycopg.connect(services.postgres_uri, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(database))
-    yield config.Settings.model_validate(
-        {
-            "database_url": conninfo.make_conninfo(services.postgres_uri, dbname=name),
-            "kafka_bootstrap_servers": services.bootstrap_servers,
-            "kafka_topic": name,
-            "CRYPTOMETRICS_HOME": services.home,
-        }
-    )
+    yield settings_for(services, name, name)
     with psycopg.connect(services.postgres_uri, autocommit=True) as admin:
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
 
@@ -100,6 +107,13 @@ def settings(empty_database_settings: config.Settings) -> config.Settings:
     return empty_database_settings
 
 
+@pytest.fixture
+def connection(settings: config.Settings) -> Iterator[psycopg.Connection]:
+    """Return a connection, as the commands make it, to the test's database."""
+    with connect(settings) as connection:
+        yield connection
+
+
 def environment_of(settings: config.Settings) -> dict[str, str]:
     """Return the variables that give a command these settings."""
     return {
@@ -108,6 +122,32 @@ def environment_of(settings: config.Settings) -> dict[str, str]:
         "KAFKA_TOPIC": settings.kafka_topic,
         "CRYPTOMETRICS_HOME": str(settings.home),
     }
+
+
+@pytest.fixture
+def home(open_folder: Path, shared_jars: Path) -> Iterator[Path]:
+    """Return a home of its own with the jars in place; what runs there at the end of the test is stopped."""
+    home = open_folder / uuid.uuid4().hex[:8]  # short: the path of a socket is limited
+    home.mkdir()
+    jars.folder(home).symlink_to(shared_jars, target_is_directory=True)
+    yield home
+    for place in (home / "demo", home):
+        Services(place).purge()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def local(home: Path, cli_with: Callable[[dict[str, str]], Cli]) -> Cli:
+    """Return a runner of commands that knows no services but those of its home."""
+    return cli_with({"CRYPTOMETRICS_HOME": str(home)})
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on at the moment."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 class Cli:

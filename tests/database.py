@@ -9,6 +9,11 @@ import psycopg
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
 
+END_OTHER_SESSIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
 
 def rows(settings: Settings, query: str, *values: object) -> list[tuple[Any, ...]]:
     """Return all rows of a query; a statement without rows returns none."""

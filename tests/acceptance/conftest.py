@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +13,7 @@ import pytest
 from cryptometrics.local import postgres
 from cryptometrics.local.daemon import as_user
 from cryptometrics.retry import retrying
+from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +40,6 @@ class Server(NamedTuple):
             dbname=database,
             autocommit=True,
         )
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from cryptometrics.local import postgres
 from cryptometrics.local.daemon import as_user
 from cryptometrics.retry import retrying
 from tests.acceptance.certificates import Authority
-from tests.acceptance.conftest import free_port
+from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

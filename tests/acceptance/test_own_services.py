@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +13,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.local import jars
 from cryptometrics.local.services import Services
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Cli
@@ -32,23 +29,6 @@ demo.TICKS, demo.PATIENCE_S = 600_000, 8.0
 cli.main(["demo"])
 """
 """A demo with more to do, and less patience: more than the group takes to begin."""
-
-
-@pytest.fixture
-def home(open_folder: Path, shared_jars: Path) -> Iterator[Path]:
-    """Return a home with the jars in place; whatever runs there at the end of the test is stopped."""
-    home = open_folder / "own"
-    home.mkdir()
-    jars.folder(home).symlink_to(shared_jars, target_is_directory=True)
-    yield home
-    for place in (home / "demo", home):
-        Services(place).purge()
-    shutil.rmtree(home)
-
-
-@pytest.fixture
-def local(home: Path, cli_with: Callable[[dict[str, str]], Cli]) -> Cli:
-    return cli_with({"CRYPTOMETRICS_HOME": str(home)})
 
 
 def stores(services: Services) -> bool:

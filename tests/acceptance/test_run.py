@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-import psycopg
 import pytest
 
+from tests.database import scalar
 from tests.fakes.coinbase import FakeCoinbase
 from tests.waiting import LIMIT_S, wait_until
 
@@ -26,13 +26,10 @@ if TYPE_CHECKING:
 
 
 def stored(settings: Settings) -> int:
-    with psycopg.connect(settings.postgres()) as connection:
-        exists = connection.execute("SELECT to_regclass('consumer_offsets') IS NOT NULL").fetchone()
-        if exists != (True,):
-            return 0
-        row = connection.execute("SELECT coalesce(sum(metrics), 0) FROM consumer_offsets").fetchone()
-    assert row is not None
-    return int(row[0])
+    """Return how many ticks are stored; 0 before the tables exist."""
+    if scalar(settings, "SELECT to_regclass('consumer_offsets')") is None:
+        return 0
+    return int(scalar(settings, "SELECT coalesce(sum(metrics), 0) FROM consumer_offsets"))
 
 
 def started(cli: Cli, settings: Settings) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ from cryptometrics import config
 from cryptometrics.config import Settings
 from cryptometrics.errors import ServiceUnavailableError
 from cryptometrics.local import jars, maven
-from tests.acceptance.conftest import free_port
+from tests.conftest import free_port
 from tests.database import rows, scalar
 from tests.waiting import wait_until
 

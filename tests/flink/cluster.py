@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptometrics.local import java
+from tests.conftest import free_port
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Cluster:
         self._environment = dict(environment)
         self._java = str(java.find().path)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ports = {name: _free_port() for name in ("rpc", "rest", "blob", "job", "pool")}
+        self._ports = {name: free_port() for name in ("rpc", "rest", "blob", "job", "pool")}
         self._checkpoint_ms = checkpoint_ms
 
     @property
@@ -203,13 +204,6 @@ class Cluster:
     def _tail(self, name: str) -> str:
         """Return the end of a process's log."""
         return f"{name} logged\n{(self._folder / f'{name}.log').read_text(errors='replace')[-2000:]}"
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _answers(port: int) -> bool:

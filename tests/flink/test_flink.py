@@ -15,7 +15,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from cryptometrics.errors import CryptometricsError
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
     from pathlib import Path
+
+    import psycopg
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
@@ -64,12 +65,6 @@ def cluster(class_path: str, settings: Settings, open_folder: Path) -> Iterator[
     environment = clean_environment() | environment_of(settings)
     with Cluster(open_folder / settings.kafka_topic, class_path, environment) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-        yield connection
 
 
 def written(connection: psycopg.Connection) -> tuple[int, int]:

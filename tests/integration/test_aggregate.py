@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from cryptometrics.beam.job import Job, Shape
@@ -22,7 +21,7 @@ from tests.conftest import environment_of
 from tests.late import publish_late
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import psycopg
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
@@ -45,12 +44,6 @@ FROM (
 ) AS numbered
 GROUP BY pair, number ORDER BY pair, min(timestamp)
 """
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from cryptometrics.notify.sender import Sender
 from cryptometrics.notify.webhook import Webhook
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
+from tests.database import rows
 from tests.fakes.receiver import Act, Receiver
 from tests.waiting import LIMIT_S, deadline, wait_until
 
@@ -78,9 +79,7 @@ class Bench:
         return Sender(self.settings.postgres(), self.group, parse(rules), webhook)
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.settings.postgres()) as connection:
-            found = connection.execute(query.encode(), values)
-            return found.fetchall() if found.description else []
+        return rows(self.settings, query, *values)
 
     def alerts(self) -> list[tuple[Any, ...]]:
         """Return rule, pair, the seconds at which each was begun, fired and resolved, and its value."""

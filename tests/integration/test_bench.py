@@ -7,11 +7,11 @@ import signal
 from typing import TYPE_CHECKING
 
 import psutil
-import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 
 from cryptometrics.kafka import client
+from tests.database import rows
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ PARTS = {
 
 def left_behind(settings: Settings) -> list[str]:
     """Return the schemas and topics of benchmarks that are there."""
-    with psycopg.connect(settings.postgres()) as connection:
-        query = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'cryptometrics_bench_')"
-        schemas = [name for (name,) in connection.execute(query)]
+    query = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'cryptometrics_bench_')"
+    schemas = [name for (name,) in rows(settings, query)]
     topics = AdminClient(client.client_conf(settings)).list_topics(timeout=10).topics
     return schemas + [name for name in topics if name.startswith("cryptometrics_bench_")]
 

@@ -23,13 +23,6 @@ EMPTY_HERE = {"alerts of the time shown, all pairs"}
 """Panels that may show nothing of the data at hand."""
 
 
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    """Return a connection to a database with the schema and nothing in it."""
-    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-        yield connection
-
-
 def queries() -> Iterator[tuple[str, str]]:
     """Yield (title, query) of all that Grafana would ask PostgreSQL."""
     for dashboard in build.dashboards().values():

@@ -6,13 +6,13 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from cryptometrics import cli as command_line
 from cryptometrics import log
 from cryptometrics.kafka import client
 from tests.conftest import environment_of
+from tests.database import rows, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +76,7 @@ def test_names_are_values(cli: Cli, settings: Settings, run: Callable[..., str])
     assert json.loads(run("rejects", "list", "--group", name, "--json"))
     run("verify", "--group", name, "--topic")
     run("plot", "--group", name, "--session", name)
-    with psycopg.connect(settings.postgres()) as connection:
-        found = connection.execute("SELECT consumer_group, session FROM crypto_metrics").fetchall()
-    assert found == [(name, name)]
+    assert rows(settings, "SELECT consumer_group, session FROM crypto_metrics") == [(name, name)]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +96,7 @@ def test_options_are_values(
 ) -> None:
     store([("2024-01-05 10:00", "100", "101")])
     run(*arguments, code=None)  # a traceback would be this test's own
-    with psycopg.connect(settings.postgres()) as connection:
-        assert connection.execute("SELECT count(*) FROM crypto_metrics").fetchone() == (1,)
+    assert scalar(settings, "SELECT count(*) FROM crypto_metrics") == 1
 
 
 def test_what_comes_over_the_topic_is_a_value(cli: Cli, settings: Settings) -> None:

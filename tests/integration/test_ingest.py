@@ -18,7 +18,6 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cryptometrics.feeds.recording import Recording
+from tests.database import rows
 from tests.fakes.coinbase import FakeCoinbase, Faults
 from tests.waiting import LIMIT_S, wait_until
 
@@ -73,11 +73,6 @@ class Feed:
 
 def started(feed: Feed, pairs: int = len(PAIRS)) -> None:
     wait_until(lambda: len(feed.events("feed_started")) >= pairs, "each pair has started")
-
-
-def rows(settings: Settings, query: str, *values: object) -> list[tuple[Any, ...]]:
-    with psycopg.connect(settings.postgres()) as connection:
-        return connection.execute(query.encode(), values).fetchall()
 
 
 def missed_by_gaps(gaps: list[dict[str, Any]], pair: str) -> list[int]:
@@ -211,8 +206,7 @@ def test_a_start_tells_what_was_missed_since_the_last_one(settings: Settings, cl
         *("pair", "covered_s", "ticks", "gaps", "trades_missed", "longest_gap_s", "reconnects")
     ]  # fmt: skip
     assert "ETH-USD" not in text
-    with psycopg.connect(settings.postgres()) as connection:
-        connection.execute("UPDATE feed_gaps SET trades_missed = trades_missed + 1 WHERE kind = 'start'")
+    rows(settings, "UPDATE feed_gaps SET trades_missed = trades_missed + 1 WHERE kind = 'start'")
     assert "gap" in cli("verify", code=1).stdout
 
 

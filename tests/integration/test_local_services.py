@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -20,29 +19,13 @@ from cryptometrics.local.kafka import OTHER_PORTS
 from cryptometrics.local.services import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Cli
 
 TOPIC = "kept"
 WAIT = 20.0
-
-
-@pytest.fixture
-def home(open_folder: Path, shared_jars: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Return a home with the jars in place; whatever runs there at the end of the test is stopped."""
-    home = open_folder / request.node.name
-    home.mkdir()
-    jars.folder(home).symlink_to(shared_jars, target_is_directory=True)
-    yield home
-    Services(home).purge()
-    shutil.rmtree(home)
-
-
-@pytest.fixture
-def local(home: Path, cli_with: Callable[[dict[str, str]], Cli]) -> Cli:
-    return cli_with({"CRYPTOMETRICS_HOME": str(home)})
 
 
 def status_of(local: Cli) -> Any:

@@ -25,6 +25,7 @@ from cryptometrics.market.trade_ids import MAX_RANGES
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.pipeline.worker import Worker
+from tests.database import rows
 from tests.waiting import LIMIT_S, deadline, wait_until
 
 if TYPE_CHECKING:
@@ -83,9 +84,13 @@ class Bench:
         assert not is_over(), "did not catch up"
         return totals
 
+    def worker(
+        self, options: WorkerOptions, stop: Callable[[], bool], after_batch: Callable[[Worker], None]
+    ) -> Worker:
+        return Worker(self.settings, options, describe_topic(self.settings), "w", stop, after_batch)
+
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.settings.postgres()) as connection:
-            return connection.execute(query.encode(), values).fetchall()
+        return rows(self.settings, query, *values)
 
     def metrics(self, columns: str, group: str | None = None) -> list[tuple[Any, ...]]:
         """Return rows in the order of the topic."""
@@ -560,8 +565,7 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
             worker._source.pause()
 
     options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
-    topic = describe_topic(bench.settings)
-    totals = Worker(bench.settings, options, topic, "w", deadline(), pause_once).run()
+    totals = bench.worker(options, deadline(), pause_once).run()
     assert paused
     assert totals.metrics == 300
 
@@ -581,14 +585,7 @@ def test_a_topic_that_goes_while_a_worker_starts_over_ends_it(bench: Bench) -> N
             worker._doubt = "to start over"
 
     is_over = deadline()
-    worker = Worker(
-        bench.settings,
-        WorkerOptions(bench.group),
-        describe_topic(bench.settings),
-        "w",
-        is_over,
-        delete_once,
-    )
+    worker = bench.worker(WorkerOptions(bench.group), is_over, delete_once)
     with pytest.raises(CryptometricsError, match=r"Kafka refuses to go on|is gone"):
         worker.run()
     assert worker.totals.measured.retries == 1  # it is not tried again
@@ -623,14 +620,8 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
             worker._db.connection.close()
 
     is_over = deadline()
-    worker = Worker(
-        bench.settings,
-        WorkerOptions(bench.group),
-        describe_topic(bench.settings),
-        "w",
-        lambda: bool(stopped) or is_over(),
-        stop_without_database,
-    )
+    options = WorkerOptions(bench.group)
+    worker = bench.worker(options, lambda: bool(stopped) or is_over(), stop_without_database)
     assert worker.run().metrics == 3
     assert stopped
 

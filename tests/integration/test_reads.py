@@ -12,12 +12,10 @@ import pytest
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS
 from cryptometrics.store.catalog import resolve_group, sessions
-from cryptometrics.store.connection import connect, snapshot
+from cryptometrics.store.connection import snapshot
 from cryptometrics.store.tick_series import EXPRESSIONS, load_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cryptometrics.config import Settings
     from tests.integration.conftest import Store
 
@@ -32,12 +30,6 @@ SELECT n, timestamptz '2024-01-05 00:00Z' + n * interval '0.25 s' AS at,
            + CASE n WHEN 123457 THEN 55.55 ELSE 0 END AS ask
 FROM generate_series(0, 299999) AS n
 """
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 def test_no_group_has_ticks(connection: psycopg.Connection) -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from cryptometrics.market.metrics import Session, measure, open_session
@@ -27,10 +26,11 @@ from cryptometrics.store.batch_transaction import (
 from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.offsets import GroupTopic
 from cryptometrics.store.past import NEARBY, StoredPast
+from tests.database import END_OTHER_SESSIONS
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import psycopg
 
     from cryptometrics.config import Settings
 
@@ -38,12 +38,6 @@ NOON = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
 WIDE = Decimal("9" * 20 + "." + "9" * 18)
 TINY = Decimal("0." + "0" * 17 + "1")
 GROUP_TOPIC = GroupTopic("g", "t", "id")
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(settings.postgres(), autocommit=True) as made:
-        yield made
 
 
 def stored(connection: psycopg.Connection, batch: Batch, topic: GroupTopic = GROUP_TOPIC) -> None:
@@ -94,10 +88,7 @@ def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
                 return unindexed_blocks(connection) <= 64  # the newest range is not complete yet
 
             wait_until(indexed, "all complete ranges are indexed")
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+            connection.execute(END_OTHER_SESSIONS)
     finally:
         updater.close()
 

@@ -23,6 +23,7 @@ from cryptometrics.pipeline.progress import WorkerReport
 from cryptometrics.pipeline.worker import Worker
 from cryptometrics.telemetry import process_metrics as telemetry
 from cryptometrics.telemetry.endpoint import serving
+from tests.database import rows
 from tests.fakes.coinbase import FakeCoinbase
 from tests.waiting import LIMIT_S, deadline, wait_until
 
@@ -92,9 +93,7 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
         lambda: scrape(address)[0].get("cryptometrics_batch_ticks_sum") == TICKS, "all is stored and told"
     )
     sums, names = scrape(address)
-    with psycopg.connect(settings.postgres()) as connection:
-        row = connection.execute("SELECT sum(metrics), sum(rejected) FROM consumer_offsets").fetchone()
-    assert row is not None
+    [row] = rows(settings, "SELECT sum(metrics), sum(rejected) FROM consumer_offsets")
     assert (sums["cryptometrics_ticks_total"], sums["cryptometrics_rejected_ticks_total"]) == row
     assert 0 < row[1] < TICKS / 10
     assert sums["cryptometrics_end_to_end_latency_seconds_count"] == row[0]

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from confluent_kafka import Producer
-from psycopg import conninfo, sql
+from psycopg import sql
 
-from cryptometrics import config
 from cryptometrics.feeds.simulator.bad_ticks import KINDS, spoiled
 from cryptometrics.kafka import client
 from cryptometrics.kafka.topic import create_topic
@@ -25,6 +24,8 @@ from cryptometrics.store.migrate import migrate
 from cryptometrics.verify.findings import FindingKind
 from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS
 from cryptometrics.verify.verification import GroupReport, verify
+from tests.conftest import settings_for
+from tests.waiting import LIMIT_S, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from cryptometrics.local.services import Services
     from tests.conftest import Cli
 
-LIMIT_S = 30.0
 START = datetime.now(UTC).replace(hour=23, minute=59, second=50, microsecond=0) - timedelta(days=2)
 """Ten seconds before a midnight that is past at any hour of the test."""
 PAIRS = ("BTC-USD", "ETH-USD", "SHIB-USD")
@@ -66,24 +66,14 @@ class Source:
         self._admin = psycopg.connect(services.postgres_uri, autocommit=True)
         self._admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
         self._made = [self.name]
-        self.settings = self._settings(self.name)
-
-    def _settings(self, database: str) -> Settings:
-        return config.Settings.model_validate(
-            {
-                "database_url": conninfo.make_conninfo(self._services.postgres_uri, dbname=database),
-                "kafka_bootstrap_servers": self._services.bootstrap_servers,
-                "kafka_topic": self.name,
-                "CRYPTOMETRICS_HOME": self._services.home,
-            }
-        )
+        self.settings = settings_for(services, self.name, self.name)
 
     def copy(self) -> Settings:
         """Return the settings of the same topic and a copy of the database, to be damaged."""
         self._made.append(f"verify_{uuid.uuid4().hex[:12]}")
         names = map(sql.Identifier, (self._made[-1], self.name))
         self._admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
-        return self._settings(self._made[-1])
+        return settings_for(self._services, self._made[-1], self.name)
 
     def close(self) -> None:
         for name in self._made:
@@ -130,12 +120,8 @@ def fill(made: Source) -> None:
         else:
             producer.commit_transaction()
     for group, session in (("g", None), ("named", "a name")):
-        stop_at = datetime.now(UTC) + timedelta(seconds=LIMIT_S)
-        run_worker(
-            made.settings,
-            WorkerOptions(group, session, batch=64, until_caught_up=True),
-            stop=lambda: datetime.now(UTC) > stop_at,  # noqa: B023
-        )
+        options = WorkerOptions(group, session, batch=64, until_caught_up=True)
+        run_worker(made.settings, options, stop=deadline())
 
 
 @pytest.fixture

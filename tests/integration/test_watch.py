@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from tests.database import END_OTHER_SESSIONS, rows
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
 
 
 def what_fires_is_shown_and_what_is_over_is_not(settings: Settings, filled: Cli) -> None:
-    with psycopg.connect(settings.postgres()) as connection:
-        connection.execute(_FIRE)
+    rows(settings, _FIRE)
     [alert] = json.loads(filled("watch", "--json").stdout)["alerts"]
     assert (alert["rule"], alert["pair"], alert["severity"]) == ("wide", "BTC-USD", "critical")
     assert "BTC-USD wide: spread 12.5 bps" in filled("watch", "--once").stdout
@@ -178,11 +178,7 @@ def test_it_goes_on_when_postgres_has_ended_its_session(settings: Settings, fill
     terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(40, 160))
     try:
         terminal.until(lambda text: "highest bid" in text, "a screen")
-        with psycopg.connect(settings.postgres(), autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+        rows(settings, END_OTHER_SESSIONS)
         terminal.until(lambda text: "the data is old" in text, "the trouble is told")
         seen = len(terminal.drawn)
         terminal.until(

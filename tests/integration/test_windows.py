@@ -9,28 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-import pytest
 
 from cryptometrics.market.windows import MINUTE, Aggregate, merge
 from cryptometrics.store import windows
-from cryptometrics.store.connection import connect
 from cryptometrics.store.window_completion import complete_passed
 from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows
 from tests.aggregates import of_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 def part(

@@ -10,11 +10,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import psutil
-import psycopg
 import pytest
 
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP, supervisor
+from tests.database import rows
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
@@ -27,19 +27,17 @@ TICKS = 30_000
 
 
 def owners(settings: Settings) -> set[str]:
-    with psycopg.connect(settings.postgres()) as connection:
-        return {row[0] for row in connection.execute("SELECT owner FROM consumer_offsets WHERE epoch > 0")}
+    return {owner for (owner,) in rows(settings, "SELECT owner FROM consumer_offsets WHERE epoch > 0")}
 
 
 def stored(settings: Settings) -> tuple[int, int]:
     """Return how many offsets are accounted for, and how many rows there are."""
-    with psycopg.connect(settings.postgres()) as connection:
-        row = connection.execute(
-            "SELECT coalesce(sum(next_offset - first_offset), 0), (SELECT count(*) FROM crypto_metrics) "
-            "FROM consumer_offsets"
-        ).fetchone()
-    assert row is not None
-    return int(row[0]), row[1]
+    query = (
+        "SELECT coalesce(sum(next_offset - first_offset), 0)::bigint, (SELECT count(*) FROM crypto_metrics) "
+        "FROM consumer_offsets"
+    )
+    [(offsets, metrics)] = rows(settings, query)
+    return offsets, metrics
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:
