@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-Connect = "Callable[[str], psycopg.Connection]"
-
 
 @pytest.fixture
 def uri(settings: Settings) -> str:
