@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 RANGE = "now() - interval '1 day' AND now() + interval '1 day'"
-EMPTY_HERE = {"alerts of the time shown, all pairs"}
+EMPTY_HERE = {"alerts in the time range, all pairs"}
 """Panels that may show nothing of the data at hand."""
 
 
