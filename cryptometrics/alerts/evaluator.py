@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from cryptometrics.alerts.meters import Meter, Quote, RejectedShare, TickRun
+    from cryptometrics.alerts.meters import Meter, RejectedShare
+    from cryptometrics.alerts.quotes import Quote, TickRun
     from cryptometrics.alerts.rules import Rule
 
 CLOCK = ""

@@ -10,9 +10,14 @@ import abc
 import decimal
 from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cryptometrics.times import EPOCH, MICROSECOND
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from cryptometrics.alerts.quotes import Quote, TickRun
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -24,56 +29,6 @@ SURELY, UNSURE = 1 - 1e-9, 1e-12
 ZERO, HUNDRED, TEN_THOUSAND = Decimal(0), Decimal(100), Decimal(10_000)
 # Values are ratios: 28 digits are more than enough to compare them with a level of 18.
 _ratio = decimal.Context(prec=28, traps=[decimal.InvalidOperation, decimal.DivisionByZero])
-
-
-class Quote(NamedTuple):
-    """A tick as rules see it, with the extremes of its session that include it."""
-
-    pair: str
-    time: datetime
-    bid: Decimal
-    ask: Decimal
-    mid: Decimal
-    spread: Decimal
-    session: str
-    highest_bid: Decimal
-    lowest_ask: Decimal
-    partition: int
-    offset: int
-
-
-class TickRun(Protocol):
-    """Ticks of one pair and session in topic order, with their extremes as floats."""
-
-    pair: str
-    session: str
-
-    @property
-    def in_order(self) -> bool:
-        """Whether the times never decrease."""
-
-    @property
-    def first(self) -> datetime:
-        """Time of the first tick."""
-
-    @property
-    def last(self) -> datetime:
-        """Time of the last tick."""
-
-    @property
-    def widest(self) -> float:
-        """Largest spread in basis points."""
-
-    @property
-    def highest_bid(self) -> float:
-        """Highest bid."""
-
-    @property
-    def lowest_ask(self) -> float:
-        """Lowest ask."""
-
-    def mids(self, width_us: int) -> list[tuple[int, Decimal, Decimal]]:
-        """Return number, lowest and highest mid price of each bucket of this width."""
 
 
 class Meter(abc.ABC):

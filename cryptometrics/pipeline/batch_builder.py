@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cryptometrics.alerts.quotes import TickRun, quote_of
 from cryptometrics.market import metrics, table_metrics, table_windows
 from cryptometrics.market.windows import MINUTE, merge
-from cryptometrics.pipeline.alerting import MetricsRun, quote_of
 from cryptometrics.store import copy_rows
 from cryptometrics.store.batch_transaction import DayRows, PairState, SkippedOffsets
 from cryptometrics.times import MICROSECOND, from_microseconds
@@ -55,7 +55,7 @@ class BatchBuilder:
         else:
             self._batch.rows += copy_rows.encode(measured, self._group)
             if self.observed is not None:
-                self.observed.append(MetricsRun(measured))
+                self.observed.append(TickRun(measured))
         minutes = table_windows.fold(ticks, ticks.time // _MINUTE_US, measured)
         self._add_minutes(ticks.pair, minutes)
         session.late += int(ticks.late.sum())

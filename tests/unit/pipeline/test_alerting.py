@@ -13,16 +13,17 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from cryptometrics.alerts.evaluator import Evaluator, StoredStates
+from cryptometrics.alerts.quotes import TickRun, quote_of
 from cryptometrics.alerts.rules import parse
 from cryptometrics.market import metrics
 from cryptometrics.market.table_metrics import measure
-from cryptometrics.pipeline.alerting import MetricsRun, in_topic_order, quote_of
+from cryptometrics.pipeline.alerting import in_topic_order
 from tests.tables import decode_messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptometrics.alerts.meters import Quote
+    from cryptometrics.alerts.quotes import Quote
     from cryptometrics.alerts.rule_state import Transition
     from cryptometrics.market.metrics import Session
 
@@ -66,7 +67,7 @@ class Measuring:
         self._sessions: tuple[Session, Session] | None = None
         self._offset = 0
 
-    def both(self, ticks: Sequence[Raw]) -> tuple[MetricsRun, list[Quote]]:
+    def both(self, ticks: Sequence[Raw]) -> tuple[TickRun, list[Quote]]:
         values: list[bytes] = []
         for bid, ask, at in ticks:
             time = (START + timedelta(milliseconds=at)).isoformat()
@@ -90,7 +91,7 @@ class Measuring:
         for tick, offset in zip(of_day.ticks, of_day.offset.tolist(), strict=True):
             one = metrics.measure(tick, one_by_one)
             singles.append(quote_of(tick, one, "day", one_by_one, (3, offset)))
-        return MetricsRun(measured), singles
+        return TickRun(measured), singles
 
 
 prices = st.decimals(Decimal("0.01"), Decimal(99_999), places=6)
