@@ -1,4 +1,4 @@
-"""What a restored pipeline must not do again."""
+"""Start each reader once, also when a pipeline is restored from a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptometrics.beam.kafka_source import Reader
+    from cryptometrics.beam.offset_ranges import TopicShare
 
 
-class Once(beam.DoFn):  # type: ignore[misc]  # Beam has no types
-    """Lets each reader begin once: (number, Reader) to Reader.
+class BeginOnce(beam.DoFn):  # type: ignore[misc]  # Beam has no types
+    """Lets each reader begin once: (number, TopicShare) to TopicShare.
 
-    Flink's runner may send the beginning of a pipeline once more when it restores a checkpoint. The readers
-    are in the checkpoint already, further on: to begin them again would count everything twice.
+    Flink's runner may repeat the start of a pipeline when it restores a checkpoint. The checkpoint already
+    contains the readers, further on; starting them again would count every tick twice.
     """
 
     BEGUN = ReadModifyWriteStateSpec("begun", VarIntCoder())
 
     def process(
         self,
-        element: tuple[int, Reader],
+        element: tuple[int, TopicShare],
         begun: Any = beam.DoFn.StateParam(BEGUN),  # noqa: B008  (Beam's way)
-    ) -> Iterator[Reader]:
-        """Yield it the first time."""
-        _, reader = element
+    ) -> Iterator[TopicShare]:
+        """Yield a share the first time."""
+        _, share = element
         if begun.read() is None:
             begun.write(1)
-            yield reader
+            yield share

@@ -1,12 +1,12 @@
-"""Which offsets a run reads, and who reads them."""
+"""Choose the offsets a run reads, and share the partitions among its readers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from confluent_kafka import KafkaException
 
-from cryptometrics.beam.kafka_source import FOREVER, Range, Reader
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.kafka import errors
 from cryptometrics.kafka.client import make_admin
@@ -19,21 +19,40 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
 
 
-def readers(
+NO_END = 2**62
+"""The end of a range that follows the topic."""
+
+
+class OffsetRange(NamedTuple):
+    """Offsets to read of a partition: from `start`, and before `end`."""
+
+    partition: int
+    start: int
+    end: int
+
+
+class TopicShare(msgspec.Struct, frozen=True):
+    """The partitions that one reader owns: an element of the source."""
+
+    topic: str
+    ranges: tuple[OffsetRange, ...]
+
+
+def topic_shares(
     settings: Settings,
     job: Job,
     *,
     first: int | None = None,
     last: int | None = None,
     count: int | None = None,
-) -> list[Reader]:
-    """Return the readers of the topic: what they read ends where it ends now, unless the job follows it.
+) -> list[TopicShare]:
+    """Return the shares of the readers, up to the current ends of the partitions unless the job follows.
 
-    first, last: offsets in each partition, the latter not read any more; within what Kafka holds.
-    count: how many readers share the partitions; None: one each.
-    Times of the job are event times, and ticks may be a day ahead of the moment at which Kafka got them. So
-    reading begins a day before the first, which also tells what is a duplicate and what comes late.
-    Raises UserError where nothing lies in these bounds, ServiceUnavailableError when Kafka does not answer.
+    first, last: offsets in each partition, `last` exclusive; limited to those that Kafka holds.
+    count: the number of readers; None: one per partition.
+    The job's bounds are event times, and a tick's time may be a day ahead of Kafka's. So reading begins a
+    day earlier, which also shows which ticks are duplicates or late.
+    Raises UserError if the bounds contain no offsets, ServiceUnavailableError if Kafka does not answer.
     """
     topic = describe_topic(settings)
     ends = PartitionEnds(make_admin(settings), topic.name)
@@ -46,12 +65,12 @@ def readers(
     if not job.follow:
         ranges = [each for each in ranges if each.start < each.end]
         if not ranges:
-            raise UserError(f"the topic {topic.name} holds nothing in these bounds")
+            raise UserError(f"the topic {topic.name} has no records in these bounds")
     shares = min(count or len(ranges), len(ranges))
-    return [Reader(topic.name, tuple(ranges[share::shares])) for share in range(shares)]
+    return [TopicShare(topic.name, tuple(ranges[share::shares])) for share in range(shares)]
 
 
-def _range(ends: PartitionEnds, partition: int, job: Job, first: int | None, last: int | None) -> Range:
+def _range(ends: PartitionEnds, partition: int, job: Job, first: int | None, last: int | None) -> OffsetRange:
     low, high = ends.held(partition)
     begin = low if first is None else max(low, first)
     if job.since is not None:
@@ -59,5 +78,5 @@ def _range(ends: PartitionEnds, partition: int, job: Job, first: int | None, las
         found = ends.first_since(partition, max(since, 0))
         begin = high if found is None else max(begin, found)
     if job.follow:
-        return Range(partition, min(begin, high), FOREVER)
-    return Range(partition, min(begin, high), high if last is None else min(high, last))
+        return OffsetRange(partition, min(begin, high), NO_END)
+    return OffsetRange(partition, min(begin, high), high if last is None else min(high, last))

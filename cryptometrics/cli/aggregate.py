@@ -191,10 +191,10 @@ def _run(
         transform = FromPostgres(job)
     else:
         from cryptometrics.beam.kafka_source import FromKafka
-        from cryptometrics.beam.offset_ranges import readers as readers_of
+        from cryptometrics.beam.offset_ranges import topic_shares
 
         wait_for_kafka(settings)
-        transform = FromKafka(job, readers_of(settings, job, first=first, last=last, count=readers))
+        transform = FromKafka(job, topic_shares(settings, job, first=first, last=last, count=readers))
     with Progress() as progress:
         shown_at, shown = time.monotonic(), 0
 

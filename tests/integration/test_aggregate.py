@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cryptometrics.beam.job import Job, Shape
-from cryptometrics.beam.kafka_source import FromKafka, Range
+from cryptometrics.beam.kafka_source import FromKafka
 from cryptometrics.beam.launch import check_name, options_of, run
-from cryptometrics.beam.offset_ranges import readers
+from cryptometrics.beam.offset_ranges import OffsetRange, topic_shares
 from cryptometrics.beam.postgres_source import FromPostgres
 from cryptometrics.errors import UserError
 from cryptometrics.market.windows import MINUTE
@@ -65,7 +65,7 @@ def test_process_topic_and_history_give_the_same_windows(
     def aggregate(shape: Shape, name: str, source: str = "kafka", **bounds: datetime) -> dict[str, int]:
         job = Job("g1", name, shape, timedelta(), **bounds)  # type: ignore[arg-type]
         check_name(connection, job)
-        origin = FromKafka(job, readers(settings, job)) if source == "kafka" else FromPostgres(job)
+        origin = FromKafka(job, topic_shares(settings, job)) if source == "kafka" else FromPostgres(job)
         return run(job, origin, options_of(job, []), stop=lambda: False, show=lambda _: None)
 
     for source in ("kafka", "postgres"):
@@ -127,7 +127,9 @@ def test_only_windows_that_were_read_whole_are_written(
     size, slide = 5 * MINUTE, 2 * MINUTE
 
     def aggregate(job: Job, source: str = "kafka", **offsets: int) -> None:
-        origin = FromKafka(job, readers(settings, job, **offsets)) if source == "kafka" else FromPostgres(job)
+        origin = (
+            FromKafka(job, topic_shares(settings, job, **offsets)) if source == "kafka" else FromPostgres(job)
+        )
         run(job, origin, options_of(job, []), stop=lambda: False, show=lambda _: None)
 
     def starts(name: str, which: str = "true") -> list[float]:
@@ -166,8 +168,8 @@ def test_an_offset_that_no_partition_has_yet_is_its_end_also_to_follow(cli: Cli,
     assert begins == ends
 
 
-def _ranges(settings: Settings, job: Job, **bounds: int) -> list[Range]:
-    return [each for reader in readers(settings, job, **bounds) for each in reader.ranges]
+def _ranges(settings: Settings, job: Job, **bounds: int) -> list[OffsetRange]:
+    return [each for reader in topic_shares(settings, job, **bounds) for each in reader.ranges]
 
 
 def test_the_command_says_what_it_did(cli: Cli, settings: Settings) -> None:

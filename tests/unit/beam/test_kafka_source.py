@@ -12,17 +12,10 @@ from apache_beam.utils.timestamp import Timestamp
 from cryptometrics.beam import kafka_source
 from cryptometrics.beam.folding import Poll, TradeMemory
 from cryptometrics.beam.job import Job, Shape
-from cryptometrics.beam.kafka_source import (
-    FOREVER,
-    Claim,
-    FromKafka,
-    Range,
-    ReadEndless,
-    Reader,
-    Restriction,
-    Tracker,
-)
+from cryptometrics.beam.kafka_source import FromKafka, ReadEndless
+from cryptometrics.beam.offset_ranges import NO_END, OffsetRange, TopicShare
 from cryptometrics.beam.pipeline import Windows
+from cryptometrics.beam.restrictions import PollClaim, PollTracker, ReadRestriction
 from tests.unit.beam.test_folding import Message, job, message
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's imports warn of their own
@@ -30,41 +23,44 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's 
 NOW = datetime(2026, 7, 1, 13, tzinfo=UTC)
 
 
-def claim(tracker: Tracker, memory: TradeMemory, first: int, last: int) -> tuple[bool, int]:
+def claim(tracker: PollTracker, memory: TradeMemory, first: int, last: int) -> tuple[bool, int]:
     """Read offsets, each of the trade of that number; return whether it may be, and how many count."""
     poll = Poll(job(), memory)
     poll.read(0, [message(at, at, at) for at in range(first, last)], NOW, None)
-    taken = tracker.try_claim(Claim({0: last}, [poll]))
+    taken = tracker.try_claim(PollClaim({0: last}, [poll]))
     if taken:
         poll.keep(memory)
     return taken, poll.counts.ticks
 
 
 def test_a_split_gives_what_is_left_with_the_memory_of_what_was_read() -> None:
-    tracker, memory = Tracker(Restriction((Range(0, 10, FOREVER), Range(1, 5, FOREVER)))), TradeMemory()
+    tracker, memory = (
+        PollTracker(ReadRestriction((OffsetRange(0, 10, NO_END), OffsetRange(1, 5, NO_END)))),
+        TradeMemory(),
+    )
     assert claim(tracker, memory, 10, 20) == (True, 10)
     assert tracker.try_split(0.5) is None  # a pair's ticks are read in their order, by one reader
     split = tracker.try_split(0)
     assert split is not None
     primary, residual = split
-    assert primary.ranges == (Range(0, 10, 20), Range(1, 5, 5))
-    assert residual.ranges == (Range(0, 20, FOREVER), Range(1, 5, FOREVER))
+    assert primary.ranges == (OffsetRange(0, 10, 20), OffsetRange(1, 5, 5))
+    assert residual.ranges == (OffsetRange(0, 20, NO_END), OffsetRange(1, 5, NO_END))
     assert claim(tracker, memory, 20, 25)[0] is False  # the other one's by now
     assert tracker.check_done()
     assert tracker.try_split(0) is None
     # Who goes on reads them: none was remembered too early, and those before are known.
-    other, its = Tracker(residual), TradeMemory(residual.memory)
+    other, its = PollTracker(residual), TradeMemory(residual.memory)
     assert claim(other, its, 20, 25) == (True, 5)
     assert claim(other, its, 15, 30) == (True, 5)
 
 
 def test_what_is_bounded_is_read_to_its_end_and_says_how_far() -> None:
-    tracker, memory = Tracker(Restriction((Range(0, 0, 40),))), TradeMemory()
+    tracker, memory = PollTracker(ReadRestriction((OffsetRange(0, 0, 40),))), TradeMemory()
     assert tracker.is_bounded()
     assert tracker.current_progress().fraction_completed == 0
     claim(tracker, memory, 0, 10)
     assert tracker.current_progress().fraction_completed == 0.25
-    with pytest.raises(ValueError, match="read up to 10 only"):
+    with pytest.raises(ValueError, match="read only up to offset 10"):
         tracker.check_done()
     claim(tracker, memory, 10, 40)
     assert tracker.check_done()
@@ -74,7 +70,7 @@ def test_what_is_bounded_is_read_to_its_end_and_says_how_far() -> None:
 def test_the_streaming_pipeline_can_be_translated() -> None:
     following = Job("g1", "5m", Shape(timedelta(minutes=5)), timedelta(seconds=10), follow=True)
     pipeline = beam.Pipeline()
-    pipeline | FromKafka(following, [Reader("t", (Range(0, 0, FOREVER),))]) | Windows(following)
+    pipeline | FromKafka(following, [TopicShare("t", (OffsetRange(0, 0, NO_END),))]) | Windows(following)
     described = str(pipeline.to_runner_api())
     assert "begun" in described
 
@@ -101,9 +97,11 @@ def test_after_a_restore_what_is_read_first_is_judged_by_the_watermark_of_before
 ) -> None:
     monkeypatch.setattr(kafka_source, "_consumer", lambda _topic, _positions: FakeConsumer())
     following = Job("g1", "5m", Shape(timedelta(minutes=5)), timedelta(seconds=10), follow=True)
-    ranges = (Range(0, 20, FOREVER), Range(1, 5, FOREVER))  # of the second nothing is to be heard
+    ranges = (OffsetRange(0, 20, NO_END), OffsetRange(1, 5, NO_END))  # of the second nothing is to be heard
     for known in (None, NOW - timedelta(minutes=1)):
         estimator = ManualWatermarkEstimator(None if known is None else Timestamp.from_utc_datetime(known))
-        parts = ReadEndless(following).process(Reader("t", ranges), Tracker(Restriction(ranges)), estimator)
+        parts = ReadEndless(following).process(
+            TopicShare("t", ranges), PollTracker(ReadRestriction(ranges)), estimator
+        )
         _, part = next(iter(parts)).value
         assert part.watermark == known
