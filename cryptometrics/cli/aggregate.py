@@ -160,7 +160,7 @@ def aggregate(
     last = until if isinstance(until, int) else None
     begun = time.monotonic()
     found = _run(job, source, first, last, readers or (1 if follow else None), beam)
-    _say(job, found, time.monotonic() - begun, as_json=as_json)
+    _report(job, found, time.monotonic() - begun, as_json=as_json)
 
 
 def _run(
@@ -243,7 +243,7 @@ def _in_words(found: dict[str, int]) -> str:
     return ", ".join(words)
 
 
-def _say(job: Job, found: dict[str, int], seconds: float, *, as_json: bool) -> None:
+def _report(job: Job, found: dict[str, int], seconds: float, *, as_json: bool) -> None:
     if as_json:
         click.echo(
             json.dumps({"group": job.group, "name": job.name} | found | {"seconds": round(seconds, 3)})

@@ -1,4 +1,4 @@
-"""`cryptometrics bench`: what this machine and these services can do."""
+"""`cryptometrics bench`: throughput and latency of this machine and its services."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def _seconds(_context: click.Context, _option: click.Parameter, value: float) -> float:
     if 0 < value < 1:
-        raise click.BadParameter("0, or 1 and more: the first half second is no measurement")
+        raise click.BadParameter("0, or 1 and more: the first half second is not measured")
     return value
 
 
@@ -61,7 +61,7 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     from cryptometrics.cli.progress import Progress
     from cryptometrics.store.database_errors import explaining
 
-    if out is not None and not out.parent.is_dir():  # not after a minute
+    if out is not None and not out.parent.is_dir():  # report it before a minute of work
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
     settings = config.load()
     wait_for_kafka(settings)

@@ -65,7 +65,7 @@ def _demonstrate(services: Services, *, keep: bool) -> int:
     from cryptometrics.cli.services import last_words
 
     try:
-        _say("starting Kafka and PostgreSQL")
+        _report("starting Kafka and PostgreSQL")
         services.purge()
         with Progress() as progress, last_words():
             services.up(progress.show)
@@ -124,7 +124,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
         progress=lambda state: patience.see(state.acknowledged),
     )
     patience.check()
-    _say(f"simulated {sent.acknowledged:,} ticks of {len(DEFAULT_PAIRS)} pairs in {took():.1f} s")
+    _report(f"simulated {sent.acknowledged:,} ticks of {len(DEFAULT_PAIRS)} pairs in {took():.1f} s")
     line, patience = ProgressLine(), _Patience("processed")
 
     def show(worker: Worker) -> None:
@@ -135,7 +135,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
     options = WorkerOptions(GROUP, session=GROUP, until_caught_up=True)
     stored = run_worker(settings, options, stop=patience.is_over, progress=show)
     patience.check()
-    _say(f"processed {stored.offsets:,} ticks in {took():.1f} s")
+    _report(f"processed {stored.offsets:,} ticks in {took():.1f} s")
     return sent, stored
 
 
@@ -219,5 +219,5 @@ def _stopwatch() -> Callable[[], float]:
     return lap
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     click.echo(text, err=True)

@@ -87,11 +87,11 @@ def replay(
             progress=show_progress,
         )
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
-    _tell_damage(recording)
+    _report_damage(recording)
     delivery.check(published)
 
 
-def _tell_damage(recording: Recording) -> None:
+def _report_damage(recording: Recording) -> None:
     """Report on stderr which parts of the files could not be read."""
     for path in recording.truncated:
         click.echo(f"{path} ends in the middle of a compressed block: its last moments are missing", err=True)
