@@ -1,6 +1,6 @@
-"""What every test of the project stands on: a real Kafka and a real PostgreSQL, started once for the run.
+"""Fixtures for all tests: a real Kafka and a real PostgreSQL, started once per run.
 
-They live in a folder of their own on free ports, so a person's own services are never touched; only the
+The services run in a folder of their own on free ports, so a user's own services are never touched. Only the
 downloaded jars are shared with those.
 """
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 OURS = ("CRYPTOMETRICS_", "DB_", "KAFKA_", "DATABASE_URL")
-"""What the environment variables that configure us begin with."""
+"""Prefixes of the environment variables that configure the package."""
 COMMAND_TIMEOUT = 60.0
 """Seconds that one command may take in a test, unless the test says otherwise."""
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what configures us."""
+    """Return this process's environment without the package's configuration."""
     return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
 
 
 @pytest.fixture(autouse=True)
 def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let no test see the configuration of whoever runs it."""
+    """Hide the configuration of the user who runs the tests."""
     for name in [name for name in os.environ if name.startswith(OURS)]:
         monkeypatch.delenv(name)
     config.load.cache_clear()

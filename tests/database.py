@@ -1,4 +1,4 @@
-"""Short ways to read the test's database."""
+"""Helpers to query the test database."""
 
 from __future__ import annotations
 

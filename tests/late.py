@@ -1,4 +1,4 @@
-"""A simulated stream of which some ticks come late, some twice, and some are bad."""
+"""A simulated stream with late, duplicate and invalid ticks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def late_blocks(
     twice: float = 0.001,
     bad: float = 0.001,
 ) -> Iterator[list[Message]]:
-    """Yield `count` simulated messages, of which shares come late, are repeated later, or are bad."""
+    """Yield `count` simulated messages; the given shares are late, repeated later, or invalid."""
     random = Random(7)
     micros = Fraction(step // timedelta(microseconds=1))
     simulation = Simulation(DEFAULT_PAIRS, start, micros, 7, bad, count)

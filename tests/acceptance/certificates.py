@@ -1,4 +1,4 @@
-"""Certificates as a company's own authority makes them, good and bad, in files as programs read them."""
+"""Issue certificates, valid and invalid, as a private authority does, and write them to files."""
 
 from __future__ import annotations
 

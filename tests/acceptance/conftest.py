@@ -1,4 +1,4 @@
-"""A PostgreSQL as other people's are: reached over TCP, with a password."""
+"""A PostgreSQL server that is reached over TCP with a password."""
 
 from __future__ import annotations
 

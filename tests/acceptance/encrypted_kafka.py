@@ -1,4 +1,4 @@
-"""A real broker whose listeners are encrypted, one for each way of being right or wrong."""
+"""A real broker with encrypted listeners: one for each valid or invalid configuration."""
 
 from __future__ import annotations
 

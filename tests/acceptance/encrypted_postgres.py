@@ -1,6 +1,6 @@
-"""Real servers with TLS and passwords, one for each way of being right or wrong.
+"""Real servers with TLS and passwords: one for each valid or invalid certificate.
 
-The PostgreSQL of the wheel is built without TLS, so these are the distribution's.
+The PostgreSQL wheel is built without TLS, so these come from the distribution.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A burst of wide spreads and a silent pair; the worker is killed, the receiver fails half of the time."""
+"""Exactly-once alerts while the worker is killed and the receiver fails half of the time."""
 
 from __future__ import annotations
 

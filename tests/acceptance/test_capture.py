@@ -1,6 +1,6 @@
-"""Real market data, replayed in both modes, against a recomputation that shares nothing with the package.
+"""Replay a recording of the real market in both modes; compare with an independent recomputation.
 
-The recording is the one beside the repository; where there is none these tests are skipped.
+The tests are skipped where the recording is not beside the repository.
 """
 
 from __future__ import annotations

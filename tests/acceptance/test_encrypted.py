@@ -1,4 +1,4 @@
-"""Encrypted services with logins: what is right works by configuration, what is wrong is said at once."""
+"""Encrypted services with logins: valid configurations work, and invalid ones fail at once."""
 
 from __future__ import annotations
 

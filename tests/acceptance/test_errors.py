@@ -1,4 +1,4 @@
-"""A mistake or a service that is down: one line that says what is wrong and what to do, and an exit code."""
+"""User errors and unavailable services: one line with the cause and the remedy, and an exit code."""
 
 from __future__ import annotations
 

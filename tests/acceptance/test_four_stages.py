@@ -1,4 +1,4 @@
-"""The main path as a person walks it: make the schema, simulate, process, look."""
+"""The main path of a user: create the schema, simulate, process, plot."""
 
 from __future__ import annotations
 

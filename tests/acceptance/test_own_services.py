@@ -1,4 +1,4 @@
-"""Commands that start and stop Kafka and PostgreSQL themselves: `demo`, `run` without others, and `down`."""
+"""Commands that start and stop Kafka and PostgreSQL themselves: `demo`, `run` and `down`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each command under the role that it belongs to, on a database that an administrator prepared."""
+"""Each command under its database role, on a database that an administrator prepared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole thing in one terminal: it starts, shows, and leaves nothing behind."""
+"""`cryptometrics run`: everything in one terminal, with nothing left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets never show: planted in every setting, every failure provoked, all that comes out searched."""
+"""Plant secrets in every setting, provoke every failure, and search all output for them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OTHERS = {
 
 
 def test_every_secret_setting_is_planted_and_typed() -> None:
-    """A new setting that holds a secret has to be of the type that does not print, and to be in here."""
+    """A new setting that holds a secret must have the type that does not print, and must be listed here."""
     fields = Settings.model_fields.items()
     typed = {_variable(name, field) for name, field in fields if "SecretStr" in str(field.annotation)}
     assert typed == set(SECRETS)
@@ -168,12 +168,12 @@ def test_a_download_that_fails_does_not_show_it(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("CRYPTOMETRICS_MAVEN_URL", OTHERS["CRYPTOMETRICS_MAVEN_URL"])
     monkeypatch.setenv("HOME", str(tmp_path))  # whose ~/.m2 may hold the jars already
     monkeypatch.setattr(maven, "RETRY_FOR", 0.1)
-    told: list[str] = [repr(maven.repository())]
+    shown: list[str] = [repr(maven.repository())]
     with pytest.raises(ServiceUnavailableError) as caught:
-        jars.ensure(tmp_path / "jars", told.append)
-    told += traceback.format_exception(caught.value)
+        jars.ensure(tmp_path / "jars", shown.append)
+    shown += traceback.format_exception(caught.value)
     login = base64.b64encode(f"u:{MARK}".encode()).decode()
-    assert not [line for line in told if MARK in line or login in line]
+    assert not [line for line in shown if MARK in line or login in line]
 
 
 # While all works
@@ -193,13 +193,13 @@ def test_no_process_shows_them(cli: Cli, settings: Settings) -> None:
     try:
         stored = "SELECT coalesce(sum(metrics), 0) FROM consumer_offsets"
         wait_until(lambda: scalar(settings, stored) == 100, "all is stored", running=running)
-        told = rows(settings, "SELECT a::text FROM pg_stat_activity a")
+        shown = rows(settings, "SELECT a::text FROM pg_stat_activity a")
         family = [psutil.Process(running.pid)]
         family += family[0].children(recursive=True)
         assert len(family) >= 3
         for process in family:
-            told += [(" ".join(process.cmdline()),), (process.name(),)]
+            shown += [(" ".join(process.cmdline()),), (process.name(),)]
     finally:
         running.terminate()
         out, err = running.communicate(timeout=30)
-    assert MARK not in f"{told}{out}{err}"
+    assert MARK not in f"{shown}{out}{err}"

@@ -1,4 +1,4 @@
-"""A command line that answers at once: what takes long to import is imported where it is used."""
+"""The command line starts fast: slow imports happen where they are used."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A WebSocket server that keeps to Coinbase Exchange's protocol, and breaks what it is told to break.
+"""A WebSocket server that follows Coinbase Exchange's protocol and fails as a test requests.
 
-It is seedable, faster than real time where asked for, speaks TLS with a context, and can serve a recording.
-Its ledger (`market`) knows what it made and what it let through. It runs in a thread of its own.
+It is seeded, can run faster than real time, speaks TLS with a context, and can serve a recording. Its ledger
+(`market`) records what was made and what was sent. It runs in a thread of its own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Faults:
     reorder: float = 0.0
     """Ticker and match come after those of the next trade."""
     cascade: float = 0.0
-    """There is a match but no ticker: the next trade's stands for both."""
+    """Send a match but no ticker; the next trade's ticker covers both."""
     unknown: float = 0.0
     """A frame of a type that nobody knows comes in between."""
 
@@ -259,7 +259,7 @@ class FakeCoinbase:
                     self._put(client, product.snapshot() | bad)
 
     def _put(self, client: Client, frame: dict[str, Any]) -> None:
-        """Send a frame, and enter into the ledger what it tells."""
+        """Send a frame and record its content in the ledger."""
         if client.out.qsize() > self._slow:
             self._put_raw(client, dumps({"type": "error", "message": "ErrSlowConsume"}))
             client.channels.clear()
@@ -335,15 +335,15 @@ class FakeCoinbase:
                 self._put(client, frame)
 
     async def _heartbeats(self) -> None:
-        told: dict[str, int] = {}
+        announced: dict[str, int] = {}
         for beat in itertools.count(1):
             await asyncio.sleep(self._heartbeat_s)
             for product in self.products.values():
                 if product.name in self.never_traded:
                     continue
                 self._tell(product, product.heartbeat())
-                if beat % BATCH == 0 and product.last and told.get(product.name) != product.trade_id:
-                    told[product.name] = product.trade_id
+                if beat % BATCH == 0 and product.last and announced.get(product.name) != product.trade_id:
+                    announced[product.name] = product.trade_id
                     self._tell(product, product.last[0], "ticker_batch")
 
     async def _books(self) -> None:

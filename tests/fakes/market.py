@@ -1,6 +1,6 @@
-"""The market of the fake exchange, and the ledger of what it made and what it let through.
+"""The market of the fake exchange, and the ledger of all trades made and sent.
 
-Nothing here is shared with the package: it is what the package is measured against.
+It shares no code with the package, because the package is measured against it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Account:
     made: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Every trade's ticker by trade id."""
     heard: set[int] = field(default_factory=set)
-    """Trades of which a ticker or a match was sent to somebody."""
+    """Trades whose ticker or match was sent to a client."""
     tickers: list[dict[str, Any]] = field(default_factory=list)
     """Tickers in the order in which they were sent, repetitions and all."""
     quotes: list[tuple[int, int]] = field(default_factory=list)
     """Best bid and ask in cents after each frame of the book that was sent."""
 
     def missed(self) -> set[int]:
-        """Return the trades between the first and the last one heard that nobody was told of."""
+        """Return the trades between the first and the last one sent that no client received."""
         return set(range(min(self.heard), max(self.heard))) - self.heard
 
 
@@ -103,7 +103,7 @@ class Product:
         changes, self._changes = self._changes, []
         if not changes:
             return None
-        if self._chance.random() < 0.2:  # a level that was never there is taken away
+        if self._chance.random() < 0.2:  # remove a level that was never there
             changes.insert(0, ["buy", "0.01", "0.00000000"])
         return {"type": "l2update", "product_id": self.name, "time": self.now(), "changes": changes}
 

@@ -1,4 +1,4 @@
-"""A webhook's receiver that can be unkind: it refuses, cuts, redirects, dawdles. All it gets is kept."""
+"""A webhook receiver that can refuse, disconnect, redirect or stall. It stores every request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The place of one fault: a load with a ledger, workers as processes, and the comparison at the end."""
+"""The environment of one fault test: a load with a ledger, worker processes, and the final comparison."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Arena:
     # What is stored
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask the database, past any relay; it has to be there."""
+        """Query the database, bypassing any relay; it must be up."""
         return self.books().execute(query, values).fetchall()
 
     def books(self) -> psycopg.Connection:

@@ -1,6 +1,6 @@
-"""Every row of every table against what follows from the ledger.
+"""Compare every row of every table with the rows that follow from the ledger.
 
-There may be millions, so the rows come as a stream, and of an offset nothing is kept but a byte.
+There can be millions, so the rows are streamed, and only one byte per offset is kept in memory.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Comparison:
                 self.trouble.append(f"lost: {place}")
             elif did > should:
                 self.outcome.duplicated += did - should
-                self.trouble.append(f"{did} fates: {place}" if should else f"nobody sent this: {place}")
+                self.trouble.append(f"{did} outcomes: {place}" if should else f"nobody sent this: {place}")
 
     def _sessions(self) -> None:
         expected = self.expected.sessions

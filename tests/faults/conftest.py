@@ -1,4 +1,4 @@
-"""What the fault tests stand on, and the table at their end, gathered from all processes that ran them."""
+"""Fixtures of the fault tests, and the final table, collected from all test processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LONGEST = (
 )
 """The tests that take minutes in full, the longest first: begun last, one would be waited for alone."""
 PLACE, OUTCOME = "place", "outcome"
-"""Under these names a report carries where its test stands and what came of it, whatever process ran it."""
+"""Names under which a report carries the position and the outcome of its test between processes."""
 
 _outcomes: list[tuple[int, Outcome]] = []
 """With the place of each one's test, in the process that prints the table."""

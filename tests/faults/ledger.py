@@ -1,7 +1,7 @@
-"""The load with a known ledger: what is sent is written down here, and what has to be stored follows from it.
+"""The load, with a ledger of everything sent and the rows that must follow from it.
 
-Nothing of the package computes the expectation: prices, extremes and fates are worked out anew, in the
-plainest way, from what was sent and where Kafka says it stands.
+The expectation shares no code with the package: prices, extremes and outcomes are recomputed in the simplest
+way, from the messages and their offsets in Kafka.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Quote(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A message as it was sent; `quote` is None where it has to be rejected."""
+    """A message as it was sent; `quote` is None if it must be rejected."""
 
     key: bytes | None
     value: bytes | None
@@ -79,7 +79,7 @@ def message(quote: Quote) -> Sent:
 
 @dataclass
 class Market:
-    """A made-up market: random walks, with as much trouble in it as it is told to make."""
+    """A synthetic market: random walks, with the configured share of faults."""
 
     seed: int
     start: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -175,7 +175,7 @@ class Extremes(NamedTuple):
 
 @dataclass
 class Expected:
-    """What has to be stored, all of it."""
+    """All rows that must be stored."""
 
     rows: dict[tuple[int, int], Row] = field(default_factory=dict)
     rejected: dict[tuple[int, int], Record] = field(default_factory=dict)
@@ -249,7 +249,7 @@ class Ledger:
             yield (partition, offset), self.records[partition][offset]
 
     def expected(self, refused: Callable[[Quote], bool] | None = None) -> Expected:
-        """Work out what has to be stored; `refused`: which quotes PostgreSQL does not take."""
+        """Return the rows that must be stored; `refused` selects the quotes that PostgreSQL refuses."""
         result = Expected()
         seen: set[tuple[str, int, datetime]] = set()
         newest_trade: dict[str, int] = {}

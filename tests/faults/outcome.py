@@ -1,11 +1,11 @@
-"""What came of one fault, and the table of all of them: the one in docs/guarantees.md."""
+"""The result of one fault test, and the table of all results for docs/guarantees.md."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 BOUND_S = 15.0
-"""Seconds in which a worker has to be back after any fault; held to where the counts are full."""
+"""Seconds within which a worker must recover from any fault; enforced only with the full counts."""
 
 
 @dataclass

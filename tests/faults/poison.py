@@ -1,4 +1,4 @@
-"""Messages that no valid tick is, of sixteen kinds."""
+"""Invalid messages of sixteen kinds."""
 
 from __future__ import annotations
 

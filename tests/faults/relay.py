@@ -1,4 +1,4 @@
-"""A relay between a worker and PostgreSQL that knows the protocol well enough to fail at a chosen moment."""
+"""A relay between a worker and PostgreSQL that can fail at a chosen moment of the protocol."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Word(NamedTuple):
 
 
 class Relay:
-    """Listens on a port of its own and passes everything on, but for what it is told to do."""
+    """Listens on a port of its own and forwards everything, except for the faults that a test requests."""
 
     def __init__(self, uri: str) -> None:
         """Relay to the server of this connection string."""
@@ -76,7 +76,7 @@ class Relay:
         self.after: Callable[[Word], None] = lambda _word: None
         """Told when a message has gone to the server."""
         self.frozen = threading.Event()
-        """While it is set nothing passes, and nobody is told."""
+        """While it is set, nothing passes and no error is reported."""
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._ended = False

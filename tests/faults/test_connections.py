@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that break, or that neither work nor break."""
+"""Connections to PostgreSQL that break or stall."""
 
 from __future__ import annotations
 

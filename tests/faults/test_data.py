@@ -1,4 +1,4 @@
-"""Data that is bad, repeated, late, skewed, or refused."""
+"""Data that is invalid, duplicate, late, skewed, or refused by PostgreSQL."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_midnight_comes_in_mid_batch(arena: Arena) -> None:
 
 
 def test_postgres_refuses_a_value(arena: Arena) -> None:
-    """A constraint stands for whatever PostgreSQL may refuse: just those rows are rejected, and forgotten."""
+    """A constraint represents anything that PostgreSQL can refuse: exactly those rows are rejected."""
 
     def refused(quote: Quote) -> bool:
         return quote.ask.endswith("77") and quote.bid.endswith("7")

@@ -1,4 +1,4 @@
-"""Workers that are killed, stopped, woken, and that come and go."""
+"""Workers that are killed, suspended and resumed, or that join and leave."""
 
 from __future__ import annotations
 

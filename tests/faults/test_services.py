@@ -192,13 +192,13 @@ def test_another_session_holds_locks(arena: Arena, admin: psycopg.Connection) ->
             other.execute(statements[number % 2])
             arena.wait_for_event(worker, "starting_over", seen)
             if arena.full:
-                time.sleep(5)  # the fault goes on while the worker claims in vain
+                time.sleep(5)  # the fault lasts while the worker retries its claim
         arena.recovers()
     arena.finish("another session holds the offsets' locks", times, note="longer than lock_timeout, 10 s")
 
 
 def test_a_statement_takes_longer_than_its_limit(arena: Arena, admin: psycopg.Connection) -> None:
-    """A trigger that sleeps stands for a table that crawls; the limit is 60 s, so it is shortened here."""
+    """A trigger that sleeps simulates a slow table; the limit of 60 s is shortened here."""
     times = arena.times(1, 5)
     arena.load.start(RATE)
     worker = arena.worker()
@@ -233,7 +233,7 @@ def test_a_statement_takes_longer_than_its_limit(arena: Arena, admin: psycopg.Co
 
 
 def _drop_trigger(connection: psycopg.Connection) -> bool:
-    """Take the trigger away; whoever sleeps in it is cancelled first."""
+    """Drop the trigger, after cancelling the sessions that sleep in it."""
     connection.execute(
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' "
         "AND datname = current_database()"

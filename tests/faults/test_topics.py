@@ -1,4 +1,4 @@
-"""Topics that lose what was not read, that are made again, and that grow."""
+"""Topics that lose unread records, that are recreated, and that grow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Flink cluster as processes on loopback: job manager, job server, task managers with a pool each."""
+"""A Flink cluster of local processes: job manager, job server, and task managers with a worker pool each."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class Cluster:
         self._run(name, [self._java, *_FLAGS, *flags, "-cp", self._class_path, main, *rest])
 
     def _run(self, name: str, command: list[str]) -> None:
-        # The pool starts `python`, which has to be this one.
+        # The pool starts `python`, which must be this interpreter.
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(

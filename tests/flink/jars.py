@@ -1,4 +1,4 @@
-"""The jars of a Flink cluster with Beam's runner: pinned, and fetched by `make test-flink` only."""
+"""The pinned jars of a Flink cluster with Beam's runner; only `make test-flink` downloads them."""
 
 from __future__ import annotations
 

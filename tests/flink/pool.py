@@ -1,4 +1,7 @@
-"""A Beam worker pool at one address: `python pool.py 127.0.0.2:50000`. Beam's own listens everywhere."""
+"""A Beam worker pool that listens on one address: `python pool.py 127.0.0.2:50000`.
+
+Beam's own pool listens on all addresses.
+"""
 
 from __future__ import annotations
 

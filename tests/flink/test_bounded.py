@@ -1,4 +1,4 @@
-"""A million ticks through each bounded way to the same windows, timed: part of `make bench-windows`."""
+"""Time each bounded way from a million ticks to the same windows: part of `make bench-windows`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The streaming job on a Flink cluster of processes: `make test-flink`.
+"""The streaming job on a Flink cluster of local processes: `make test-flink`.
 
-A million ticks of which one in a hundred comes late, a task manager killed in the middle, and every window
-compared with one SQL query over what `process` has stored.
+One in a hundred of a million ticks is late, and a task manager is killed. Every window is compared with one
+SQL query over the rows that `process` stored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The decoder under hostile input: every message is a valid tick or rejected, in bounded time and memory.
+"""Fuzz the decoder: every message is a valid tick or rejected, in bounded time and memory.
 
 python -m tests.fuzz.decoder --inputs 10000000
 """
@@ -113,15 +113,15 @@ def fuzz(
     batches: Sequence[BatchDecoder] = (),
     progress: Callable[[int], None] = lambda _count: None,
 ) -> Counter[str]:
-    """Decode the corpus, then mutations of it until so many inputs or seconds; return the fates' counts.
+    """Decode the corpus, then mutations up to a number of inputs or seconds; count the outcomes.
 
     Raises AssertionError for an outcome that is none, TimeoutError for a hang.
     """
-    fates: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     deadline = None if seconds is None else time.monotonic() + seconds
     stream = itertools.chain(CORPUS, mutations(seed))
     begun = 0
-    while (inputs is None or fates.total() < inputs) and (deadline is None or time.monotonic() < deadline):
+    while (inputs is None or counts.total() < inputs) and (deadline is None or time.monotonic() < deadline):
         messages = list(itertools.islice(stream, AT_ONCE))
         with no_hang():
             outcomes = one_by_one(messages)
@@ -129,13 +129,13 @@ def fuzz(
                 assert not (found := differences(batch, messages)), found[0]
         for message, outcome in zip(messages, outcomes, strict=True):
             check(message, outcome)
-            fates[str(outcome.reason) if isinstance(outcome, RejectedError) else "tick"] += 1
-        if fates.total() == 20 * AT_ONCE:  # all code and most of what is remembered is in memory by now
+            counts[str(outcome.reason) if isinstance(outcome, RejectedError) else "tick"] += 1
+        if counts.total() == 20 * AT_ONCE:  # by now all code is loaded and most caches are full
             begun = memory()
         if begun:
             assert memory() - begun < MOST_GROWTH, f"grew by {memory() - begun:,} bytes, seed {seed}"
-        progress(fates.total())
-    return fates
+        progress(counts.total())
+    return counts
 
 
 @contextlib.contextmanager
@@ -160,7 +160,7 @@ def memory() -> int:
 
 
 def main() -> None:
-    """Fuzz for a given number of inputs and print the fates."""
+    """Fuzz for a given number of inputs and print the outcomes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
@@ -171,10 +171,10 @@ def main() -> None:
         if count % 100_000 == 0:
             print(f"{count:,} inputs, {memory() >> 20} MiB", file=sys.stderr)  # noqa: T201
 
-    fates = fuzz(chosen.seed, inputs=chosen.inputs, batches=[in_columns], progress=show)
-    for fate, count in fates.most_common():
-        print(f"{fate:<20}{count:>14,}")  # noqa: T201
-    print(f"{fates.total():,} inputs in {time.monotonic() - begun:.0f} s, {memory() >> 20} MiB")  # noqa: T201
+    counts = fuzz(chosen.seed, inputs=chosen.inputs, batches=[in_columns], progress=show)
+    for outcome, count in counts.most_common():
+        print(f"{outcome:<20}{count:>14,}")  # noqa: T201
+    print(f"{counts.total():,} inputs in {time.monotonic() - begun:.0f} s, {memory() >> 20} MiB")  # noqa: T201
 
 
 if __name__ == "__main__":

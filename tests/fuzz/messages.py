@@ -1,4 +1,4 @@
-"""Messages for the decoder: a fixed corpus of what once mattered, and mutations of it without end."""
+"""Messages for the decoder: a corpus of past and likely faults, and an endless stream of mutations."""
 
 from __future__ import annotations
 

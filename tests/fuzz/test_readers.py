@@ -1,6 +1,6 @@
-"""What reads from outside under hostile input: settings, files, frames are taken, or refused in words.
+"""Fuzz every reader of outside data: settings, files and frames are accepted or refused with a message.
 
-All of it is listed in READERS; whoever adds a reader adds it there.
+READERS lists all of them; a new reader must be added there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def use() -> None:
 
 
 def refuses_in_one_line(attempt: Callable[[], None]) -> None:
-    """Let pass what works and what a user is told; all else is a crash."""
+    """Pass success and user errors; anything else is a crash."""
     said = "taken"
     try:
         attempt()

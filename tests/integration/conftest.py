@@ -1,4 +1,4 @@
-"""Ticks put into the tables by SQL alone, so that what reads them is tested apart from what writes them."""
+"""Store ticks with SQL alone, so that the tests of readers do not depend on the code that writes."""
 
 from __future__ import annotations
 

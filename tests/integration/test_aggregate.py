@@ -1,4 +1,4 @@
-"""`cryptometrics aggregate` on FnApiRunner: every way to a window gives what one SQL query says."""
+"""`cryptometrics aggregate` on FnApiRunner: every way to a window agrees with one SQL query."""
 
 from __future__ import annotations
 

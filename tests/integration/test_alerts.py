@@ -1,4 +1,4 @@
-"""Alerts on real services: in the transaction of their ticks, in the outbox, told by one sender."""
+"""Alerts on real services: stored in the transaction of their ticks, sent once from the outbox."""
 
 from __future__ import annotations
 
@@ -160,14 +160,14 @@ def test_a_receiver_that_is_down_holds_nothing_up_and_gets_all_in_order_later(
     bench.process(rules, webhook=receiver.url)
     assert bench.rows("SELECT count(*), count(resolved_at) FROM alerts") == [(10, 9)]
     assert bench.rows("SELECT count(*), count(delivered_at) FROM alert_notifications") == [(19, 0)]
-    assert {post.body["id"] for post in receiver.posts} == {1}, "the first one is told first"
+    assert {post.body["id"] for post in receiver.posts} == {1}, "the first one is sent first"
     assert bench.rows(
         "SELECT attempts > 0, last_error ~ '500' FROM alert_notifications ORDER BY id LIMIT 1"
     ) == [(True, True)]
     receiver.choose = lambda: "accept"
     receiver.posts.clear()
     sender = bench.sender(rules, receiver)
-    wait_until(lambda: len(receiver.posts) == 19, "all are told")
+    wait_until(lambda: len(receiver.posts) == 19, "all are sent")
     sender.close()
     kept = bench.rows("SELECT idempotency_key::text FROM alert_notifications ORDER BY id")
     assert [(post.key,) for post in receiver.taken()] == kept
@@ -177,7 +177,7 @@ def test_a_receiver_that_is_down_holds_nothing_up_and_gets_all_in_order_later(
 def test_one_of_two_senders_is_active_and_the_other_takes_over(bench: Bench, receiver: Receiver) -> None:
     rules = '[[rule]]\nname = "stale"\nkind = "stale"\npairs = ["BTC-USD"]\nfor = "1s"\n'
     senders = [bench.sender(rules, receiver) for _ in range(2)]
-    wait_until(lambda: len(receiver.posts) == 1, "the silence is told")
+    wait_until(lambda: len(receiver.posts) == 1, "the silence is reported")
     holder = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {outbox.LOCK}"
     (first,) = bench.rows(holder)
     bench.rows("SELECT pg_terminate_backend(%s)", *first)
@@ -187,7 +187,7 @@ def test_one_of_two_senders_is_active_and_the_other_takes_over(bench: Bench, rec
         "VALUES (%s, 'BTC-USD', 1, 2, now())",
         bench.group,
     )
-    wait_until(lambda: len(receiver.posts) >= 2, "its end is told")
+    wait_until(lambda: len(receiver.posts) >= 2, "its end is reported")
     for sender in senders:
         sender.close()
     assert [post.body["status"] for post in receiver.posts][:2] == ["firing", "resolved"]
@@ -201,7 +201,7 @@ def test_an_alert_whose_rule_is_gone_ends(bench: Bench, receiver: Receiver) -> N
     bench.process(rules)
     assert bench.rows("SELECT count(*) FROM alerts WHERE resolved_at IS NULL") == [(2,)]
     sender = bench.sender(rules + 'pairs = ["ETH-*"]\n', receiver)
-    wait_until(lambda: len(receiver.posts) == 1, "it is told")
+    wait_until(lambda: len(receiver.posts) == 1, "it is sent")
     sender.close()
     assert (receiver.posts[0].body["pair"], receiver.posts[0].body["status"]) == ("BTC-USD", "resolved")
     assert bench.rows("SELECT pair FROM alerts WHERE resolved_at IS NULL") == [("ETH-USD",)]
@@ -236,7 +236,7 @@ def test_what_was_told_when_the_session_broke_is_told_again_by_another(
     acts: Iterator[Act] = itertools.chain(["drip"], itertools.repeat("accept"))
     receiver.choose = lambda: next(acts)
     sender = bench.sender(rules, receiver)
-    wait_until(lambda: len(receiver.posts) == 2, "it is told once more")
+    wait_until(lambda: len(receiver.posts) == 2, "it is sent again")
     wait_until(lambda: bench.rows("SELECT attempts FROM alert_notifications") == [(1,)], "that is noted")
     sender.close()
     first, second = receiver.posts
@@ -320,7 +320,7 @@ def test_several_workers_go_by_the_rules_and_one_of_them_tells(
     (tmp_path / "alerts.toml").write_text(WIDE.replace("10s", "0s"))
     env = {"CRYPTOMETRICS_WEBHOOK_URL": receiver.url}
     cli("process", "--workers", "2", "--until-caught-up", "--group", bench.group, env=env)
-    cli("process", "--until-caught-up", "--group", bench.group, env=env)  # tells what was left untold
+    cli("process", "--until-caught-up", "--group", bench.group, env=env)  # sends what was not sent yet
     assert bench.rows("SELECT count(*), count(resolved_at) FROM alerts") == [(24, 12)]
     for pair in pairs:
         assert [post.body["status"] for post in receiver.taken() if post.body["pair"] == pair] == [

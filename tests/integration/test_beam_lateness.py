@@ -1,6 +1,6 @@
-"""When windows are written and what comes too late, on Beam's TestStream.
+"""When windows are written and which ticks are late, on Beam's TestStream.
 
-A reader's watermark goes with what it folds. So a test reads batches of ticks as the source does, and the
+A reader's watermark travels with the aggregates. So a test reads batches of ticks as the source does, and the
 stream's watermark is the reader's.
 """
 
@@ -41,7 +41,7 @@ IDLE = timedelta(seconds=60)
 
 
 class Read(NamedTuple):
-    """A poll: at which second of the wall clock, of which partition, ticks of which event seconds."""
+    """A poll: the second of the wall clock, the partition, and the event seconds of its ticks."""
 
     partition: int
     seconds: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""The benchmark: every part measured and proved, nothing left behind however it ends."""
+"""The benchmark measures and verifies every part, and cleans up however it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The topic and the producer on a real Kafka, and what a user is told where there is none."""
+"""Topic and producer on a real Kafka, and the errors without one."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
 
 
 def test_a_broker_that_answers_is_not_waited_for(settings: Settings) -> None:
-    told: list[BaseException] = []
-    wait_for_kafka(settings, lambda error, _: told.append(error))
-    assert not told
+    notices: list[BaseException] = []
+    wait_for_kafka(settings, lambda error, _: notices.append(error))
+    assert not notices
 
 
 def test_no_broker_is_one_line_after_the_wait(
@@ -114,11 +114,11 @@ def test_each_failed_attempt_is_told(settings: Settings, closed_port: int) -> No
     away = settings.model_copy(
         update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": admin.ATTEMPT_S + 0.5}
     )
-    told: list[str] = []
+    notices: list[str] = []
     with pytest.raises(ServiceUnavailableError):
-        wait_for_kafka(away, lambda error, _: told.append(str(error)))
-    assert told
-    assert all("Connection refused" in text for text in told)
+        wait_for_kafka(away, lambda error, _: notices.append(str(error)))
+    assert notices
+    assert all("Connection refused" in text for text in notices)
 
 
 def test_a_refused_login_is_not_tried_again(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Every SQL query of every panel, variable and annotation, run against the real schema and data."""
+"""Run every SQL query of every panel, variable and annotation on the real schema with data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports: every quote once, in order, exact; no formula for a spreadsheet; a file is whole or not there."""
+"""Exports: every quote once, in order and exact; no spreadsheet formulas; complete files or none."""
 
 from __future__ import annotations
 

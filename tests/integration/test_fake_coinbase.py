@@ -1,4 +1,4 @@
-"""The exchange of the tests keeps to the protocol: what is proved against it is worth something."""
+"""The fake exchange follows Coinbase's protocol, so that tests against it are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gap records through Kafka into PostgreSQL: stored with the ticks, rejected where they are wrong, proved."""
+"""Gap records from Kafka to PostgreSQL: stored with the ticks, rejected if invalid, verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What unknown senders and odd names can do: nothing to the database, the terminal or the disk."""
+"""Hostile messages and names: they cannot harm the database, the terminal or the disk."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The live feed against a faithful exchange that breaks, through Kafka into PostgreSQL, by that one's ledger.
+"""The live feed from a fake exchange that fails, through Kafka into PostgreSQL, against its ledger.
 
-INGEST=full lets the great test run for a minute instead of some seconds.
+With INGEST=full the long test runs for a minute instead of some seconds.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def test_cut_dropped_and_duplicated_it_equals_the_ledger(settings: Settings, cli
         process.communicate(timeout=LIMIT_S)
     cli("process", "--group", "g1", "--until-caught-up")
     accounts = {name: product.account for name, product in server.products.items()}
-    # Nothing but gaps tells of what was cut off and dropped, and they tell all of it, once.
+    # Gaps alone report what was cut off and dropped: all of it, once.
     stored_gaps = json.loads(cli("gaps", "--json").stdout)
     of_pair = {each["pair"]: each for each in stored_gaps["pairs"]}
     for pair, account in accounts.items():
@@ -229,7 +229,7 @@ def test_the_order_book_gives_a_quote_at_each_change(settings: Settings, cli: Cl
             "WHERE pair = %s AND kind = 'quote' ORDER BY kafka_offset",
             pair,
         )
-        # A new snapshot is told even where it is the quote of before.
+        # A new snapshot gives a quote even if it equals the last one.
         assert without_repetitions(stored) == changes
         assert sorted(missed_by_gaps(report["gaps"], pair)) == sorted(product.account.missed())
     cli("verify", "--topic")
@@ -409,14 +409,16 @@ def test_what_cannot_be_had_ends_the_command_with_one_line(settings: Settings, c
     assert "did not answer" in down.stderr.splitlines()[-1]
     for bad in ("http://x", "wss://host:99999", "wss://[::1/", "wss://[::zz]/", "wss://a..b/", "wss://:80/"):
         for command in (("ingest",), ("record", "t.gz")):
-            told = cli(*command, "--url", bad, code=2).stderr
-            assert "not an address" in told.splitlines()[-1]
-            assert "Traceback" not in told
+            stderr = cli(*command, "--url", bad, code=2).stderr
+            assert "not an address" in stderr.splitlines()[-1]
+            assert "Traceback" not in stderr
     for proxy in ("socks5h://localhost:1", "http://localhost:99999", "http://u:pa/ss@a..b:1", "gopher://x:1"):
-        told = cli("record", "u.gz", "--url", "wss://example.org/", code=2, env={"https_proxy": proxy}).stderr
-        assert "https_proxy" in told.splitlines()[-1]
-        assert "Traceback" not in told
-        assert "pa/ss" not in told
+        stderr = cli(
+            "record", "u.gz", "--url", "wss://example.org/", code=2, env={"https_proxy": proxy}
+        ).stderr
+        assert "https_proxy" in stderr.splitlines()[-1]
+        assert "Traceback" not in stderr
+        assert "pa/ss" not in stderr
     missing = cli("record", "no/such/folder/x.gz", "--url", server.url, code=2)
     assert "cannot record into" in missing.stderr
 

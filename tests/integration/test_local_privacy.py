@@ -1,4 +1,4 @@
-"""The local services are one user's alone: another user of the machine gets no connection and no file."""
+"""The local services are private: other users of the machine get no connection and no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`up`, `down` and `status` as a person uses them: data outlives stops and kills, homes live side by side."""
+"""`up`, `down` and `status`: data survives stops and kills, and two data folders run side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema: made once, whoever makes it, beside what was there before; and the partitions of its days."""
+"""Migrations: concurrent, repeated, and beside an existing table; and the partitions by day."""
 
 from __future__ import annotations
 

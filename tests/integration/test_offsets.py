@@ -1,4 +1,4 @@
-"""Who may write: claims raise the epoch, late writers are fenced, and a sleeping one cannot hold all up."""
+"""Ownership: a claim raises the epoch, late writers are fenced, a suspended one cannot block others."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_one_fenced_partition_stops_the_whole_batch(connect: Callable[[], psycop
 def test_a_refused_value_takes_the_batch_back_and_is_named(
     connect: Callable[[], psycopg.Connection], after: int
 ) -> None:
-    """Wherever among the statements that share a round trip it stands."""
+    """At any position among the statements that share a round trip."""
     connection = connect()
     mine = claim(connection)
     refused = batch(mine)
@@ -157,7 +157,7 @@ def test_a_claim_that_was_lost_cannot_be_renewed(connect: Callable[[], psycopg.C
     assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == mine
     row = again.execute("SELECT backend_pid, backend_start FROM consumer_offsets").fetchone()
     assert row == (backend.pid, backend.started)
-    # A COMMIT whose answer was lost: the offset that is stored tells.
+    # If the answer to COMMIT is lost, the stored offset shows whether it succeeded.
     write(again, GROUP_TOPIC, batch(mine))
     assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == Claim(0, mine.epoch, 8)
     claim(other)
@@ -257,7 +257,7 @@ def test_partitions_are_registered_once_when_the_group_begins(
 
 
 def test_a_loss_that_another_worker_has_read_past_is_none(connect: Callable[[], psycopg.Connection]) -> None:
-    """What was stored was asked before the claim: meanwhile whoever had the partition went on."""
+    """The offset was read before the claim, and the previous owner wrote another batch meanwhile."""
     connection = connect()
     write(connection, GROUP_TOPIC, batch(claim(connection), count=10))
     mine = claim(connection)

@@ -1,4 +1,4 @@
-"""`cryptometrics plot`: the files it draws, and its refusals."""
+"""`cryptometrics plot`: the files that it draws, and its errors."""
 
 from __future__ import annotations
 

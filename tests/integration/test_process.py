@@ -1,4 +1,4 @@
-"""From the topic to the tables, on real services, against a plain recomputation of the topic."""
+"""From the topic to the tables on real services, compared with a recomputation of the topic."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Bench:
     def check(
         self, group: str | None = None, session: str | None = None, refused: Sequence[int] = ()
     ) -> Counter[str]:
-        """Compare everything stored with a recomputation of the topic; return how many had which fate."""
+        """Compare everything stored with a recomputation of the topic; return the number of each outcome."""
         group = group or self.group
         records, ends = self.topic()
         expected = recomputed(records, session, refused)
@@ -164,7 +164,7 @@ class Bench:
         holes = everywhere - read
         assert [row[:2] for row in skipped if row[2] == "duplicate"] == sorted(expected.duplicates)
         assert {row[:2] for row in skipped if row[2] == "hole"} == holes
-        # Every offset has exactly one fate.
+        # Every offset has exactly one outcome.
         fated = [row[:2] for row in (*kept, *rejected, *skipped)]
         assert len(fated) == len(set(fated))
         assert set(fated) == everywhere
@@ -198,7 +198,7 @@ class Bench:
 
 
 class Recomputed(NamedTuple):
-    """What has to be stored."""
+    """The expected content of the tables."""
 
     rows: list[tuple[Any, ...]]
     rejected: list[Read]
@@ -294,15 +294,15 @@ def bench(settings: Settings) -> Bench:
 def test_simulated_ticks_with_bad_ones_are_all_accounted_for(cli: Cli, bench: Bench) -> None:
     cli("simulate", "--rate", "0", "--count", "4000", "--seed", "1", "--bad", "0.05", "--step", "1m")
     done = cli("process", "--group", bench.group, "--until-caught-up")
-    fates = bench.check()
-    assert fates.total() == 4000
-    assert 150 < fates["rejected"] < 250
-    said = f"{fates['metrics']:,} stored, {fates['rejected']:,} rejected, 0 duplicates, 0 late"
+    outcomes = bench.check()
+    assert outcomes.total() == 4000
+    assert 150 < outcomes["rejected"] < 250
+    said = f"{outcomes['metrics']:,} stored, {outcomes['rejected']:,} rejected, 0 duplicates, 0 late"
     assert done.stdout == f"group {bench.group}: {said}\n"
     # Again: everything is stored, nothing is written.
     again = cli("process", "--group", bench.group, "--until-caught-up")
     assert again.stdout == f"group {bench.group}: 0 stored, 0 rejected, 0 duplicates, 0 late\n"
-    assert bench.check() == fates
+    assert bench.check() == outcomes
 
 
 def test_a_query_written_for_the_original_table_works_unchanged(bench: Bench) -> None:
@@ -640,7 +640,7 @@ def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:
 
 
 def test_a_record_with_a_time_that_no_calendar_has(settings: Settings) -> None:
-    """Brokers may be told to take any, and some take any by default."""
+    """Brokers can be configured to accept any time, and some do by default."""
     admin = AdminClient(client.client_conf(settings))
     config = {"message.timestamp.after.max.ms": str(2**63 - 1)}
     topic = NewTopic(settings.kafka_topic, num_partitions=1, replication_factor=1, config=config)

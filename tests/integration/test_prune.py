@@ -1,4 +1,4 @@
-"""`cryptometrics prune`: days go whole, nobody waits, and the books still balance, whatever comes between."""
+"""`cryptometrics prune`: days are dropped whole, nothing blocks, and the books always balance."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def market(settings: Settings) -> Iterator[Market]:
 
 @pytest.fixture
 def week(market: Market) -> Market:
-    """Return ticks of seven days up to yesterday, of which two came in turns, processed."""
+    """Return seven days of processed ticks up to yesterday; two of the days alternate."""
     for days_ago in (7, 6, 5, 4, 5, 3, 2, 1):
         market.send(days_ago)
     market.process()
@@ -150,17 +150,17 @@ def two_groups(week: Market) -> Market:
 
 
 def test_days_are_dropped_and_their_counts_stay(two_groups: Market, cli: Cli) -> None:
-    told = cli("prune", "--keep", "3d", "--dry-run").stdout.splitlines()
-    assert [line.split(":")[0] for line in told] == [
+    planned = cli("prune", "--keep", "3d", "--dry-run").stdout.splitlines()
+    assert [line.split(":")[0] for line in planned] == [
         *(f"would drop {day(ago)}" for ago in (7, 6, 5, 4)),
         "would drop in all",
     ]
-    assert f" {2 * PER_DAY} rows, " in told[0]
-    assert f" {2 * 5 * PER_DAY} rows, " in told[-1]
+    assert f" {2 * PER_DAY} rows, " in planned[0]
+    assert f" {2 * 5 * PER_DAY} rows, " in planned[-1]
     assert two_groups.value("SELECT count(*) FROM crypto_metrics") == 2 * 8 * PER_DAY
 
     done = cli("prune", "--keep", "3d").stdout
-    assert done.splitlines() == [line.replace("would drop", "dropped") for line in told]
+    assert done.splitlines() == [line.replace("would drop", "dropped") for line in planned]
     assert two_groups.value("SELECT count(*) FROM crypto_metrics") == 2 * 3 * PER_DAY
     assert two_groups.value("SELECT min(timestamp)::date FROM crypto_metrics") == day(3)
     assert [two_groups.value("SELECT to_regclass(%s)::text", name(ago)) for ago in (4, 3)] == [None, name(3)]
@@ -177,10 +177,10 @@ def test_days_are_dropped_and_their_counts_stay(two_groups: Market, cli: Cli) ->
 
 
 def test_json_says_the_same(week: Market, cli: Cli) -> None:
-    told = json.loads(cli("prune", "--keep", "6d", "--dry-run", "--json").stdout)
-    (dropped,) = told["dropped"]
+    planned = json.loads(cli("prune", "--keep", "6d", "--dry-run", "--json").stdout)
+    (dropped,) = planned["dropped"]
     assert dropped.pop("bytes") > 8192
-    assert told["dry_run"] is True
+    assert planned["dry_run"] is True
     assert dropped == {"day": str(day(7)), "before": False, "rows": PER_DAY}
     assert json.loads(cli("prune", "--keep", "6d", "--json").stdout)["dropped"][0]["day"] == str(day(7))
     assert json.loads(cli("prune", "--keep", "6d", "--json").stdout)["dropped"] == []
@@ -376,7 +376,7 @@ def test_a_detach_that_was_interrupted_is_finished_by_the_next_call(
     with connect(week.settings) as connection:
         assert prunable(connection, cutoff(6))[0].rows == PER_DAY
     half_detached.execute("ROLLBACK")
-    assert week.prune(30) == [str(day(7))]  # whatever is to be kept now
+    assert week.prune(30) == [str(day(7))]  # whatever must be kept now
     assert week.value("SELECT to_regclass(%s)", name(7)) is None
     assert week.value("SELECT count(*) FROM pruning_days") == 0
     assert right(week.verify(topic=True))

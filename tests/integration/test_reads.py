@@ -1,4 +1,4 @@
-"""What is read for tables and charts, against PostgreSQL's own answers."""
+"""The reads for tables and charts, compared with PostgreSQL's own answers."""
 
 from __future__ import annotations
 

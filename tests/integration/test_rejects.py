@@ -1,4 +1,4 @@
-"""`cryptometrics rejects`: what was rejected, shown, exported, and put back without losing any of it."""
+"""`cryptometrics rejects`: show, export and requeue rejected messages without losing one."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_requeued_messages_are_on_the_topic_as_they_were(
     assert cli("rejects", "requeue", "--reason", "no_value", "--again").stdout == "requeued 1\n"
     assert topic(settings)[2:] == [MESSAGES[0], MESSAGES[3], MESSAGES[2]]
 
-    # They are rejected once more, each with a fate of its own.
+    # They are rejected again, each with an outcome of its own.
     process(settings)
     assert "verified: 9 offsets" in cli("verify", "--topic").stdout
 

@@ -1,4 +1,4 @@
-"""Three roles, each with no more than its work needs, and two functions that lend a little of the owner's."""
+"""Three least-privilege roles, and two functions that lend them a right of the owner."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_roles_are_no_superusers_and_own_no_more_than_the_schema(admin: psyc
 
 
 def test_every_table_has_its_rights(admin: psycopg.Connection) -> None:
-    """A table that a new migration adds has to be in the list, or the writer meets it in the night."""
+    """A table that a new migration adds must be in the list, or the writer fails in production."""
     tables = {
         name
         for (name,) in admin.execute(

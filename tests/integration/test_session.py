@@ -1,4 +1,4 @@
-"""`cryptometrics session`, as a person and as a program run it."""
+"""`cryptometrics session` for people and for programs."""
 
 from __future__ import annotations
 

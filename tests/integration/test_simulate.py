@@ -1,4 +1,4 @@
-"""Simulated ticks on a real topic: all of them there, once, under their pair's key."""
+"""Simulated ticks on a real topic: each exactly once, under the key of its pair."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ def test_seed_and_start_repeat_the_stream_byte_for_byte(cli: Cli, settings: Sett
 def test_bad_ticks_of_every_reason_reach_the_topic(cli: Cli, settings: Settings, topic: str) -> None:
     done = cli("simulate", "--rate", "0", "--count", "1000", "--seed", "3", "--bad", "0.2")
     assert done.stdout == "sent 1000, acknowledged 1000\n"
-    fates: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for key, value in (message for records in stored(settings) for message in records):
         try:
             decode(key, value, datetime.now(UTC))
-            fates["tick"] += 1
+            outcomes["tick"] += 1
         except RejectedError as error:
-            fates[error.reason] += 1
-    assert set(fates) == {"tick", *Reason} - {Reason.REFUSED, Reason.BAD_GAP}
-    assert fates.total() == 1_000
+            outcomes[error.reason] += 1
+    assert set(outcomes) == {"tick", *Reason} - {Reason.REFUSED, Reason.BAD_GAP}
+    assert outcomes.total() == 1_000
 
 
 def test_a_stream_as_fast_as_it_goes_ends_now(cli: Cli, settings: Settings, topic: str) -> None:

@@ -1,4 +1,4 @@
-"""What the next batch stands on: everything written comes back as it was, and only one's own."""
+"""The state that the next batch loads: everything is read as it was written, by its own group only."""
 
 from __future__ import annotations
 

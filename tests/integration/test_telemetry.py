@@ -1,4 +1,4 @@
-"""The metrics of a real `process`: every name of the dashboards, the right numbers, however many workers."""
+"""The metrics of a real `process`: every name of the dashboards, correct for any number of workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TICKS = 4000
 INGEST = "cryptometrics_ingest_"
-"""What the names begin with that `ingest` tells; `process` tells the others."""
+"""Prefix of the metrics of `ingest`; the others are those of `process`."""
 NAME = re.compile(r"\bcryptometrics_[a-z_]+")
 
 
@@ -90,7 +90,7 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
     running = cli.start("process", "--group", "g1", "--workers", workers, "--metrics-port", "0")
     address = address_of(running)
     wait_until(
-        lambda: scrape(address)[0].get("cryptometrics_batch_ticks_sum") == TICKS, "all is stored and told"
+        lambda: scrape(address)[0].get("cryptometrics_batch_ticks_sum") == TICKS, "all is stored and exported"
     )
     sums, names = scrape(address)
     [row] = rows(settings, "SELECT sum(metrics), sum(rejected) FROM consumer_offsets")
@@ -112,7 +112,9 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
             lambda: not victim.is_running() and scrape(address)[0]["cryptometrics_consumer_lag"] == 0,
             "it is gone",
         )
-        assert scrape(address)[0]["cryptometrics_ticks_total"] == row[0]  # what it told is not forgotten
+        assert (
+            scrape(address)[0]["cryptometrics_ticks_total"] == row[0]
+        )  # the counts of a worker that ended are kept
     taken = cli("process", "--metrics-port", address.split(":")[1], code=2)
     assert f"cannot serve metrics on {address}" in taken.stderr
     running.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`cryptometrics verify`: green on what the pipeline wrote, and able to see every kind of damage."""
+"""`cryptometrics verify`: no findings after the pipeline, and a finding for every kind of damage."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Source:
 
 @pytest.fixture(scope="module")
 def source(services: Services) -> Iterator[Source]:
-    """Return a topic of every fate: good and bad ticks, repeated ones, transactions, one of them aborted."""
+    """Return a topic with every outcome, written in transactions of which one was aborted."""
     with contextlib.closing(Source(services)) as made:
         fill(made)
         yield made
@@ -158,7 +158,9 @@ def test_what_the_pipeline_wrote_is_right(source: Source, topic: bool) -> None:
     for report in found:
         assert report.findings == []
         assert report.notes == []
-        total = {fate: sum(getattr(book, fate) for book in report.books) for fate in ("metrics", "holes")}
+        total = {
+            outcome: sum(getattr(book, outcome) for book in report.books) for outcome in ("metrics", "holes")
+        }
         assert min(total.values()) > 50
         assert sum(book.duplicates for book in report.books) > 20
         assert sum(book.rejected for book in report.books) > len(KINDS)

@@ -117,7 +117,7 @@ class Terminal:
 
     def __init__(self, cli: Cli, *arguments: str, size: tuple[int, int]) -> None:
         self._master, slave = pty.openpty()
-        # Its size is the terminal's own, whatever whoever runs the tests says of another one.
+        # The size is that of this terminal, not of the one in which the tests run.
         environment = {k: v for k, v in cli.environment.items() if k not in ("LINES", "COLUMNS")}
         self.resize(size)
         self.process = subprocess.Popen(
@@ -179,7 +179,7 @@ def test_it_goes_on_when_postgres_has_ended_its_session(settings: Settings, fill
     try:
         terminal.until(lambda text: "highest bid" in text, "a screen")
         rows(settings, END_OTHER_SESSIONS)
-        terminal.until(lambda text: "the data is old" in text, "the trouble is told")
+        terminal.until(lambda text: "the data is old" in text, "the problem is shown")
         seen = len(terminal.drawn)
         terminal.until(
             lambda text: "highest bid" in text[seen:] and "is old" not in text[-2000:],

@@ -1,4 +1,4 @@
-"""The webhook, against a receiver that listens on the loopback."""
+"""The webhook, against a receiver on the loopback interface."""
 
 from __future__ import annotations
 

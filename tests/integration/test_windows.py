@@ -1,4 +1,4 @@
-"""Live minutes: what `process` keeps in crypto_windows, against one SQL query over crypto_metrics."""
+"""Live minutes: the rows of crypto_windows, compared with one SQL query over crypto_metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several workers under a supervisor: they share the work, are replaced when they die, and end together."""
+"""Workers under a supervisor: they share the work, are replaced when they die, and stop together."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_what_a_worker_says_last_is_heard(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_worker_whose_service_was_away_is_started_again(tmp_path: Path) -> None:
-    """Exit code 3, as a crash, and a kill; until one comes to its end."""
+    """After exit code 3, a crash or a kill, until one finishes."""
     program = (
         "import os, signal, sys; place = sys.argv[1]; open(place, 'a').write('x'); "
         "life = os.path.getsize(place); "
