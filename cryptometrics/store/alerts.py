@@ -1,4 +1,4 @@
-"""Alerts in PostgreSQL: written with the ticks that caused them, recalled by the next worker, listed."""
+"""Write alerts with the ticks that caused them, load their states, and list them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.alerts.rule_state import Transition
 
-# Whoever deletes a row of alert_states by hand makes the rule fire a second time: the alert goes on then.
+# If a row of alert_states was deleted by hand, the rule fires again: the alert then continues.
 _FIRE = """
 WITH fired AS (
     INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, message,
@@ -57,11 +57,11 @@ WHERE consumer_group = %s AND pair = ANY(%s)
 _NEWEST = "SELECT pair, timestamp FROM pair_state WHERE consumer_group = %s AND pair = ANY(%s)"
 
 _FIRING_RULES = "SELECT rule, pair FROM alerts WHERE consumer_group = %s AND resolved_at IS NULL"
-# Of a rule that is there no more nothing is known but that.
+# Nothing else is known about a rule that was removed.
 _RETIRE = """
 WITH retired AS (
     UPDATE alerts SET resolved_at = greatest(now(), fired_at),
-        resolved_message = pair || ': there is no such rule for it any more'
+        resolved_message = pair || ': its rule was removed, or no longer applies to this pair'
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s AND resolved_at IS NULL
     RETURNING id
 ), forgotten AS (
@@ -88,7 +88,7 @@ LIMIT %(limit)s
 
 @dataclass(frozen=True)
 class Alert:
-    """A row of `alerts`, and what has become of telling it."""
+    """A row of `alerts`, with the delivery of its notifications."""
 
     id: int
     consumer_group: str
@@ -110,7 +110,7 @@ class Alert:
     notifications: int
     delivered: int
     last_error: str | None
-    """Of the oldest notification that is not delivered."""
+    """The error of the oldest undelivered notification."""
 
 
 def write(
@@ -121,9 +121,9 @@ def write(
     *,
     notify: bool,
 ) -> None:
-    """Write what has changed, in the caller's transaction.
+    """Write transitions and states in the caller's transaction.
 
-    saved: (rule, pair) → how it stands. notify: whether there is a webhook to tell it to.
+    saved: (rule, pair) → state. notify: whether a webhook is configured.
     """
     for news in transitions:
         cursor.execute(
@@ -150,7 +150,7 @@ def write(
 
 
 def recall(connection: psycopg.Connection, group: str, names: Collection[str]) -> dict[str, StoredStates]:
-    """Return what is stored of each of these pairs and partitions, also of those that have nothing yet."""
+    """Load the states of these pairs and partitions, including those without any yet."""
     newest: dict[str, datetime] = dict(connection.execute(_NEWEST, [group, list(names)]).fetchall())
     saved: dict[str, dict[str, SavedState]] = {name: {} for name in names}
     for pair, rule, *standing in connection.execute(_SAVED, [group, list(names)]):
@@ -159,18 +159,18 @@ def recall(connection: psycopg.Connection, group: str, names: Collection[str]) -
 
 
 def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, str]]:
-    """Return rule and pair of each alert that fires."""
+    """Return rule and pair of each firing alert."""
     return connection.execute(_FIRING_RULES, [group]).fetchall()
 
 
 def retire(connection: psycopg.Connection, group: str, rule: str, pair: str, *, notify: bool) -> None:
-    """End an alert whose rule is not there any more, or is about other pairs now."""
+    """Resolve an alert whose rule was removed or no longer applies to the pair."""
     connection.execute(_RETIRE, {"group": group, "rule": rule, "pair": pair, "notify": notify})
 
 
 def listed(
     connection: psycopg.Connection, group: str | None, since: datetime | None, limit: int
 ) -> list[Alert]:
-    """Return alerts: those that fire, then the newest; since: but for those that fire, none of before."""
+    """Return firing alerts, then the newest resolved ones, without those that fired before `since`."""
     with connection.cursor(row_factory=class_row(Alert)) as cursor:
         return cursor.execute(_LIST, {"group": group, "since": since, "limit": limit}).fetchall()

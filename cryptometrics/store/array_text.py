@@ -1,6 +1,6 @@
-"""Columns of values as PostgreSQL writes arrays in text: what a statement unnests, made in one go.
+"""Format columns of values as the text of PostgreSQL arrays, for statements that unnest them.
 
-psycopg can do it, too, for values of any type and nesting; that took a third of a small batch's transaction.
+psycopg adapts values of any type and nesting, which took a third of a small batch's transaction.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def array(values: Iterable[Value]) -> str:
-    """Return the text of an array of these values; the statement says of which type it is."""
+    """Return the text of an array; the statement must cast it to its type."""
     return "{" + ",".join(map(_element, values)) + "}"
 
 
 def arrays(rows: Iterable[tuple[Value, ...]]) -> list[str]:
-    """Return rows as columns, for unnest: one round trip whatever their number."""
+    """Return rows as one array per column, so that any number of them takes one round trip."""
     return [array(column) for column in zip(*rows, strict=True)]
 
 
@@ -30,4 +30,4 @@ def _element(value: Value) -> str:
         return "NULL"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)  # of numbers, dates and times nothing has to be quoted
+    return str(value)  # numbers, dates and times need no quotes

@@ -1,4 +1,4 @@
-"""Candles of a pair over time, from its minutes: as fast over a year as over an hour."""
+"""Load the candles of a pair from its minutes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SIZES = {
     "4h": timedelta(hours=4),
     "1d": timedelta(days=1),
 }
-"""How long a candle can be, by the names of the views of the same windows."""
+"""The sizes of candles, named like the views of the same windows."""
 MAX_DEFAULT_CANDLES = 150
-"""A length that is not asked for is the shortest that makes no more candles than this."""
+"""If no size is named, the shortest one with at most this many candles is used."""
 MAX_CANDLES = 1_500
-"""More candles than that are thinner than the eye can tell apart."""
+"""More candles would be too thin to tell apart."""
 
-# Minutes by their own key; what makes a candle of them is the same as in the views, whatever the range.
+# As in the views, but with a range that uses the primary key of the minutes.
 _CANDLES = """
 SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS ticks,
     (min(ARRAY[extract(epoch FROM open_at), open_partition, open_offset, open]))[4] AS open,
@@ -48,7 +48,7 @@ GROUP BY 1 ORDER BY 1
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """A pair in one window; prices are mid prices in the quote currency."""
+    """One candle; prices are mid prices in the quote currency."""
 
     start: datetime
     ticks: int
@@ -62,7 +62,7 @@ class Candle:
 
 
 class Candles(NamedTuple):
-    """The candles of a pair, the oldest first; windows without a tick have none."""
+    """The candles of a pair, oldest first; windows without ticks have none."""
 
     pair: str
     group: str
@@ -81,10 +81,10 @@ def load_candles(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Candles:
-    """Return the candles of a pair that have a minute in the range; without one, in its newest session.
+    """Return the candles of a pair in a range, by default that of its newest session.
 
-    size: one of SIZES, or None for the one that suits the range. Raises UserError where there are no candles
-    in it, or too many to be seen.
+    size: one of SIZES, or None for the one that suits the range. Raises UserError if the range has no
+    candles, or too many to be seen.
     """
     sessions = pair_sessions(connection, group, pairs=[pair], session=session)
     if not sessions:
@@ -99,7 +99,7 @@ def load_candles(
         longer = _shortest_size(end - begin, MAX_CANDLES)
         raise UserError(
             f"{count:,} candles of {name} are too many to be seen: "
-            + (f"take --candles {longer}, or a shorter range" if longer else "take a shorter range")
+            + (f"use --candles {longer}, or a shorter range" if longer else "use a shorter range")
         )
     values = {"size": SIZES[name], "group": group, "pair": pair, "since": begin, "until": end}
     with connection.cursor(row_factory=class_row(Candle)) as cursor:
@@ -107,7 +107,7 @@ def load_candles(
     if not candles:
         raise UserError(
             f"no ticks of {pair} in group {group} in that range; "
-            f"there are some from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
+            f"stored ticks go from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
         )
     return Candles(pair, group, name, SIZES[name], candles)
 

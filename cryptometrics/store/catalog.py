@@ -1,7 +1,7 @@
-"""What is stored and whose: groups, pairs and sessions.
+"""Look up the groups, pairs and sessions that are stored.
 
-Everything here comes from `session_extremes`, which has one row a group, pair and session, and never from
-the ticks themselves: it answers as fast over a year of ticks as over a minute.
+All of it comes from `session_extremes`, with one row per group, pair and session, and never from the ticks:
+it is as fast for a year of ticks as for a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HALF = Decimal("0.5")
 
-# Groups that read the same topic to its end share their newest time; then the one that wrote last is newer.
+# Groups that have read the same topic to its end have the same newest time; then the last writer is newer.
 _GROUPS = """
 SELECT consumer_group
 FROM session_extremes
@@ -64,11 +64,11 @@ ORDER BY max(last_at) DESC, session
 
 
 class ChosenGroup(NamedTuple):
-    """Whose rows are read."""
+    """The group whose rows are read."""
 
     name: str
     note: str
-    """Why this one, for stderr; empty where it was asked for."""
+    """Why it was chosen, for stderr; empty if the user named it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +106,9 @@ class SessionRow:
 
 
 def resolve_group(connection: psycopg.Connection, group: str | None) -> ChosenGroup:
-    """Return the group asked for, else the only one there is, else the one with the newest row.
+    """Return the group named, else the only one, else the one with the newest row.
 
-    Raises UserError where nothing is stored, or nothing of the group asked for.
+    Raises UserError if nothing is stored, or nothing for the group named.
     """
     groups = [name for (name,) in connection.execute(_GROUPS)]
     if not groups:
@@ -128,10 +128,10 @@ def resolve_group(connection: psycopg.Connection, group: str | None) -> ChosenGr
 def sessions(
     connection: psycopg.Connection, group: str, *, pairs: Sequence[str] = (), session: str | None = None
 ) -> list[SessionRow]:
-    """Return one row a pair, in the order of their names: of `session`, else of the newest one.
+    """Return one row per pair, ordered by pair: that of `session`, else of the newest session.
 
-    The newest session is each pair's own where pairs are asked for, else the group's. Raises UserError,
-    naming what there is, where a pair has no ticks or none in `session`.
+    If pairs are named, the newest session is that of each pair, else that of the group. Raises UserError,
+    which lists what is stored, if a pair has no ticks, or none in `session`.
     """
     if session is None and not pairs:
         session = session_names(connection, group)[0]
@@ -150,14 +150,14 @@ def sessions(
 def pair_sessions(
     connection: psycopg.Connection, group: str, *, pairs: Sequence[str] = (), session: str | None = None
 ) -> list[SessionRow]:
-    """Return every session of `pairs` (all where none is named): pairs in order, the newest session first."""
+    """Return all sessions of `pairs`, or of every pair: ordered by pair, the newest session first."""
     with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
         cursor.execute(_SESSIONS, {"group": group, "pairs": list(pairs) or None, "session": session})
         return cursor.fetchall()
 
 
 def session_names(connection: psycopg.Connection, group: str, pairs: Sequence[str] = ()) -> list[str]:
-    """Return the names of the sessions of a group, or of some of its pairs, the newest first."""
+    """Return the names of the sessions of a group, or of some of its pairs, newest first."""
     return [
         name for (name,) in connection.execute(_SESSION_NAMES, {"group": group, "pairs": list(pairs) or None})
     ]
@@ -166,7 +166,7 @@ def session_names(connection: psycopg.Connection, group: str, pairs: Sequence[st
 def no_ticks(
     connection: psycopg.Connection, group: str, pairs: Sequence[str], session: str | None
 ) -> UserError:
-    """Return the error that says what there is instead: other sessions of these pairs, else other pairs."""
+    """Return the error that lists what is stored instead: other sessions of these pairs, else other pairs."""
     if session is not None and (names := session_names(connection, group, pairs)):
         return UserError(
             f"no ticks of {listed(pairs)} in session {session} of group {group}; there {_are(names)}"

@@ -1,4 +1,4 @@
-"""Ticks that Kafka no longer holds and nobody has read: found, told, and only if asked for passed over."""
+"""Detect ticks that Kafka deleted before they were read, report them, and skip them only on request."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is gone of a partition: offsets [next_offset, resume), or all that another topic held."""
+    """The lost offsets of a partition: [next_offset, resume), or the unread ones of a former topic."""
 
     next_offset: int
     resume: int
-    remade: bool
-    """The topic was made again: the offsets stored mean nothing in the one that is there now."""
+    recreated: bool
+    """Whether the topic was recreated, so that the stored offset does not apply to it."""
     topic_id: str
 
     def error(self, topic: GroupTopic, partition: int) -> DataLossError:
-        """Return the error that says how many ticks are gone and what to do."""
+        """Return the error with the number of lost ticks and what to do."""
         where = f"partition {partition} of topic {topic.name}"
-        if self.remade:
-            what = (
+        if self.recreated:
+            problem = (
                 f"{where} is not the one that group {topic.group} has read "
                 f"up to offset {self.next_offset}: "
-                "the topic was made again (or its broker has lost the newest records), and what was unread "
-                "of the old one is gone, an unknown number"
+                "the topic was recreated, or its broker has lost the newest records. An unknown number of "
+                "unread ticks is lost"
             )
         else:
-            what = (
+            problem = (
                 f"{self.resume - self.next_offset} ticks are gone from {where}: "
                 f"group {topic.group} has read up to offset {self.next_offset}, "
-                f"Kafka holds none before {self.resume}"
+                f"but Kafka's oldest offset is {self.resume}"
             )
         return DataLossError(
-            f"{what}. To go on without them, and have them recorded as lost: --on-data-loss skip; "
-            "to read all that is there into a group of its own: another --group"
+            f"{problem}. To continue without them and record them as lost, use --on-data-loss skip; "
+            "to read everything that Kafka holds into a new group, use another --group"
         )
 
 
 class DataLossError(CryptometricsError):
-    """Kafka no longer holds what was to be read next."""
+    """Kafka no longer holds the next offset."""
 
 
 def found(stored: StoredOffset, topic_id: str, oldest: int, end: int) -> Loss | None:
-    """Return what is lost, None where nothing is.
+    """Return the loss, or None.
 
-    oldest, end: the offsets that Kafka holds of the partition. A stored offset above its end cannot be
-    of this topic, whatever the id says.
+    oldest, end: the offsets that Kafka holds of the partition. A stored offset above the end cannot belong
+    to its present records, even if the topic's id is the same.
     """
     if stored.topic_id != topic_id or stored.next_offset > end:
-        return Loss(stored.next_offset, oldest, remade=True, topic_id=topic_id)
+        return Loss(stored.next_offset, oldest, recreated=True, topic_id=topic_id)
     if stored.next_offset < oldest:
-        return Loss(stored.next_offset, oldest, remade=False, topic_id=topic_id)
+        return Loss(stored.next_offset, oldest, recreated=False, topic_id=topic_id)
     return None
 
 
-# Offsets of the old topic and of the new one would look alike, so the old books are closed under another
-# name, which no topic can have; `ended_at` tells their rows of crypto_metrics from those that follow. A topic
-# that lost its newest records keeps its id, and may do so again: then the epoch tells the books apart.
+# Offsets of the old and the new topic would look alike, so the old books are closed under a name that no
+# topic can have. `ended_at` separates their rows of crypto_metrics from later ones. A topic that lost its
+# newest records keeps its id and may lose more, so a second name also has the epoch.
 _CLOSE_BOOKS = """
 UPDATE consumer_offsets o SET ended_at = clock_timestamp(), topic = topic || '@' || topic_id || CASE
     WHEN EXISTS (SELECT FROM consumer_offsets c
@@ -97,21 +97,21 @@ _RENAMED = ("rejected_ticks", "skipped_offsets", "feed_gaps", "metric_days", "pr
 
 
 def skip(connection: psycopg.Connection, topic: GroupTopic, claim: Claim, loss: Loss) -> Claim:
-    """Record the loss and return the claim as it goes on after it; raise FencedError when it is not ours.
+    """Record the loss and return the claim that continues after it; raise FencedError if it is lost.
 
-    Offsets that Kafka gave up become `lost` in `skipped_offsets`. Where the topic was made again the books
-    of the old one are closed and new ones begun.
+    Deleted offsets become `lost` in `skipped_offsets`. If the topic was recreated, the books of the old one
+    are closed and new ones are opened.
     """
-    if not loss.remade and claim.next_offset >= loss.resume:
-        return claim  # whoever had the partition before has read on, past what is gone
+    if not loss.recreated and claim.next_offset >= loss.resume:
+        return claim  # the previous owner has read on, past the lost offsets
     log.get_logger().warning(
         "data_loss_skipped",
         partition=claim.partition,
         next_offset=claim.next_offset,
         resume=loss.resume,
-        topic_made_again=loss.remade,
+        topic_made_again=loss.recreated,
     )
-    if loss.remade:
+    if loss.recreated:
         return _begin_new_books(connection, topic, claim, loss)
     lost = loss.resume - claim.next_offset
     part = PartitionOutcome(claim.epoch, claim.next_offset, loss.resume, holes=lost)
@@ -136,6 +136,6 @@ def _begin_new_books(connection: psycopg.Connection, topic: GroupTopic, claim: C
         values["closed"] = closed[0]
         for table in _RENAMED:
             connection.execute(_RENAME.format(table=sql.Identifier(table)), values)
-        open_session = connection.execute(_OPEN_BOOKS, values).fetchone()
-        assert open_session is not None  # noqa: S101  (its source is the row just closed)
-    return replace(claim, epoch=open_session[0], next_offset=loss.resume)
+        opened = connection.execute(_OPEN_BOOKS, values).fetchone()
+        assert opened is not None  # noqa: S101  (it copies the row just closed)
+    return replace(claim, epoch=opened[0], next_offset=loss.resume)

@@ -1,7 +1,7 @@
-"""Stored quotes as text that other programs read, of any amount in flat memory.
+"""Export stored quotes as CSV or JSON lines, in flat memory.
 
-PostgreSQL sorts and sends one slice of time after the other, and each is passed on as it comes: neither side
-ever holds more.
+PostgreSQL sorts and sends one slice of time after the other, and each is passed on as it arrives, so neither
+side holds more than a slice.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl"]
 DAY = timedelta(days=1)
 MIN_SLICES, MAX_SLICES = 24, 1440
-"""Slices of a day: each has its own sort, and its own look into the table's index."""
+"""Slices of a day; each takes one sort and one index scan."""
 ROWS_PER_SLICE = 20_000
-"""About how many rows are sorted at once, where a day's rows come evenly."""
+"""Approximate rows of one sort, if they are spread evenly over the day."""
 
 _TEXTS = ("pair", "session", "consumer_group", "kind")
 _PRICES = ("bid", "ask", "mid_price", "spread", "spread_bps")
 _EXTREMES = ("session_highest_bid", "session_lowest_ask", "session_max_spread")
 _NUMBERS = ("trade_id", "kafka_partition", "kafka_offset")
 COLUMNS = ("quoted_at", *_TEXTS[:3], *_PRICES, *_EXTREMES, "kind", *_NUMBERS, "recorded_at")
-"""The columns of the CSV and the keys of the JSON, in their order; those of the view crypto_quotes."""
+"""The columns of the CSV and the keys of the JSON, in order; they are columns of the view crypto_quotes."""
 
 _DAYS = """
 SELECT day, sum(rows)::bigint FROM metric_days
@@ -44,7 +44,8 @@ COPY (
     ORDER BY crypto_quotes.quoted_at, kafka_partition, kafka_offset
 ) TO STDOUT WITH ({options})
 """)
-# With a quote and a delimiter that no JSON contains, CSV is the line as it is; text doubles backslashes.
+# With a quote and a delimiter that JSON cannot contain, CSV leaves the line as it is; the text format
+# would double backslashes.
 _OPTIONS = {
     "csv": sql.SQL("FORMAT csv"),
     "jsonl": sql.SQL(r"FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02'"),
@@ -53,11 +54,11 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some whole slices of text: what to write, and how far it goes."""
+    """A piece of the text to write."""
 
     data: bytes
     rows: int
-    """Rows that ended with this block's slice; 0 within one."""
+    """Rows of the slice that this block completes; 0 within a slice."""
     until: datetime
 
 
@@ -69,17 +70,17 @@ def export(
     until: datetime | None,
     form: Format,
 ) -> Generator[Block]:
-    """Yield the quotes of `pairs` (all where none is named) with since <= quoted_at < until, in that order.
+    """Yield the quotes of `pairs`, or of all, with since <= quoted_at < until, in order of time.
 
-    In CSV a text that a spreadsheet would take for a formula gets an apostrophe before it. What is stored
-    later for a time that has been yielded is not seen any more. Raises UserError where a pair has no ticks.
+    In CSV, text that a spreadsheet would take for a formula is prefixed with an apostrophe. Quotes that are
+    stored later for a time already exported are missed. Raises UserError if a pair has no ticks.
     """
     sessions = pair_sessions(connection, group, pairs=pairs)
     if missing := [pair for pair in pairs if pair not in {row.pair for row in sessions}]:
         raise no_ticks(connection, group, missing, None)
     chosen = sorted({row.pair for row in sessions})
     start = max(filter(None, (since, min(row.first_at for row in sessions))))
-    # The last one is in it, and what comes later is not.
+    # Include the newest stored quote, but none that is stored later.
     newest = max(row.last_at for row in sessions) + timedelta(microseconds=1)
     end = min(filter(None, (until, newest)))
     if form == "csv":
@@ -98,7 +99,7 @@ def export(
 def _slices(
     connection: psycopg.Connection, group: str, start: datetime, end: datetime
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the slices between two times, of the days that have rows."""
+    """Yield the slices between two times on the days that have rows."""
     days = connection.execute(_DAYS, {"group": group, "first": start.date(), "last": end.date()}).fetchall()
     for day, rows in days:
         midnight = datetime.combine(day, time(), UTC)
@@ -123,7 +124,7 @@ def _cell(column: str) -> sql.Composed:
     if column.endswith("_at"):
         return _time(name)
     if column in _TEXTS:
-        # What Excel, LibreOffice and Sheets take for the beginning of a formula (OWASP, CSV injection).
+        # The first characters of a formula in Excel, LibreOffice and Sheets (OWASP, CSV injection).
         return sql.SQL(r"CASE WHEN {0} ~ '^[=+\-@\t\r]' THEN '''' || {0} ELSE {0} END").format(name)
     return sql.SQL("{}").format(name)
 
@@ -133,10 +134,10 @@ def _json(column: str) -> sql.Composed:
     if column.endswith("_at"):
         return _time(name)
     if column in _PRICES or column in _EXTREMES:
-        return sql.SQL("{}::text").format(name)  # exact, whatever reads it takes a number for
+        return sql.SQL("{}::text").format(name)  # exact, however its reader parses numbers
     return sql.SQL("{}").format(name)
 
 
 def _time(name: sql.Identifier) -> sql.Composed:
-    """Return an expression of a time as ISO 8601 in UTC."""
+    """Return an expression that formats a time as ISO 8601 in UTC."""
     return sql.SQL("""to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""").format(name)

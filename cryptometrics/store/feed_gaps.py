@@ -1,4 +1,4 @@
-"""Gaps of the feed in PostgreSQL: written with their batch, read for a person."""
+"""Write the gaps of the feed with their batch, and read them for `gaps`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(
 ORDER BY ends_at, pair, kafka_partition, kafka_offset
 """
 
-# A gap may have begun before the time asked for; it counts from then on.
+# A gap that began before `since` counts from `since` on.
 _PAIRS = """
 SELECT pair, coalesce(ticks, 0) AS ticks, first_at, last_at, gaps, trades_missed, longest_gap_s, reconnects,
        unknown, coalesce(greatest(extract(epoch FROM last_at - first_at) - away_s, 0), 0)::float8 AS covered_s
@@ -65,7 +65,7 @@ _TICKS_SINCE = """
 
 @dataclass(frozen=True, slots=True)
 class StoredGap:
-    """A gap record of the topic, as it is stored: what only the reader knows is filled in."""
+    """A gap record to be stored, with what only the worker knows: the trades missed before a start."""
 
     partition: int
     offset: int
@@ -80,7 +80,7 @@ class StoredGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapRow:
-    """One gap, for a person."""
+    """A gap as it is listed."""
 
     pair: str
     kind: str
@@ -93,7 +93,7 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairGaps:
-    """What is known of a pair's feed: what came, and what did not."""
+    """Ticks and gaps of a pair's live feed."""
 
     pair: str
     ticks: int
@@ -101,18 +101,18 @@ class PairGaps:
     last_at: datetime | None
     """Event times of the first and the newest tick."""
     covered_s: float
-    """Seconds from the first tick to the last in which the pair was heard."""
+    """Seconds between the first and the last tick, without the gaps."""
     gaps: int
-    """Without the starts."""
+    """Gaps, without starts of the feed."""
     trades_missed: int
     longest_gap_s: float
     reconnects: int
     unknown: int
-    """Starts of which it is not known how many trades were missed before."""
+    """Starts with an unknown number of trades missed before."""
 
 
 def write(cursor: psycopg.Cursor, topic: GroupTopic, gaps: Iterable[StoredGap]) -> None:
-    """Insert gaps; part of the transaction of their batch."""
+    """Insert gaps in the transaction of their batch."""
     rows = (
         (
             g.partition, g.offset, g.pair, g.kind, g.begins, g.ends,
@@ -127,7 +127,7 @@ def write(cursor: psycopg.Cursor, topic: GroupTopic, gaps: Iterable[StoredGap]) 
 def gaps(
     connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
 ) -> list[GapRow]:
-    """Return the gaps of a group that ended since then, the oldest first."""
+    """Return the gaps of a group that ended at `since` or later, oldest first."""
     values = {"group": group, "pairs": list(pairs) or None, "since": since}
     with connection.cursor(row_factory=class_row(GapRow)) as cursor:
         return cursor.execute(_GAPS, values).fetchall()
@@ -136,7 +136,7 @@ def gaps(
 def by_pair(
     connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
 ) -> list[PairGaps]:
-    """Return each pair of the live feed that a group has, with its ticks and gaps since then."""
+    """Return the pairs of the live feed in a group, with their ticks and gaps since `since`."""
     query = _PAIRS.format(ticks=_ALL_TICKS if since is None else _TICKS_SINCE)
     values = {"group": group, "pairs": list(pairs) or None, "since": since}
     with connection.cursor(row_factory=class_row(PairGaps)) as cursor:

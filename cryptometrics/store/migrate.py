@@ -1,4 +1,4 @@
-"""The schema's migrations: numbered SQL files, applied in order, once each, under a lock."""
+"""Migrate the schema: apply numbered SQL files in order, each once, under a lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import psycopg
 
 LOCK = 0x63727970746F6D65
-"""The advisory lock of whoever migrates: "cryptome" in ASCII."""
+"""The advisory lock of a migration: "cryptome" in ASCII."""
 
 RELATIONS = {
     "0001_metrics": (
@@ -55,7 +55,7 @@ RELATIONS = {
     ),
     "0008_roles": (),
 }
-"""The tables, views, sequences and indexes that each migration makes; a test finds one that is not listed."""
+"""The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
     "0001_metrics": (
         "crypto_metrics_add_day(date)",
@@ -74,7 +74,7 @@ FUNCTIONS = {
     "0007_views": (),
     "0008_roles": (),
 }
-"""The functions that each migration is the first to make."""
+"""The functions that each migration is the first to create."""
 
 _MAKE_REGISTER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -83,7 +83,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 """
 
-# Other tools that migrate have a table of this name, too, with other columns.
+# Other migration tools also have a table of this name, with other columns.
 _REGISTER = """
 SELECT c.relnamespace = quote_ident(current_schema())::regnamespace AS here,
        c.relkind = 'r' AND 2 = (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid
@@ -91,7 +91,7 @@ SELECT c.relnamespace = quote_ident(current_schema())::regnamespace AS here,
 FROM pg_class c WHERE c.oid = to_regclass('schema_migrations')
 """
 
-# What stands there under a name that we are about to take. A table crypto_metrics does not: it is renamed.
+# Existing objects with a name that a migration needs. A table crypto_metrics is no conflict: it is renamed.
 _TAKEN = """
 SELECT relname::text FROM pg_class
 WHERE relnamespace = %(schema)s::regnamespace AND relname = ANY (%(relations)s)
@@ -114,14 +114,14 @@ ORDER BY 1
 
 
 def migrate(connection: psycopg.Connection) -> list[str]:
-    """Apply what is missing, all in one transaction; return the names of what was applied.
+    """Apply the pending migrations in one transaction, and return their names.
 
-    Whoever comes at the same moment waits for the first, then finds nothing to do. Raises UserError, and
-    changes nothing, where something of others has a name that is needed.
+    A second caller waits for the first, and then finds nothing to do. Raises UserError, and changes nothing,
+    if a foreign object has a name that a migration needs.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        # In this schema alone: what others of the path hold is neither ours nor to be renamed.
+        # In this schema only: objects in other schemas of the path are not ours, and must not be renamed.
         connection.execute("SELECT set_config('search_path', %s, true)", [schema_of(connection)])
         missing = pending(connection)
         if missing:
@@ -133,9 +133,9 @@ def migrate(connection: psycopg.Connection) -> list[str]:
 
 
 def pending(connection: psycopg.Connection) -> list[str]:
-    """Return the names of the migrations that this database has not seen yet, in order.
+    """Return the names of the migrations that are not applied yet, in order.
 
-    Raises UserError where something of others has a name that one of them needs.
+    Raises UserError if a foreign object has a name that one of them needs.
     """
     schema = schema_of(connection)
     here, ours = connection.execute(_REGISTER).fetchone() or (False, False)
@@ -161,9 +161,9 @@ def pending(connection: psycopg.Connection) -> list[str]:
 
 
 def made(connection: psycopg.Connection) -> tuple[list[str], list[str]]:
-    """Return the names of the relations, and the signatures of the functions, that are ours in the schema.
+    """Return the names of our relations and the signatures of our functions in the schema.
 
-    None is where the register is not in this schema: names alone do not make anything ours.
+    Without our register in this schema, none is ours, whatever its name.
     """
     missing = pending(connection)
     if connection.execute(_REGISTER).fetchone() != (True, True):
@@ -176,14 +176,14 @@ def made(connection: psycopg.Connection) -> tuple[list[str], list[str]]:
 
 
 def schema_of(connection: psycopg.Connection) -> str:
-    """Return the schema that tables are made in, quoted for SQL; raise UserError where there is none."""
+    """Return the schema in which tables are created, quoted for SQL; raise UserError if there is none."""
     row = connection.execute(
         "SELECT quote_ident(current_schema()), current_setting('search_path')"
     ).fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
     if row[0] is None:
         raise UserError(
-            f"no schema of the search path ({row[1]}) is there, or this user may not use it: make it with "
+            f"no schema of the search path ({row[1]}) exists, or this user may not use it: create one with "
             "CREATE SCHEMA"
         )
     return str(row[0])

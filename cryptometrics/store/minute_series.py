@@ -1,7 +1,7 @@
-"""Long ranges as a series of minutes: what a chart shows of millions of ticks, without reading them.
+"""Load the series of a long range from its minutes, without reading millions of ticks.
 
-Minutes keep mid price and spread, and each one's highest bid and lowest ask; of bid and ask themselves they
-keep no more than these. The running extremes of a session follow from them.
+Minutes hold mid price, spread, highest bid and lowest ask, but not the bid and the ask over time. The running
+extremes of a session follow from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Better = Callable[[Decimal, Decimal], Decimal]
 
 MAX_TICKS = 1_000_000
-"""Ticks beyond which a series is made of minutes, where they know what is asked for."""
+"""Longer series are loaded from minutes, if these hold the metric."""
 
 _RANGE = """
 FROM crypto_windows
@@ -54,13 +54,13 @@ Lists = tuple[list["Decimal"], list["Decimal"], list["Decimal"]]
 def ticks_between(
     connection: psycopg.Connection, group: str, pair: str, start: datetime, end: datetime
 ) -> int:
-    """Return how many ticks the minutes of a range hold."""
+    """Return the number of ticks in the minutes of a range."""
     row = connection.execute(_TICKS, {"group": group, "pair": pair, "start": start, "end": end}).fetchone()
     return row[0] if row else 0
 
 
 def are_whole(sessions: Sequence[SessionRow], all_of_pair: Collection[SessionRow]) -> bool:
-    """Whether minutes, which know no sessions, hold ticks of these sessions only, one after the other."""
+    """Whether the minutes hold ticks of these sessions only, one after the other; minutes have no session."""
     begin, end = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
     overlapping = [row for row in all_of_pair if row.first_at <= end and row.last_at >= begin]
     ordered = sorted(overlapping, key=lambda row: row.first_at)
@@ -79,9 +79,9 @@ def load(
     width: timedelta,
     origin: datetime,
 ) -> tuple[timedelta, list[datetime], list[datetime], list[int], dict[str, Lists]]:
-    """Return the buckets' width, their first and last times, ticks and metrics.
+    """Return the width of the buckets, their first and last times, their ticks and their metrics.
 
-    width: what ticks would be cut into; here it is at least a minute, and whole minutes.
+    width: the width for ticks; it is rounded up to whole minutes.
     """
     width = max(MINUTE, MINUTE * -(-width // MINUTE))
     values = {"group": group, "pair": pair, "start": start, "end": end, "width": width, "origin": origin}
@@ -107,7 +107,7 @@ def load(
 def _running(
     times: Sequence[datetime], values: Sequence[Decimal], starts: Sequence[datetime], better: Better
 ) -> list[Decimal]:
-    """Return the best value so far at each time; it begins anew with each session."""
+    """Return the best value so far at each time; each session starts again."""
     best: list[Decimal] = []
     session = 0
     for time, value in zip(times, values, strict=True):

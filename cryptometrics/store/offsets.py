@@ -1,7 +1,7 @@
-"""Who owns which partition of the topic, and where its reading goes on: the table `consumer_offsets`.
+"""Claim partitions, and read how far each was read: the table `consumer_offsets`.
 
-A claim raises the partition's epoch. Whoever writes must hold the epoch it claimed, so a worker that was
-stopped and wakes up late can write nothing more: it is fenced.
+A claim raises the partition's epoch, and a writer must hold the current one. So a worker that was suspended
+and wakes up after another claim cannot write any more: it is fenced.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import psycopg
 
 CLAIM_LOCK_TIMEOUT_MS = 2000
-"""How long a claim waits for the row of a partition before it ends the session that holds it."""
+"""Wait for the lock on a partition's row, before the session that holds it is terminated."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GroupTopic:
 
 @dataclass(frozen=True)
 class Backend:
-    """A database session, told apart by its start time from a later one of the same process id."""
+    """A database session; its start time distinguishes it from a later one with the same process id."""
 
     pid: int
     started: datetime
@@ -42,7 +42,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to write what is read from a partition, and where the reading goes on."""
+    """The right to write the outcomes of a partition, from `next_offset` on."""
 
     partition: int
     epoch: int
@@ -51,7 +51,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class StoredOffset:
-    """How far a group has read a partition, and of which topic of that name."""
+    """The next offset of a partition, and the id of the topic that it belongs to."""
 
     topic_id: str
     next_offset: int
@@ -83,7 +83,7 @@ WHERE consumer_group = %(group)s AND topic = %(topic)s AND kafka_partition = %(p
 RETURNING epoch, next_offset
 """
 
-# Both the process id and the start must match: ids are used again.
+# Process ids are reused, so the start time must match as well.
 _END_OWNER = """
 SELECT pg_terminate_backend(a.pid)
 FROM consumer_offsets o JOIN pg_stat_activity a ON a.pid = o.backend_pid AND a.backend_start = o.backend_start
@@ -100,7 +100,7 @@ WHERE NOT EXISTS (SELECT FROM consumer_offsets WHERE consumer_group = %(group)s 
 ON CONFLICT DO NOTHING
 """
 
-# Closed books of a topic that was made again are called NAME@ID.
+# The closed books of a recreated topic are named NAME@ID.
 _OTHER_TOPIC = """
 SELECT topic FROM consumer_offsets WHERE consumer_group = %s AND split_part(topic, '@', 1) <> %s LIMIT 1
 """
@@ -112,14 +112,14 @@ WHERE consumer_group = %s AND topic = %s AND topic_id = %s
 
 
 def backend_of(connection: psycopg.Connection) -> Backend:
-    """Return which database session a connection is."""
+    """Return the database session of a connection."""
     row = connection.execute(_BACKEND).fetchone()
-    assert row is not None  # noqa: S101  (one's own session is always listed)
+    assert row is not None  # noqa: S101  (the own session is always listed)
     return Backend(*row)
 
 
 def refuse_other_topic(connection: psycopg.Connection, topic: GroupTopic) -> None:
-    """Raise UserError where the group has read another topic: its offsets would mean two things."""
+    """Raise UserError if the group has read another topic, with which its offsets would be confused."""
     row = connection.execute(_OTHER_TOPIC, [topic.group, topic.name]).fetchone()
     if row:
         raise UserError(
@@ -128,7 +128,7 @@ def refuse_other_topic(connection: psycopg.Connection, topic: GroupTopic) -> Non
 
 
 def stored(connection: psycopg.Connection, topic: GroupTopic, partition: int) -> StoredOffset | None:
-    """Return how far a partition has been read, None where the group has never heard of it."""
+    """Return the next offset of a partition; None if the group has never claimed it."""
     row = connection.execute(_STORED, _key(topic, partition)).fetchone()
     return None if row is None else StoredOffset(*row)
 
@@ -136,14 +136,14 @@ def stored(connection: psycopg.Connection, topic: GroupTopic, partition: int) ->
 def next_offsets(connection: psycopg.Connection, topic: GroupTopic) -> dict[int, int]:
     """Return the next offset of each partition that the group has claimed so far.
 
-    Of this topic only: offsets of one that was made anew under its name say nothing about it.
+    Offsets of another topic with the same name are ignored.
     """
     values = [topic.group, topic.name, topic.id]
     return dict(connection.execute(_NEXT_OFFSETS, values).fetchall())
 
 
 def register(connection: psycopg.Connection, topic: GroupTopic, oldest: dict[int, int]) -> None:
-    """Note all partitions of the topic for a group that begins, so that one made later is seen as new."""
+    """Register all partitions of the topic for a new group, so that partitions added later count as new."""
     connection.execute(
         _REGISTER,
         {
@@ -164,12 +164,13 @@ def claim(
     owner: str,
     writer: Backend,
 ) -> Claim:
-    """Take a partition over from whoever had it, and return where to go on.
+    """Take a partition over from its owner, and return the claim.
 
-    first: where the books of a partition begin that has none yet.
-    writer: the session that will write, for the next claimant to end if it holds the lock and sleeps.
-    A worker that was stopped in mid-COPY holds the row's lock, and no time-out of the server ends it; so
-    after two seconds its session is ended.
+    first: the first offset of a partition that the group has not claimed before.
+    writer: the session that will write; the next claimant terminates it if it holds the lock for too long.
+
+    A worker that was suspended during COPY holds the row's lock, and no time-out of the server ends it.
+    So its session is terminated after two seconds.
     """
     values = _key(topic, partition) | {
         "topic_id": topic.id,
@@ -186,9 +187,9 @@ def claim(
 def renew(
     connection: psycopg.Connection, topic: GroupTopic, partition: int, epoch: int, writer: Backend
 ) -> Claim | None:
-    """Confirm a claim under a new session: return it with the offset that is stored, None when it is lost.
+    """Renew a claim for a new session; return it with the stored offset, or None if it is lost.
 
-    The session before may still hold the row's lock, if a batch was stuck in it; it is ended then.
+    If the previous session still holds the row's lock, because a batch got stuck, it is terminated.
     """
     values = _key(topic, partition) | {"epoch": epoch, "pid": writer.pid, "started": writer.started}
     row = _not_stalled(connection, _RENEW, values)
@@ -198,7 +199,7 @@ def renew(
 def _not_stalled(
     connection: psycopg.Connection, statement: str, values: dict[str, object]
 ) -> tuple[int, int] | None:
-    """Execute what changes a partition's row; whoever holds its lock for too long is ended."""
+    """Change a partition's row, and terminate a session that holds its lock for too long."""
     try:
         return _at_once(connection, statement, values)
     except errors.LockNotAvailable:

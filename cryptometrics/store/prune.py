@@ -1,8 +1,8 @@
-"""Dropping whole days of old metrics, while workers write: nothing is scanned, nothing waits for it.
+"""Drop whole days of old metrics without a scan, and without blocking the workers.
 
-A day goes in three steps, each of which the next call, or a late tick that needs the day again, can take up
-where it was left: it is marked; its partition is detached, from which moment no statement sees it; the table
-is dropped and its counts move from `metric_days` to `pruned_days`, in one transaction.
+A day is dropped in three steps: it is marked; its partition is detached, so that no statement sees it; the
+table is dropped, and its counts move from `metric_days` to `pruned_days` in one transaction. After an
+interruption, the next call continues, or a late tick that needs the day.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     import psycopg
 
 LOCK_TIMEOUT = "2s"
-"""For locks that only late ticks of the day itself could wait for; a vacuum gives way after one second."""
+"""For locks that block only late ticks of that day; a vacuum gives up its lock after one second."""
 TRUNCATE_LOCK_TIMEOUT = "100ms"
-"""For the one lock that a reader or a tick of before the first day has to queue behind."""
+"""For the one lock that blocks readers and ticks from before the first day."""
 LONG_USE = "5 seconds"
-"""A transaction that has used the table for longer is no batch, but a long query: it is waited for first."""
+"""A transaction that uses the table for longer is a long query, not a batch: wait for it first."""
 
 
 class InUseError(Exception):
-    """A long query is at the table, and would be waited for with the day already half taken away."""
+    """A long query uses the table: DETACH would wait for it halfway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What can be dropped: a day or, with `before`, everything before that day."""
+    """Data that can be dropped: a day or, with `before`, everything before that day."""
 
     day: date
     before: bool
     rows: int
     bytes: int
-    """With its indexes."""
+    """Size, including indexes."""
 
     def __str__(self) -> str:
         return f"before {self.day}" if self.before else str(self.day)
 
 
-# Until the session ends; one that has just ended may hold it for a moment yet.
+# Held until the session ends; one that has just ended may hold it for another moment.
 _ALONE = "SELECT pg_advisory_lock(hashtext('crypto_metrics_prune'))"
 
-# Whose mark was set and nothing else was done, and which is not to be dropped any more.
+# Days that were marked only, and are no longer to be dropped.
 _FORGET_MARKS = """
 DELETE FROM pruning_days
 WHERE day >= %(cutoff)s AND day IN (SELECT day FROM crypto_metrics_days WHERE attached)
 """
 
-# Also the days, whatever their age, that were being dropped when something came between.
+# Includes days of any age whose dropping was interrupted.
 _DAYS = """
 SELECT day, false, coalesce(rows, 0)::bigint,
        coalesce(pg_total_relation_size(coalesce(relation, to_regclass(crypto_metrics_day_name(day)))), 0)
@@ -67,8 +67,8 @@ LEFT JOIN (SELECT day, sum(rows) AS rows FROM metric_days GROUP BY day) AS count
 WHERE attached AND day < %(cutoff)s OR attached IS NOT TRUE AND begun
 ORDER BY day
 """
-# It takes no more rows than those from before its bound, so it may go when all of that is old. The partition
-# itself stays: a tick that found none would be refused.
+# The partition of all days before a bound can be emptied when the bound is old. It must stay, because a tick
+# without a partition would be refused.
 _BEFORE = """
 SELECT first_day, true, (SELECT coalesce(sum(rows), 0) FROM metric_days WHERE day < first_day)::bigint,
        pg_total_relation_size('crypto_metrics_before')
@@ -90,15 +90,15 @@ ORDER BY xact_start LIMIT 1
 
 
 def first_kept_day(now: datetime, keep: timedelta) -> date:
-    """Return the day (UTC) in which what is kept begins: every day before lies wholly before `now - keep`.
+    """Return the first day (UTC) to keep: all earlier days are entirely before `now - keep`.
 
-    Raises OverflowError where that is before the year 1.
+    Raises OverflowError if that is before the year 1.
     """
     return (now - keep).date()
 
 
 def prunable(connection: psycopg.Connection, cutoff: date) -> list[Piece]:
-    """Return what lies wholly before the day `cutoff`, the oldest first, from the counts: no row is read."""
+    """Return the pieces entirely before the day `cutoff`, oldest first; reads counts only."""
     found = [
         row for query in (_BEFORE, _DAYS) for row in connection.execute(query, {"cutoff": cutoff}).fetchall()
     ]
@@ -112,12 +112,12 @@ def prune(
     wait: float,
     notice: Callable[[BaseException, float], None] | None = None,
 ) -> Iterator[Piece]:
-    """Drop what lies wholly before the day `cutoff`, and yield each piece when it is gone.
+    """Drop everything entirely before the day `cutoff`, and yield each piece after it was dropped.
 
-    connection: in autocommit, for a DETACH that blocks nobody runs in no transaction.
-    wait: seconds in which attempts at a piece may begin.
-    Raises UserError while another prune runs, CryptometricsError when a piece stays in use for too long:
-    then the next call goes on with it.
+    connection: in autocommit, because DETACH CONCURRENTLY runs outside of a transaction.
+    wait: seconds to retry a piece that is in use.
+    Raises UserError if another prune is running, CryptometricsError if a piece stays in use; the next call
+    continues with it.
     """
     connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
     try:
@@ -133,8 +133,7 @@ def prune(
             retrying(busy, timeout=wait, notice=notice)(_drop, connection, piece)
         except busy as error:
             raise CryptometricsError(
-                f"{piece} stayed in use for {wait:g} s ({one_line(error)}): run this again, "
-                "and it goes on from here"
+                f"{piece} stayed in use for {wait:g} s ({one_line(error)}): run this again to continue"
             ) from None
         yield piece
 
@@ -144,22 +143,22 @@ def _drop(connection: psycopg.Connection, piece: Piece) -> None:
         _empty_before(connection, piece.day)
         return
     if connection.execute(_IS_ATTACHED, [piece.day]).rowcount:
-        _see_no_long_use(connection)
+        _check_long_use(connection)
         connection.execute(_MARK, [piece.day])
         name = sql.Identifier(f"crypto_metrics_{piece.day:%Y%m%d}")
         connection.execute(_DETACH.format(name))
     connection.execute(_FINISH, [piece.day])
 
 
-def _see_no_long_use(connection: psycopg.Connection) -> None:
-    """Raise InUseError where DETACH would have to wait for long; a late tick would then wait for both."""
+def _check_long_use(connection: psycopg.Connection) -> None:
+    """Raise InUseError if DETACH would wait for a long query: late ticks would wait for both."""
     used = connection.execute(_IN_USE, [LONG_USE]).fetchone()
     if used is not None:
         raise InUseError(f"process {used[0]} of PostgreSQL has used crypto_metrics for {used[1]}")
 
 
 def _empty_before(connection: psycopg.Connection, first_day: date) -> None:
-    """Empty the partition of all that is older than the others; its lock makes the counts final."""
+    """Empty the partition of all days before the first one; its lock makes the counts final."""
     with connection.transaction():
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [TRUNCATE_LOCK_TIMEOUT])
         connection.execute("TRUNCATE crypto_metrics_before")

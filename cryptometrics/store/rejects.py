@@ -1,4 +1,4 @@
-"""The messages that were no valid ticks: counted, read, and marked on their way back to the topic."""
+"""Count and read rejected messages, and mark those that are requeued."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import psycopg
 
 REQUEUE_LOCK = 0x72657175657565
-"""The advisory lock of whoever puts messages back: "requeue" in ASCII."""
+"""The advisory lock of a requeue: "requeue" in ASCII."""
 FETCH_ROWS = 1000
-"""Rows fetched at once; a message may have a megabyte."""
+"""Rows fetched in one round trip; a message may have a megabyte."""
 
 _CHOSEN = """
     (%(group)s::text IS NULL OR consumer_group = %(group)s)
@@ -44,7 +44,7 @@ _ALL = f"""
 SELECT {_COLUMNS} FROM rejected_ticks WHERE {_CHOSEN} ORDER BY id
 """  # noqa: S608  (constants)
 
-# Bounded by the newest one at the start: a message that is rejected again must not be sent for ever.
+# `last` is the newest id at the start: a message that is rejected again must not be sent again and again.
 _BEGIN = f"""
 UPDATE rejected_ticks SET requeue_started_at = now()
 WHERE id IN (
@@ -65,7 +65,7 @@ _GIVE_UP = "UPDATE rejected_ticks SET requeue_started_at = NULL WHERE id = ANY(%
 
 
 class RejectFilter(NamedTuple):
-    """Which rejected messages are meant; None is no condition."""
+    """A selection of rejected messages; None means any."""
 
     group: str | None = None
     reason: str | None = None
@@ -74,7 +74,7 @@ class RejectFilter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RejectCount:
-    """How many messages a group has rejected for a reason."""
+    """The number of messages that a group has rejected for one reason."""
 
     group: str
     reason: str
@@ -85,7 +85,7 @@ class RejectCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedMessage:
-    """A message as it was on the topic, with the reason against it."""
+    """A message as it was on the topic, with the reason for its rejection."""
 
     id: int
     consumer_group: str
@@ -103,17 +103,17 @@ class RejectedMessage:
 
 
 def counts(connection: psycopg.Connection, chosen: RejectFilter) -> list[RejectCount]:
-    """Return how many there are by group and reason, the most frequent first."""
+    """Count the messages by group and reason, most frequent first."""
     return [RejectCount(*row) for row in connection.execute(_COUNTS, chosen._asdict())]
 
 
 def newest(connection: psycopg.Connection, chosen: RejectFilter, limit: int) -> list[RejectedMessage]:
-    """Return the newest ones, the newest first."""
+    """Return the newest messages, newest first."""
     return _read(connection, _NEWEST, chosen._asdict() | {"limit": limit})
 
 
 def stream(connection: psycopg.Connection, chosen: RejectFilter) -> Iterator[RejectedMessage]:
-    """Yield all of them in the order in which they were rejected; `connection` must be in a transaction."""
+    """Yield all messages in order of rejection; `connection` must be in a transaction."""
     with connection.cursor(name="rejects", row_factory=class_row(RejectedMessage)) as cursor:
         cursor.itersize = FETCH_ROWS
         cursor.execute(_ALL, chosen._asdict())
@@ -121,13 +121,13 @@ def stream(connection: psycopg.Connection, chosen: RejectFilter) -> Iterator[Rej
 
 
 def lock(connection: psycopg.Connection) -> bool:
-    """Take the right to put messages back, until the connection closes; False where another has it."""
+    """Acquire the lock of a requeue until the connection closes; return False if another session holds it."""
     row = connection.execute("SELECT pg_try_advisory_lock(%s)", [REQUEUE_LOCK]).fetchone()
     return bool(row and row[0])
 
 
 def last_id(connection: psycopg.Connection) -> int:
-    """Return the id of the newest one, 0 where there is none."""
+    """Return the id of the newest message, 0 if there is none."""
     row = connection.execute("SELECT coalesce(max(id), 0) FROM rejected_ticks").fetchone()
     return int(row[0]) if row else 0
 
@@ -135,26 +135,26 @@ def last_id(connection: psycopg.Connection) -> int:
 def begin(
     connection: psycopg.Connection, chosen: RejectFilter, *, after: int, last: int, again: bool, limit: int
 ) -> list[RejectedMessage]:
-    """Mark the next ones with ids in (after, last] as on their way, and return them by id.
+    """Mark the next messages with ids in (after, last] as being requeued, and return them in order of id.
 
-    Without `again` those that went back already are passed over.
+    Without `again`, messages that were requeued before are skipped.
     """
     values = chosen._asdict() | {"after": after, "last": last, "again": again, "limit": limit}
     return sorted(_read(connection, _BEGIN, values), key=lambda rejected: rejected.id)
 
 
 def begun(connection: psycopg.Connection, limit: int) -> list[RejectedMessage]:
-    """Return the first ones that are marked as on their way."""
+    """Return the first messages that are marked as being requeued."""
     return _read(connection, _BEGUN, {"limit": limit})
 
 
 def finish(connection: psycopg.Connection, ids: Sequence[int]) -> None:
-    """Mark as arrived."""
+    """Mark messages as requeued."""
     connection.execute(_FINISH, [list(ids)])
 
 
 def give_up(connection: psycopg.Connection, ids: Sequence[int]) -> None:
-    """Take the mark away from those that Kafka does not have."""
+    """Remove the mark from messages that did not reach Kafka."""
     connection.execute(_GIVE_UP, [list(ids)])
 
 

@@ -1,8 +1,8 @@
-"""Three roles with no more rights than their work needs: who owns, who writes, who reads.
+"""Create three roles with least privilege: owner, writer and reader.
 
-`cryptometrics_owner` makes and drops tables (`init-db`, `prune`), `cryptometrics_writer` runs `process`,
-`cryptometrics_reader` looks (`plot`, `session`, `verify`, Grafana). None of them is a superuser, and the
-writer can neither change a table nor take a row of the metrics away.
+`cryptometrics_owner` creates and drops tables (`init-db`, `prune`), `cryptometrics_writer` runs `process`,
+`cryptometrics_reader` reads (`plot`, `session`, `verify`, Grafana). None of them is a superuser, and the
+writer can neither alter a table nor delete or change metrics.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ WRITER_RIGHTS = {
     "session_extremes": _KEEP,
     "skipped_offsets": "SELECT, INSERT, UPDATE (topic)",
 }
-"""What the writer may do with each table. A table that is not there yet is passed over, one that is in the
-schema and not in here is a mistake, which a test finds. `topic` changes when a topic is made again."""
+"""The writer's privileges on each table. Tables that do not exist yet are skipped; a test finds tables
+that are missing here. `topic` changes when a topic is recreated."""
 WRITER_FUNCTIONS = ("crypto_metrics_add_day(date)", "crypto_metrics_summarize(date[])")
 WRITER_SEQUENCES = ("crypto_metrics_ids",)
 
-# Only names that are in our own lists, and made by our migrations: others may have names like ours.
+# Only objects that our migrations have created: foreign ones may have similar names.
 _PRESENT = """
 SELECT CASE WHEN c.relkind IN ('v', 'm') THEN 'VIEW' WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
        c.relname::text AS name, pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'USAGE')
@@ -63,7 +63,7 @@ SELECT name FROM unnest(%s::text[]) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) ORDER BY array_position(%s::text[], name)
 """
 
-# Ownership goes over by name: all that the migrations made, partitions and functions, and nothing else.
+# Transfers objects by name: all that the migrations created, with partitions, and nothing else.
 _HAND_OVER = sql.SQL("""
 DECLARE
     command text;
@@ -94,22 +94,22 @@ class _Object(NamedTuple):
     name: str
     owner: str
     may_grant: bool
-    """Whether the user of the connection has the owner's rights, and so may give some of them."""
+    """Whether the connected user has the owner's privileges, and so may grant them."""
 
 
 def grants_script(connection: psycopg.Connection) -> str:
-    """Return the SQL that an administrator of this database runs, once or again: it may be repeated.
+    """Return the SQL that an administrator of this database runs; it may be run again.
 
-    Passwords are not in it: they are set apart, where no history keeps them.
+    It has no passwords: set them separately, so that no shell history keeps them.
     """
     return "\n".join(
         [
-            "-- The three roles of cryptometrics, with their rights in this one database.",
+            "-- The three roles of cryptometrics, with their privileges in this database.",
             "-- Run by a role with CREATEROLE that owns the database, or by an administrator; then set",
-            r"-- passwords with \password ROLE in psql, or give the roles to your own logins:",
+            r"-- passwords with \password ROLE in psql, or grant the roles to your own logins:",
             f"--   GRANT {READER} TO somebody;",
-            "-- A superuser may add this, with which `prune` sees long queries of others before it waits",
-            f"-- for them:  GRANT pg_read_all_stats TO {OWNER};",
+            "-- Optionally, as a superuser, let `prune` detect long queries of other users:",
+            f"--   GRANT pg_read_all_stats TO {OWNER};",
             *_role_statements(connection),
             *_place_statements(connection),
             *_ownership_statements(connection),
@@ -119,9 +119,9 @@ def grants_script(connection: psycopg.Connection) -> str:
 
 
 def make(connection: psycopg.Connection) -> list[str]:
-    """Make the roles that are missing and give all three their rights; return the names of those made.
+    """Create the missing roles and grant all three their privileges; return the names of the new ones.
 
-    Raises UserError where the user of the connection may not do that.
+    Raises UserError if the connected user may not do that.
     """
     try:
         with connection.transaction():
@@ -136,14 +136,14 @@ def make(connection: psycopg.Connection) -> list[str]:
             _give(connection, _present(connection))
     except (errors.InsufficientPrivilege, errors.InvalidGrantOperation) as error:
         raise UserError(
-            f"this user may not make roles or give rights ({error.diag.message_primary}): let an "
+            f"this user may not create roles or grant privileges ({error.diag.message_primary}): let an "
             "administrator run what `cryptometrics init-db --print-grants` prints"
         ) from None
     return added
 
 
 def migrate_and_grant(connection: psycopg.Connection) -> list[str]:
-    """Apply what is missing and give the rights on it, in one transaction; return what was applied."""
+    """Apply pending migrations and grant privileges in one transaction; return what was applied."""
     with connection.transaction():
         applied = migrate(connection)
         grant(connection)
@@ -151,15 +151,15 @@ def migrate_and_grant(connection: psycopg.Connection) -> list[str]:
 
 
 def grant(connection: psycopg.Connection) -> bool:
-    """Give the roles their rights on all that this user owns; return False where the roles are not made.
+    """Grant the roles their privileges on all objects that this user owns; return False without the roles.
 
-    Repeated by each `init-db`, so that a new table is covered, and rights that are missing come back. What
-    somebody else owns keeps the rights that it has.
+    Each `init-db` repeats this, so that new tables are covered and missing privileges restored. Objects of
+    other owners keep their privileges.
     """
     if _missing(connection):
         return False
     with connection.transaction():
-        # Two at once would change the same rows of the catalogue, which PostgreSQL refuses.
+        # PostgreSQL refuses concurrent changes of the same catalogue rows.
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         _give(connection, [each for each in _present(connection) if each.may_grant])
     return True
@@ -171,7 +171,7 @@ def _give(connection: psycopg.Connection, objects: list[_Object]) -> None:
 
 
 def _hand_over(connection: psycopg.Connection) -> None:
-    """Let the owner's role own what there is, if we may: nobody should call functions of a superuser."""
+    """Transfer all objects to the owner role, if allowed: nobody should call functions of a superuser."""
     with contextlib.suppress(errors.InsufficientPrivilege), connection.transaction():
         for statement in _ownership_statements(connection):
             connection.execute(statement.encode())
@@ -190,7 +190,7 @@ def _place_statements(connection: psycopg.Connection) -> list[str]:
     database = sql.Identifier(_database(connection)).as_string(connection)
     return [
         f"GRANT CONNECT ON DATABASE {database} TO {', '.join(ROLES)};",
-        # What others can put into the schema, functions of the owner could be made to run.
+        # Otherwise others could plant objects that functions of the owner would run.
         f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
         f"GRANT USAGE ON SCHEMA {schema} TO {', '.join(ROLES)};",
         f"GRANT CREATE ON SCHEMA {schema} TO {OWNER};",
@@ -211,7 +211,7 @@ def _ownership_statements(connection: psycopg.Connection) -> list[str]:
         functions=sql.Literal([each.name for each in present if each.kind == "FUNCTION"]),
     ).as_string(connection)
     quote = "$$"
-    while quote in body:  # the schema's name may have it
+    while quote in body:  # the schema's name may contain it
         quote = f"$_{quote[1:]}"
     return [f"DO {quote}{body}{quote};"]
 
@@ -220,7 +220,7 @@ def _table_statements(connection: psycopg.Connection, objects: list[_Object]) ->
     schema = schema_of(connection)
     statements = []
     for kind, name, *_ in objects:
-        # A function's signature is one of our own list, and no identifier.
+        # A function's signature is from our own list, and not an identifier.
         place = f"{schema}.{name if kind == 'FUNCTION' else sql.Identifier(name).as_string(connection)}"
         if kind in ("TABLE", "VIEW"):
             statements.append(f"GRANT SELECT ON {place} TO {OWNER}, {WRITER}, {READER};")

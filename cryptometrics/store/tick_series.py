@@ -1,7 +1,7 @@
-"""A pair's metrics over time, reduced in PostgreSQL to as many points as a chart can show.
+"""Load a pair's metrics over time, reduced in PostgreSQL to as many points as a chart can show.
 
-The range is cut into buckets of equal length; of each bucket come the lowest, the highest and the last value
-of each metric. So the spike of one tick among a million is in the chart, and the chart loads a thousand rows.
+The range is divided into buckets of equal width, each with the lowest, highest and last value of each metric.
+So a chart of a thousand rows still shows the spike of one tick in a million.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-# Of one tick, in the quote currency, except spread_bps: basis points of the mid price. That quotient alone
-# is rounded, by PostgreSQL, to no fewer than 16 digits.
+# In the quote currency, except spread_bps: basis points of the mid price. Only that quotient is rounded, by
+# PostgreSQL, to at least 16 digits.
 EXPRESSIONS = {
     "bid": sql.SQL("bid"),
     "ask": sql.SQL("ask"),
@@ -35,8 +35,8 @@ EXPRESSIONS = {
     "max_spread": sql.SQL("max_spread"),
 }
 
-# The time range lets partitions prune and the block-range index work. Arrays compare element by element, so
-# the greatest is the newest tick's: its last values in the same pass, without a sort, on parallel workers.
+# The time range enables partition pruning and the block-range index. Arrays compare element by element, so
+# the greatest one holds the values of the newest tick: one pass, without a sort, on parallel workers.
 _BUCKETS = sql.SQL("""
 SELECT min(timestamp), max(timestamp), count(*), count(*) FILTER (WHERE bid = ask),
        ARRAY[{lows}], ARRAY[{highs}],
@@ -49,7 +49,7 @@ ORDER BY 1
 """)
 
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
-"""Buckets begin at round times."""
+"""Makes buckets start at round times."""
 
 _WIDTHS = [
     *(timedelta(microseconds=n * 10**power) for power in range(6) for n in (1, 2, 5)),
@@ -61,7 +61,7 @@ _WIDTHS = [
 
 
 class BucketValues(NamedTuple):
-    """One metric: its lowest, highest and last value in each bucket."""
+    """The lowest, highest and last value of one metric in each bucket."""
 
     low: list[Decimal]
     high: list[Decimal]
@@ -70,7 +70,7 @@ class BucketValues(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A pair's ticks from `start` to `end`, reduced to buckets of `width`; one item a bucket that has ticks.
+    """A pair's ticks from `start` to `end`, in buckets of `width`; lists have one item per nonempty bucket.
 
     Prices and spreads are in the quote currency, `spread_bps` in basis points of the mid price.
     """
@@ -78,7 +78,7 @@ class Series:
     pair: str
     group: str
     sessions: list[SessionRow]
-    """The sessions that the range touches, the newest first."""
+    """The sessions that overlap the range, newest first."""
     start: datetime
     end: datetime
     width: timedelta
@@ -86,10 +86,10 @@ class Series:
     last_at: list[datetime]
     ticks: list[int]
     locked: list[int]
-    """How many of the ticks were locked: bid = ask."""
+    """Number of locked ticks: bid = ask."""
     metrics: dict[str, BucketValues]
     of_minutes: bool = False
-    """Whether it was made of minutes: without bid and ask, and each spread the mean of its bucket."""
+    """Whether it was loaded from minutes: without bid and ask, and with the mean spread of each bucket."""
 
 
 def load_series(
@@ -104,11 +104,11 @@ def load_series(
     buckets: int = 1200,
     minutes: bool = False,
 ) -> Series:
-    """Return the metrics of a pair in at most `buckets` + 1 points, whatever the number of ticks.
+    """Return the metrics of a pair in at most `buckets` + 1 points.
 
-    Without a session and a range: the whole newest session of the pair. A range, both ends included, is cut
-    to what is stored. With `minutes`, more than a million ticks are not read, but their minutes are, which
-    know mid price, spread and extremes. Raises UserError, naming what there is, where that is nothing.
+    The default is the newest session of the pair. A range includes both ends, and is cut to the stored data.
+    With `minutes`, a range of more than a million ticks is loaded from minutes, which hold mid price, spread
+    and extremes. Raises UserError, which lists what is stored, if the range has no ticks.
     """
     sessions = pair_sessions(connection, group, pairs=[pair], session=session)
     if not sessions:
@@ -149,7 +149,7 @@ def load_series(
         within = f"session {session} of group {group}" if session else f"group {group}"
         raise UserError(
             f"no ticks of {pair} in {within} in that range; "
-            f"there are some from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
+            f"stored ticks go from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
         )
     first_at, last_at, ticks, locked, lows, highs, lasts = map(list, zip(*rows, strict=True))
     columns = (list(map(list, zip(*values, strict=True))) for values in (lows, highs, lasts))
@@ -198,7 +198,7 @@ def _of_minutes(
 
 
 def bucket_width(span: timedelta, buckets: int) -> timedelta:
-    """Return the shortest round length of which `buckets` cover `span`."""
+    """Return the smallest round width with which `buckets` cover `span`."""
     return next((width for width in _WIDTHS if width * buckets >= span), span / buckets)
 
 

@@ -67,7 +67,7 @@ def test_one_file_holds_all_pairs_in_the_format_of_its_name(cli: Cli, store: Sto
     ("options", "message"),
     [
         (["--pair", "NO-USD"], "no ticks of NO-USD in group g1; there is BTC-USD (2024-01-05 10:00:00 to"),
-        (["--since", "15m"], "there are some from 2024-01-05 10:00:00 to 2024-01-05 10:00:00 UTC"),
+        (["--since", "15m"], "stored ticks go from 2024-01-05 10:00:00 to 2024-01-05 10:00:00 UTC"),
         (["--since", "soon"], "'soon' is not a time"),
         (["--since", "1h", "--until", "2h"], "is after --until"),
         (["--metric", "volume"], "'volume' is not one of"),
@@ -188,9 +188,9 @@ def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
     [
         (["--candles", "7m"], "'7m' is not one of 1m, 5m, 15m, 1h, 4h, 1d"),
         (["--candles", "--metric", "bid"], "--candles draws mid price and spread"),
-        (["--candles", "1m"], "2,999 candles of 1m are too many to be seen: take --candles 5m"),
+        (["--candles", "1m"], "2,999 candles of 1m are too many to be seen: use --candles 5m"),
         (["--candles", "--pair", "NO-USD"], "no ticks of NO-USD in group g1"),
-        (["--candles", "--since", "15m"], "there are some from 2024-01-05 10:00:00 to"),
+        (["--candles", "--since", "15m"], "stored ticks go from 2024-01-05 10:00:00 to"),
     ],
 )
 def test_mistakes_with_candles_are_one_line(
