@@ -1,4 +1,4 @@
-"""A batch that PostgreSQL refuses as a whole: halved until the one row is found, and that one rejected."""
+"""Bisects a batch that PostgreSQL refuses, until the refused row is found and rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptometrics.pipeline.database import Database
 
 PART_S = 30.0
-"""How long one part may take to be written; then the loop goes on after it as after any batch."""
+"""Limit for writing one part; after it, the loop continues as after any slow batch."""
 
 Refused = dict[tuple[int, int], str]
 """(partition, offset) → PostgreSQL's message."""
@@ -27,21 +27,21 @@ Refused = dict[tuple[int, int], str]
 
 @dataclass
 class BatchBisector:
-    """Writes one batch in parts, at a time when nothing else is being written."""
+    """Writes one batch in parts while nothing else is written."""
 
     database: Database
     topic: offsets.GroupTopic
     epochs: Callable[[], dict[int, int]]
-    """Gives the partitions that may be written at the moment, with the epoch of each one's claim."""
+    """Returns the epoch of each partition that may be written now."""
     may_continue: Callable[[], bool]
-    """Asked between parts, of which there may be thousands: who answers keeps the place in the group."""
+    """Called between parts; polls Kafka, so that the worker stays in its group."""
 
     def write(self, messages: Sequence[Record]) -> None:
-        """Write them all, but each one that PostgreSQL refuses as rejected, with PostgreSQL's own message.
+        """Write all messages; those that PostgreSQL refuses become rejects with PostgreSQL's own message.
 
-        What follows a refused tick is calculated again without it, because its extremes must not count.
-        Where something else goes wrong the writer has its failure. Raises CryptometricsError when PostgreSQL
-        does not even take the rejection: no repetition can mend that.
+        The ticks after a refused one are calculated again without it, because its extremes must not count.
+        Any other failure is left in the writer. Raises CryptometricsError if PostgreSQL refuses even the
+        rejected row, because retries cannot help.
         """
         todo: list[tuple[Sequence[Record], Refused]] = [(messages, {})]
         while todo and self.may_continue():
@@ -58,11 +58,11 @@ class BatchBisector:
                 middle = len(part) // 2
                 todo += [(part[middle:], {}), (part[:middle], {})]
             else:
-                todo.append((part, _with(refused, part[0], failure)))
+                todo.append((part, _refuse(refused, part[0], failure)))
             self._rewind()
 
     def _rewind(self) -> None:
-        """Calculate again from what is stored: a refusal has undone its transaction and nothing else."""
+        """Reset the calculator to what is stored: the refused transaction was rolled back."""
         self.database.calculator.drop_all()
         for partition, epoch in sorted(self.epochs().items()):
             claim = offsets.renew(
@@ -74,13 +74,13 @@ class BatchBisector:
         self.database.writer.resume()
 
 
-def _with(refused: Refused, message: Record, failure: Exception) -> Refused:
-    """Return what is refused now that this message, alone, was; raise where it had been rejected already."""
+def _refuse(refused: Refused, message: Record, failure: Exception) -> Refused:
+    """Return the refusal of a message that was written alone; raise if it was already written as a reject."""
     place = message.partition(), message.offset()
     why = (failure.diag.message_primary if isinstance(failure, psycopg.Error) else None) or one_line(failure)
     if place in refused:
         raise CryptometricsError(
             f"PostgreSQL refuses offset {place[1]} of partition {place[0]} even as a rejected one "
-            f"({why}): see which constraint or trigger of the tables does that"
+            f"({why}): look for a constraint or trigger that causes this"
         )
     return {place: why}

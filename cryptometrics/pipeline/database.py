@@ -1,4 +1,4 @@
-"""A worker's database sessions: one writes, another reads the past meanwhile, a third minds the index."""
+"""A worker's database sessions: one writes, one loads the past meanwhile, and one updates the index."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "10s"
 IDLE_TIMEOUT = "5s"
 SEND_BYTES = 4 * 1024 * 1024
-"""A batch goes to a local server in one piece where the system allows that: after each piece the writing
-thread would have to get Python's lock back while the server waits."""
+"""Send buffer of a Unix socket. A batch that fits leaves in one piece; after each further piece the writer
+would have to reacquire the GIL while the server waits."""
 CANCEL_S = 2.0
-"""How long the end waits for what is being done."""
+"""Limit for cancelling an update of the index."""
 RETIRE_S = 2.0
-"""How long a writer may take to come to rest before it is left to itself."""
+"""Limit for the writer to finish its transaction before it is abandoned."""
 
 
 @dataclass
 class Database:
-    """Lives from one connect to the next doubt; then another one takes its place."""
+    """The sessions, with the state calculated from them; after a doubt, a new Database replaces it."""
 
     past: StoredPast
     calculator: Calculator
     writer: BatchWriter
     index_updater: IndexUpdater
     backend: Backend
-    """The writing session: the next owner of a partition ends it if it holds a lock and sleeps."""
+    """The writing session; the next owner of a partition ends it if it is suspended in a transaction."""
 
     @classmethod
     def connect(
         cls, settings: Settings, topic: GroupTopic, options: WorkerOptions, totals: WorkerTotals
     ) -> Self:
-        """Open the sessions that read and write, and begin a calculation; raises psycopg's errors."""
+        """Open the sessions that read and write, and start the calculator; raise psycopg's errors."""
         uri = settings.postgres()
         reading, writing = connect_once(uri), connect_once(uri)
         for connection in (reading, writing):
             connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
             connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
-        # Claims are its only transactions: who falls asleep in one must not keep the next owner out.
+        # Its only transactions are claims: a worker suspended in one must not block the next owner.
         reading.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'".encode())
         _widen(writing)
         backend = backend_of(writing)
@@ -76,28 +76,32 @@ class Database:
 
     @property
     def connection(self) -> psycopg.Connection:
-        """The session that reads."""
+        """The reading session."""
         return self.past.connection
 
     def close(self) -> None:
-        """Give all up; a batch that is just being written may still be committed."""
+        """Close all sessions; a transaction already running may still commit."""
         self.index_updater.close()
         self.writer.retire(RETIRE_S)
         self.connection.close()
 
 
 def _widen(connection: psycopg.Connection) -> None:
-    """Give a Unix socket room for a whole batch; over TCP the system adjusts it better by itself."""
+    """Enlarge the send buffer of a Unix socket; TCP adjusts its own."""
     if connection.info.host.startswith("/"):
         with (
             socket.socket(fileno=os.dup(connection.fileno())) as sending,
-            contextlib.suppress(OSError),  # a system that allows less may refuse, and nothing is lost
+            contextlib.suppress(OSError),  # a system with a lower limit may refuse, which does no harm
         ):
             sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 class IndexUpdater:
-    """Summarizes the newest blocks of the days that it is told of."""
+    """Updates the BRIN index of requested days in a background thread, over its own session.
+
+    The index only makes reads faster, and an update takes a second after a million ticks, so nothing waits
+    for it. The next request repeats what failed.
+    """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -108,7 +112,7 @@ class IndexUpdater:
         self._thread: threading.Thread | None = None
 
     def request(self, days: Iterable[str]) -> None:
-        """Ask for these days, as 2026-01-31."""
+        """Queue days, written as 2026-01-31."""
         with self._changed:
             self._days.update(days)
             if self._days and self._thread is None:
@@ -117,7 +121,7 @@ class IndexUpdater:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End, also what is being done: whoever comes next does it."""
+        """Cancel the running update and end the thread; the next owner repeats the update."""
         with self._changed:
             self._retired = True
             self._changed.notify_all()
@@ -141,7 +145,7 @@ class IndexUpdater:
         self._disconnect()
 
     def _next(self) -> set[str]:
-        """Wait for days; return none when there will be none."""
+        """Wait for days; return an empty set at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._retired or self._days)
             days, self._days = self._days, set()

@@ -1,7 +1,7 @@
-"""What is measured of a pipeline's batches. Pure: the time is a parameter, nothing is served here.
+"""What workers have done: counts of outcomes, measurements, and the report made of both.
 
-Workers on one machine send theirs to the supervisor, which adds them up: so one endpoint is right for all of
-them, and a worker that dies takes nothing of what it told with it.
+Workers send reports to their supervisor, which adds them up. So one metrics endpoint serves all workers of a
+machine, and the counts of a dead worker are kept.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 TICKS = (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 50_000.0)
 SAMPLES = 16
-"""Ticks of a batch whose latency is looked at: each stands for its share, so any batch costs the same."""
+"""Ticks per batch whose latency is measured, each for its share: so a large batch costs no more."""
 
 
 @dataclass
 class Histogram:
-    """How many observations fell under each bound; the last count is of those above all of them."""
+    """The number of values up to each bound; the last count is for values above all bounds."""
 
     bounds: tuple[float, ...]
     counts: list[int] = field(default_factory=list)
@@ -41,18 +41,18 @@ class Histogram:
             self.counts = [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count a value; a negative one (clocks differ) counts as 0, because sums may only rise."""
+        """Count a value; negative ones (clocks differ) count as 0, because the sum may only grow."""
         value = max(value, 0.0)
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
     def add(self, other: Histogram) -> None:
-        """Count another one in."""
+        """Add another one."""
         self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Return (upper bound, how many are at most that), as Prometheus has it."""
+        """Return each upper bound with the number of values up to it, as Prometheus expects."""
         so_far, buckets = 0, []
         for bound, count in zip((*map(repr, self.bounds), "+Inf"), self.counts, strict=True):
             so_far += count
@@ -66,53 +66,53 @@ def _counts(mine: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]
 
 @dataclass
 class Measurements:
-    """What was measured since the start, beside the fates, which are counted elsewhere."""
+    """What a worker measured since its start, besides the outcomes."""
 
     rejected: dict[str, int] = field(default_factory=dict)
     """By reason."""
     alerts: dict[str, int] = field(default_factory=dict)
-    """Written to `alerts` with a batch, by severity: of all rules but those about silence."""
+    """Fired with a batch, by severity: all but the alerts about stale feeds."""
     retries: int = 0
-    """Attempts that were made again: a service was away, or the worker started over."""
+    """Repeated attempts: a service was unavailable, or the worker started over."""
     reconnects: int = 0
     """Connections to PostgreSQL after the first."""
     lags: dict[str, int] = field(default_factory=dict)
-    """Messages that are not yet stored, by partition; of those that are assigned now."""
+    """Messages not stored yet, per currently assigned partition."""
     batch_ticks: Histogram = field(default_factory=lambda: Histogram(TICKS))
     batch_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
-    """From the beginning of a batch's calculation to its commit."""
+    """From the start of a batch's calculation to its commit."""
     commit_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
-    """Of the transaction alone."""
+    """The transaction alone."""
     latency: Histogram = field(default_factory=lambda: Histogram(LATENCIES))
-    """From a tick's own time to its commit."""
+    """From a tick's event time to its commit."""
 
-    def committed(self, work: CalculatedBatch, seconds: float, begun: float, at: datetime) -> None:
-        """Count a batch that was just committed.
+    def observe(self, work: CalculatedBatch, commit_s: float, batch_s: float, at: datetime) -> None:
+        """Measure a batch that was just committed.
 
-        seconds: what its transaction took; begun: seconds since its calculation began; at: the time now.
+        commit_s: duration of its transaction; batch_s: time since its calculation began; at: the time now.
         """
         batch = work.batch
         self.batch_ticks.observe(sum(p.next_offset - p.expected for p in batch.parts.values()))
-        self.batch_seconds.observe(begun)
-        self.commit_seconds.observe(seconds)
-        if batch.rejected:  # a new dict: whoever reads the old one meanwhile is not disturbed
+        self.batch_seconds.observe(batch_s)
+        self.commit_seconds.observe(commit_s)
+        if batch.rejected:  # a new dict, because another thread may be reading the old one
             self.rejected = _counts(self.rejected, Counter(str(each.reason) for each in batch.rejected))
         if batch.alerts:
-            fired = Counter(str(news.rule.severity) for news in batch.alerts if news.firing)
+            fired = Counter(str(alert.rule.severity) for alert in batch.alerts if alert.firing)
             self.alerts = _counts(self.alerts, fired)
         if work.table is not None:
             stored = sum(part.metrics for part in batch.parts.values())
             now = to_microseconds(at)
-            self._see_latencies([now - time for time in _sample(work.table.time)], stored)
+            self._observe_latencies([now - time for time in _sample(work.table.time)], stored)
 
-    def _see_latencies(self, latencies: Sequence[int], stored: int) -> None:
-        """Let these, in microseconds, stand for all that was stored."""
+    def _observe_latencies(self, latencies: Sequence[int], stored: int) -> None:
+        """Count sampled latencies, in microseconds, for all stored ticks."""
         for number, latency in enumerate(latencies):
             share = stored * (number + 1) // len(latencies) - stored * number // len(latencies)
             self.latency.observe(latency / 1e6, share)
 
     def add(self, other: Measurements) -> None:
-        """Count another worker's in; a partition's lag is its newest owner's."""
+        """Add another worker's measurements; the newest owner of a partition determines its lag."""
         self.rejected = _counts(self.rejected, other.rejected)
         self.alerts = _counts(self.alerts, other.alerts)
         self.retries += other.retries
@@ -122,13 +122,13 @@ class Measurements:
             getattr(self, name).add(getattr(other, name))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for a line of JSON."""
+        """Return the contents for JSON."""
         histograms = {name: [getattr(self, name).counts, getattr(self, name).total] for name in _HISTOGRAMS}
         return {name: value for name, value in vars(self).items() if name not in _HISTOGRAMS} | histograms
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Return what `as_dict` gave."""
+        """Return the object that `as_dict` described."""
         new = cls(**{name: value for name, value in data.items() if name not in _HISTOGRAMS})
         for name in _HISTOGRAMS & data.keys():
             histogram = getattr(new, name)
@@ -140,7 +140,7 @@ _HISTOGRAMS = {"batch_ticks", "batch_seconds", "commit_seconds", "latency"}
 
 
 def _sample(times: Ints) -> list[int]:
-    """Return at most SAMPLES of these, spread evenly, the first and the last among them."""
+    """Return at most SAMPLES of the times, evenly spread, including the first and the last."""
     last, most = len(times) - 1, SAMPLES - 1
     places = range(len(times)) if last < most else [last * n // most for n in range(SAMPLES)]
     return [int(times[place]) for place in places]
@@ -148,7 +148,7 @@ def _sample(times: Ints) -> list[int]:
 
 @dataclass
 class OutcomeCounts:
-    """How many offsets had which fate, and how many of the metrics came late."""
+    """The number of offsets per outcome, and how many of the metrics were late."""
 
     metrics: int = 0
     rejected: int = 0
@@ -159,21 +159,21 @@ class OutcomeCounts:
 
     @property
     def offsets(self) -> int:
-        """How many offsets have got their fate."""
+        """The number of offsets with an outcome."""
         return self.metrics + self.rejected + self.gaps + self.duplicates + self.holes
 
 
 @dataclass
 class WorkerTotals(OutcomeCounts):
-    """What was committed since the start."""
+    """Everything that a worker committed since its start."""
 
     batches: int = 0
     next_offsets: dict[int, int] = field(default_factory=dict)
     newest: datetime | None = None
     measured: Measurements = field(default_factory=Measurements)
 
-    def add(self, work: CalculatedBatch, seconds: float) -> None:
-        """Count one committed batch, whose transaction took `seconds`."""
+    def add(self, work: CalculatedBatch, commit_s: float) -> None:
+        """Add a committed batch; commit_s: duration of its transaction."""
         for partition, part in work.batch.parts.items():
             self.metrics += part.metrics
             self.rejected += part.rejected
@@ -184,7 +184,7 @@ class WorkerTotals(OutcomeCounts):
         self.late += work.late
         self.batches += 1
         self.newest = work.newest or self.newest
-        self.measured.committed(work, seconds, time.monotonic() - work.begun, datetime.now(UTC))
+        self.measured.observe(work, commit_s, time.monotonic() - work.begun, datetime.now(UTC))
 
 
 _OUTCOMES = [each.name for each in fields(OutcomeCounts)]
@@ -192,13 +192,13 @@ _OUTCOMES = [each.name for each in fields(OutcomeCounts)]
 
 @dataclass
 class WorkerReport(OutcomeCounts):
-    """What was committed and measured since the start."""
+    """What one or more workers committed and measured since their start."""
 
     measured: Measurements = field(default_factory=Measurements)
 
     @classmethod
     def of(cls, totals: WorkerTotals, lags: dict[int, int]) -> Self:
-        """Return that of a worker as of now; it goes on, the report does not change any more."""
+        """Return a snapshot of a worker's totals."""
         report = cls(**{name: getattr(totals, name) for name in _OUTCOMES})
         report.measured.add(totals.measured)
         report.measured.lags = {str(partition): lag for partition, lag in lags.items()}
@@ -206,20 +206,20 @@ class WorkerReport(OutcomeCounts):
 
     @property
     def lag(self) -> int:
-        """How many messages are not stored yet, as far as known."""
+        """The number of messages not stored yet, as far as known."""
         return sum(self.measured.lags.values())
 
     def add(self, other: WorkerReport) -> None:
-        """Count another one in."""
+        """Add another one."""
         for name in _OUTCOMES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.measured.add(other.measured)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for a line of JSON."""
+        """Return the contents for JSON."""
         return {name: getattr(self, name) for name in _OUTCOMES} | {"measured": self.measured.as_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Return what `as_dict` gave."""
+        """Return the object that `as_dict` described."""
         return cls(**data | {"measured": Measurements.from_dict(data["measured"])})

@@ -1,7 +1,7 @@
-"""One member of the consumer group: reads its partitions, calculates, and has the batches written.
+"""A worker: one member of the consumer group, which reads partitions and calculates and writes batches.
 
-There is one way out of every doubt (a lost connection, a lost answer to COMMIT, a fence, a refused row):
-forget everything, ask the database where each partition stands, and read on from there.
+Every doubt (a lost connection, a lost answer to COMMIT, a fence, a refused row) has the same way out: discard
+all state, load each partition's next offset from the database, and continue from there.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
     from cryptometrics.pipeline.options import WorkerOptions
 
 PATIENCE_S = 1.0
-"""How long a full writer is waited for before the partitions are paused."""
+"""Limit for the writer to accept a batch; after it, the partitions are paused."""
 REVOKE_S = 3.0
-"""How long a revocation waits for what is in hand; the group waits meanwhile."""
+"""Limit for writing pending batches at a revocation, while the whole group waits."""
 FINISH_S = 30.0
-"""How long the end waits for the last batches."""
+"""Limit for writing pending batches at the end."""
 COMMIT_EVERY_S = 1.0
-"""How often Kafka is told, for lag tools only, what is stored."""
+"""Time between two commits of the stored offsets to Kafka, which only lag tools read."""
 SUMMARIZE_EVERY_S = 15.0
-"""How often the index of the table learns of new blocks: until then every search reads them."""
+"""Time between two updates of the BRIN index; until an update, every search reads the new blocks."""
 WINDOWS_EVERY_S = 5.0
-"""How often minutes that the watermark has passed are marked as complete."""
+"""Time between two markings of the minutes that the watermark has passed."""
 REJOIN_S = 20.0
-"""A worker that is fenced again so soon after it joined anew has a double."""
+"""A worker that is fenced again this soon after it rejoined shares its name with another one."""
 
 
 class Worker:
-    """Reads as a member of `options.group` until it is stopped or has caught up."""
+    """Works as a member of `options.group` until it is stopped or has caught up."""
 
     def __init__(
         self,
@@ -77,12 +77,12 @@ class Worker:
         self._log = log.get_logger(group=options.group)
         self._partitions = range(topic.partitions)
         self._topic = offsets.GroupTopic(options.group, topic.name, topic.id)
-        self._source = GroupConsumer(settings, topic, options.group, instance_id)
+        self._consumer = GroupConsumer(settings, topic, options.group, instance_id)
         owner = f"{instance_id} pid {os.getpid()}"
-        self._claims = Claims(self._topic, self._source, owner, skip_lost=options.skip_lost)
+        self._claims = Claims(self._topic, self._consumer, owner, skip_lost=options.skip_lost)
         self._database: Database | None = None
         self.totals = WorkerTotals()
-        """What was committed so far."""
+        """Everything committed since the start."""
         self._doubt: str | None = None
         self._failures = 0
         self._batches_seen = 0
@@ -91,37 +91,37 @@ class Worker:
         self._commit_interval = Interval(COMMIT_EVERY_S)
         self._summary_interval = Interval(SUMMARIZE_EVERY_S)
         self._windows_interval = Interval(WINDOWS_EVERY_S)
-        self._stall_detector = StallDetector(self._source.ends.held)
+        self._stall_detector = StallDetector(self._consumer.ends.held)
 
     def lags(self) -> dict[int, int]:
-        """Return how many messages of each assigned partition are not yet stored, as far as is known."""
-        return self._source.lags(self.totals.next_offsets)
+        """Return the number of messages not stored yet per assigned partition, as far as known."""
+        return self._consumer.lags(self.totals.next_offsets)
 
     def lag(self) -> int:
-        """Return how many that is together."""
+        """Return the sum of all lags."""
         return sum(self.lags().values())
 
     def run(self) -> WorkerTotals:
-        """Work until stopped, or until caught up; what is in hand is finished first."""
+        """Work until stopped or caught up, then finish the pending batches; return the totals."""
         try:
             if self._start():
                 while not self._stop() and not self._caught_up():
                     self._step()
             if self._database is not None and not self._database.writer.drain(FINISH_S):
-                self._log.warning("not_finished", hint="what is not stored is read again by the next worker")
+                self._log.warning("not_finished", hint="the next worker reads what is not stored again")
             elif self._database is not None:
-                with contextlib.suppress(psycopg.Error):  # the next worker marks what is complete, too
+                with contextlib.suppress(psycopg.Error):  # the next worker marks them as well
                     self._complete_windows()
-            self._source.commit(self.totals.next_offsets)
+            self._consumer.commit(self.totals.next_offsets)
         finally:
-            self._source.close()
+            self._consumer.close()
             self._disconnect()
         return self.totals
 
     def _start(self) -> bool:
-        """Begin the group's books and join it; return whether that was done before we were asked to stop.
+        """Register the group's partitions and join it; return False if the worker was stopped before.
 
-        A service that goes away meanwhile is waited for as at the start of any command.
+        If a service fails meanwhile, wait for it as at the start of any command.
         """
         retrier = retry.retrying(
             (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction),
@@ -135,32 +135,32 @@ class Worker:
             if self._stop():
                 return False
             raise
-        self._source.join(self._on_assign, self._on_revoke, self._on_lost)
+        self._consumer.join(self._on_assign, self._on_revoke, self._on_lost)
         return True
 
     def _begin(self) -> None:
         self._connect()
         offsets.refuse_other_topic(self._db.connection, self._topic)
         stored = offsets.next_offsets(self._db.connection, self._topic)
-        held = self._source.ends.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
+        held = self._consumer.ends.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
         offsets.register(self._db.connection, self._topic, {p: oldest for p, (oldest, _) in held.items()})
         if self._options.until_caught_up:
             self._catch_up = CatchUpTarget(held, stored)
 
-    # One step
+    # The loop
 
     def _step(self) -> None:
         self._report_progress()
-        if self._doubt or self._source.fenced or self._db.writer.failure is not None:
+        if self._doubt or self._consumer.fenced or self._db.writer.failure is not None:
             self._start_over()
             return
         try:
             for partition in sorted(self._claims.unopened):
                 self._open(partition)
             in_flight = self._db.writer.in_flight()
-            messages, events = self._source.consume(self._options.batch, linger=bool(in_flight))
-            self._claims.see_same_topic(self._source.topic_id())
-            # What came before the end of a partition is calculated before the end is.
+            messages, events = self._consumer.consume(self._options.batch, linger=bool(in_flight))
+            self._claims.check_topic(self._consumer.topic_id())
+            # Messages first: they precede the end of their partition.
             if messages:
                 self._submit(self._db.calculator.calculate(messages, self._db.writer.in_flight()))
             for event in events:
@@ -172,38 +172,37 @@ class Worker:
         if self.totals.batches > self._batches_seen:
             self._batches_seen, self._failures = self.totals.batches, 0
         if self._commit_interval.elapsed():
-            self._source.commit(self.totals.next_offsets)
+            self._consumer.commit(self.totals.next_offsets)
         if self._db.calculator.cache_size() > MAX_SESSIONS and self._db.writer.drain(FINISH_S):
             self._db.calculator.drop_pairs()
 
     def _run_periodic_tasks(self, *, drained: bool) -> None:
-        """Do what is due now and then, whether or not ticks came; drained: no more had been fetched."""
+        """Run the tasks that are due, with or without new ticks; drained: everything fetched was consumed."""
         if self._summary_interval.elapsed():
             self._db.index_updater.request(self._db.calculator.take_days())
         if self._windows_interval.elapsed():
             self._complete_windows()
-        if (
-            stuck := self._stall_detector.find_stalled(self._db.calculator.positions(), drained=drained)
-        ) is not None:
-            self._doubt = f"partition {stuck} stands still, though Kafka holds more of it"
+        positions = self._db.calculator.positions()
+        if (stalled := self._stall_detector.find_stalled(positions, drained=drained)) is not None:
+            self._doubt = f"partition {stalled} is stalled although Kafka holds more of it"
 
     def _complete_windows(self) -> None:
-        """Mark the minutes that the watermark has passed; also those of a pair that has fallen silent."""
+        """Mark the minutes that the watermark has passed, including those of silent pairs."""
         positions = self._db.calculator.positions()
-        at_end = [] if self._db.writer.in_flight() else self._source.at_end(positions)
+        at_end = [] if self._db.writer.in_flight() else self._consumer.at_end(positions)
         window_completion.complete_passed(self._db.connection, self._topic.group, positions, at_end)
 
     def _handle_event(self, event: Message) -> None:
-        """Act on an event that comes in place of a message."""
+        """Handle an event, which `consume` returns instead of a message."""
         error, partition, offset = event.error(), event.partition(), event.offset()
-        assert error is not None  # noqa: S101  (it would be a message)
+        assert error is not None  # noqa: S101  (else it is a message)
         if errors.is_partition_end(error) and partition is not None and offset is not None:
-            # Markers of transactions and what compaction took leave no message, so the end tells of them.
+            # Transaction markers and compacted records leave no message: only the end reveals these offsets.
             work = self._db.calculator.skip_to(partition, offset)
             if work is not None:
                 self._submit(work)
         elif errors.is_offset_missing(error):
-            # Kafka does not hold what comes next: to open the partition again tells how much is lost.
+            # Kafka no longer holds the next record. Opening the partition again determines the loss.
             self._doubt = error.str()
         elif errors.is_gone(error):
             raise CryptometricsError(f"the topic {self._topic.name} is gone: {error.str()}")
@@ -213,25 +212,27 @@ class Worker:
             self._log.warning("kafka_event", error=error.str())
 
     def _submit(self, work: CalculatedBatch) -> None:
-        """Hand a batch to the writer. While a slow database lets none in, keep the place in the group."""
+        """Pass a batch to the writer. While a slow database blocks it, stay in the group."""
         if not work.batch.parts or self._doubt:
             return
         writer = self._db.writer
         if writer.offer(work, PATIENCE_S):
             return
-        self._source.pause()
+        self._consumer.pause()
         self._stall_detector.reset()
         while not writer.offer(work, 0.1):
             if writer.failure is not None or self._stop():
-                self._doubt = self._doubt or "a batch was not taken"
-            elif self._source.keep_place(0):
-                self._doubt = "a message came while nothing was read"  # passed over, it would be lost
+                self._doubt = self._doubt or "the writer did not accept a batch"
+            elif self._consumer.keep_place(0):
+                self._doubt = (
+                    "a message arrived while all partitions were paused"  # skipping it would lose it
+                )
             self._report_progress()
             if self._in_doubt():
                 return
-        self._source.resume()
+        self._consumer.resume()
 
-    def _in_doubt(self) -> bool:  # a callback from within the loop may have changed it
+    def _in_doubt(self) -> bool:  # a method, because callbacks change it where mypy cannot see
         return self._doubt is not None
 
     def _report_progress(self) -> None:
@@ -245,20 +246,20 @@ class Worker:
         self._log.info("partitions_assigned", partitions=sorted(partitions))
 
     def _on_revoke(self, partitions: set[int]) -> None:
-        """Finish what is in hand, so that the next owner begins after it; then let go."""
+        """Finish the pending batches, so that the next owner begins after them; then release the claims."""
         if self._database is not None and not self._database.writer.drain(REVOKE_S):
-            self._doubt = "what was in hand at a revocation is not stored yet"
-        self._claims.let_go(partitions, self._database)
+            self._doubt = "batches were still pending at a revocation"
+        self._claims.release(partitions, self._database)
         self._log.info("partitions_revoked", partitions=sorted(partitions))
 
     def _on_lost(self, partitions: set[int]) -> None:
-        """Discard: another worker may own them by now."""
+        """Release the claims at once: another worker may own the partitions by now."""
         self._doubt = "partitions were lost"
-        self._claims.let_go(partitions, self._database)
+        self._claims.release(partitions, self._database)
         self._log.warning("partitions_lost", partitions=sorted(partitions))
 
     def _open(self, partition: int) -> None:
-        """Begin to read a partition where the database says, unless that has to wait."""
+        """Open a partition at its stored offset, unless it has to wait."""
         if not self._claims.open(partition, self._db):
             return
         self.totals.next_offsets[partition] = self._db.calculator.positions()[partition]
@@ -268,28 +269,28 @@ class Worker:
     # Starting over
 
     def _rejoin(self) -> None:
-        """Join the group anew where Kafka has given this worker's place away.
+        """Rejoin the group after Kafka gave this worker's place to another.
 
-        A broker that was killed may do so, when it knows an older generation of the group than its members.
+        A restarted broker may do so when it remembers an older generation of the group than its members.
         """
         now = time.monotonic()
         if self._rejoined_at is not None and now - self._rejoined_at < REJOIN_S:
             raise CryptometricsError(
-                f"another worker takes this one's place in group {self._topic.group} again and again: "
-                "does another machine have the same host name?"
+                f"another worker keeps taking this one's place in group {self._topic.group}: "
+                "give each machine its own host name"
             )
         self._rejoined_at = now
-        self._log.warning("fenced_by_kafka", hint="joins the group anew")
-        self._source.rejoin()
-        self._doubt = self._doubt or "Kafka has given this worker's place in the group away"
+        self._log.warning("fenced_by_kafka", hint="rejoins the group")
+        self._consumer.rejoin()
+        self._doubt = self._doubt or "Kafka gave this worker's place in the group to another"
 
     def _start_over(self) -> None:
-        """Forget, reconnect, ask the database where each partition stands, and read on from there."""
-        if self._source.fenced:
+        """Discard all state, reconnect, and continue from the offsets in the database."""
+        if self._consumer.fenced:
             self._rejoin()
         writer = self._database.writer if self._database is not None else None
         failure = writer.failure if writer is not None else None
-        failed = writer.failed_work if writer is not None else None
+        failed = writer.failed_batch if writer is not None else None
         reason = restart_reason(failure) if failure is not None else self._doubt
         self._failures += 1
         self.totals.measured.retries += 1
@@ -314,25 +315,25 @@ class Worker:
     def _reset(self) -> None:
         self._disconnect()
         self._stall_detector.reset()
-        self._source.pause()
+        self._consumer.pause()
 
     def _reopen(self) -> None:
         self._connect()
         self.totals.measured.reconnects += 1
         self._doubt = None
-        self._claims.unopened = set(self._source.assigned)
+        self._claims.unopened = set(self._consumer.assigned)
         try:
             for partition in sorted(self._claims.unopened):
                 self._open(partition)
         except KafkaException as error:
-            restart_reason(error)  # raises what no repetition can mend
+            restart_reason(error)  # raises if starting over cannot help
             raise
 
     def _wait_in_group(self, seconds: float) -> None:
-        """Wait, but keep the place in the group: rebalances are answered, messages passed over."""
+        """Wait, but stay in the group: answer rebalances, and ignore messages."""
         deadline = time.monotonic() + seconds
         while not self._stop() and (left := deadline - time.monotonic()) > 0:
-            self._source.keep_place(min(left, 0.1))
+            self._consumer.keep_place(min(left, 0.1))
             self._report_progress()
 
     def _notice(self, error: BaseException, seconds: float) -> None:
@@ -340,22 +341,22 @@ class Worker:
         self._log.warning("service_unavailable", error=one_line(error), next_attempt_s=round(seconds, 1))
 
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
-        """Write what PostgreSQL has refused as a whole; the consumer goes on after it."""
-        self._source.pause()
+        """Write a refused batch in parts, and continue after it."""
+        self._consumer.pause()
         BatchBisector(self._db, self._topic, self._claims.opened, self._may_continue).write(messages)
         for partition, offset in self._db.calculator.positions().items():
-            self._source.go_to(partition, offset)
+            self._consumer.go_to(partition, offset)
 
     def _may_continue(self) -> bool:
-        self._source.keep_place(0)
+        self._consumer.keep_place(0)
         self._report_progress()
-        return not (self._stop() or self._doubt or self._source.fenced)
+        return not (self._stop() or self._doubt or self._consumer.fenced)
 
     # Around the loop
 
     @property
     def _db(self) -> Database:
-        assert self._database is not None  # noqa: S101  (only while starting over there is none)
+        assert self._database is not None  # noqa: S101  (there is none only while starting over)
         return self._database
 
     def _connect(self) -> None:

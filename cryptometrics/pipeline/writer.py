@@ -1,4 +1,4 @@
-"""The thread that writes batches, one after the other, while the next one is being calculated."""
+"""The thread that writes one batch after another while the next one is calculated."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from cryptometrics.pipeline.progress import WorkerTotals
     from cryptometrics.store.offsets import GroupTopic
 
-IN_FLIGHT = 2
-"""Batches that may wait for the database; beyond them the reading waits."""
+MAX_PENDING = 2
+"""Maximum number of pending batches; when reached, consuming waits."""
 
 
 class BatchWriter:
-    """Writes what it is offered, in order, over a connection of its own; after a failure nothing more."""
+    """Writes batches in order over its own connection; stops at the first failure."""
 
     def __init__(self, topic: GroupTopic, connection: psycopg.Connection, totals: WorkerTotals) -> None:
         self._topic = topic
@@ -31,42 +31,42 @@ class BatchWriter:
         self._changed = threading.Condition()
         self._retired = False
         self.failure: Exception | None = None
-        self.failed_work: CalculatedBatch | None = None
+        self.failed_batch: CalculatedBatch | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
     def offer(self, work: CalculatedBatch, timeout: float) -> bool:
-        """Take the batch if there is room within `timeout` seconds; a writer that has failed takes none."""
+        """Accept a batch if there is room within `timeout` seconds and no write has failed."""
         with self._changed:
-            self._changed.wait_for(lambda: self.failure or len(self._pending) < IN_FLIGHT, timeout)
-            if self.failure or len(self._pending) >= IN_FLIGHT:
+            self._changed.wait_for(lambda: self.failure or len(self._pending) < MAX_PENDING, timeout)
+            if self.failure or len(self._pending) >= MAX_PENDING:
                 return False
             self._pending.append(work)
             self._changed.notify_all()
             return True
 
     def drain(self, timeout: float) -> bool:
-        """Wait until everything is written; return whether it is."""
+        """Wait until nothing is pending; return whether that is so."""
         with self._changed:
             self._changed.wait_for(lambda: self.failure or not self._pending, timeout)
             return self.failure is None and not self._pending
 
     def in_flight(self) -> list[CalculatedBatch]:
-        """Return what is offered and not yet known to be committed, oldest first."""
+        """Return the pending batches, oldest first: accepted, but not known to be committed."""
         with self._changed:
             return list(self._pending)
 
     def resume(self) -> None:
-        """Forget what failed and what came after it, and write again."""
+        """Discard the failed batch and all after it, and accept batches again."""
         with self._changed:
             self._pending.clear()
-            self.failure = self.failed_work = None
+            self.failure = self.failed_batch = None
 
     def retire(self, timeout: float) -> None:
-        """Begin nothing more; wait `timeout` seconds for the thread to end, which then closes its connection.
+        """Begin no more batches; wait `timeout` seconds for the thread, which closes its connection.
 
-        What is being written is not stopped, and may be committed even after the wait: its guard lets it
-        in only while nobody has gone on from the stored offset, and who asks the database sees it there.
+        A running transaction is not cancelled and may still commit later. That is safe, because it requires
+        an unchanged offset: once another transaction has moved the offset, it cannot commit.
         """
         with self._changed:
             self._retired = True
@@ -79,19 +79,19 @@ class BatchWriter:
             begun = time.monotonic()
             try:
                 store.write(self._connection, self._topic, work.batch)
-            except Exception as error:  # noqa: BLE001  (whatever it is, the loop decides on it)
+            except Exception as error:  # noqa: BLE001  (the worker's loop decides what it means)
                 failure = error
             with self._changed:
                 if failure is None:
                     self._pending.popleft()
                     self._totals.add(work, time.monotonic() - begun)
                 else:
-                    self.failure, self.failed_work = failure, work
+                    self.failure, self.failed_batch = failure, work
                 self._changed.notify_all()
         self._connection.close()
 
     def _next(self) -> CalculatedBatch | None:
-        """Wait for work; return None when there will be none."""
+        """Wait for the next batch; return None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._retired or (self._pending and not self.failure))
             return None if self._retired else self._pending[0]

@@ -562,7 +562,7 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
     def pause_once(worker: Worker) -> None:
         if worker.totals.metrics and not paused:
             paused.append(worker)
-            worker._source.pause()
+            worker._consumer.pause()
 
     options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
     totals = bench.worker(options, deadline(), pause_once).run()

@@ -47,7 +47,7 @@ def work(ages: list[float], rejected: list[str]) -> CalculatedBatch:
 
 def measured(ages: list[float], rejected: list[str]) -> Measurements:
     found = Measurements()
-    found.committed(work(ages, rejected), 0.02, 0.5, NOW)
+    found.observe(work(ages, rejected), 0.02, 0.5, NOW)
     return found
 
 
@@ -67,7 +67,7 @@ def test_alerts_that_fired_are_counted_by_severity() -> None:
     ]
     found = Measurements()
     for _ in range(2):
-        found.committed(batch, 0.02, 0.5, NOW)
+        found.observe(batch, 0.02, 0.5, NOW)
     assert found.alerts == {"critical": 4, "info": 2}
 
 
