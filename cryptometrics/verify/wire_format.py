@@ -13,10 +13,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 MAX_BYTES = 65_536
 MAX_AHEAD = timedelta(days=1)
@@ -71,34 +72,31 @@ class GapMessage:
     last_trade_id: int | None
 
 
-@dataclass(slots=True)
-class _Number:
-    """A JSON number, unparsed: it may have more digits than Python converts."""
+class _Integer(str):
+    """A JSON integer as it is written: it may have more digits than Python converts."""
 
-    text: str
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    __slots__ = ()
 
 
-def _is_text_or_null(value: object) -> bool:
-    return value is None or isinstance(value, str)
+class _Fraction(str):
+    """A JSON number with a fraction or an exponent, as it is written."""
+
+    __slots__ = ()
 
 
-def _is_integer_or_null(value: object) -> bool:
-    return value is None or (isinstance(value, _Number) and not set(value.text) & set(".eE"))
-
-
-_QUOTE_FIELDS: Mapping[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("type", "product_id", "best_bid", "best_ask", "time"), _is_text),
-    "trade_id": _is_integer_or_null,
+_Types = tuple[type, ...]
+_TEXT: _Types = (str,)
+_OPTIONAL_TEXT: _Types = (str, NoneType)
+_OPTIONAL_INTEGER: _Types = (_Integer, NoneType)
+_QUOTE_FIELDS: Mapping[str, _Types] = {
+    **dict.fromkeys(("type", "product_id", "best_bid", "best_ask", "time"), _TEXT),
+    "trade_id": _OPTIONAL_INTEGER,
 }
-_GAP_FIELDS: Mapping[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("type", "product_id", "kind", "time"), _is_text),
-    "begins": _is_text_or_null,
-    "first_trade_id": _is_integer_or_null,
-    "last_trade_id": _is_integer_or_null,
+_GAP_FIELDS: Mapping[str, _Types] = {
+    **dict.fromkeys(("type", "product_id", "kind", "time"), _TEXT),
+    "begins": _OPTIONAL_TEXT,
+    "first_trade_id": _OPTIONAL_INTEGER,
+    "last_trade_id": _OPTIONAL_INTEGER,
 }
 
 
@@ -122,6 +120,7 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> QuoteMessage 
     except _NotUtf8Error:
         raise InvalidMessageError("not_json") from None
     except InvalidMessageError as error:
+        # A wrong type is the reason only if the value is JSON throughout; a missing field is one in any case.
         if error.reason == "missing_field" or (is_whole and _is_strict(text)):
             raise
         raise InvalidMessageError("not_json") from None
@@ -146,7 +145,7 @@ def _refuse(literal: str) -> Never:
 
 
 _decoder = json.JSONDecoder(
-    object_pairs_hook=tuple, parse_int=_Number, parse_float=_Number, parse_constant=_refuse
+    object_pairs_hook=tuple, parse_int=_Integer, parse_float=_Fraction, parse_constant=_refuse
 )
 
 
@@ -159,7 +158,7 @@ def _is_strict(text: str) -> bool:
 
     try:
         text.encode()
-        json.loads(text, parse_int=_Number, parse_float=refuse_infinite)
+        json.loads(text, parse_int=_Integer, parse_float=refuse_infinite)
     except (ValueError, RecursionError):
         return False
     return True
@@ -169,19 +168,19 @@ def _is_gap(document: object) -> bool:
     if not isinstance(document, tuple):
         return False
     types = [value for name, value in document if name == "type"]
-    return bool(types) and types[-1] == "gap" and all(map(_is_utf8, types))
+    return bool(types) and types[-1] == "gap" and all(type(each) is str and _is_utf8(each) for each in types)
 
 
-def _checked(document: object, fields: Mapping[str, Callable[[object], bool]]) -> dict[str, Any]:
+def _checked(document: object, fields: Mapping[str, _Types]) -> dict[str, Any]:
     """Return the known fields; of a repeated one the last counts, but each must have the right type."""
     if not isinstance(document, tuple):
         raise InvalidMessageError("not_object")
-    found: dict[str, Any] = {name: None for name, is_valid in fields.items() if is_valid(None)}
+    found: dict[str, Any] = {name: None for name, types in fields.items() if NoneType in types}
     for name, value in document:
         if name in fields:
-            if not fields[name](value):
+            if type(value) not in fields[name]:
                 raise InvalidMessageError("wrong_type")
-            if isinstance(value, str) and not _is_utf8(value):
+            if value is not None and not _is_utf8(value):
                 raise _NotUtf8Error
             found[name] = value
     if len(found) < len(fields):
@@ -189,10 +188,8 @@ def _checked(document: object, fields: Mapping[str, Callable[[object], bool]]) -
     return found
 
 
-def _is_utf8(value: object) -> bool:
-    return isinstance(value, str) and (
-        value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
-    )
+def _is_utf8(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _read_quote(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> QuoteMessage:
@@ -254,11 +251,11 @@ def _time(text: str, now: datetime) -> datetime:
     return time
 
 
-def _trade_id(number: _Number | None, reason: str) -> int | None:
+def _trade_id(number: _Integer | None, reason: str) -> int | None:
     if number is None:
         return None
     # Longer literals are out of range, and Python does not convert them.
-    trade_id = int(number.text) if len(number.text) <= 20 else -1
+    trade_id = int(number) if len(number) <= 20 else -1
     if not 0 <= trade_id < TRADE_ID_END:
         raise InvalidMessageError(reason)
     return trade_id
