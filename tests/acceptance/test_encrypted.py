@@ -133,7 +133,7 @@ def test_every_stage_works_over_encrypted_connections(
         found = admin.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
     assert found == (True,)
     kafka.forbid_reading(database)
-    assert "Kafka does not let" in error_of(cli("verify", "--topic", code=2))
+    assert "Kafka refuses to let" in error_of(cli("verify", "--topic", code=2))
 
 
 @pytest.mark.parametrize("how", ["plain", "mutual"])
