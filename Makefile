@@ -46,7 +46,7 @@ bench-windows: .venv/installed ## speed of windows with process, FnApiRunner and
 
 # ROWS: size of the table; five million rows take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs running services
-	$(BIN)/python -m cryptometrics.bench.growth --rows $(or $(ROWS),5000000)
+	$(BIN)/python -m cryptometrics.cli.bench_growth --rows $(or $(ROWS),5000000)
 
 # pip-audit is not a dependency: only this target needs it, always in its newest version.
 audit: .venv/installed ## known vulnerabilities of the locked packages, from PyPI

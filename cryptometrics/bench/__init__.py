@@ -1,1 +1,1 @@
-"""What this machine and these services can do, each part as a ratio to the limit: PostgreSQL's bare COPY."""
+"""Measure this machine and its services, each part as a ratio to the limit, PostgreSQL's bare COPY."""

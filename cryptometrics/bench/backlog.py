@@ -1,9 +1,8 @@
-"""How fast `process` works a backlog off, while all its workers have some of it.
+"""Measure how fast `process` works off a backlog while all of its workers are busy.
 
-The backlog appears at once before workers that are ready: Kafka keeps what a transaction writes out of sight
-until its commit. It is counted from the first commit that follows to the moment when the first worker has
-nothing left. What lies before is a latency, which is measured by itself; what lies after says how unequal
-partitions are, and nothing about speed.
+The backlog appears at once for workers that are ready, since Kafka hides a transaction's records until its
+commit. The rate is measured from the first database commit to the moment the first worker has nothing left.
+The time before is latency, measured elsewhere; the time after shows how unequal the partitions are.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from cryptometrics.kafka.publisher import Publisher
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptometrics.bench.scratch import Place
+    from cryptometrics.bench.scratch import Scratch
     from cryptometrics.kafka.publisher import Message
 
 GROUP = "bench"
 READY_S = 60.0
-"""How long workers may take to have caught up, and a backlog of no size to be worked off."""
-SLOWEST = 10_000
-"""Ticks a second below which a backlog is given up."""
+"""Seconds workers may take to catch up, and part of the limit for a backlog."""
+MIN_RATE = 10_000
+"""Ticks per second below which a measurement is given up."""
 LOOK_S = 0.005
-"""How often it is looked how far they are."""
+"""Seconds between two looks at the workers' offsets."""
 TRANSACTION_S = 30.0
-"""How long each step of a transaction may take."""
+"""Seconds each step of a transaction may take."""
 TRANSACTION_MS = 15 * 60 * 1000
-"""How long it may be open: the longest that brokers allow by default."""
+"""Milliseconds a transaction may stay open: the most that brokers allow by default."""
 
 _OWNERS = """
 SELECT o.owner, count(*)::int AS partitions, sum(o.metrics)::bigint AS stored,
@@ -49,7 +48,7 @@ WHERE o.consumer_group = %s AND o.owner <> '' GROUP BY o.owner
 
 @dataclass(frozen=True)
 class Share:
-    """What a worker has of the topic."""
+    """A worker's share of the topic."""
 
     partitions: int
     stored: int
@@ -57,17 +56,17 @@ class Share:
 
 
 class Backlog:
-    """Puts ticks on the topic as often as asked; workers that are ready see them at once."""
+    """Publishes ticks in one transaction, so that all of them appear to the workers at once."""
 
-    def __init__(self, place: Place, blocks: Iterator[list[Message]], ticks: int) -> None:
-        """blocks: where the ticks come from; ticks: how many it has at least each time."""
-        self._place = place
-        self._topic = place.settings.kafka_topic
+    def __init__(self, scratch: Scratch, blocks: Iterator[list[Message]], ticks: int) -> None:
+        """blocks: the ticks' source; ticks: the least number per backlog."""
+        self._scratch = scratch
+        self._topic = scratch.settings.kafka_topic
         self._blocks = blocks
         self._ticks = ticks
         self._producer = Producer(
             client.client_conf(
-                place.settings,
+                scratch.settings,
                 **{
                     "transactional.id": self._topic,
                     "transaction.timeout.ms": TRANSACTION_MS,
@@ -80,7 +79,7 @@ class Backlog:
         self._producer.init_transactions(TRANSACTION_S)
 
     def _reveal(self) -> tuple[int, float]:
-        """Write ticks, let everybody see them; return how many and the moment just before (perf_counter)."""
+        """Publish a backlog; return its size and the moment just before its commit (perf_counter)."""
         publisher = Publisher(self._producer, self._topic)
         self._producer.begin_transaction()
         while publisher.state.sent < self._ticks:
@@ -96,24 +95,24 @@ class Backlog:
         return sent, revealed
 
     def measure(self, workers: int) -> float:
-        """Return how many ticks a second the running workers store while all of them have work.
+        """Return how many ticks per second the running workers store while all of them are busy.
 
-        Counted from the first commit, or from the moment the backlog appeared where there is only one.
+        Measured from the first commit, or if there is only one, from the moment the backlog appeared.
         """
-        place = self._place
-        before = sum(share.stored for share in _owners(place, {}).values())
+        scratch = self._scratch
+        before = sum(share.stored for share in _owners(scratch, {}).values())
         sent, revealed = self._reveal()
-        # The last offset of a partition is the transaction's mark.
-        ends = {partition: end - 1 for partition, end in place.ends().items()}
+        # A partition's last offset is the transaction's marker.
+        ends = {partition: end - 1 for partition, end in scratch.ends().items()}
         rate = 0.0
         first: tuple[int, float] | None = None
-        limit = READY_S + sent / SLOWEST
+        limit = READY_S + sent / MIN_RATE
         while time.perf_counter() - revealed < limit:
-            owners = _owners(place, ends)
+            owners = _owners(scratch, ends)
             now = time.perf_counter()
             stored = sum(share.stored for share in owners.values()) - before
             busy = sum(share.left > 0 for share in owners.values())
-            all_busy = busy == workers or stored < sent // 2  # less than half would be too short a time
+            all_busy = busy == workers or stored < sent // 2  # less than half is too short a time
             if first is not None and stored > first[0] and (all_busy or not rate):
                 rate = (stored - first[0]) / (now - first[1])
             elif first is None and stored:
@@ -121,36 +120,36 @@ class Backlog:
             if stored >= sent:
                 return rate or stored / (now - revealed)
             time.sleep(LOOK_S)
-        raise CryptometricsError(f"{workers} workers did not work the backlog off in {limit:g} s")
+        raise CryptometricsError(f"{workers} workers did not finish the backlog in {limit:g} s")
 
 
 @contextlib.contextmanager
-def workers(place: Place, number: int) -> Iterator[None]:
-    """Run so many workers, which have caught up when this begins."""
-    before = _owners(place, {}).keys()
-    # Simulated prices must not call anybody.
-    command = place.command("process", "--group", GROUP, "--no-alerts")
+def workers(scratch: Scratch, number: int) -> Iterator[None]:
+    """Run this many workers; the block begins when they have caught up."""
+    before = _owners(scratch, {}).keys()
+    # Simulated prices must not alert anybody.
+    command = scratch.command("process", "--group", GROUP, "--no-alerts")
     command += ["--workers", str(number)] if number > 1 else []
     running = subprocess.Popen(
         command,
-        env=place.environment,
+        env=scratch.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        ends = place.ends()
+        ends = scratch.ends()
         deadline = time.monotonic() + READY_S
         while True:
-            # Those that ran before have their names on what nobody has taken over yet.
-            shares = [share for owner, share in _owners(place, ends).items() if owner not in before]
+            # Earlier workers still own partitions that nobody has claimed yet.
+            shares = [share for owner, share in _owners(scratch, ends).items() if owner not in before]
             sizes = [share.partitions for share in shares]
-            # Until then the first worker still hands partitions over to those that came after it.
+            # Until it is even, the first worker still hands partitions over to later ones.
             is_even = len(shares) == number and max(sizes) - min(sizes) <= 1
             if is_even and not any(share.left for share in shares):
                 break
             if running.poll() is not None or time.monotonic() > deadline:
-                raise CryptometricsError(f"{number} workers did not get ready in {READY_S:g} s")
+                raise CryptometricsError(f"{number} workers were not ready after {READY_S:g} s")
             time.sleep(LOOK_S)
         yield
     finally:
@@ -161,7 +160,7 @@ def workers(place: Place, number: int) -> Iterator[None]:
             running.kill()
 
 
-def _owners(place: Place, ends: dict[int, int]) -> dict[str, Share]:
-    """Return the share of each worker; `ends` says where its partitions end."""
-    rows = place.connection.execute(_OWNERS, [list(ends), list(ends.values()), GROUP])
+def _owners(scratch: Scratch, ends: dict[int, int]) -> dict[str, Share]:
+    """Return the share of each worker; ends: the end of each partition."""
+    rows = scratch.connection.execute(_OWNERS, [list(ends), list(ends.values()), GROUP])
     return {owner: Share(*share) for owner, *share in rows}

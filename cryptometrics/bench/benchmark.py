@@ -1,4 +1,4 @@
-"""The whole benchmark: its parts in rounds, so that what is compared was measured side by side."""
+"""Run the whole benchmark, in rounds, so that compared parts are measured side by side."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from cryptometrics.errors import CryptometricsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryptometrics.bench.scratch import Place
+    from cryptometrics.bench.scratch import Scratch
 
 RATES = [100, 1_000, 10_000]
 LIMIT = "bare COPY, original table"
 VERIFY_S = 3600.0
 BUSY_LOAD = 0.5
-"""Load per core from which on the figures are not to be trusted."""
+"""Load per core above which the figures are unreliable."""
 
 
 @dataclass
 class Result:
-    """What was measured: rates in ticks or rows a second, one a round."""
+    """Measured rates in ticks or rows per second, one per round, and latencies."""
 
     ticks: int
     cores: int
@@ -42,24 +42,24 @@ class Result:
         return statistics.median(self.rates[part])
 
     def ratio(self, part: str) -> float:
-        """Return a part's median as a share of the limit's."""
+        """Return a part's median divided by the limit's."""
         return self.median(part) / self.median(LIMIT)
 
     @property
     def busy(self) -> bool:
-        """Whether the machine had other work when the benchmark began."""
+        """Whether the machine was loaded when the benchmark began."""
         return self.load > BUSY_LOAD * self.cores
 
 
-def run(place: Place, ticks: int, rounds: int, seconds: float, say: Callable[[str], None]) -> Result:
+def run(scratch: Scratch, ticks: int, rounds: int, seconds: float, say: Callable[[str], None]) -> Result:
     """Measure everything.
 
-    ticks: of the backlog; rounds: how often each part is measured; seconds: of each latency measurement.
+    ticks: size of the backlog; rounds: measurements of each part; seconds: length of a latency measurement.
     """
     cores = os.cpu_count() or 1
     result = Result(ticks, cores, os.getloadavg()[0])
     say("making ticks")
-    throughput = Throughput(place, ticks)
+    throughput = Throughput(scratch, ticks)
 
     def record(part: str, measured: Callable[[], float]) -> None:
         say(part)
@@ -69,38 +69,38 @@ def run(place: Place, ticks: int, rounds: int, seconds: float, say: Callable[[st
         record("simulate", throughput.simulate)
         record("bare consume", throughput.consume)
     if seconds:
-        # First: after millions of rows the server is busy for a while with what it does in their wake.
+        # First: after millions of rows the server stays busy for a while (vacuum, checkpoints).
         say("latency")
-        result.latencies = measure(place, RATES, seconds)
+        result.latencies = measure(scratch, RATES, seconds)
     backlog = throughput.backlog()
     for number in sorted({1, min(cores, PARTITIONS)}):
         name = f"process, {number} worker{'s' if number > 1 else ''}"
         say(name)
-        with workers(place, number):
+        with workers(scratch, number):
             for _ in range(rounds):
                 record(LIMIT, throughput.copy_original)
                 record("bare COPY, crypto_metrics", throughput.copy_own)
                 record(name, lambda n=number: backlog.measure(n))  # type: ignore[misc]
     record("INSERT and COMMIT a tick", lambda: throughput.row_by_row(1.5))
     say("verify")
-    result.verified = _verify(place)
+    result.verified = _verify(scratch)
     return result
 
 
-def _verify(place: Place) -> str:
-    """Prove all that was stored; return the last line."""
+def _verify(scratch: Scratch) -> str:
+    """Verify everything that was stored; return the last line of the output."""
     try:
         done = subprocess.run(
-            place.command("verify", "--group", GROUP, "--topic"),
-            env=place.environment,
+            scratch.command("verify", "--group", GROUP, "--topic"),
+            env=scratch.environment,
             capture_output=True,
             text=True,
             check=False,
             timeout=VERIFY_S,
         )
     except subprocess.TimeoutExpired:
-        raise CryptometricsError(f"`verify` did not come to an end in {VERIFY_S:g} s") from None
-    lines = (done.stdout.strip() or done.stderr.strip() or "it says nothing").splitlines()
+        raise CryptometricsError(f"`verify` did not finish in {VERIFY_S:g} s") from None
+    lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
     if done.returncode:
         raise CryptometricsError(f"`verify` ended with exit code {done.returncode}: {lines[-1]}")
     return lines[-1]

@@ -1,4 +1,4 @@
-"""The benchmark as a picture."""
+"""Draw the benchmark's result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw(result: Result) -> Figure:
         parts, medians, xerr=spread, color="#56B4E9", error_kw={"ecolor": "#444444", "capsize": 3}
     )
     axes.bar_label(bars, [f"  {result.ratio(part):.2f}" for part in parts], padding=4)
-    axes.set_xlabel("ticks or rows a second; the number is the ratio to the limit")
+    axes.set_xlabel("ticks or rows per second; the numbers are ratios to the limit")
     axes.set_title(f"cryptometrics bench: {result.ticks:,} ticks, {result.cores} cores")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)

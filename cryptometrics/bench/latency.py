@@ -1,4 +1,4 @@
-"""How long a tick takes from the producer's call until a query can see it."""
+"""Measure the time from the producer's call until a query sees the tick."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cryptometrics.bench.backlog import GROUP, workers
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
-    from cryptometrics.bench.scratch import Place
+    from cryptometrics.bench.scratch import Scratch
 
 LOOK_S = 0.001
-"""How often the table is asked: the resolution, and a load beside which all else is measured."""
+"""Seconds between two queries: the resolution, and a load during the measurement."""
 WARM_UP_S = 0.5
-"""Ticks from the start of a feed are left out: its connections are being made then."""
+"""Seconds whose ticks are left out, while a feed connects."""
 READY_S = 30.0
 DRAIN_S = 10.0
 
@@ -37,18 +37,18 @@ class Latency:
     maximum: float
 
 
-def measure(place: Place, rates: list[int], seconds: float) -> list[Latency]:
+def measure(scratch: Scratch, rates: list[int], seconds: float) -> list[Latency]:
     """Run one worker, and `simulate` at each of the rates in turn."""
-    with workers(place, 1):
-        return [_at(place, GROUP, rate, seconds) for rate in rates]
+    with workers(scratch, 1):
+        return [_at(scratch, GROUP, rate, seconds) for rate in rates]
 
 
-def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
-    before = _ends(place, group)
+def _at(scratch: Scratch, group: str, rate: int, seconds: float) -> Latency:
+    before = _ends(scratch, group)
     seen: dict[int, tuple[list[int], list[float]]] = {partition: ([], []) for partition in before}
     with subprocess.Popen(
-        place.command("simulate", "--rate", str(rate), "--duration", f"{seconds:g}s"),
-        env=place.environment,
+        scratch.command("simulate", "--rate", str(rate), "--duration", f"{seconds:g}s"),
+        env=scratch.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -56,9 +56,9 @@ def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
         stop_at = time.monotonic() + seconds + READY_S
         last, idle_since = before, time.monotonic()
         try:
-            # Until the feed has ended and nothing new has come for a moment.
+            # Until the feed has ended and no offset has changed for a moment.
             while time.monotonic() < stop_at and (feed.poll() is None or time.monotonic() - idle_since < 1.0):
-                now_at, ends = time.time(), _ends(place, group)
+                now_at, ends = time.time(), _ends(scratch, group)
                 for partition, end in ends.items():
                     if end > last.get(partition, 0):
                         seen[partition][0].append(end)
@@ -68,7 +68,7 @@ def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
                 time.sleep(LOOK_S)
         finally:
             feed.terminate()
-    produced = _produced(place, before, last)
+    produced = _produced(scratch, before, last)
     counted_from = min((at for *_, at in produced), default=0.0) + WARM_UP_S
     latencies = sorted(
         (visible - at) * 1000
@@ -87,20 +87,20 @@ def _at(place: Place, group: str, rate: int, seconds: float) -> Latency:
 
 
 def _visible(seen: tuple[list[int], list[float]], offset: int) -> float | None:
-    """Return when the offset was first seen stored."""
+    """Return when the offset was first visible."""
     ends, times = seen
     at = bisect_right(ends, offset)
     return times[at] if at < len(times) else None
 
 
-def _ends(place: Place, group: str) -> dict[int, int]:
-    return dict(place.connection.execute(_ENDS, [group]).fetchall())
+def _ends(scratch: Scratch, group: str) -> dict[int, int]:
+    return dict(scratch.connection.execute(_ENDS, [group]).fetchall())
 
 
-def _produced(place: Place, begin: dict[int, int], end: dict[int, int]) -> list[tuple[int, int, float]]:
-    """Return (partition, offset, seconds since the epoch when produced) of what was sent meanwhile."""
-    consumer = place.reader()
-    topic = place.settings.kafka_topic
+def _produced(scratch: Scratch, begin: dict[int, int], end: dict[int, int]) -> list[tuple[int, int, float]]:
+    """Return (partition, offset, seconds since the epoch when produced) of the records in between."""
+    consumer = scratch.reader()
+    topic = scratch.settings.kafka_topic
     consumer.assign([TopicPartition(topic, p, offset) for p, offset in begin.items() if end[p] > offset])
     missing = sum(end[p] - offset for p, offset in begin.items())
     found: list[tuple[int, int, float]] = []

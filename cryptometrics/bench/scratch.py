@@ -1,4 +1,4 @@
-"""A schema and two topics of the benchmark's own, made for it and removed after it, however it ends."""
+"""Create a schema and two topics for a benchmark, and remove them however it ends."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ PARTITIONS = 6
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the benchmark runs."""
+class Scratch:
+    """A schema and two topics for one benchmark."""
 
     settings: Settings
     connection: psycopg.Connection
 
     def command(self, *arguments: str) -> list[str]:
-        """Return the command line of one of our own commands."""
+        """Return the command line of a `cryptometrics` command."""
         return [sys.executable, "-m", "cryptometrics", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment in which a command works here."""
+        """Return the environment in which a command uses this schema and topic."""
         return os.environ | {
             "DATABASE_URL": self.settings.postgres(),
             "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_address,
@@ -53,11 +53,11 @@ class Place:
 
     @property
     def aside(self) -> Settings:
-        """Return the settings with the second topic, whose ticks nobody stores."""
+        """Return the settings with the second topic, which no worker reads."""
         return self.settings.model_copy(update={"kafka_topic": f"{self.settings.kafka_topic}_aside"})
 
     def reader(self) -> Consumer:
-        """Return a consumer that has no partition yet; close it in the end."""
+        """Return a consumer without partitions; the caller closes it."""
         conf = client.consumer_conf(self.settings, "bench-reader", "bench-reader")
         return client.make_consumer(self.settings, conf)
 
@@ -70,8 +70,8 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(settings: Settings) -> Iterator[Place]:
-    """Make the schema and the topics, and remove them at the end."""
+def scratch(settings: Settings) -> Iterator[Scratch]:
+    """Create the schema and the topics, and remove them at the end."""
     name = f"cryptometrics_bench_{uuid.uuid4().hex[:8]}"
     schema = sql.Identifier(name)
     with connect(settings) as connection:
@@ -84,7 +84,7 @@ def place(settings: Settings) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def _inside(settings: Settings, name: str) -> Iterator[Place]:
+def _inside(settings: Settings, name: str) -> Iterator[Scratch]:
     uri = settings.postgres()
     options = f"{conninfo_to_dict(uri).get('options', '')} -c search_path={name}".strip()
     own = settings.model_copy(
@@ -92,9 +92,11 @@ def _inside(settings: Settings, name: str) -> Iterator[Place]:
     )
     with connect(own) as connection:
         migrate(connection)
-        made = Place(own, connection)
+        made = Scratch(own, connection)
         with contextlib.ExitStack() as stack:
             for topic in (made.settings, made.aside):
-                stack.callback(delete_topic, topic)  # first: making it may be interrupted, and done
+                stack.callback(
+                    delete_topic, topic
+                )  # registered first: an interrupted creation may have succeeded
                 create_topic(topic, PARTITIONS)
             yield made

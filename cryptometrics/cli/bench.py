@@ -56,9 +56,10 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
 
     from cryptometrics import config, log
     from cryptometrics.bench.benchmark import run
-    from cryptometrics.bench.scratch import place
+    from cryptometrics.bench.scratch import scratch
     from cryptometrics.cli.connections import wait_for_kafka
     from cryptometrics.cli.progress import Progress
+    from cryptometrics.kafka.errors import text
     from cryptometrics.store.database_errors import explaining
 
     if out is not None and not out.parent.is_dir():  # report it before a minute of work
@@ -66,10 +67,10 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
     settings = config.load()
     wait_for_kafka(settings)
     try:
-        with Progress() as progress, explaining(), place(settings) as own:
+        with Progress() as progress, explaining(), scratch(settings) as own:
             result = run(own, ticks, rounds, seconds, lambda part: progress.show(f"measuring: {part}"))
     except KafkaException as error:
-        raise CryptometricsError(f"Kafka failed during the benchmark: {error.args[0].str()}") from None
+        raise CryptometricsError(f"Kafka failed during the benchmark: {text(error)}") from None
     if result.busy:
         log.get_logger().warning(
             "machine_busy",
