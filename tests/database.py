@@ -19,7 +19,7 @@ def rows(settings: Settings, query: str, *values: object) -> list[tuple[Any, ...
     """Return all rows of a query; a statement without rows returns none."""
     with psycopg.connect(settings.postgres()) as connection:
         found = connection.execute(query.encode(), values)
-        return found.fetchall() if found.description else []
+        return [] if found.description is None else found.fetchall()
 
 
 def scalar(settings: Settings, query: str, *values: object) -> Any:
