@@ -1,5 +1,5 @@
 """Windowed aggregation as an Apache Beam pipeline, on whatever runs Beam (extra `beam`).
 
-`reading` and `watermark` are pure; `source`, `postgres_source` and `sink` are where Beam meets the services.
-Workers read the configuration where they run, so that no password travels with the pipeline.
+`folding` and `watermark` are pure; the sources and the sink connect Beam to the services.
+Workers load the configuration where they run, so that no password travels with the pipeline.
 """

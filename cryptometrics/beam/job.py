@@ -1,4 +1,4 @@
-"""What `aggregate` is asked to do. Free of Beam, so that a mistake is said before Beam is loaded."""
+"""What one run of `aggregate` does. Does not import Beam, so that mistakes are reported before it loads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """Fixed windows of `size`; with `slide` one that long begins every so often; with `gap` sessions.
+    """Fixed windows of `size`; with `slide`, one begins every `slide`; with `gap`, session windows.
 
-    A session ends `gap` after its last tick, and the next one begins with the first tick from then on.
+    A session ends `gap` after its last tick; the next tick begins a new one.
     """
 
     size: timedelta | None
@@ -29,14 +29,14 @@ class Shape:
 
     @property
     def grain(self) -> timedelta | None:
-        """Lengths of time whose ticks lie in the same windows, all of them; None for sessions."""
+        """The longest spans whose ticks all lie in the same windows; None for sessions."""
         if self.size is None or self.slide is None:
             return self.size
         return gcd(self.size // MICROSECOND, self.slide // MICROSECOND) * MICROSECOND
 
     @property
     def name(self) -> str:
-        """What windows of this shape are called: 5m, 5m-every-1m, gap-30s."""
+        """The default name of these windows: 5m, 5m-every-1m, gap-30s."""
         if self.gap is not None:
             return f"gap-{format_duration(self.gap)}"
         assert self.size is not None  # noqa: S101
@@ -45,11 +45,11 @@ class Shape:
 
 
 def shape_of(window: timedelta | None, slide: timedelta | None, gap: timedelta | None) -> Shape:
-    """Return the shape that these options ask for; raise UserError where they contradict each other."""
+    """Return the shape of these options; raise UserError if they contradict each other."""
     if gap is not None:
         if window is not None or slide is not None:
             raise UserError(
-                "--gap makes session windows, which have no length: leave --window and --slide out"
+                "--gap makes session windows, which have no fixed length: omit --window and --slide"
             )
         return Shape(None, gap=gap)
     if window is None:
@@ -60,10 +60,10 @@ def shape_of(window: timedelta | None, slide: timedelta | None, gap: timedelta |
 
 
 def name_of(shape: Shape, into: str | None) -> str:
-    """Return the name under which windows are written; raise UserError where it belongs to `process`."""
+    """Return the name to store windows under; raise UserError if it belongs to `process`."""
     if into == MINUTES or (into is None and shape.size == MINUTE and shape.slide is None):
         raise UserError(
-            f"windows named {MINUTES} belong to `process`: write them under another one, --into NAME"
+            f"windows named {MINUTES} belong to `process`: store these under another name with --into NAME"
         )
     return into or shape.name
 
@@ -76,12 +76,12 @@ class Job:
     name: str
     shape: Shape
     lateness: timedelta
-    """How long after its end, by the watermark, a window takes ticks. Of no matter to a bounded run."""
+    """How long after its end, by the watermark, a window accepts ticks; a bounded run ignores it."""
     since: datetime | None = None
-    """Event times from here on, up to but without `until`."""
+    """First event time; `until` is the exclusive upper bound."""
     until: datetime | None = None
     follow: bool = False
     idle: float = 60.0
-    """Seconds without a tick after which a partition that is read to its end holds the watermark no more."""
+    """Seconds without a tick after which a partition read to its end no longer holds back the watermark."""
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """Before it was asked what there is to read: a bounded run has all of the windows that ended by then."""
+    """Taken before the offsets are looked up: a bounded run completes the windows that ended by then."""

@@ -1,4 +1,4 @@
-"""A run of `aggregate`, from the check of its name to its summary."""
+"""Run an `aggregate` job, from checking its name to its summary."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     Show = Callable[[dict[str, int]], None]
 
 COUNTERS = ("ticks", "duplicates", "rejected", "outside", "too_late", "rows")
-"""What is counted, and told in the end."""
+"""The counters of the summary."""
 LOOK_S = 0.2
 METRICS_S = 5.0
-"""How often a cluster is asked for its counters."""
+"""Seconds between two requests for a cluster's counters."""
 CANCEL_S = 60.0
-"""How long a cancelled job may take to end."""
+"""Seconds a cancelled job may take to end."""
 _FLINK = ("PortableRunner", "FlinkRunner")
 _FINISH = "--finish_bundle_before_checkpointing"
 _LOCAL = ("FnApiRunner", "DirectRunner")
@@ -52,41 +52,41 @@ FROM crypto_windows WHERE consumer_group = %(group)s AND name = %(name)s AND upd
 
 
 def check_name(connection: psycopg.Connection, job: Job) -> None:
-    """Raise UserError where the name holds windows that this run would not replace but mix with."""
+    """Raise UserError if windows of another shape have this name: this run would mix with them."""
     found = connection.execute(_OTHER_SIZE, [job.group, job.name, job.shape.size]).fetchone()
     if found is None:
         return
     if job.shape.gap is not None:
         raise UserError(
-            f"there are windows named {job.name} of group {job.group}, and sessions may begin elsewhere now: "
-            "write these under another name, --into NAME"
+            f"group {job.group} already has windows named {job.name}, and sessions may now begin elsewhere: "
+            "store these under another name with --into NAME"
         )
     raise UserError(
         f"windows named {job.name} of group {job.group} are {found[0]} long, not {job.shape.size}: "
-        "write these under another name, --into NAME"
+        "store these under another name with --into NAME"
     )
 
 
 def options_of(job: Job, arguments: Sequence[str]) -> PipelineOptions:
-    """Return Beam's options; raise UserError where they do not suit the job."""
-    # Not DirectRunner, which would first look for another runner to download.
+    """Return Beam's options; raise UserError if they do not fit the job."""
+    # Not DirectRunner, which first tries to download another runner.
     given = list(arguments)
     if not any(word == "--runner" or word.startswith("--runner=") for word in given):
         given += ["--runner", "FnApiRunner"]
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):  # it would print all of its many options
+        with contextlib.redirect_stderr(said):  # it prints all of its many options
             options = PipelineOptions(given, streaming=job.follow)
             runner = str(options.view_as(StandardOptions).runner)
     except SystemExit:
         why = said.getvalue().strip().splitlines()[-1:] or [" ".join(arguments)]
-        raise UserError(f"Beam does not take its options: {why[0].rpartition('error: ')[2]}") from None
+        raise UserError(f"Beam does not accept its options: {why[0].rpartition('error: ')[2]}") from None
     if job.follow and runner.rpartition(".")[2] in _FLINK and _FINISH not in given:
-        # Without it Flink's runner may keep back for ever what was put out before the first checkpoint.
+        # Without it Flink's runner may withhold for ever what was emitted before the first checkpoint.
         return options_of(job, [*given, _FINISH])
     if job.follow and runner.rpartition(".")[2] in _LOCAL:
         raise UserError(
-            "--follow needs a runner that streams: give it after --, such as "
+            "--follow needs a streaming runner: name it after --, such as "
             "`-- --runner PortableRunner --job_endpoint HOST:PORT` for Flink"
         )
     return options
@@ -101,10 +101,10 @@ def run(
     show: Show,
     look: Callable[[], dict[str, int]] | None = None,
 ) -> dict[str, int]:
-    """Run the pipeline to its end, or until `stop`; return the counters.
+    """Run the pipeline to its end or until `stop`, and return the counters.
 
-    show: told the counters now and then. look: returns those of an endless job, which no runner tells before
-    its end. Raises CryptometricsError when the run fails.
+    show: called with the counters from time to time. look: returns those of a job that follows the topic,
+    which no runner reports before its end. Raises CryptometricsError if the run fails.
     """
     pipeline = beam.Pipeline(options=options)
     pipeline | source | Windows(job)
@@ -112,7 +112,7 @@ def run(
     if not job.follow:
         threading.Thread(target=_show_tally, args=(shown, show), daemon=True).start()
     try:
-        # From the main thread: a portable job is submitted only there.
+        # In the main thread, since a portable job can be submitted only there.
         result = pipeline.run()
         if job.follow:
             return _watch(result, stop, show, look)
@@ -121,7 +121,7 @@ def run(
         raise
     except CryptometricsError:
         raise
-    except Exception as error:  # a runner wraps what happened in its workers in whatever it likes
+    except Exception as error:  # a runner wraps its workers' errors in types of its own
         raise _explained(error) from error
     finally:
         shown.set()
@@ -129,7 +129,7 @@ def run(
 
 
 def counters(result: Any) -> dict[str, int]:
-    """Return what a run has counted."""
+    """Return the counters of a run."""
     found = dict.fromkeys(COUNTERS, 0)
     for each in result.metrics().query()["counters"]:
         if each.key.metric.namespace == "aggregate" and each.key.metric.name in found:
@@ -143,7 +143,7 @@ def _show_tally(done: threading.Event, show: Show) -> None:
 
 
 def written(connection: psycopg.Connection, job: Job, begun: datetime) -> dict[str, int]:
-    """Return what the windows hold that were written since a job began, and what was too late for them."""
+    """Return the counts of the windows written since a job began, and of the ticks too late for them."""
     found = connection.execute(_WRITTEN, {"group": job.group, "name": job.name, "begun": begun}).fetchone()
     return dict.fromkeys(COUNTERS, 0) | dict(zip(("ticks", "rows", "too_late"), found or (), strict=True))
 
@@ -151,7 +151,7 @@ def written(connection: psycopg.Connection, job: Job, begun: datetime) -> dict[s
 def _watch(
     result: Any, stop: Callable[[], bool], show: Show, look: Callable[[], dict[str, int]] | None
 ) -> dict[str, int]:
-    """Show how an endless job goes; cancel it when asked to stop, and wait until it has ended."""
+    """Show the progress of a job that follows the topic; on `stop` cancel it and wait for its end."""
     latest = dict.fromkeys(COUNTERS, 0)
     next_look = time.monotonic() + METRICS_S
     while not PipelineState.is_terminal(result.state):
@@ -177,7 +177,7 @@ def _watch(
 
 
 def _explained(error: Exception) -> CryptometricsError:
-    """Return the innermost of our own errors, else what the runner says, in one line."""
+    """Return the innermost of our own errors, otherwise the runner's message, in one line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, CryptometricsError):

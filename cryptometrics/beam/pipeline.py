@@ -1,4 +1,4 @@
-"""From partial aggregates to rows of `crypto_windows`: the same on every runner and from every source."""
+"""Turn partial aggregates into rows of `crypto_windows`, on every runner and from every source."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 TOO_LATE = "too_late"
 EARLY_S = 5
-"""How often a window that is still open is written when following."""
+"""Seconds between two writes of an open window when following the topic."""
 
 
 class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
-    """(pair, PartialAggregate) to Row: windows, what comes too late, merging, panes."""
+    """(pair, PartialAggregate) to Row: assign windows, drop what is too late, merge, make panes."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
         self.too_late: Any = None
-        """When following: ("PAIR START", ticks left out so far)."""
+        """When following: ("PAIR START", ticks dropped so far)."""
 
     def expand(self, parts: Any) -> Any:
-        """Return the rows; when following, of each window one whenever it has changed."""
+        """Return the rows; when following, one whenever a window has changed."""
         job = self._job
         if job.shape.gap is not None:
             sessions = beam.ParDo(MergeSessions(job))
@@ -55,7 +55,7 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
                 trigger=trigger.AfterWatermark(
                     early=trigger.AfterProcessingTime(EARLY_S), late=trigger.AfterCount(1)
                 ),
-                # A late pane is the whole window once more, so its row is simply written again.
+                # A late pane holds the whole window again, so its row is simply overwritten.
                 accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
                 allowed_lateness=Duration(job.lateness.total_seconds()),
             )
@@ -74,10 +74,10 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
 
 
 class CountTooLate(beam.PTransform):  # type: ignore[misc]
-    """("PAIR START", ticks) to the sum so far, which is in the checkpoints, too."""
+    """("PAIR START", ticks) to the sum so far, which the checkpoints contain."""
 
     def expand(self, left_out: Any) -> Any:
-        """Sum what belongs to one window, without an end."""
+        """Sum the dropped ticks of each window."""
         return (
             left_out
             | "for ever"
@@ -115,7 +115,7 @@ def window_fn(shape: Shape) -> WindowFn:
 
 
 class MergeSessions(beam.DoFn):  # type: ignore[misc]
-    """(pair, all its Parts) to one Row a session; Beam's own take the square of their number in time."""
+    """(pair, all its parts) to one Row per session; Beam's own sessions take quadratic time."""
 
     def __init__(self, job: Job) -> None:
         assert job.shape.gap is not None  # noqa: S101
@@ -123,12 +123,12 @@ class MergeSessions(beam.DoFn):  # type: ignore[misc]
         self._job = job
 
     def process(self, element: tuple[str, Iterable[PartialAggregate]]) -> Iterator[Row]:
-        """Go through the parts in the order of their first ticks, and merge what begins within the gap."""
+        """Sort the parts by their first ticks, and merge those that begin within the gap."""
         pair, parts = element
         since, until = self._job.since, self._job.until
         for session in self._merged(parts):
             begin, end = session.opened[0], session.closed[0] + self._gap
-            # Ticks beyond the bounds, which were not read, may belong to it.
+            # Unread ticks beyond the bounds may belong to the session.
             if (since is not None and begin - since < self._gap) or (until is not None and end > until):
                 continue
             yield Row(pair, begin, end, session, complete=end <= self._job.begun)
@@ -147,7 +147,7 @@ class MergeSessions(beam.DoFn):  # type: ignore[misc]
 
 
 class Uncut(beam.DoFn):  # type: ignore[misc]
-    """Lets pass what lies in windows that no bound cuts: the rest of the others is not read."""
+    """Passes on parts of windows that no bound cuts; of the others some ticks are not read."""
 
     def __init__(self, job: Job) -> None:
         self._since = None if job.since is None else Timestamp.from_utc_datetime(job.since)
@@ -158,7 +158,7 @@ class Uncut(beam.DoFn):  # type: ignore[misc]
         element: tuple[str, PartialAggregate],
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[tuple[str, PartialAggregate]]:
-        """Decide for one of the windows that a part lies in."""
+        """Decide for one window of a part."""
         begins_before = self._since is not None and window.start < self._since
         ends_after = self._until is not None and window.end > self._until
         if not begins_before and not ends_after:
@@ -181,14 +181,14 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
         element: tuple[str, PartialAggregate],
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Any]:
-        """Decide for one of the windows that a part lies in."""
+        """Decide for one window of a part."""
         pair, part = element
         if part.watermark is not None:
             watermark = Timestamp.from_utc_datetime(part.watermark)
             if window.end + self._lateness <= watermark:
                 self._dropped.inc(part.aggregate.ticks)
                 read_counts.add(ReadCounts(too_late=part.aggregate.ticks))
-                # A text, because a key has to be written the same way everywhere.
+                # A string, because the encoding of a key must be the same everywhere.
                 of_window = f"{pair} {_moment(window.start).isoformat()}"
                 yield beam.pvalue.TaggedOutput(TOO_LATE, (of_window, part.aggregate.ticks))
                 return
@@ -196,14 +196,14 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
 
 
 class Merge(beam.CombineFn):  # type: ignore[misc]
-    """`windows.merge`, which may be done in any order and grouping."""
+    """`windows.merge`, which is commutative and associative."""
 
     def create_accumulator(self) -> Aggregate | None:
-        """Return what is there before any tick: nothing."""
+        """Return None, the aggregate of no ticks."""
         return None
 
     def add_input(self, accumulator: Aggregate | None, part: Aggregate) -> Aggregate:
-        """Merge a part in."""
+        """Merge a part."""
         return part if accumulator is None else merge(accumulator, part)
 
     def merge_accumulators(self, accumulators: Iterable[Aggregate | None]) -> Aggregate | None:
@@ -212,12 +212,12 @@ class Merge(beam.CombineFn):  # type: ignore[misc]
         return reduce(merge, parts) if parts else None
 
     def extract_output(self, accumulator: Aggregate | None) -> Aggregate | None:
-        """Return the whole."""
+        """Return the merged aggregate."""
         return accumulator
 
 
 class AsRow(beam.DoFn):  # type: ignore[misc]
-    """(pair, Aggregate) to Row, once a pane. A window without a tick has none."""
+    """(pair, Aggregate) to Row, once per pane. A window without ticks has no row."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -232,7 +232,7 @@ class AsRow(beam.DoFn):  # type: ignore[misc]
         pair, aggregate = element
         if aggregate is not None:
             end = _moment(window.end)
-            # To a bounded run its last pane is the end of time, which says nothing.
+            # In a bounded run the last pane comes at the end of time, so its timing means nothing.
             complete = pane.timing != PaneInfoTiming.EARLY if self._job.follow else end <= self._job.begun
             yield Row(pair, _moment(window.start), end, aggregate, complete)
 

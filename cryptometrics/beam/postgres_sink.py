@@ -1,4 +1,4 @@
-"""Windows into PostgreSQL, written whole: what is written again changes nothing."""
+"""Write whole windows to PostgreSQL; writing one again changes nothing."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from cryptometrics.market.windows import Aggregate  # noqa: TC001
 if TYPE_CHECKING:
     import psycopg
 
-MOST = 2_000
-"""Rows of one statement."""
+MAX_ROWS = 2_000
+"""Rows per statement."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One window of a pair, as far as it is known."""
+    """One window of a pair, as known so far."""
 
     pair: str
     start: datetime
     end: datetime
     aggregate: Aggregate
     complete: bool
-    """Whether its end has passed: by the watermark, or in a bounded run when that began."""
+    """Whether its end has passed: by the watermark, or in a bounded run before the run began."""
 
 
 class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
-    """Writes what it gets under a group and a name, a bundle at a time; connects where it runs."""
+    """Writes elements under a group and a name, a bundle at a time; connects where it runs."""
 
     def __init__(self, group: str, name: str) -> None:
         self._group = group
@@ -39,23 +39,23 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         self._connection: psycopg.Connection | None = None
 
     def start_bundle(self) -> None:
-        """Begin with nothing in hand."""
+        """Begin an empty batch."""
         self._held = {}
 
     def finish_bundle(self) -> None:
-        """Write what is in hand."""
+        """Write the batch."""
         self._flush()
 
     def teardown(self) -> None:
-        """Leave PostgreSQL."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _hold(self, key: tuple[str, datetime], value: Any) -> None:
-        """Take a value; of one key the last is what counts."""
+        """Add a value to the batch; the last one of a key counts."""
         self._held[key] = value
-        if len(self._held) >= MOST:
+        if len(self._held) >= MAX_ROWS:
             self._flush()
 
     def _flush(self) -> None:
@@ -79,17 +79,17 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
                     self._write(cursor, held)
             except psycopg.Error as error:
                 if is_transient(error):
-                    raise _AgainError(str(error)) from error
+                    raise _TransientError(str(error)) from error
                 raise
 
-        retrying(_AgainError, timeout=settings.wait)(write)
+        retrying(_TransientError, timeout=settings.wait)(write)
 
     def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
         raise NotImplementedError
 
 
 class Write(_Sink):
-    """Writes rows; with `keep_larger` none over one of more ticks."""
+    """Writes rows; with `keep_larger`, never over a row with more ticks."""
 
     def __init__(self, group: str, name: str, *, keep_larger: bool) -> None:
         super().__init__(group, name)
@@ -97,7 +97,7 @@ class Write(_Sink):
         self._written = Metrics.counter("aggregate", "rows")
 
     def process(self, row: Row) -> None:
-        """Take a row."""
+        """Add a row."""
         self._hold((row.pair, row.start), row)
 
     def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
@@ -117,10 +117,10 @@ class Write(_Sink):
 
 
 class WriteTooLate(_Sink):
-    """Writes what windows have left out: ("PAIR START", ticks so far)."""
+    """Writes the ticks too late for their windows: ("PAIR START", ticks so far)."""
 
     def process(self, element: tuple[str, int]) -> None:
-        """Take a count."""
+        """Add a count."""
         pair, _, start = element[0].partition(" ")
         self._hold((pair, datetime.fromisoformat(start)), element[1])
 
@@ -130,5 +130,5 @@ class WriteTooLate(_Sink):
         write_too_late(cursor, self._group, self._name, held)
 
 
-class _AgainError(Exception):
-    """The same may succeed later."""
+class _TransientError(Exception):
+    """Writing failed but may succeed later."""

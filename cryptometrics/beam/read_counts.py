@@ -1,4 +1,4 @@
-"""How many messages the readers of this process have read: for a progress line while a runner runs here."""
+"""Count the messages read in this process, for the progress line of a local runner."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _total = ReadCounts()
 
 
 def add(counts: ReadCounts) -> None:
-    """Count what a poll read."""
+    """Add the counts of a poll."""
     global _total  # noqa: PLW0603
     with _lock:
         _total = _total.plus(counts)
 
 
 def total() -> ReadCounts:
-    """Return what was read since the process began."""
+    """Return the counts since the process began."""
     return _total

@@ -1,4 +1,4 @@
-"""How far event time has come in what a reader reads. Pure."""
+"""The watermark of a reader: how far event time has come. Pure."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ if TYPE_CHECKING:
 
 
 class Watermark:
-    """The minimum over a reader's partitions of their newest tick, less what ticks may be out of order.
+    """The oldest of the newest ticks of a reader's partitions, less the time ticks may be out of order.
 
-    A partition is idle only when it is read to its end and has been without a tick for a while; judged by
-    the wall clock alone, a slow reader's backlog would be dropped as late. One that is idle does not hold
-    the others back; when all are, the wall clock says how far time has come, or one reader without ticks
-    would hold back all others.
+    A partition is idle only when it has been read to its end and had no tick for a while. By the wall clock
+    alone, the backlog of a slow reader would be dropped as late. An idle partition does not hold the others
+    back. If all are idle, the wall clock counts; otherwise one reader without ticks would hold back the rest.
     """
 
     def __init__(
         self, partitions: Iterable[int], now: datetime, idle: timedelta, value: datetime | None = None
     ) -> None:
-        """Begin; value: how far it had come where another reader goes on, which still holds."""
+        """value: the watermark of the reader that this one continues."""
         self._idle = idle
         self._newest: dict[int, datetime | None] = dict.fromkeys(partitions)
         self._seen = dict.fromkeys(self._newest, now)
         self._value = value
 
     def see(self, partition: int, newest: datetime, now: datetime) -> None:
-        """Take note of ticks; one that is ahead of the clock moves the watermark to the present at most."""
+        """Note the newest tick of a partition; one from the future counts as of now."""
         known = self._newest[partition]
         newest = min(newest, now)
         self._newest[partition] = newest if known is None else max(known, newest)
         self._seen[partition] = now
 
     def advance(self, now: datetime, at_end: Iterable[int]) -> datetime | None:
-        """Return the watermark, which never goes back; it stays while a partition has told nothing yet.
+        """Return the watermark. It never goes back, and waits for the first tick of every busy partition.
 
-        at_end: the partitions that are read to their end.
+        at_end: the partitions that have been read to their end.
         """
         idle = {partition for partition in at_end if now - self._seen[partition] >= self._idle}
         busy = [newest for partition, newest in self._newest.items() if partition not in idle]
@@ -54,5 +53,5 @@ class Watermark:
 
     @property
     def value(self) -> datetime | None:
-        """The watermark as it was last returned."""
+        """The watermark last returned."""
         return self._value

@@ -1,1 +1,1 @@
-"""Kafka: the topic, its publisher, its group consumer, and the settings that every client shares."""
+"""Kafka: the topic, the publisher, the group consumer, partition ends and the meaning of errors."""

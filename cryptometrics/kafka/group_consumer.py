@@ -1,4 +1,4 @@
-"""The topic as a member of the consumer group sees it: what it may read, from where, and what there is."""
+"""Read the topic as a member of a consumer group, from the offsets that PostgreSQL stores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from confluent_kafka import (
 )
 
 from cryptometrics import log
-from cryptometrics.kafka import client
-from cryptometrics.kafka.client import make_admin
+from cryptometrics.kafka.client import consumer_conf, make_admin, make_consumer
 from cryptometrics.kafka.errors import is_fatal
 from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds, known_end, read_to_end
 
@@ -32,13 +31,13 @@ if TYPE_CHECKING:
     from cryptometrics.kafka.topic import Topic
 
 IDLE_S = 0.25
-"""How long an idle reader waits for a first message before it looks around."""
+"""Seconds an idle consumer waits for a first message before its caller gets control back."""
 LINGER_S = 0.005
-"""How long a batch that is not full waits for more messages while the database has another one in hand."""
+"""Seconds a partial batch waits for more messages while the database writes the one before."""
 TOPIC_ID_RENEWED_S = 1.0
-"""Seconds after which Kafka is asked again whether the topic is still the same one."""
+"""Seconds after which the topic's id is requested again."""
 TOPIC_ID_EXPIRES_S = 3.0
-"""How old its answer may be when something is read: whoever slept longer has to hear it first."""
+"""Largest age of the id when messages are read; after a longer pause the consumer waits for a new answer."""
 
 
 class GroupConsumer:
@@ -49,12 +48,12 @@ class GroupConsumer:
 
     def __init__(self, settings: Settings, topic: Topic, group: str, instance_id: str) -> None:
         self._topic = topic
-        self._conf = client.consumer_conf(settings, group, instance_id)
-        self._consume_anew = functools.partial(client.make_consumer, settings, self._conf)
-        self._consumer = self._consume_anew()
+        self._conf = consumer_conf(settings, group, instance_id)
+        self._new_consumer = functools.partial(make_consumer, settings, self._conf)
+        self._consumer = self._new_consumer()
         self._subscribe: Callable[[], None] = lambda: None
         self.fenced = False
-        """Whether Kafka has given this member's place to another, for good."""
+        """Whether another member has taken this one's place for good."""
         self._admin = make_admin(settings)
         self.ends = PartitionEnds(self._admin, topic.name)
         self._topic_id = topic.id
@@ -69,10 +68,10 @@ class GroupConsumer:
         on_revoke: Callable[[set[int]], None],
         on_lost: Callable[[set[int]], None],
     ) -> None:
-        """Become a member of the group; the callbacks come from within `consume` and `keep_place`."""
+        """Join the group; the callbacks run inside `consume` and `keep_place`."""
 
         def assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            # Accepted, but nothing is read yet: where to begin is in the database.
+            # Accept the partitions but read nothing yet: the database holds the offsets to begin at.
             for partition in partitions:
                 partition.offset = OFFSET_BEGINNING
             consumer.incremental_assign(partitions)
@@ -96,21 +95,21 @@ class GroupConsumer:
         self._subscribe()
 
     def rejoin(self) -> None:
-        """Become a member anew, after having been fenced."""
+        """Join again after having been fenced."""
         self._consumer.close()
         self.assigned.clear()
-        self._consumer = self._consume_anew()
+        self._consumer = self._new_consumer()
         self.fenced = False
         self._subscribe()
 
-    def consume(self, most: int, *, linger: bool) -> tuple[list[Record], list[Message]]:
-        """Return the messages there are, and the events.
+    def consume(self, limit: int, *, linger: bool) -> tuple[list[Record], list[Message]]:
+        """Return the available messages, and the events.
 
-        linger: wait a moment for more: what there is could not be written yet, and more at once costs less.
+        linger: wait a moment for more, since the writer is busy and larger batches cost less per message.
         """
         received = self._consumer.consume(1, IDLE_S)
         if received:
-            received += self._consumer.consume(most - 1, LINGER_S if linger else 0)
+            received += self._consumer.consume(limit - 1, LINGER_S if linger else 0)
         messages = [message for message in received if message.error() is None]
         events = [] if len(messages) == len(received) else [m for m in received if m.error() is not None]
         for event in events:
@@ -118,7 +117,7 @@ class GroupConsumer:
         return cast("list[Record]", messages), events
 
     def keep_place(self, seconds: float) -> bool:
-        """Answer rebalances while all partitions are paused; return whether a message came all the same."""
+        """Serve rebalances while all partitions are paused; return whether a message came nevertheless."""
         message = self._consumer.poll(seconds)
         if message is None:
             return False
@@ -131,24 +130,24 @@ class GroupConsumer:
             self.fenced = True
 
     def go_to(self, partition: int, offset: int) -> None:
-        """Read a partition from this offset on; what was fetched from elsewhere is forgotten."""
+        """Read a partition from this offset; discard what was fetched from elsewhere."""
         self._consumer.incremental_unassign([self._at(partition)])
         self._consumer.incremental_assign([self._at(partition, offset)])
         self._consumer.resume([self._at(partition)])
 
     def pause(self) -> None:
-        """Read nothing more for now."""
+        """Stop reading for now."""
         self._consumer.pause(self._all())
 
     def resume(self) -> None:
-        """Read on where it was paused."""
+        """Resume reading where it was paused."""
         self._consumer.resume(self._all())
 
     def topic_id(self, *, fresh: bool = False) -> str:
-        """Return the id of the topic of this name: another one once it was made again.
+        """Return the id of the topic with this name; one created again after a deletion has a new id.
 
-        Kafka's answer is a few seconds old at most, unless a fresh one is asked for; it is renewed without
-        waiting for it. Raises KafkaException when there is no answer.
+        The answer is at most a few seconds old and renewed in the background; `fresh` waits for a new one.
+        Raises KafkaException if Kafka does not answer.
         """
         if self._asked is not None and self._asked.done() and self._asked.exception() is None:
             self._topic_id, self._heard_at = str(self._asked.result().topic_id), self._asked_at
@@ -167,18 +166,18 @@ class GroupConsumer:
         return self._asked
 
     def lags(self, stored: dict[int, int]) -> dict[int, int]:
-        """Return how many messages of each assigned partition lie after what is stored, as far as known."""
+        """Return the number of unstored messages in each assigned partition, as far as known."""
         return {
             partition: max(known_end(self._consumer, self._topic.name, partition) - stored[partition], 0)
             for partition in self.assigned & stored.keys()
         }
 
     def at_end(self, positions: dict[int, int]) -> list[int]:
-        """Return the partitions of which nothing is left to read, as far as known."""
+        """Return the partitions that have been read to their end, as far as known."""
         return read_to_end(self._consumer, self._topic.name, positions)
 
     def commit(self, stored: dict[int, int]) -> None:
-        """Tell Kafka what is stored; that it could not be told is of no consequence."""
+        """Commit the stored offsets to Kafka for lag tools; a failure has no consequences."""
         mine = {partition: stored[partition] for partition in self.assigned & stored.keys()}
         news = [self._at(*place) for place in mine.items() if self._committed.get(place[0]) != place[1]]
         if not news:

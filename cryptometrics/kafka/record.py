@@ -1,4 +1,4 @@
-"""A record of the topic, as little of it as is used."""
+"""A record of the topic: the part of confluent_kafka's `Message` that is used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Record(Protocol):
-    """What is used of a message of the topic; confluent_kafka's `Message` is one."""
+    """The used methods of a message; confluent_kafka's `Message` has them."""
 
     def partition(self) -> int: ...  # noqa: D102
     def offset(self) -> int: ...  # noqa: D102
@@ -17,7 +17,7 @@ class Record(Protocol):
 
 
 def created(message: Record) -> datetime | None:
-    """Return Kafka's own time of a message; None without one, or where the client put one no calendar has."""
+    """Return Kafka's timestamp of a message; None if it has none, or one outside the calendar."""
     _, milliseconds = message.timestamp()
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None

@@ -1,4 +1,4 @@
-"""How many messages are not stored yet, asked without waiting: the screen goes on when Kafka does not."""
+"""Look up the lag without blocking: the screen goes on when Kafka does not answer."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 ASK_EVERY_S = 1.0
 ANSWER_S = 3.0
-"""How long one answer is waited for."""
+"""Seconds Kafka has to answer."""
 
 Place = tuple[str, int]
 """Topic and partition."""
 
 
 class Lag:
-    """Knows the lag of each partition, or why it does not.
+    """The lag of each partition, or why it is not known.
 
-    Kafka is asked at the moment at which a snapshot is read: an end from a second ago would hide the lag.
+    Kafka is asked at the moment a snapshot is read: an end from a second ago would hide the lag.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class Lag:
             self.trouble = str(error)
 
     def ask(self, places: list[Place]) -> bool:
-        """Ask where these end, unless the last answer is new or still to come; return whether it did."""
+        """Request the ends of these, unless the last answer is recent or pending; return whether it did."""
         if self._admin is None or self._asked or not places:
             return False
         if time.monotonic() - self._asked_at < ASK_EVERY_S:
@@ -57,11 +57,11 @@ class Lag:
         return True
 
     def compare(self, partitions: list[Partition]) -> None:
-        """Take what was stored when it was asked."""
+        """Set the offsets stored at the time of the request."""
         self._stored = {(part.topic, part.partition): part.next_offset for part in partitions}
 
     def listen(self, wait: float = 0.0) -> None:
-        """Take the answers, if all have come within `wait` seconds."""
+        """Read the answers, if all arrive within `wait` seconds."""
         if not self._asked or concurrent.futures.wait(self._asked.values(), wait).not_done:
             return
         try:
