@@ -55,7 +55,7 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
             click.echo("the schema is up to date")
             return
         applied = roles.migrate_and_grant(connection)
-        made = roles.make(connection) if grants else []
+        made = roles.create_roles(connection) if grants else []
     click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
     if grants:
         click.echo(f"roles: {'made ' + ', '.join(made) if made else 'there already'}, with their rights")

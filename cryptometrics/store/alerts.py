@@ -149,7 +149,9 @@ def write(
         cursor.execute(_SAVE, [group, *map(list, zip(*rows, strict=True))])
 
 
-def recall(connection: psycopg.Connection, group: str, names: Collection[str]) -> dict[str, StoredStates]:
+def load_states(
+    connection: psycopg.Connection, group: str, names: Collection[str]
+) -> dict[str, StoredStates]:
     """Load the states of these pairs and partitions, including those without any yet."""
     newest: dict[str, datetime] = dict(connection.execute(_NEWEST, [group, list(names)]).fetchall())
     saved: dict[str, dict[str, SavedState]] = {name: {} for name in names}

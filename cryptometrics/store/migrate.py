@@ -160,7 +160,7 @@ def pending(connection: psycopg.Connection) -> list[str]:
     return missing
 
 
-def made(connection: psycopg.Connection) -> tuple[list[str], list[str]]:
+def created_objects(connection: psycopg.Connection) -> tuple[list[str], list[str]]:
     """Return the names of our relations and the signatures of our functions in the schema.
 
     Without our register in this schema, none is ours, whatever its name.

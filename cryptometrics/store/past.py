@@ -88,7 +88,7 @@ class StoredPast:
 
     def alert_states(self, names: Iterable[str]) -> dict[str, StoredStates]:
         """Return the alert state of each of these pairs and partitions, empty where nothing is stored."""
-        return alerts.recall(self.connection, self.group, set(names))
+        return alerts.load_states(self.connection, self.group, set(names))
 
 
 def summarize(connection: psycopg.Connection, days: Iterable[date]) -> None:

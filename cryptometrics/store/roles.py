@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg import errors, sql
 
 from cryptometrics.errors import UserError
-from cryptometrics.store.migrate import LOCK, made, migrate, schema_of
+from cryptometrics.store.migrate import LOCK, created_objects, migrate, schema_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -118,7 +118,7 @@ def grants_script(connection: psycopg.Connection) -> str:
     )
 
 
-def make(connection: psycopg.Connection) -> list[str]:
+def create_roles(connection: psycopg.Connection) -> list[str]:
     """Create the missing roles and grant all three their privileges; return the names of the new ones.
 
     Raises UserError if the connected user may not do that.
@@ -234,7 +234,7 @@ def _table_statements(connection: psycopg.Connection, objects: list[_Object]) ->
 
 
 def _present(connection: psycopg.Connection) -> list[_Object]:
-    relations, functions = made(connection)
+    relations, functions = created_objects(connection)
     values = {"schema": schema_of(connection), "relations": relations, "functions": functions}
     return [_Object(*row) for row in connection.execute(_PRESENT, values)]
 

@@ -30,7 +30,7 @@ def uri(settings: Settings) -> str:
 @pytest.fixture
 def admin(uri: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(uri, autocommit=True) as connection:
-        roles.make(connection)
+        roles.create_roles(connection)
         yield connection
 
 
@@ -197,7 +197,7 @@ def test_functions_of_others_are_not_run_with_the_owners_rights(
         )
     writer.execute("SELECT crypto_metrics_add_day(%s)", [today()])
     assert admin.execute("SELECT count(*) FROM crypto_metrics_days").fetchone() == (1,)
-    roles.make(admin)  # takes the right away again
+    roles.create_roles(admin)  # takes the right away again
     with pytest.raises(errors.InsufficientPrivilege):
         writer.execute("CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'")
 
@@ -266,7 +266,7 @@ def test_what_belongs_to_others_is_left_alone(strange: psycopg.Connection) -> No
     script = roles.grants_script(strange)
     assert "eve" not in script
     assert "session_tokens" not in script
-    roles.make(strange)
+    roles.create_roles(strange)
     strange.execute(script.encode())
     assert roles.grant(strange)
     assert rights_of_others(strange) == before
@@ -397,6 +397,6 @@ def test_who_may_not_make_roles_is_told_what_to_do(admin: psycopg.Connection, ur
             psycopg.connect(conninfo.make_conninfo(uri, user=name), autocommit=True) as plain,
             pytest.raises(UserError, match="--print-grants"),
         ):
-            roles.make(plain)
+            roles.create_roles(plain)
     finally:
         admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
