@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from fnmatch import fnmatchcase
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -65,9 +64,6 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
 
 `bench` is missing: it may import everything but the commands.
 """
-
-KNOWN: set[str] = set()
-"""Exceptions of today, as patterns of the lines that the checks report: none must be left."""
 
 
 def read(path: Path) -> str:
@@ -163,9 +159,9 @@ def cycles(arrows: Mapping[str, Set[str]]) -> set[str]:
             return found
 
 
-def check(found: Iterable[str], rule: str, known: Iterable[str] = ()) -> None:
-    """Fail with the lines found, which break the rule, but for those that match a known pattern."""
-    broken = sorted(line for line in found if not any(fnmatchcase(line, pattern) for pattern in known))
+def check(found: Iterable[str], rule: str) -> None:
+    """Fail if anything was found that breaks the rule, and list it."""
+    broken = sorted(found)
     assert not broken, rule + ":\n  " + "\n  ".join(broken)
 
 
@@ -185,7 +181,6 @@ def test_rooms_import_only_what_the_table_allows() -> None:
             if not is_allowed(one, other)
         },
         "imports that ALLOWED_IMPORTS does not list",
-        KNOWN,
     )
 
 
@@ -197,7 +192,7 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
     rooms: dict[str, set[str]] = defaultdict(set)
     for source, targets in imports().items():
         rooms[room(source)] |= {room(target) for target in targets} - {room(source)}
-    check(cycles(rooms), "circles of imports between rooms", KNOWN)
+    check(cycles(rooms), "circles of imports between rooms")
 
 
 def test_the_pipeline_has_few_modules() -> None:
