@@ -108,7 +108,7 @@ class Worker:
                 while not self._stop() and not self._caught_up():
                     self._step()
             if self._database is not None and not self._database.writer.drain(FINISH_S):
-                self._log.warning("not_finished", hint="the next worker reads what is not stored again")
+                self._log.warning("not_finished", hint="the next worker reads unstored messages again")
             elif self._database is not None:
                 with contextlib.suppress(psycopg.Error):  # the next worker marks them as well
                     self._complete_windows()

@@ -1,4 +1,4 @@
-"""A partition that stands still is told from one at its end, and from a worker that did not read."""
+"""A stalled partition differs from one at its end, and from one that the worker did not read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def look(looks: StallDetector, *positions: int, drained: bool = True) -> int | N
     return looks.find_stalled(dict(enumerate(positions)), drained=drained)
 
 
-def test_what_moves_or_is_at_its_end_is_no_standstill(looks: StallDetector) -> None:
+def test_what_moves_or_is_at_its_end_is_not_stalled(looks: StallDetector) -> None:
     assert [look(looks, 10, at) for at in (5, 6, 7, 20, 20, 20)] == [None] * 6
 
 
@@ -28,12 +28,12 @@ def test_what_does_not_move_though_there_is_more_is_found(looks: StallDetector) 
     assert [look(looks, 10, 5) for _ in range(3)] == [None, None, 1]
 
 
-def test_what_arrives_after_a_look_is_no_standstill(looks: StallDetector) -> None:
+def test_what_arrives_after_a_look_is_not_stalled(looks: StallDetector) -> None:
     # A message a while, each of which is on its way at the moment of a look.
     assert [look(looks, 10, at) for at in (5, 5, 6, 6, 7, 7, 8)] == [None] * 7
 
 
-def test_what_waits_behind_others_is_no_standstill(looks: StallDetector) -> None:
+def test_what_waits_behind_others_is_not_stalled(looks: StallDetector) -> None:
     assert [look(looks, at, 5, drained=False) for at in (1, 2, 3, 4, 5)] == [None] * 5
     assert look(looks, 6, 5) == 1
 
