@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryptometrics.cli import delivery
+from cryptometrics.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ def numbers_of(pair: str, quality: Quality) -> dict[str, Any]:
         "trades_missed": quality.trades_missed,
         "longest_silence_s": round(quality.longest_silence, 3),
         "reconnects": quality.reconnects,
+        "has_quote": quality.has_quote,
         "quote_age_s": round(quality.quote_age, 3),
         "least_skew_ms": _milliseconds(quality.least_skew),
         "most_skew_ms": _milliseconds(quality.most_skew),
@@ -84,6 +86,8 @@ def show(feed: Feed, published: Published | None) -> None:
         print_table(heads, rows, numbers=heads[1:])
     elif reports:
         print_table(list(reports[0]), [[plain(value) for value in numbers.values()] for numbers in reports])
+    if without := [pair for pair, quality in feed.quality.items() if not quality.has_quote]:
+        click.echo(f"pairs without a quote at the end: {listed(without)}")
     if feed.ignored:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in feed.ignored.items())
         click.echo(f"frames ignored: {reasons}")

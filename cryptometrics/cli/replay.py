@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import delivery, options
+from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
     from cryptometrics.feeds.recording import Recording
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
+
+
+MAX_SHOWN = 10
+"""Damaged places listed on stderr."""
 
 
 @click.command()
@@ -87,13 +92,20 @@ def replay(
             progress=show_progress,
         )
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
-    _report_damage(recording)
     delivery.check(published)
+    _check_complete(recording)
 
 
-def _report_damage(recording: Recording) -> None:
-    """Report on stderr which parts of the files could not be read."""
+def _check_complete(recording: Recording) -> None:
+    """Report on stderr what could not be read; raise CryptometricsError if a file is damaged."""
     for path in recording.truncated:
-        click.echo(f"{path} ends in the middle of a compressed block: its last moments are missing", err=True)
-    if recording.unreadable:
-        click.echo(f"{recording.unreadable:,} lines are not part of a recording and were skipped", err=True)
+        click.echo(f"{path} is cut off: its last moments are missing", err=True)
+    for damage in recording.damage[:MAX_SHOWN]:
+        click.echo(str(damage), err=True)
+    if count := len(recording.damage):
+        size = sum(damage.end - damage.begin for damage in recording.damage)
+        places = "one place" if count == 1 else f"{count:,} places"
+        raise CryptometricsError(
+            f"{size:,} bytes in {places} could not be read: each pair has a gap record of kind unreadable "
+            "there, and everything else was sent"
+        )

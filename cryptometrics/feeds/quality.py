@@ -33,6 +33,8 @@ class Quality:
     """Gaps, without the one at the start."""
     trades_missed: int = 0
     reconnects: int = 0
+    has_quote: bool = False
+    """Whether the newest quote holds: False before the first one of a connection, and without a book."""
     covered: float = 0.0
     """Seconds in which the pair was received."""
     longest_silence: float = 0.0
@@ -66,7 +68,7 @@ class Quality:
 
     def disconnected(self, since: float) -> None:
         """Record that no data has come since this time."""
-        self._had_ticker = False
+        self._had_ticker = self.has_quote = False
         self.reconnects += 1
         self.covered += max(since - self._connected_at, 0.0)
 
@@ -86,6 +88,7 @@ class Quality:
     def ticker(self, trade_id: int | None, event: float | None, at: float) -> None:
         """Measure a ticker; event: its time."""
         self.ticks += 1
+        self.has_quote = True
         if trade_id is not None:
             tickers = self._tickers
             if trade_id < tickers.next:
@@ -102,6 +105,7 @@ class Quality:
     def quote(self, event: float | None, at: float) -> None:
         """Measure a quote of the order book; event: its time."""
         self.ticks += 1
+        self.has_quote = True
         self._quoted(event, at)
 
     def prices(self, bid: Decimal | None, ask: Decimal | None) -> None:

@@ -1,7 +1,7 @@
 """The file format of recordings: one JSON object per line, `rx` the time of receipt, `frame` the frame.
 
 A frame that is not JSON is stored as `raw`, in base64. When pairs are lost, a line has `lost`, the reason.
-Each block is a complete gzip member, so that a kill loses only the last moment.
+Each block is a complete gzip member, so that a kill loses only the last moment, and damage only its block.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import re
 import zlib
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -42,7 +42,11 @@ MAX_LINE_BYTES = 2 * MAX_FRAME_BYTES
 MAX_RECEIPT = 4_102_444_800.0
 """Upper bound of a plausible time of receipt: the year 2100."""
 
-_GZIP = b"\x1f\x8b"
+MAX_CHECKED_BYTES = 4 * 1024 * 1024
+"""Size up to which a gzip member is held back until its checksum is verified; a longer one is streamed."""
+
+_GZIP = b"\x1f\x8b\x08"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _line_breaks = re.compile(rb"[\r\n]+")
 
 
@@ -60,6 +64,18 @@ class LostPairs:
 
     pairs: list[str]
     kind: GapKind
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes of a recording that cannot be read: from `begin` up to, not including, `end`."""
+
+    path: Path
+    begin: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: bytes {self.begin:,} to {self.end:,} are damaged and were skipped"
 
 
 _read_line = msgspec.json.Decoder(_RecordedLine).decode
@@ -161,15 +177,15 @@ class Recorder:
 
 
 class Recording:
-    """Reads recordings one after the other: plain or compressed, complete or truncated."""
+    """Reads recordings one after the other: plain or compressed, complete, damaged or truncated."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         """Raise UserError if one of them cannot be read."""
         self._paths = list(paths)
-        self.unreadable = 0
-        """Lines that do not have the format."""
+        self.damage: list[Damage] = []
+        """What could not be read, in order."""
         self.truncated: list[Path] = []
-        """Truncated files: they end in the middle of a block."""
+        """Truncated files: they end in the middle of a block or a line."""
         self._before = 0
         self._now: io.BufferedReader | None = None
         try:
@@ -184,27 +200,28 @@ class Recording:
         """Number of `bytes` read so far."""
         return self._before + (self._now.tell() if self._now is not None else 0)
 
-    def lines(self) -> Iterator[tuple[float, bytes | LostPairs]]:
-        """Yield each time of receipt with the frame or the lost pairs.
+    def lines(self) -> Iterator[tuple[float, bytes | LostPairs | Damage]]:
+        """Yield each time of receipt with the frame, the lost pairs, or the damage that follows it.
 
         Raises UserError for a file that is not a recording.
         """
+        at = 0.0
         for path in self._paths:
             good = bad = 0
             for line in self._lines_of(path):
-                try:
-                    found = _read_line(line)
-                    if not 0 <= found.rx <= MAX_RECEIPT:
-                        raise ValueError(found.rx)  # noqa: TRY301
-                    content = _content(found)
-                except (ValueError, RecursionError, msgspec.DecodeError):
-                    self.unreadable += 1
+                if isinstance(line, _Line) and not line.text.strip():
+                    continue
+                found = line if isinstance(line, Damage) else _parse(line, path)
+                if isinstance(found, Damage):
                     bad += 1
                     if not good and bad >= 10:
                         break
-                    continue
-                good += 1
-                yield found.rx, content
+                    self.damage.append(found)
+                    yield at, found
+                else:
+                    good += 1
+                    at = found[0]
+                    yield found
             if not good:
                 raise UserError(f'{path} is not a recording: none of its lines is {{"rx":…,"frame":…}}')
 
@@ -213,27 +230,50 @@ class Recording:
         latest = 0.0
         for at, _ in self.lines():
             latest = max(latest, at)
-        self._before = self.unreadable = 0
+        self._before = 0
+        self.damage.clear()
         self.truncated.clear()
         return latest
 
-    def _lines_of(self, path: Path) -> Iterator[bytes]:
+    def _lines_of(self, path: Path) -> Iterator[_Line | Damage]:
+        """Yield the complete lines of a file; a last one without an end counts as truncated."""
         with path.open("rb") as file:
             self._now = file
+            rest, at = b"", 0
             try:
-                rest = b""
-                for text in _unpacked(file) if file.peek(2)[:2] == _GZIP else _plain(file):
+                is_packed = file.peek(len(_GZIP))[:2] == _GZIP[:2]
+                for text in _unpacked(file, path) if is_packed else _plain(file):
+                    if isinstance(text, Damage):
+                        rest = b""  # the end of this line is in the damaged part
+                        yield text
+                        continue
+                    if not at:
+                        text = text.removeprefix(_BYTE_ORDER_MARK)  # noqa: PLW2901
                     *lines, rest = (rest + text).split(b"\n")
-                    yield from lines
+                    for line in lines:
+                        yield _Line(line, at)
+                        at += len(line) + 1
                     if len(rest) > MAX_LINE_BYTES:
+                        yield Damage(path, at, at := at + len(rest))
                         rest = b""
-                if rest:
-                    yield rest
-            except (EOFError, zlib.error):
+            except EOFError:
                 self.truncated.append(path)
+            else:
+                if rest.strip():
+                    last = _Line(rest, at)
+                    if isinstance(_parse(last, path), Damage):
+                        self.truncated.append(path)
+                    else:
+                        yield last
             finally:
                 self._before += file.tell()
                 self._now = None
+
+
+class _Line(NamedTuple):
+    text: bytes
+    at: int
+    """Where it begins, in the decompressed text of its file."""
 
 
 def _plain(file: IO[bytes]) -> Iterator[bytes]:
@@ -241,23 +281,87 @@ def _plain(file: IO[bytes]) -> Iterator[bytes]:
         yield text
 
 
-def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield everything that can be decompressed; then raise EOFError if the file is truncated.
+def _unpacked(file: IO[bytes], path: Path) -> Iterator[bytes | Damage]:
+    """Yield the text of each gzip member, and where a damaged one is skipped; zeros may lie between them.
 
-    The standard library's reader would lose the last part before the end of a truncated file.
+    Raises EOFError, after everything that can be decompressed, if the file is truncated. (The standard
+    library's reader would lose the last part, and everything after damage.)
     """
-    packed = zlib.decompressobj(wbits=31)
-    while data := file.read(CHUNK_BYTES):
-        while data:
-            yield packed.decompress(data, CHUNK_BYTES)
-            data = packed.unconsumed_tail
-            if packed.eof:  # the next block
-                data, packed = packed.unused_data, zlib.decompressobj(wbits=31)
-                fresh = not data
-            else:
-                fresh = False
-    if not fresh:
-        raise EOFError
+    source = _Source(file)
+    while source.skip_zeros():
+        begin, packed, checked, size = source.at, zlib.decompressobj(wbits=31), list[bytes](), 0
+        while not packed.eof:
+            if not (data := source.data()):
+                yield from checked
+                raise EOFError
+            try:
+                text = packed.decompress(data, CHUNK_BYTES)
+            except zlib.error:
+                source.skip_to_member(after=begin)
+                yield Damage(path, begin, source.at)
+                break
+            source.consumed(len(data) - len(packed.unconsumed_tail) - len(packed.unused_data))
+            size += len(text)
+            checked.append(text)
+            if size > MAX_CHECKED_BYTES or packed.eof:
+                yield from checked
+                checked.clear()
+
+
+class _Source:
+    """Reads a file in chunks; a consumer takes as much of a chunk as it can use."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._chunk = memoryview(b"")
+        self.at = 0
+        """The offset in the file of what is not consumed yet."""
+
+    def data(self) -> memoryview:
+        """Return what is not consumed of the current chunk, or the next chunk; nothing at the end."""
+        if not self._chunk:
+            self._chunk = memoryview(self._file.read(CHUNK_BYTES))
+        return self._chunk
+
+    def consumed(self, count: int) -> None:
+        self._chunk = self._chunk[count:]
+        self.at += count
+
+    def skip_zeros(self) -> bool:
+        """Skip zero bytes; return whether anything follows."""
+        while data := self.data():
+            zeros = len(data) - len(bytes(data).lstrip(b"\0"))
+            self.consumed(zeros)
+            if zeros < len(data):
+                return True
+        return False
+
+    def skip_to_member(self, *, after: int) -> None:
+        """Skip to the next possible beginning of a member after this offset, or to the end."""
+        self.consumed(max(after + 1 - self.at, 0))
+        while data := self.data():
+            found = bytes(data).find(_GZIP)
+            if found >= 0:
+                self.consumed(found)
+                return
+            keep = min(len(_GZIP) - 1, len(data))  # the chunk may end in the middle of a beginning
+            tail = bytes(data[len(data) - keep :])
+            self.consumed(len(data) - keep)
+            more = self._file.read(CHUNK_BYTES)
+            if not more:
+                self.consumed(keep)
+                return
+            self._chunk = memoryview(tail + more)
+
+
+def _parse(line: _Line, path: Path) -> tuple[float, bytes | LostPairs] | Damage:
+    try:
+        found = _read_line(line.text)
+        if 0 <= found.rx <= MAX_RECEIPT:
+            return found.rx, _content(found)
+    except (ValueError, RecursionError, msgspec.DecodeError):
+        pass
+    return Damage(path, line.at, line.at + len(line.text))
 
 
 def _content(line: _RecordedLine) -> bytes | LostPairs:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cryptometrics.feeds.recording import LostPairs
+from cryptometrics.feeds.recording import Damage, LostPairs
+from cryptometrics.market.gap_records import GapKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +48,9 @@ def replay(
             if stop():
                 break
         at = received if clock is None else clock(received)
+        if isinstance(content, Damage):
+            add(feed.lost(list(feed.quality), GapKind.UNREADABLE, at))
+            continue
         if isinstance(content, LostPairs):
             add(feed.lost(content.pairs, content.kind, at))
             continue

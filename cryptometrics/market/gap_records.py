@@ -32,6 +32,8 @@ class GapKind(enum.StrEnum):
     """The connection broke."""
     SILENCE = "silence"
     """The connection was open, but nothing came."""
+    UNREADABLE = "unreadable"
+    """Data of the pair came that could not be read: an update of its book, or a part of a recording."""
     OVERFLOW = "overflow"
     """Kafka was unavailable for longer than the buffer lasts, so the feed stopped reading."""
 

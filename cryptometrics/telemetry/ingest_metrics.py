@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 DEAF_S = 30.0
-"""`/healthz` fails after this long without a connection, an acknowledgement from Kafka, or a report."""
+"""`/healthz` fails after this long without a connection, an acknowledgement from Kafka, a report, or a quote
+of some pair."""
 
 _COUNTERS = {
     "ticks": ("ticks", "Ticks received from the exchange."),
@@ -44,6 +45,7 @@ class PairCounts(Protocol):
     trades_missed: int
     duplicates: int
     reconnects: int
+    has_quote: bool
 
 
 class IngestMetrics:
@@ -56,6 +58,8 @@ class IngestMetrics:
         self._is_connected = False
         self._kafka_silence = 0.0
         self._reported_at = self._connected_at = clock()
+        self._without_quote: dict[str, float] = {}
+        """Pair without a current quote → since when."""
 
     def update(
         self,
@@ -75,18 +79,25 @@ class IngestMetrics:
         if connected:
             self._connected_at = self._reported_at
         self._pairs, self._is_connected = pairs, connected
+        self._without_quote = {
+            pair: self._without_quote.get(pair, self._reported_at)
+            for pair, counts in pairs.items()
+            if not counts.has_quote
+        }
         self._sent, self._acknowledged, self._kafka_silence = sent, acknowledged, kafka_silence
 
     def health(self) -> Health:
-        """Return whether the feed receives data and Kafka accepts it."""
+        """Return whether the feed receives data of each pair and Kafka accepts it."""
         now = self._clock()
         disconnected, unreported = now - self._connected_at, now - self._reported_at
-        ok = max(disconnected, unreported, self._kafka_silence) < DEAF_S
+        silent = {pair: now - since for pair, since in self._without_quote.items()}
+        ok = max(disconnected, unreported, self._kafka_silence, *silent.values()) < DEAF_S
         details = {
             "connected": self._is_connected,
             "seconds_without_connection": 0.0 if self._is_connected else round(disconnected, 1),
             "seconds_without_kafka": round(self._kafka_silence, 1),
             "seconds_since_report": round(unreported, 1),
+            "seconds_without_quote": {pair: round(seconds, 1) for pair, seconds in sorted(silent.items())},
         }
         return Health(ok, details)
 
@@ -99,6 +110,14 @@ class IngestMetrics:
             for pair, counts in pairs:
                 family.add_metric([pair], getattr(counts, attribute))
             yield family
+        quoted = GaugeMetricFamily(
+            "cryptometrics_ingest_has_quote",
+            "1 while the pair's newest quote holds; 0 before the first one, and without an order book.",
+            labels=["pair"],
+        )
+        for pair, counts in pairs:
+            quoted.add_metric([pair], int(counts.has_quote))
+        yield quoted
         yield CounterMetricFamily(
             "cryptometrics_ingest_sent_messages", "Messages passed to Kafka.", value=self._sent
         )

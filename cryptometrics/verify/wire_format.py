@@ -34,7 +34,7 @@ _TIME = re.compile(
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F])|\\.", re.DOTALL
 )
-_GAP_KINDS = ("start", "missed", "down", "silence", "overflow")
+_GAP_KINDS = ("start", "missed", "down", "silence", "unreadable", "overflow")
 
 
 class InvalidMessageError(Exception):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.feeds.coinbase.messages import BadFrameError, number
+from cryptometrics.feeds.coinbase.messages import BadFrameError, number, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ SPARE = 64
 
 
 class BestLevel(NamedTuple):
-    """The best price of a side and its size, as on the wire."""
+    """The best price of a side and its size, as text in the form of the topic."""
 
     price: str
     size: str
@@ -44,14 +44,15 @@ class _Side:
 
     def set(self, price: str, size: str) -> None:
         key, amount = number(price), number(size)
-        if not key or amount is None:  # 0 is not a price
+        price_text, size_text = plain(price), plain(size)
+        if not key or amount is None or price_text is None or size_text is None:  # 0 is not a price
             raise BadFrameError(f"not a level: {price[:40]!r}, {size[:40]!r}")
         if not amount:
             self.levels.pop(key, None)
             return
         if key not in self.levels:
             heapq.heappush(self._heap, self._placed(key))
-        self.levels[key] = BestLevel(price, size)
+        self.levels[key] = BestLevel(price_text, size_text)
 
     def _placed(self, key: Decimal) -> Decimal:
         """Convert a key to its form in the heap, or back; `-key` would round it."""

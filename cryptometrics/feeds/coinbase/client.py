@@ -53,6 +53,9 @@ PRODUCTS_S = 5.0
 STEADY_S = 2.0
 """A connection with data that lasted this long does not count as a failure."""
 
+MIN_BOOK_WAIT_S, MAX_BOOK_WAIT_S = 60.0, 3600.0
+"""Time between two requests for a book that cannot be read; it doubles each time."""
+
 _TEMPORARY = ("rate limit", "too many", "try again", "internal", "timeout", "unavailable", "slow")
 _FAILURES = (OSError, TimeoutError, WebSocketException, ssl.SSLError)
 
@@ -206,8 +209,8 @@ class _Connection:
         self._socket: ClientConnection | None = None
         self._opened = 0.0
         self._why = GapKind.DOWN
-        self._asked_again: set[str] = set()
-        """Pairs without a book for which the connection was already closed once."""
+        self._asked_again: dict[str, tuple[float, float]] = {}
+        """Pair without a book → when to request it again, by the monotonic clock, and the wait after that."""
         self._log = log.get_logger()
 
     async def keep(self) -> None:
@@ -249,16 +252,22 @@ class _Connection:
             self._end(socket, GapKind.SILENCE)
         elif self._client.full:
             self._end(socket, GapKind.OVERFLOW)
-        elif bookless := self._newly_bookless():
+        elif bookless := self._bookless_to_request():
             self._log.warning("books_lost", pairs=bookless)
             self._end(socket, GapKind.DOWN)  # a new subscription begins with a snapshot
 
-    def _newly_bookless(self) -> list[str]:
-        """Return pairs that lost their book, each once: one bad book must not keep the others offline."""
-        bookless = self._feed.bookless.intersection(self._pairs)
-        new = sorted(bookless - self._asked_again)
-        self._asked_again = bookless
-        return new
+    def _bookless_to_request(self) -> list[str]:
+        """Return pairs whose book is to be requested: at once, then ever more rarely.
+
+        One bad book must not keep the other pairs of the connection offline.
+        """
+        bookless, now = self._feed.bookless.intersection(self._pairs), time.monotonic()
+        self._asked_again = {pair: plan for pair, plan in self._asked_again.items() if pair in bookless}
+        due = sorted(pair for pair in bookless if self._asked_again.get(pair, (0.0, 0.0))[0] <= now)
+        for pair in due:
+            _, wait = self._asked_again.get(pair, (0.0, MIN_BOOK_WAIT_S))
+            self._asked_again[pair] = now + wait, min(2 * wait, MAX_BOOK_WAIT_S)
+        return due
 
     def _end(self, socket: ClientConnection, why: GapKind) -> None:
         self._why, self._socket = why, None

@@ -39,8 +39,8 @@ class Continuity:
     """Follows the trades of one pair and reports each gap as soon as it is certain."""
 
     __slots__ = (
-        "_holes", "_on_gap", "_since", "_tail", "_waited_from", "_waiting", "heartbeat_at", "highest", "pair",
-        "quality",
+        "_accounted", "_holes", "_on_gap", "_since", "_tail", "_waited_from", "_waiting", "heartbeat_at",
+        "highest", "pair", "quality",
     )  # fmt: skip
 
     def __init__(self, pair: str, on_gap: Callable[[Gap], None]) -> None:
@@ -48,7 +48,9 @@ class Continuity:
         self.pair = pair
         self.quality = Quality()
         self.highest = -1
-        """The highest trade that came or was certainly missed; -1 before the first one."""
+        """The highest trade that came or was certainly missed; -1 as long as none is known."""
+        self._accounted = -1
+        """The highest trade that the topic has: by its tick, or in a gap record."""
         self.heartbeat_at: float | None = None
         """When the last heartbeat came; None before the first one of a connection."""
         self._on_gap = on_gap
@@ -64,10 +66,12 @@ class Continuity:
 
     # Frames
 
-    def trade(self, trade_id: int, at: float) -> None:
-        """Record a ticker or match of this trade."""
+    def trade(self, trade_id: int, at: float, *, stored: bool) -> None:
+        """Record a ticker or match of this trade; stored: whether the topic gets a tick for it now."""
         if self._waiting is not None:
             self._resume(at, trade_id)
+        if stored and trade_id > self._accounted:
+            self._accounted = trade_id
         expected = self.highest + 1
         if trade_id >= expected:
             if trade_id > expected and self.highest >= 0:
@@ -94,6 +98,8 @@ class Continuity:
             if at - self._waited_from < GRACE_S:
                 return
             self._resume(at, None if last_trade_id is None else last_trade_id + 1)
+        elif last_trade_id is not None and self.highest < 0:  # nothing before it is known to be missed
+            self.highest = self._accounted = last_trade_id
         elif last_trade_id is not None and last_trade_id > self.highest and self._tail is None:
             self._tail = last_trade_id, at
         self.settle(at)
@@ -121,6 +127,8 @@ class Continuity:
         """Record that the pair is no longer received; the gap is reported when it comes again."""
         self._report_holes(now)
         self._tail = self._waited_from = self.heartbeat_at = None
+        # A trade whose ticker was still to come is missed: its match alone stores nothing.
+        self.highest = self._accounted
         if self._waiting is None:
             self._waiting, self._since = kind, self.quality.heard_before(now)
             self.quality.disconnected(self._since)
@@ -130,6 +138,12 @@ class Continuity:
         self._report_holes(now)
         if self._waiting is None:
             self.quality.end(now)
+        elif self._waiting is not GapKind.START:
+            self.report(self._waiting, min(self._since, now), now)
+
+    def report(self, kind: GapKind, begins: float, ends: float) -> None:
+        """Report a gap of quotes, in which no trade is known to be missed."""
+        self._report(Gap(self.pair, kind, from_seconds(ends), from_seconds(begins)))
 
     # Gaps
 
@@ -143,12 +157,12 @@ class Continuity:
             last = first - 1 if first else None
             self._on_gap(Gap(self.pair, kind, from_seconds(at), None, None, last))
             if last is not None:
-                self.highest = last
+                self.highest = self._accounted = last
             return
         missed: tuple[int, int] | tuple[None, None] = (None, None)
         if first is not None and 0 <= self.highest < first - 1:
             missed = self.highest + 1, first - 1
-            self.highest = first - 1
+            self.highest = self._accounted = first - 1
         self._report(Gap(self.pair, kind, from_seconds(at), from_seconds(min(self._since, at)), *missed))
 
     def _open(self, hole: _Hole) -> None:
@@ -172,6 +186,7 @@ class Continuity:
         self._holes.clear()
 
     def _miss(self, hole: _Hole, now: float) -> None:
+        self._accounted = max(self._accounted, hole.last)
         begins, ends = from_seconds(hole.begins), from_seconds(max(min(hole.noticed, now), hole.begins))
         self._report(Gap(self.pair, GapKind.MISSED, ends, begins, hole.first, hole.last))
 

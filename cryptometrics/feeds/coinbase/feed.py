@@ -55,6 +55,8 @@ class CoinbaseFeed:
         """Pair → best bid and ask published last."""
         self.bookless: set[str] = set()
         """Pairs with updates but without a book: they need a new snapshot."""
+        self._unreadable_since: dict[str, float] = {}
+        """Pairs whose book was dropped because a frame could not be read, and when."""
         self._keys: dict[str, bytes] = {}
         for pair in pairs or ():
             self._add(pair)
@@ -94,6 +96,8 @@ class CoinbaseFeed:
                 self._take_other(found.type, frame)
         except BadFrameError as error:
             self.ignored[error.args[0] if error.args[0] in _REASONS else "malformed"] += 1
+            if self._book and error.books != ():
+                self._drop_books(error.books, at)
         return self._drain() if self._out else _NOTHING
 
     def check(self, now: float) -> list[Message]:
@@ -112,6 +116,7 @@ class CoinbaseFeed:
     def end(self, now: float) -> list[Message]:
         """Report the gaps that are certain at the end; return the messages."""
         for continuity in self.pairs.values():
+            self._end_unreadable(continuity, now)
             continuity.end(now)
         return self._drain()
 
@@ -123,7 +128,7 @@ class CoinbaseFeed:
 
     def _take_ticker(self, found: Frame, frame: bytes, continuity: Continuity, at: float) -> None:
         if found.trade_id is not None:
-            continuity.trade(found.trade_id, at)
+            continuity.trade(found.trade_id, at, stored=not self._book)
         if self._book:  # a stream has quotes of one kind only
             return
         continuity.present(at)
@@ -134,7 +139,7 @@ class CoinbaseFeed:
     def _take_match(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
         if found.trade_id is None:
             raise BadFrameError("malformed")
-        continuity.trade(found.trade_id, at)
+        continuity.trade(found.trade_id, at, stored=self._book)
         if found.type == "match":  # last_match may be old
             continuity.quality.skew(seconds(found.time), at)
 
@@ -145,14 +150,13 @@ class CoinbaseFeed:
     def _take_snapshot(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
         if not isinstance(found, BookFrame):
             return
-        self._books.pop(continuity.pair, None)  # if the snapshot is malformed, the old book is wrong, too
+        try:
+            self._books[continuity.pair] = OrderBook(found.bids, found.asks)
+        except BadFrameError as error:
+            raise BadFrameError(str(error), (continuity.pair,)) from None
         self._published.pop(continuity.pair, None)
-        self._books[continuity.pair] = OrderBook(found.bids, found.asks)
         self.bookless.discard(continuity.pair)
-        # A snapshot may have no time of its own, and the next update may take minutes.
-        event = seconds(found.time)
-        time = found.time if event is not None else iso(from_seconds(at), timespec="microseconds")
-        self._quote(continuity, time, at, event)
+        self._quote(continuity, found.time, at)
 
     def _take_update(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
         if not isinstance(found, BookFrame):
@@ -161,17 +165,34 @@ class CoinbaseFeed:
         if book is None:
             self.bookless.add(continuity.pair)
             raise BadFrameError("update without snapshot")
-        event = seconds(found.time)
-        if event is None:
-            raise BadFrameError("malformed")
-        continuity.quality.skew(event, at)
+        continuity.quality.skew(seconds(found.time), at)
         try:
             book.apply(found.changes)
-        finally:  # the changes before a malformed one count
-            self._quote(continuity, found.time, at, event)
+        except BadFrameError as error:
+            raise BadFrameError(str(error), (continuity.pair,)) from None
+        self._quote(continuity, found.time, at)
 
-    def _quote(self, continuity: Continuity, time: str, at: float, event: float | None = None) -> None:
-        """Publish the best bid and ask of a pair if either is new."""
+    def _drop_books(self, pairs: tuple[str, ...] | None, at: float) -> None:
+        """Drop the books that an unreadable frame may have changed: their quotes are no longer known."""
+        for pair in list(self._books) if pairs is None else pairs:
+            if pair in self.pairs:
+                self._books.pop(pair, None)
+                self._published.pop(pair, None)
+                self.bookless.add(pair)
+                self.pairs[pair].quality.has_quote = False
+                self._unreadable_since.setdefault(pair, at)
+
+    def _end_unreadable(self, continuity: Continuity, at: float) -> None:
+        """Report the gap that an unreadable frame began, now that it ends."""
+        since = self._unreadable_since.pop(continuity.pair, None)
+        if since is not None:
+            continuity.report(GapKind.UNREADABLE, since, at)
+
+    def _quote(self, continuity: Continuity, time: str, at: float) -> None:
+        """Publish the best bid and ask of a pair if either is new.
+
+        A frame without a valid time counts with its time of receipt: the next update may take minutes.
+        """
         bid, ask = self._books[continuity.pair].best()
         if bid is None or ask is None:
             return
@@ -179,8 +200,12 @@ class CoinbaseFeed:
         if self._published.get(continuity.pair) == prices:
             return
         self._published[continuity.pair] = prices
+        event = seconds(time)
+        if event is None:
+            time = iso(from_seconds(at), timespec="microseconds")
+        self._end_unreadable(continuity, at)
         continuity.present(at)
-        continuity.quality.quote(seconds(time) if event is None else event, at)
+        continuity.quality.quote(event, at)
         continuity.quality.prices(number(bid.price), number(ask.price))
         self._out.append((self._keys[continuity.pair], _encode_quote(continuity.pair, bid, ask, time)))
 
@@ -220,6 +245,7 @@ class CoinbaseFeed:
                 self._lose(continuity, GapKind.SILENCE, now)
 
     def _lose(self, continuity: Continuity, kind: GapKind, now: float) -> None:
+        self._end_unreadable(continuity, now)  # the gap that follows begins here
         continuity.lost(kind, now)
         self._books.pop(continuity.pair, None)
         self._published.pop(continuity.pair, None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES
-from cryptometrics.market.ticks import FRACTION_DIGITS, INTEGER_DIGITS, MAX_TRADE_ID
+from cryptometrics.market.ticks import EXACT, MAX_TRADE_ID, is_price
 from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:
@@ -22,13 +22,26 @@ if TYPE_CHECKING:
 
 Level = tuple[str, ...]
 
-_is_decimal = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
+MAX_NUMBER_CHARS = 60
+"""Length of a number; whatever fits into the topic's format is shorter."""
+
+_is_decimal = re.compile(r"\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?").fullmatch
 _time_in = re.compile(rb'"time"\s*:\s*"([^"\\]{20,40})"').search
+_is_book = re.compile(rb'"(?:snapshot|l2update)"').search
+_product_in = re.compile(rb'"product_id"\s*:\s*"([A-Z0-9-]{3,41})"').search
 _is_time = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,32}(?:Z|[+-][0-9]{2}:[0-9]{2})").fullmatch
 
 
 class BadFrameError(Exception):
-    """A frame violates the protocol: it is ignored and counted."""
+    """A frame violates the protocol: it is ignored and counted.
+
+    books: the products whose order book it may have changed, so that theirs is no longer known; None means
+    all products.
+    """
+
+    def __init__(self, reason: str, books: tuple[str, ...] | None = ()) -> None:
+        super().__init__(reason)
+        self.books = books
 
 
 class Frame(msgspec.Struct, gc=False):
@@ -99,7 +112,7 @@ def decode(frame: bytes, *, book: bool) -> Frame:
     except msgspec.ValidationError as error:
         return _odd_ticker(frame, error)
     except _UNREADABLE as error:
-        raise BadFrameError(str(error)) from None
+        raise BadFrameError(str(error), _books_in(frame)) from None
     if found.type == "ticker" and len(frame) > MAX_VALUE_BYTES:
         raise BadFrameError(f"a ticker of {len(frame)} bytes")
     for number in (found.trade_id, found.last_trade_id):
@@ -118,7 +131,15 @@ def _odd_ticker(frame: bytes, error: Exception) -> Frame:
             pair = fields.get("product_id")
             if isinstance(pair, str):
                 return Frame("ticker", pair)
-    raise BadFrameError(str(error))
+    raise BadFrameError(str(error), _books_in(frame))
+
+
+def _books_in(frame: bytes) -> tuple[str, ...] | None:
+    """Return the products of an unreadable frame if it is about order books; None if they are not legible."""
+    if not _is_book(frame):
+        return ()
+    found = _product_in(frame)
+    return (found[1].decode("ascii", "replace"),) if found else None
 
 
 def refusal(frame: bytes) -> Refusal:
@@ -155,9 +176,25 @@ def subscribe(pairs: list[str], channels: tuple[str, ...]) -> str:
 
 # Prices recur: a cache is faster than matching and converting them again.
 @functools.lru_cache(maxsize=65_536)
+def plain(text: str) -> str | None:
+    """Return the decimal, 0 or more, that a text spells, in the form of the topic: digits and one point.
+
+    Any exact decimal is read, with or without an exponent. Returns None if the text spells none, or one with
+    more digits than a price may have.
+    """
+    if is_price(text):
+        return text
+    if len(text) > MAX_NUMBER_CHARS or not _is_decimal(text):
+        return None
+    spelled = f"{EXACT.normalize(Decimal(text)):f}"
+    return spelled if is_price(spelled) else None
+
+
+@functools.lru_cache(maxsize=65_536)
 def number(text: str) -> Decimal | None:
     """Return the decimal, 0 or more, that a text spells; None if it spells none."""
-    return Decimal(text) if _is_decimal(text) else None
+    spelled = plain(text)
+    return None if spelled is None else Decimal(spelled)
 
 
 def seconds(time: str) -> float | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.feeds.coinbase.book import SPARE, OrderBook
+from cryptometrics.feeds.coinbase.book import SPARE, BestLevel, OrderBook
 from cryptometrics.feeds.coinbase.messages import BadFrameError, seconds
 
 prices = st.integers(1, 40).map(lambda cents: f"0.{cents:02d}") | st.sampled_from(
@@ -61,7 +61,7 @@ def test_what_is_gone_is_forgotten() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        ("buy", "1"), ("hold", "1", "1"), ("buy", "-1", "1"), ("buy", "NaN", "1"), ("buy", "1e5", "1"),
+        ("buy", "1"), ("hold", "1", "1"), ("buy", "-1", "1"), ("buy", "NaN", "1"), ("buy", "1e-19", "1"),
         ("buy", "0", "1"), ("buy", "1", "-1"), ("buy", "1", ""), ("sell", "1" * 40, "1"), (),
     ],
 )  # fmt: skip
@@ -69,6 +69,22 @@ def test_what_is_no_change_is_refused(change: tuple[str, ...]) -> None:
     book = OrderBook([], [])
     with pytest.raises(BadFrameError):
         book.apply([change])
+
+
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        ("9e-8", "0.00000009"),
+        ("1.50E+2", "150"),
+        ("5.", "5"),
+        (".5", "0.5"),
+        ("+1.10", "1.1"),
+        ("1.10", "1.10"),
+    ],
+)
+def test_any_exact_decimal_is_a_price(text: str, price: str) -> None:
+    best, _ = OrderBook([(text, "1e0")], []).best()
+    assert best == BestLevel(price, "1")
 
 
 def test_event_times() -> None:

@@ -24,9 +24,9 @@ class Watched:
         self.told: list[Gap] = []
         self.watch = Continuity("BTC-USD", self.told.append)
 
-    def trades(self, ids: Iterable[int], at: float = T0) -> None:
+    def trades(self, ids: Iterable[int], at: float = T0, *, stored: bool = True) -> None:
         for trade_id in ids:
-            self.watch.trade(trade_id, at)
+            self.watch.trade(trade_id, at, stored=stored)
             self.watch.quality.heard(at)
 
     def kinds(self) -> list[GapKind]:
@@ -168,3 +168,32 @@ def test_the_quality_of_tickers() -> None:
     assert quality.least_skew == 1  # the first ticker may be old and says nothing
     assert quality.most_skew == 3.5
     assert quality.quote_age == 12
+
+
+def test_a_heartbeat_before_any_trade_says_nothing_of_missed_trades() -> None:
+    pair = Watched()
+    pair.watch.present(T0)  # a quote of the order book: no trade is known
+    pair.watch.heartbeat(654_321_000, T0 + 1)
+    pair.watch.settle(T0 + 10)
+    assert pair.kinds() == [GapKind.START]
+    pair.watch.heartbeat(654_321_002, T0 + 11)
+    pair.watch.settle(T0 + 20)
+    assert pair.missed() == [654_321_001, 654_321_002]
+
+
+def test_a_trade_whose_ticker_did_not_come_before_the_end_of_a_connection_is_missed() -> None:
+    pair = Watched()
+    pair.trades([7])
+    pair.trades([8], stored=False)  # its match came, its ticker was still to come
+    pair.watch.lost(GapKind.DOWN, T0 + 1)
+    pair.trades([9], T0 + 5)
+    assert pair.kinds() == [GapKind.START, GapKind.DOWN]
+    assert pair.missed() == [8]
+
+
+def test_a_pair_that_is_down_at_the_end_has_its_gap() -> None:
+    pair = Watched()
+    pair.trades([7])
+    pair.watch.lost(GapKind.UNREADABLE, T0 + 1)
+    pair.watch.end(T0 + 9)
+    assert pair.kinds() == [GapKind.START, GapKind.UNREADABLE]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 from cryptometrics.market.gap_records import GapKind
 from cryptometrics.telemetry import ingest_metrics
+from cryptometrics.times import from_seconds, iso
 
 T0 = 1_800_000_000.0
 TIME = "2027-01-15T08:00:00.000000Z"
@@ -180,8 +181,8 @@ def test_a_book_that_is_lost_while_the_socket_lives_is_told() -> None:
 def test_a_time_that_is_none_does_not_get_onto_the_topic() -> None:
     feed = CoinbaseFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102", time='"},{'), T0)
-    assert feed.take(update(["buy", "101", "1"], time='x","y":"z'), T0) == []
-    assert dict(feed.ignored) == {"malformed": 1}
+    (quote,) = bodies(feed.take(update(["buy", "101", "1"], time='x","y":"z'), T0))
+    assert (quote["best_bid"], quote["time"]) == ("101", stamp(T0))
 
 
 def test_silence_in_a_recording_is_a_gap_too() -> None:
@@ -192,3 +193,44 @@ def test_silence_in_a_recording_is_a_gap_too() -> None:
     assert feed.take(raw(beat, last_trade_id=20), T0 + 60) == []
     gap, _ = bodies(feed.take(raw(TICKER, trade_id=21), T0 + 61))
     assert (gap["kind"], gap["first_trade_id"], gap["last_trade_id"]) == ("silence", 8, 20)
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        update(["buy", "1e-40", "1"]),
+        update(["hold", "101", "1"]),
+        raw({"type": "l2update", "product_id": "BTC-USD", "changes": [["buy", 101, 1]]}),
+        b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","101"',
+        b'{"type":"l2update","changes":[["buy","101"',
+    ],
+)
+def test_an_update_that_cannot_be_read_ends_the_book_and_is_a_gap(unreadable: bytes) -> None:
+    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed.take(snapshot("100", "102"), T0)
+    assert feed.take(unreadable, T0 + 1) == []
+    assert feed.bookless == {"BTC-USD"}
+    assert feed.take(update(["buy", "101", "1"]), T0 + 2) == []  # the old book is not used any more
+    gap, quote = bodies(feed.take(snapshot("99", "103"), T0 + 3))
+    assert (gap["kind"], gap["begins"], gap["time"]) == ("unreadable", stamp(T0 + 1), stamp(T0 + 3))
+    assert quote["best_bid"] == "99"
+
+
+def test_an_unreadable_book_is_a_gap_up_to_the_end() -> None:
+    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed.take(snapshot("100", "102"), T0)
+    feed.take(update(["buy", "1e-40", "1"]), T0 + 1)
+    (gap,) = bodies(feed.end(T0 + 5))
+    assert (gap["kind"], gap["begins"], gap["time"]) == ("unreadable", stamp(T0 + 1), stamp(T0 + 5))
+
+
+def test_frames_that_are_not_about_books_do_not_end_them() -> None:
+    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed.take(snapshot("100", "102"), T0)
+    for frame in (b"[]", b"{", b'{"type":5}', raw({"type": "heartbeat", "product_id": 5})):
+        assert feed.take(frame, T0 + 1) == []
+    assert bodies(feed.take(update(["buy", "101", "1"]), T0 + 2))[0]["best_bid"] == "101"
+
+
+def stamp(at: float) -> str:
+    return iso(from_seconds(at), timespec="microseconds")

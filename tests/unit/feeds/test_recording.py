@@ -7,6 +7,7 @@ import gzip
 import io
 import itertools
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 from cryptometrics.feeds.coinbase.messages import seconds
-from cryptometrics.feeds.recording import BLOCK_S, LostPairs, Recorder, Recording
+from cryptometrics.feeds.recording import BLOCK_S, Damage, LostPairs, Recorder, Recording
 from cryptometrics.feeds.replay import replay
 from cryptometrics.market.gap_records import GapKind
 
@@ -145,12 +146,15 @@ def test_damage_is_passed_over_and_what_is_no_recording_is_told(tmp_path: Path) 
     ]
     path.write_bytes(good + b"\n".join(bad) + b"\n" + good)
     recording = Recording([path])
-    assert len(list(recording.lines())) == 2
-    assert recording.unreadable == len(bad) + 1
+    assert len(frames_of(recording)) == 2
+    assert len(recording.damage) == len(bad) - 1  # a blank line is none
+    assert str(recording.damage[0]).endswith(
+        f"bytes {len(good) + 2:,} to {len(good) + 3:,} are damaged and were skipped"
+    )
     damaged, cut = tmp_path / "damaged.jsonl", tmp_path / "cut.jsonl"
     damaged.write_bytes(good + b"{\n" * 9)
     cut.write_bytes(b"{\n" + good)  # the damage of one file says nothing of the next
-    assert len(list(Recording([damaged, cut]).lines())) == 2
+    assert len(frames_of(Recording([damaged, cut]))) == 2
     for content in (b"", b"hello\n" * 100, gzip.compress(b"x"), b"\x1f\x8bxxxxxxxxxxxxxxx"):
         path.write_bytes(content)
         with pytest.raises(UserError, match="not a recording"):
@@ -189,3 +193,63 @@ def test_it_goes_at_a_speed_and_stops_when_asked(tmp_path: Path) -> None:
     assert [] in blocks  # while the next one is not due
     stopped = list(replay(CoinbaseFeed(None), Recording(recording._paths), speed=0.001, stop=lambda: True))
     assert sum(map(len, stopped)) <= 2
+
+
+def frames_of(recording: Recording) -> list[bytes]:
+    return [content for _, content in recording.lines() if isinstance(content, bytes)]
+
+
+def members(count: int = 10) -> list[bytes]:
+    """Return gzip members of a hundred frames each, with random sizes so that they compress badly."""
+    chance = random.Random(1)
+    frames = [
+        b'{"rx":%f,"frame":{"n":%d,"x":"%x"}}\n' % (T0 + n, n, chance.getrandbits(400))
+        for n in range(100 * count)
+    ]
+    return [gzip.compress(b"".join(frames[n * 100 : (n + 1) * 100])) for n in range(count)]
+
+
+@pytest.mark.parametrize("place", [0, 3, 9, 30, 4000, -8, -1])
+def test_damage_costs_its_block_and_is_reported_with_its_place(tmp_path: Path, place: int) -> None:
+    parts = members()
+    begin = len(parts[0]) + len(parts[1])
+    third = bytearray(parts[2])
+    third[place] ^= 1
+    path = tmp_path / "r.jsonl.gz"
+    path.write_bytes(b"".join([*parts[:2], bytes(third), *parts[3:]]))
+    recording = Recording([path])
+    found = [json.loads(frame)["n"] for frame in frames_of(recording)]
+    assert found in ([n for n in range(1000) if n // 100 != 2], list(range(1000)))
+    if found != list(range(1000)):  # a flipped bit of the header's flags or time changes nothing
+        assert recording.damage == [Damage(path, begin, begin + len(third))]
+    assert recording.truncated == []
+
+
+def test_zeros_between_and_behind_blocks_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    path.write_bytes(b"".join(part + b"\0" * (n * 70_000) for n, part in enumerate(members())))
+    recording = Recording([path])
+    assert len(frames_of(recording)) == 1000
+    assert (recording.damage, recording.truncated) == ([], [])
+
+
+def test_what_is_not_gzip_between_blocks_is_damage(tmp_path: Path) -> None:
+    path, parts = tmp_path / "r.jsonl.gz", members(2)
+    path.write_bytes(parts[0] + b"noise" + parts[1] + b"more noise")
+    recording = Recording([path])
+    assert len(frames_of(recording)) == 200
+    second = len(parts[0]) + 5
+    assert recording.damage == [
+        Damage(path, second - 5, second),
+        Damage(path, second + len(parts[1]), path.stat().st_size),
+    ]
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "r.jsonl", tmp_path / "r.jsonl.gz"
+    text = b"\xef\xbb\xbf" + b'{"rx":%f,"frame":%b}\n' % (T0, frame(1))
+    plain.write_bytes(text)
+    packed.write_bytes(gzip.compress(text))
+    recording = Recording([plain, packed])
+    assert len(frames_of(recording)) == 2
+    assert recording.damage == []

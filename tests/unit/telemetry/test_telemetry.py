@@ -27,7 +27,7 @@ from cryptometrics.telemetry.process_metrics import STALLED_S, ProcessMetrics
 from cryptometrics.times import to_microseconds
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-FEED = {"BTC-USD": Quality(ticks=10, gaps=1, trades_missed=2, duplicates=3, reconnects=4)}
+FEED = {"BTC-USD": Quality(ticks=10, gaps=1, trades_missed=2, duplicates=3, reconnects=4, has_quote=True)}
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,22 @@ def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
     assert see()
     clock.now += DEAF_S + 1
     assert not metrics.health().ok
+
+
+def test_a_pair_without_a_quote_is_red() -> None:
+    clock = Clock()
+    metrics = IngestMetrics(clock)
+    pairs = FEED | {"ZRQ-BTC": Quality()}
+    for _ in range(4):
+        metrics.update(pairs, connected=True, sent=1, acknowledged=1, kafka_silence=0)
+        clock.now += DEAF_S / 3
+    metrics.update(pairs, connected=True, sent=1, acknowledged=1, kafka_silence=0)
+    health = metrics.health()
+    assert not health.ok
+    assert list(health.details["seconds_without_quote"]) == ["ZRQ-BTC"]
+    pairs["ZRQ-BTC"].quote(0, 1)
+    metrics.update(pairs, connected=True, sent=1, acknowledged=1, kafka_silence=0)
+    assert metrics.health().ok
 
 
 def test_a_feeds_numbers_are_served_by_pair() -> None:
