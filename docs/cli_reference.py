@@ -22,6 +22,7 @@ INTRODUCTION = """\
 `make docs` writes this page from the help texts. `python -m cryptometrics` is the same as `cryptometrics`.
 
 - stdout is data, stderr is progress and logs. A terminal gets live lines and tables; a pipe gets plain lines.
+- `COLUMNS` states a width to fit into, in a pipe, too. `LINES` limits the height of `watch`.
 - Every option can also come from the environment. The variable's name is below each command. Separate several
   values of a repeatable option with spaces.
 - Connection settings are never options: see [configuration](configuration.md).

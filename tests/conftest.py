@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 
 OURS = ("CRYPTOMETRICS_", "DB_", "KAFKA_", "DATABASE_URL")
 """Prefixes of the environment variables that configure the package."""
+SCREEN = ("COLUMNS", "LINES")
+"""Variables that state the size of a terminal."""
 COMMAND_TIMEOUT = 60.0
 """Seconds that one command may take in a test, unless the test says otherwise."""
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without the package's configuration."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    """Return this process's environment without the package's configuration and a terminal's size."""
+    return {name: value for name, value in os.environ.items() if not name.startswith((*OURS, *SCREEN))}
 
 
 @pytest.fixture(autouse=True)

@@ -192,10 +192,10 @@ def _delivery(alert: Alert) -> str:
 def _print(found: list[Alert]) -> None:
     from rich.text import Text
 
-    from cryptometrics.cli.output import is_terminal, plain, print_table, short, stacked
+    from cryptometrics.cli.output import for_people, plain, print_table, short, stacked
 
     rows: list[list[str | Text]] = []
-    if not is_terminal():
+    if not for_people():
         for alert in found:
             times = plain(alert.fired_at), plain(alert.resolved_at)
             about = alert.severity, alert.rule, escape(alert.message)

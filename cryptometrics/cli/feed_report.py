@@ -29,7 +29,7 @@ STACKS = {
     "quote age s\nskew ms": ("quote_age_s", "skew_ms"),
     "crossed\nlocked": ("crossed", "locked"),
 }
-"""Columns on a terminal: two values share a column, so that the table fits into 80 characters."""
+"""Columns for people: two values share a column, so that the table fits into 80 characters."""
 
 
 def numbers_of(pair: str, quality: Quality) -> dict[str, Any]:
@@ -71,11 +71,11 @@ def as_text(feed: Feed, gaps: Sequence[Gap], published: Published | None) -> str
 
 
 def show(feed: Feed, published: Published | None) -> None:
-    """Print a table, stacked on a terminal, else with one line per pair; then what was sent."""
-    from cryptometrics.cli.output import NOTHING, is_terminal, plain, print_table, short, stacked
+    """Print a table, stacked for people, else with one line per pair; then what was sent."""
+    from cryptometrics.cli.output import NOTHING, for_people, plain, print_table, short, stacked
 
     reports = [numbers_of(*each) for each in feed.quality.items()]
-    if is_terminal():
+    if for_people():
         rows: list[list[str | Text]] = []
         for numbers in reports:
             least, most = numbers["least_skew_ms"], numbers["most_skew_ms"]

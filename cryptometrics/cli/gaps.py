@@ -33,7 +33,7 @@ GAP_COLUMNS = {
     "last_trade_id": "last trade",
     "trades_missed": "missed",
 }
-"""Keys of the JSON, and the heads of the columns on a terminal."""
+"""Keys of the JSON, and the heads of the columns for people."""
 
 
 @click.command("gaps")
@@ -87,9 +87,9 @@ def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
 
 
 def _show(columns: dict[str, str], rows: Sequence[object]) -> None:
-    from cryptometrics.cli.output import TIME, is_terminal, plain, print_table, short
+    from cryptometrics.cli.output import TIME, for_people, plain, print_table, short
 
-    if is_terminal():
+    if for_people():
         cells = [[short(getattr(row, key), time=TIME.removeprefix("%Y-")) for key in columns] for row in rows]
         heads = list(columns.values())
         print_table(heads, cells, numbers=set(heads) - {"pair", "kind"}, uncut=heads)

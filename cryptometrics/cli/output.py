@@ -1,7 +1,8 @@
-"""Print values and tables on stdout: for people on a terminal, whole and uncut everywhere else."""
+"""Print values and tables on stdout: for people where it has a width, whole and uncut everywhere else."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
 WIDE = 10_000
-"""Columns of a console that is not a terminal: a program reads its lines, so nothing is cut or folded."""
+"""Columns of output without a width: a program reads its lines, so nothing is cut or folded."""
+ANY_HEIGHT = 25
+"""Height of a console for tables. Without one, Rich takes a dumb terminal for 80 columns wide."""
 NOTHING = "–"
 TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -43,9 +46,34 @@ def short(value: object, *, time: str = TIME) -> str:
     return f"{value:,}" if isinstance(value, int) else plain(value)
 
 
-def is_terminal() -> bool:
-    """Return whether a person sees stdout, by the rules of rich: `TERM` and the like count."""
-    return Console().is_terminal
+def console(*, stderr: bool = False, width: int | None = None, height: int | None = None) -> Console:
+    """Return a console, by default of the size that COLUMNS and LINES state, else of its terminal's size."""
+    for variable in ("COLUMNS", "LINES"):
+        if stated_size(variable) is None:
+            os.environ.pop(variable, None)  # Rich would take 0 for a width, and fail on other texts
+    return Console(highlight=False, stderr=stderr, width=width, height=height)
+
+
+def stated_size(variable: str) -> int | None:
+    """Return the number in COLUMNS or LINES; None if it states no size."""
+    text = os.environ.get(variable, "")
+    return min(int(text), WIDE) or None if text.isascii() and text.isdigit() else None
+
+
+def width() -> int | None:
+    """Return how many columns stdout has: those that COLUMNS states, even in a pipe, else the terminal's.
+
+    None without either: then a program reads the output. What a terminal is, Rich decides: `TERM` counts.
+    """
+    if (columns := stated_size("COLUMNS")) is not None:
+        return columns
+    screen = console()
+    return screen.width if screen.is_terminal else None
+
+
+def for_people() -> bool:
+    """Return whether a person reads stdout: it has a width to fit into."""
+    return width() is not None
 
 
 def stacked(above: str, below: str, *, dim: bool = True) -> Text:
@@ -62,21 +90,25 @@ def print_table(
     title: str | None = None,
     caption: str | None = None,
 ) -> None:
-    """Print a table; where stdout is not a terminal, as plain columns with one line per row.
+    """Print a table that fits into the width of stdout; without a width, plain columns, a row per line.
 
-    numbers: heads of the columns to align right. uncut: heads of the columns that are never folded.
+    numbers: heads of the columns to align right. uncut: heads of the columns that are folded last.
     """
-    console = Console(highlight=False)
     cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    if not console.is_terminal:
+    columns = width()
+    if columns is None:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for head in heads:
             table.add_column(head, no_wrap=True)
         for row in cells:
             table.add_row(*row)
-        Console(width=WIDE, highlight=False).print(table)
+        console(width=WIDE, height=ANY_HEIGHT).print(table)
         return
-    for gap in (2, 1, 0):  # a long price gets the space between the columns rather than a second line
+    screen = console(width=columns, height=ANY_HEIGHT)
+    # Measured without the console's width, which the result would never exceed.
+    unlimited = screen.options.update(width=WIDE)
+    # A long value gets the space between the columns rather than a second line.
+    for gap, whole in ((2, uncut), (1, uncut), (0, uncut), (0, ())):
         table = Table(
             box=box.SIMPLE_HEAD,
             padding=(0, gap, 0, 0),
@@ -90,11 +122,11 @@ def print_table(
                 head,
                 justify="right" if head in numbers else "left",
                 overflow="fold",
-                no_wrap=head in uncut,
+                no_wrap=head in whole,
             )
         for row in cells:
             table.add_row(*row)
-        # Measured without the console's width, which the result would never exceed.
-        if console.measure(table, options=console.options.update(width=WIDE)).maximum <= console.width:
+        size = screen.measure(table, options=unlimited)
+        if size.maximum <= columns or (gap == 0 and size.minimum <= columns):
             break
-    console.print(table)
+    screen.print(table)

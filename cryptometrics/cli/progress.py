@@ -27,10 +27,11 @@ class Progress:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+            from cryptometrics.cli.output import console
+
+            self._live = Live(console=console(stderr=True), auto_refresh=False, transient=True)
             self._live.start()
         return self
 

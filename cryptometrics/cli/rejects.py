@@ -233,9 +233,9 @@ def _report(result: Requeued, settings: Settings, *, asked: bool) -> None:
 
 
 def _print_list(counts: list[RejectCount], newest: list[RejectedMessage]) -> None:
-    from cryptometrics.cli.output import is_terminal, plain, print_table, short
+    from cryptometrics.cli.output import for_people, plain, print_table, short
 
-    text = short if is_terminal() else plain
+    text = short if for_people() else plain
     print_table(
         ("reason", "count", "requeued", "newest", "group"),
         [

@@ -30,7 +30,7 @@ STACKS = {
     "lowest ask\nat": ("lowest_ask", "lowest_ask_at"),
     "max spread\nat": ("max_spread", "max_spread_at"),
 }
-"""Columns on a terminal: two values share a column, so that the table fits into 80 characters."""
+"""Columns for people: two values share a column, so that the table fits into 80 characters."""
 
 
 @click.command("session")
@@ -66,10 +66,10 @@ def as_text(rows: Sequence[SessionRow]) -> str:
 
 
 def show(rows: Sequence[SessionRow]) -> None:
-    """Print a table: two values per column on a terminal, else one line per pair with every value."""
-    from cryptometrics.cli.output import TIME, is_terminal, plain, print_table, short, stacked
+    """Print a table: two values per column for people, else one line per pair with every value."""
+    from cryptometrics.cli.output import TIME, for_people, plain, print_table, short, stacked
 
-    if not is_terminal():
+    if not for_people():
         print_table(KEYS, [[plain(getattr(row, key)) for key in KEYS] for row in rows])
         return
     cells = []

@@ -138,9 +138,9 @@ def show(reports: Sequence[GroupReport], *, topic: bool) -> None:
 def _print_table(reports: Sequence[GroupReport]) -> None:
     from rich.text import Text
 
-    from cryptometrics.cli.output import is_terminal, plain, print_table, short
+    from cryptometrics.cli.output import for_people, plain, print_table, short
 
-    wide = not is_terminal()
+    wide = not for_people()
     number = plain if wide else short
     rows: list[list[str | Text]] = []
     for report in reports:

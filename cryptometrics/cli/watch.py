@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BETWEEN_S = 1.0
 """Seconds between the two snapshots of `--once`, from which it computes ticks per second."""
+UNLIMITED = 160
+"""Columns of `--once` where nothing states a width: enough for everything."""
 STEP_S = 0.05
 """Seconds between checks for Ctrl-C and for a new size of the window."""
 
@@ -96,12 +98,12 @@ def look(view: Poller, every: float, stop: Callable[[], bool]) -> None:
                 time.sleep(min(left, STEP_S))
 
 
-def _console(width: int | None = None) -> Console:
-    from rich.console import Console
+def _console(width: int | None = None, height: int | None = None) -> Console:
+    from cryptometrics.cli.output import console
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without "…" shows "?"
-    return Console(highlight=False, width=width)
+    return console(width=width, height=height)
 
 
 def _second_look(view: Poller) -> ScreenData:
@@ -113,12 +115,17 @@ def _second_look(view: Poller) -> ScreenData:
 
 
 def print_once(frame: ScreenData) -> None:
-    """Print a frame as wide as the terminal, or wide enough for everything."""
-    from cryptometrics.watch.screen import WIDE, render
+    """Print a frame that fits into the width of stdout, by default wide enough for everything.
 
-    console = _console(width=None if sys.stdout.isatty() else WIDE + 28)
-    height = 4 + len(frame.snapshot.rows) * 2 + 12  # the output may be longer than the window
-    console.print(render(frame, console.width, height, ascii_only=console.options.ascii_only))
+    Only LINES limits the height: the output may be longer than the window.
+    """
+    from cryptometrics.cli.output import stated_size, width
+    from cryptometrics.watch.screen import render
+
+    columns = width() or UNLIMITED
+    lines = stated_size("LINES") or 4 + len(frame.snapshot.rows) * 2 + 12
+    console = _console(columns, lines)
+    console.print(render(frame, columns, lines, ascii_only=console.options.ascii_only))
 
 
 def as_dict(frame: ScreenData) -> dict[str, Any]:

@@ -56,6 +56,17 @@ def test_a_pipe_gets_one_whole_line_a_pair(cli: Cli, store: Store) -> None:
     assert "0.000013065" in lines[1]
 
 
+def test_columns_is_a_width_to_fit_into_in_a_pipe_too(cli: Cli, store: Store) -> None:
+    store(BTC)
+    for columns in (80, 40):
+        shown = cli("session", env={"COLUMNS": str(columns)}).stdout
+        assert max(map(len, shown.splitlines())) <= columns
+        assert "\x1b" not in shown
+        for value in ("67209.005", "67211.50", "10:00:01", "1.00"):
+            assert value in shown or columns < 80
+    assert len(cli("session", env={"COLUMNS": "0"}).stdout.splitlines()) == 2
+
+
 def test_pairs_and_sessions_can_be_chosen(cli: Cli, store: Store) -> None:
     store(BTC)
     store(BTC, pair="ETH-USD")

@@ -77,10 +77,20 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
     assert sessions[1]["highest_bid"] in text
     assert "ETH-USD" not in text
     assert "\x1b" not in text
+    columns_and_lines_count_in_a_pipe(filled)
     what_fires_is_shown_and_what_is_over_is_not(settings, filled)
     mistakes_are_one_line(filled)
     without_kafka_all_but_the_lag_is_shown(filled)
     the_cost_does_not_grow_with_the_table(settings, filled)
+
+
+def columns_and_lines_count_in_a_pipe(filled: Cli) -> None:
+    lines = filled("watch", "--once", env={"COLUMNS": "80"}).stdout.splitlines()
+    assert 60 < max(map(len, lines)) <= 80
+    assert any("bid/high" in line for line in lines)
+    assert len(filled("watch", "--once", env={"COLUMNS": "80", "LINES": "12"}).stdout.splitlines()) <= 12
+    for none in ("", "0", "-1", "wide", "²"):
+        assert max(map(len, filled("watch", "--once", env={"COLUMNS": none}).stdout.splitlines())) > 100
 
 
 def what_fires_is_shown_and_what_is_over_is_not(settings: Settings, filled: Cli) -> None:
@@ -117,13 +127,11 @@ class Terminal:
 
     def __init__(self, cli: Cli, *arguments: str, size: tuple[int, int]) -> None:
         self._master, slave = pty.openpty()
-        # The size is that of this terminal, not of the one in which the tests run.
-        environment = {k: v for k, v in cli.environment.items() if k not in ("LINES", "COLUMNS")}
         self.resize(size)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cryptometrics", *arguments],
             cwd=cli.cwd,
-            env=environment | {"TERM": "xterm-256color"},
+            env=cli.environment | {"TERM": "xterm-256color"},
             stdin=slave,
             stdout=slave,
             stderr=slave,
