@@ -189,13 +189,13 @@ class Settings(BaseSettings):
 
 
 def _secret_in(path: str | Path, variable: str) -> str:
-    """Return the secret in a file, without the line ending that editors add."""
+    """Return the secret in a file, without the byte order mark and the line ending that editors add."""
     try:
         with Path(path).open("rb") as file:
             raw = file.read(MAX_SECRET_BYTES + 1)
         if not raw.strip() or len(raw) > MAX_SECRET_BYTES:
             raise UserError(f"{variable} is not valid: {path} is {'too long' if raw.strip() else 'empty'}")
-        return raw.decode().removesuffix("\n").removesuffix("\r")
+        return raw.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise UserError(f"{variable} is not valid: {path} is not UTF-8 text") from None
     except (OSError, ValueError) as error:

@@ -30,7 +30,7 @@ def place_of(settings: Settings, named: Path | None) -> Path | None:
 def read(path: Path) -> tuple[Rule, ...]:
     """Return the rules of a file; raise RulesError, or UserError if it cannot be read."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin with a byte order mark
     except OSError as error:
         raise UserError(f"cannot read the alert rules {path}: {error.strerror}") from None
     except UnicodeDecodeError:

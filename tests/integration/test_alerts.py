@@ -276,6 +276,9 @@ def test_rules_are_checked_and_an_example_is_at_hand(
         "wide-spread: warning when spread_bps above 25 for 10s, resolves at 15"
         in cli("alerts", "check").stdout
     )
+    marked = tmp_path / "marked.toml"
+    marked.write_text((tmp_path / "alerts.toml").read_text(), encoding="utf-8-sig")
+    assert cli("alerts", "check", marked).stdout.endswith("all valid\n")
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('[[rule]]\nname = "a"\nkind = "spread_bps"\nlevel = "much"\nfor = 3\n')
     assert cli("alerts", "check", wrong, code=2).stderr.splitlines() == [

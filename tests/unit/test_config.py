@@ -137,6 +137,24 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "hunter2" not in shown
 
 
+def test_a_byte_order_mark_belongs_to_no_name_and_no_secret(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text(
+        "KAFKA_CONF_CLIENT_ID=a\nKAFKA_BOOTSTRAP_SERVERS=k:1\n", encoding="utf-8-sig"
+    )
+    assert config.load().kafka()["client.id"] == "a"
+    config.load.cache_clear()
+    (folder / ".env").write_text("KAFKA_TOPIC=quotes\n", encoding="utf-8-sig")
+    assert config.load().kafka_topic == "quotes"
+    config.load.cache_clear()
+    (folder / "secret").write_text(SECRET + "\n", encoding="utf-8-sig")
+    monkeypatch.setenv("DB_PASSWORD_FILE", str(folder / "secret"))
+    password = config.load().db_password
+    assert password is not None
+    assert password.get_secret_value() == SECRET
+
+
 def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
     (folder / ".env").write_bytes(b"DB_NAME=\xff\xfe\n")
     with pytest.raises(UserError, match=r"^cannot read /\S+/\.env: it is not UTF-8 text$"):
