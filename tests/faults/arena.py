@@ -183,18 +183,36 @@ class Arena:
         self._recoveries.append(self.wait_for_progress(1, limit))
 
     def all_partitions_move(self, limit: float = LIMIT_S) -> None:
-        """Wait until every partition has got new rows; the load has to run."""
+        """Wait until every partition has new rows, and note how long it took; the load must run."""
+        self._recoveries.append(self._wait_for_each_partition(limit))
+
+    def share(self, *workers: WorkerProcess) -> None:
+        """Wait until each of these workers owns a part of the partitions, and nobody else any."""
+        pids = {str(worker.pid) for worker in workers}
+        self.wait_for("each worker owns a part", lambda: self.owners() == pids)
+
+    def takes_over(self, heir: WorkerProcess, limit: float = LIMIT_S) -> None:
+        """Wait until a worker owns every partition and has stored rows of each; note how long it took.
+
+        New rows alone do not show it: PostgreSQL may still commit the batch of a worker that was suspended.
+        """
+        claimed = self.wait_for("one worker owns all", lambda: self.owners() == {str(heir.pid)}, limit)
+        self._recoveries.append(claimed + self._wait_for_each_partition(limit))
+
+    def _wait_for_each_partition(self, limit: float) -> float:
         before = self.next_offsets()
-        self._recoveries.append(
-            self.wait_for(
-                "new rows in each partition",
-                lambda: (
-                    len(now := self.next_offsets()) == len(before)
-                    and all(now[partition] > offset for partition, offset in before.items())
-                ),
-                limit,
-            )
+        return self.wait_for(
+            "new rows in each partition",
+            lambda: (
+                len(now := self.next_offsets()) == len(before)
+                and all(now[partition] > offset for partition, offset in before.items())
+            ),
+            limit,
         )
+
+    def owners(self) -> set[str]:
+        """Return the process ids of the partitions' owners; "" stands for none."""
+        return {owner.rpartition(" ")[2] for (owner,) in self.ask("SELECT owner FROM consumer_offsets")}
 
     def caught_up(self) -> bool:
         stored = self.next_offsets()
