@@ -18,6 +18,6 @@ class UserError(CryptometricsError):
 
 
 class ServiceUnavailableError(CryptometricsError):
-    """Kafka or PostgreSQL does not answer: trying again later can help."""
+    """Kafka, PostgreSQL or the exchange does not answer: trying again later can help."""
 
     exit_code = 3

@@ -37,7 +37,8 @@ INTRODUCTION = """\
 ticks that Kafka did not acknowledge, books that do not balance, data that is lost. |
 | 2 | Your mistake: a wrong option or setting, a wrong password, a step that was left out. \
 Trying again changes nothing. |
-| 3 | Kafka or PostgreSQL does not answer. Trying again later can help. |
+| 3 | Kafka or PostgreSQL does not answer, or a feed received nothing from its exchange. \
+Trying again later can help. |
 | 130, 143 | Stopped by Ctrl-C or by SIGTERM before it was done. Unfinished work is rolled back. |
 
 An error is one line on stderr that says what is wrong and what to do. A traceback is a bug: please report it.

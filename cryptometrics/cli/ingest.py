@@ -175,7 +175,7 @@ def _listen(
             def tend() -> None:
                 line.log_quality()
                 if report_interval.elapsed():
-                    see(feed, client.connected > 0, published)
+                    see(feed, client.connectivity.open > 0, published)
                 if progress.due():
                     progress.show(line())
 
@@ -185,7 +185,8 @@ def _listen(
     finally:
         if recorder is not None:
             recorder.close()
-            click.echo("recorded into " + ", ".join(map(str, recorder.files)), err=True)
+            if recorder.files:
+                click.echo("recorded into " + ", ".join(map(str, recorder.files)), err=True)
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
     if published is not None:
         delivery.check(
@@ -232,9 +233,7 @@ class _FeedProgress:
     def __call__(self) -> str:
         from cryptometrics.cli.feed_report import totals
 
-        line = totals(self._feed)
-        if not self._client.connected:
-            line += ", not connected"
+        line = f"{self._client.connectivity}, {totals(self._feed)}"
         if self._outbox is not None:
             state = self._outbox.state
             line += f", {state.acknowledged:,} acknowledged" + delivery.silence(state)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterable, Mapping
 
+    from cryptometrics.feeds.connectivity import Connectivity
     from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Message
     from cryptometrics.market.gap_records import GapKind
@@ -44,8 +45,11 @@ class Feed(Protocol):
 class FeedClient(Protocol):
     """Receives frames over the network for a feed."""
 
-    connected: int
-    """Open connections."""
+    connectivity: Connectivity
+    """Whether it is connected."""
 
     async def run(self, stop: Callable[[], bool], tend: Callable[[], None]) -> None:
-        """Receive until `stop` returns true; call `tend` all the time."""
+        """Receive until `stop` returns true; call `tend` all the time.
+
+        Raises ServiceUnavailableError if nothing came.
+        """

@@ -95,6 +95,7 @@ class Recorder:
         self._lines: list[bytes] = []
         self._bytes = 0
         self._since = 0.0
+        self._has_frames = False
         self.files: list[Path] = []
         """All files of the recording; the last one is still being written."""
         try:
@@ -104,6 +105,7 @@ class Recorder:
 
     def frame(self, at: float, frame: bytes) -> None:
         """Record a frame received at this time."""
+        self._has_frames = True
         try:
             _is_json(frame)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -114,8 +116,9 @@ class Recorder:
             self._add(at, b'{"rx":%b,"frame":%b}\n' % (repr(at).encode(), frame))
 
     def lost(self, at: float, pairs: Iterable[str], kind: GapKind) -> None:
-        """Record that these pairs were lost at this time."""
-        self._add(at, msgspec.json.encode({"rx": at, "lost": kind, "pairs": list(pairs)}) + b"\n")
+        """Record that these pairs were lost at this time; before the first frame there is nothing to lose."""
+        if self._has_frames:
+            self._add(at, msgspec.json.encode({"rx": at, "lost": kind, "pairs": list(pairs)}) + b"\n")
 
     def flush(self, now: float) -> None:
         """Write the block if it is old enough."""
@@ -123,9 +126,11 @@ class Recorder:
             self._write()
 
     def close(self) -> None:
-        """Write the rest and close the file."""
+        """Write the rest, close the file, and delete it if it is empty."""
         if self._lines:
             self._write()
+        if not self._file.tell():
+            self.files.pop().unlink(missing_ok=True)
         self._file.close()
 
     def _add(self, at: float, line: bytes) -> None:

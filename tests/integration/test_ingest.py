@@ -5,14 +5,17 @@ With INGEST=full the long test runs for a minute instead of some seconds.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ipaddress
 import itertools
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections import Counter
 from decimal import Decimal
@@ -23,14 +26,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from websockets.sync.server import serve
 
 from cryptometrics.feeds.recording import Recording
+from tests.conftest import free_port
 from tests.database import rows
 from tests.fakes.coinbase import FakeCoinbase, Faults
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cryptometrics.config import Settings
@@ -407,8 +412,6 @@ def test_what_cannot_be_had_ends_the_command_with_one_line(settings: Settings, c
     with FakeCoinbase(("ZZ-TOP",)) as server:
         refused = cli("record", "r.gz", "--url", server.url, code=2)
         assert "is not a valid product" in refused.stderr.splitlines()[-1]
-    down = cli("record", "s.gz", "--url", server.url, code=3, env={"CRYPTOMETRICS_WAIT": "0.5"})
-    assert "did not answer" in down.stderr.splitlines()[-1]
     for bad in ("http://x", "wss://host:99999", "wss://[::1/", "wss://[::zz]/", "wss://a..b/", "wss://:80/"):
         for command in (("ingest",), ("record", "t.gz")):
             stderr = cli(*command, "--url", bad, code=2).stderr
@@ -423,6 +426,47 @@ def test_what_cannot_be_had_ends_the_command_with_one_line(settings: Settings, c
         assert "pa/ss" not in stderr
     missing = cli("record", "no/such/folder/x.gz", "--url", server.url, code=2)
     assert "cannot record into" in missing.stderr
+
+
+@contextlib.contextmanager
+def exchange(how: str) -> Iterator[str]:
+    """Yield the address of an exchange that refuses connections, does not answer them, or only ends them."""
+    with contextlib.ExitStack() as stack:
+        if how == "ends":
+            server = stack.enter_context(serve(lambda connection: connection.close(), "127.0.0.1", 0))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            port = server.socket.getsockname()[1]
+        elif how == "hangs":
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = listener.getsockname()[1]
+        else:
+            port = free_port()
+        yield f"ws://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("how", ["refuses", "hangs", "ends"])
+@pytest.mark.parametrize("command", ["ingest", "record"])
+def test_a_feed_that_received_nothing_reports_that_and_fails(
+    how: str, command: str, settings: Settings, cli: Cli, tmp_path: Path
+) -> None:
+    cli("init-db", "--partitions", "1")
+    arguments = ("ingest",) if command == "ingest" else ("record", "r.gz")
+    with exchange(how) as url:
+        stopped = Feed(cli, *arguments, "--url", url)
+        wait_until(lambda: "onnect" in stopped.stderr() or stopped.events("feed_lost"), "it has begun")
+        stopped.end(code=3)
+        errors = [stopped.stderr()]
+        if how != "hangs":  # each attempt may take 10 s there
+            errors.append(cli(*arguments, "--url", url, code=3, env={"CRYPTOMETRICS_WAIT": "0.5"}).stderr)
+    for error in errors:
+        last = error.splitlines()[-1]
+        assert last.startswith(f"error: nothing was received: the exchange at {url} did not answer for "), (
+            last
+        )
+        assert ("(" in last) == (how != "hangs"), last
+        assert "recorded" not in error
+        assert "Traceback" not in error
+    assert not (tmp_path / "r.gz").exists()
 
 
 def test_many_pairs_are_spread_and_requests_stay_below_the_limit(

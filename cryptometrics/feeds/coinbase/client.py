@@ -22,9 +22,10 @@ from websockets.exceptions import (
 )
 
 from cryptometrics import log, retry
-from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
+from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.continuity import SILENCE_S
+from cryptometrics.feeds.connectivity import Connectivity
 from cryptometrics.feeds.recording import MAX_FRAME_BYTES
 from cryptometrics.market.gap_records import GapKind
 
@@ -58,6 +59,11 @@ MIN_BOOK_WAIT_S, MAX_BOOK_WAIT_S = 60.0, 3600.0
 
 _TEMPORARY = ("rate limit", "too many", "try again", "internal", "timeout", "unavailable", "slow")
 _FAILURES = (OSError, TimeoutError, WebSocketException, ssl.SSLError)
+_CLOSED_BY_US = {
+    GapKind.SILENCE: f"no heartbeat for {SILENCE_S:g} s",
+    GapKind.OVERFLOW: "the queue for Kafka is full",
+}
+"""Kind of gap → why we closed the connection."""
 
 
 class _RefusedError(Exception):
@@ -93,8 +99,8 @@ class CoinbaseClient:
     ) -> None:
         """Prepare to receive the feed's pairs.
 
-        outbox: the queue for Kafka; None only records. wait: seconds after which an exchange that has never
-        answered counts as down.
+        outbox: the queue for Kafka; None only records. wait: seconds after which an exchange that has sent
+        nothing counts as down.
         """
         self._feed = feed
         self._url = url
@@ -104,35 +110,40 @@ class CoinbaseClient:
         self._wait = wait
         self._rate = _RateLimiter()
         self._log = log.get_logger()
-        self.connected = 0
-        """Open connections."""
-        self.answered = False
-        """Whether the exchange has ever accepted a connection."""
+        pairs = list(feed.pairs)
+        self._connections = [
+            _Connection(self, pairs[first : first + MAX_PAIRS_PER_CONNECTION])
+            for first in range(0, len(pairs), MAX_PAIRS_PER_CONNECTION)
+        ]
+        self.connectivity = Connectivity(url, len(self._connections))
 
     async def run(self, stop: Callable[[], bool], tend: Callable[[], None]) -> None:
         """Receive until `stop` returns true; call `tend` all the time.
 
-        Raises UserError if a retry cannot help, ServiceUnavailableError if the exchange does not answer at
-        the start, CryptometricsError if Kafka refuses a message or the recording cannot be written.
+        Raises UserError if a retry cannot help, ServiceUnavailableError if the exchange sends nothing within
+        `wait` or before the stop, CryptometricsError if Kafka refuses a message or the recording cannot be
+        written.
         """
-        pairs = list(self._feed.pairs)
-        connections = [
-            _Connection(self, pairs[first : first + MAX_PAIRS_PER_CONNECTION])
-            for first in range(0, len(pairs), MAX_PAIRS_PER_CONNECTION)
-        ]
-        tasks = [asyncio.create_task(connection.keep()) for connection in connections]
+        tasks = [asyncio.create_task(connection.keep()) for connection in self._connections]
         try:
             while not stop():
                 done, _ = await asyncio.wait(tasks, timeout=TEND_S, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()  # a task ends only with an error
-                self._tend(connections)
+                self._tend()
                 tend()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.put(self._feed.end(time.time()))
+        if not self.answered:
+            raise self.connectivity.nothing_received()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the exchange has sent anything."""
+        return self._feed.frames > 0
 
     def put(self, out: list[Message]) -> None:
         """Queue messages for Kafka."""
@@ -188,10 +199,10 @@ class CoinbaseClient:
         except ValueError:  # the proxy's address, too; --url was checked before
             raise InvalidProxy("https_proxy", "malformed address") from None
 
-    def _tend(self, connections: list[_Connection]) -> None:
+    def _tend(self) -> None:
         now = time.time()
         self.put(self._feed.check(now))
-        for connection in connections:
+        for connection in self._connections:
             connection.watch(now)
         if self._recorder is not None:
             self._recorder.flush(now)
@@ -215,7 +226,7 @@ class _Connection:
 
     async def keep(self) -> None:
         """Receive forever; only an error that a retry cannot fix ends it."""
-        failures, began = 0, time.monotonic()
+        failures = 0
         while True:
             while self._client.full:
                 await asyncio.sleep(TEND_S)
@@ -225,9 +236,11 @@ class _Connection:
                 await self._listen()
             except _RefusedError as error:
                 reason = str(error)
+                self._client.connectivity.failed(reason)
             except _FAILURES as error:
-                self._raise_if_final(error, time.monotonic() - began)
-                reason = _one_line(error)
+                reason = _CLOSED_BY_US.get(self._why) or _one_line(error)
+                self._client.connectivity.failed(reason)
+                self._raise_if_final(error)
             if time.monotonic() - opened > STEADY_S and any(self._is_up(pair) for pair in self._pairs):
                 failures = 0
             failures += 1
@@ -277,8 +290,7 @@ class _Connection:
         client, feed, refusals = self._client, self._feed, self._feed.refusals
         async with await client.open() as socket:
             await socket.send(messages.subscribe(self._pairs, client._channels))
-            client.answered = True
-            client.connected += 1
+            client.connectivity.opened()
             self._socket, self._opened = socket, time.time()
             try:
                 while True:
@@ -290,7 +302,7 @@ class _Connection:
                     if refusals:
                         await self._handle(refusals.pop(), socket)
             finally:
-                client.connected -= 1
+                client.connectivity.closed()
                 self._socket = None
 
     async def _handle(self, refusal: Refusal, socket: ClientConnection) -> None:
@@ -323,7 +335,7 @@ class _Connection:
     def _is_up(self, pair: str) -> bool:
         return self._feed.pairs[pair].heartbeat_at is not None
 
-    def _raise_if_final(self, error: Exception, since: float) -> None:
+    def _raise_if_final(self, error: Exception) -> None:
         """Raise the error's meaning if a retry cannot help."""
         if self._client.answered:
             return  # the settings are right: it answered before
@@ -343,11 +355,8 @@ class _Connection:
             code = error.response.status_code
             if code not in {408, 425, 429}:
                 raise UserError(f"{url} answered with HTTP status {code}: check --url") from None
-        if since > self._client._wait:
-            raise ServiceUnavailableError(
-                f"the exchange at {url} did not answer for {self._client._wait:g} s ({_one_line(error)}): "
-                "check the network and --url"
-            ) from None
+        if self._client.connectivity.seconds > self._client._wait:
+            raise self._client.connectivity.nothing_received() from None
 
 
 def _unknown_product(unknown: list[str], text: str, known: list[str]) -> CryptometricsError:

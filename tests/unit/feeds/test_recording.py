@@ -64,6 +64,14 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, frame
     assert last == (T0, LostPairs(["A-USD"], GapKind.SILENCE))
 
 
+def test_a_recording_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r")
+    recorder.lost(T0, ["A-USD"], GapKind.DOWN)
+    recorder.flush(T0 + BLOCK_S)
+    recorder.close()
+    assert recorder.files == list(tmp_path.iterdir()) == []
+
+
 def test_after_a_kill_only_the_last_moment_is_missing(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "r")
     for number in range(100):
@@ -125,11 +133,11 @@ def test_it_rotates_and_never_writes_over_a_file(tmp_path: Path) -> None:
         recorder.flush(T0 + number + BLOCK_S)
     recorder.close()
     names = [path.name for path in recorder.files]
-    assert names == ["r.jsonl.gz", "r-3.jsonl.gz", "r-4.jsonl.gz", "r-5.jsonl.gz", "r-6.jsonl.gz"]
+    assert names == ["r.jsonl.gz", "r-3.jsonl.gz", "r-4.jsonl.gz", "r-5.jsonl.gz"]
     assert (tmp_path / "r-2.jsonl.gz").read_bytes() == b"mine"
-    assert len(list(Recording(recorder.files[:-1]).lines())) == 4
+    assert len(list(Recording(recorder.files).lines())) == 4
     again = Recorder(tmp_path / "r.jsonl.gz")
-    assert again.files[0].name == "r-7.jsonl.gz"
+    assert again.files[0].name == "r-6.jsonl.gz"
     again.close()
 
 
