@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -97,8 +97,9 @@ def plot(
 ) -> None:
     """Draw bid, ask, mid price, spread and the session's extremes over time.
 
-    Without --pair it draws every pair of the newest session, each on its own chart. More than a million
-    ticks are drawn from their minutes, unless --metric asks for bid or ask.
+    Without --pair it draws every pair of the newest session, or of the range, each on its own chart. Pairs
+    without ticks in the range are left out and named. More than a million ticks are drawn from their minutes,
+    unless --metric asks for bid or ask.
 
     \b
     Example:
@@ -106,8 +107,8 @@ def plot(
       cryptometrics plot --pair BTC-USD --candles 5m --since 6h
     """
     from cryptometrics.cli.connections import stored_group
-    from cryptometrics.store import catalog
     from cryptometrics.store.candles import load_candles
+    from cryptometrics.store.chart_range import load_each, pairs_with_sessions
     from cryptometrics.store.tick_series import load_series
     from cryptometrics.text import listed
 
@@ -121,31 +122,25 @@ def plot(
         os.environ.pop("MPLBACKEND", None)  # a file needs no toolkit, so a wrong one must not matter
     panels = panels_of(metrics)
     drawn = [line.metric for panel in panels for line in panel.lines]
+    span: dict[str, Any] = {"session": session, "since": since, "until": until}
     with stored_group(group) as (connection, name):
-        if not pairs:
-            pairs = tuple(row.pair for row in catalog.sessions(connection, name, session=session))
-        if len(pairs) > MAX_PAIRS:
+        chosen, silent = pairs_with_sessions(connection, name, pairs, **span)
+        if len(chosen) > MAX_PAIRS:
             raise UserError(
-                f"{len(pairs)} pairs are too many: choose up to {MAX_PAIRS} with --pair, of {listed(pairs)}"
+                f"{len(chosen)} pairs are too many: choose up to {MAX_PAIRS} with --pair, of {listed(chosen)}"
             )
-        points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(pairs))
-        size = None if candles == BEST else candles
-        loaded: list[Series | Candles] = [
-            load_candles(connection, name, pair, size, session=session, since=since, until=until)
-            if candles is not None
-            else load_series(
-                connection,
-                name,
-                pair,
-                drawn,
-                session=session,
-                since=since,
-                until=until,
-                buckets=points,
-                minutes=not {"bid", "ask"} & set(metrics),
-            )
-            for pair in pairs
-        ]
+
+        def load(pair: str) -> Series | Candles:
+            if candles is not None:
+                size = None if candles == BEST else candles
+                return load_candles(connection, name, pair, size, **span)
+            points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(chosen))
+            minutes = not {"bid", "ask"} & set(metrics)
+            return load_series(connection, name, pair, drawn, buckets=points, minutes=minutes, **span)
+
+        loaded, left_out = load_each(chosen, silent, load)
+    if left_out:
+        click.echo(f"left out, without ticks in that range: {listed(left_out)}", err=True)
     suffix = "" if candles is None else "-candles"
     charts = {out: loaded} if out is not None else {_file_of(each.pair, suffix): [each] for each in loaded}
     for path, together in charts.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg.rows import class_row
 
 from cryptometrics.errors import UserError
-from cryptometrics.store.catalog import no_ticks, pair_sessions
+from cryptometrics.store.chart_range import chart_range
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -81,19 +81,13 @@ def load_candles(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Candles:
-    """Return the candles of a pair in a range, by default that of its newest session.
+    """Return the candles of a pair in a range, each of its whole window.
 
-    size: one of SIZES, or None for the one that suits the range. Raises UserError if the range has no
-    candles, or too many to be seen.
+    size: one of SIZES, or None for the one that suits the range. The range and the errors are those of
+    `chart_range`. Raises UserError, too, if the candles are too many to be seen.
     """
-    sessions = pair_sessions(connection, group, pairs=[pair], session=session)
-    if not sessions:
-        raise no_ticks(connection, group, [pair], session)
-    first, last = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
-    if since is None and until is None:
-        since, until = sessions[0].first_at, sessions[0].last_at
-    begin = max(filter(None, (since, first)))
-    end = min(filter(None, (until, last)))
+    found = chart_range(connection, group, pair, session=session, since=since, until=until)
+    begin, end = found.start, found.end
     name = size or _shortest_size(end - begin, MAX_DEFAULT_CANDLES) or "1d"
     if (count := (end - begin) // SIZES[name]) > MAX_CANDLES:
         longer = _shortest_size(end - begin, MAX_CANDLES)
@@ -105,10 +99,7 @@ def load_candles(
     with connection.cursor(row_factory=class_row(Candle)) as cursor:
         candles = cursor.execute(_CANDLES, values).fetchall()
     if not candles:
-        raise UserError(
-            f"no ticks of {pair} in group {group} in that range; "
-            f"stored ticks go from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
-        )
+        raise found.silence
     return Candles(pair, group, name, SIZES[name], candles)
 
 

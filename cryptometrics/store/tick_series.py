@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
-from cryptometrics.errors import UserError
-from cryptometrics.store.catalog import SessionRow, no_ticks, pair_sessions
+from cryptometrics.store.chart_range import chart_range
 from cryptometrics.store.minute_series import MAX_TICKS, are_whole, load, ticks_between
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     import psycopg
+
+    from cryptometrics.store.catalog import SessionRow
 
 # In the quote currency, except spread_bps: basis points of the mid price. Only that quotient is rounded, by
 # PostgreSQL, to at least 16 digits.
@@ -106,51 +107,33 @@ def load_series(
 ) -> Series:
     """Return the metrics of a pair in at most `buckets` + 1 points.
 
-    The default is the newest session of the pair. A range includes both ends, and is cut to the stored data.
     With `minutes`, a range of more than a million ticks is loaded from minutes, which hold mid price, spread
-    and extremes. Raises UserError, which lists what is stored, if the range has no ticks.
+    and extremes. The range and the errors are those of `chart_range`.
     """
-    sessions = pair_sessions(connection, group, pairs=[pair], session=session)
-    if not sessions:
-        raise no_ticks(connection, group, [pair], session)
-    first, last = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
-    all_sessions = sessions if session is None else pair_sessions(connection, group, pairs=[pair])
-    if since is None and until is None:
-        sessions = sessions[:1]
-    sessions = [
-        row
-        for row in sessions
-        if (until is None or row.first_at <= until) and (since is None or row.last_at >= since)
-    ]
-    rows = []
-    if sessions:
-        start = max(filter(None, (since, min(row.first_at for row in sessions))))
-        end = min(filter(None, (until, max(row.last_at for row in sessions))))
-        width = bucket_width(end - start, buckets)
-        if (
-            minutes
-            and are_whole(sessions, all_sessions)
-            and ticks_between(connection, group, pair, start, end) > MAX_TICKS
-        ):
-            return _of_minutes(connection, group, pair, metrics, sessions, start, end, width)
-        rows = connection.execute(
-            _query(metrics),
-            {
-                "group": group,
-                "pair": pair,
-                "sessions": [row.session for row in sessions],
-                "start": start,
-                "end": end,
-                "width": width,
-                "origin": _ORIGIN,
-            },
-        ).fetchall()
+    _, sessions, all_sessions, start, end, silence = chart_range(
+        connection, group, pair, session=session, since=since, until=until
+    )
+    width = bucket_width(end - start, buckets)
+    if (
+        minutes
+        and are_whole(sessions, all_sessions)
+        and ticks_between(connection, group, pair, start, end) > MAX_TICKS
+    ):
+        return _of_minutes(connection, group, pair, metrics, sessions, start, end, width)
+    rows = connection.execute(
+        _query(metrics),
+        {
+            "group": group,
+            "pair": pair,
+            "sessions": [row.session for row in sessions],
+            "start": start,
+            "end": end,
+            "width": width,
+            "origin": _ORIGIN,
+        },
+    ).fetchall()
     if not rows:
-        within = f"session {session} of group {group}" if session else f"group {group}"
-        raise UserError(
-            f"no ticks of {pair} in {within} in that range; "
-            f"stored ticks go from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
-        )
+        raise silence
     first_at, last_at, ticks, locked, lows, highs, lasts = map(list, zip(*rows, strict=True))
     columns = (list(map(list, zip(*values, strict=True))) for values in (lows, highs, lasts))
     return Series(

@@ -47,6 +47,42 @@ def test_without_a_pair_each_gets_its_chart(cli: Cli, store: Store) -> None:
     assert done.stderr == ""
 
 
+def test_silent_pairs_are_left_out_and_named(cli: Cli, store: Store) -> None:
+    store(RECENT, session="today")
+    store([("2024-01-05 10:00", "100", "101")], pair="ETH-USD", session="today")
+    # Not in the newest session, but in the range.
+    store(RECENT.replace("now()", "(now() - interval '1 s')"), pair="SOL-USD", session="yesterday")
+    # Ticks before and after a range: its session overlaps the range.
+    store(
+        f"{RECENT} WHERE n = 0 UNION ALL SELECT -1, now() - interval '1 day', 100, 101",
+        pair="XRP-USD",
+        session="today",
+    )
+    done = cli("plot", "--since", "9m", "--until", "2m")
+    assert done.stdout.splitlines() == ["charts/BTC-USD.png", "charts/SOL-USD.png"]
+    assert done.stderr.splitlines() == [
+        "reading group g1, the only one there is",
+        "left out, without ticks in that range: ETH-USD, XRP-USD",
+    ]
+    options = ["--group", "g1", "--since", "9m", "--until", "2m", "--pair", "XRP-USD", "--pair"]
+    done = cli("plot", *options, "BTC-USD", "--out", "one.png")
+    assert (done.stdout, done.stderr) == ("one.png\n", "left out, without ticks in that range: XRP-USD\n")
+    assert cli("plot", *options, "ETH-USD", code=2).stderr.startswith(
+        "error: no ticks of ETH-USD, XRP-USD in group g1 in that range; stored ticks go from 2024-01-05"
+    )
+    assert "no ticks of NO-USD in group g1; there are" in cli("plot", *options, "NO-USD", code=2).stderr
+
+
+def test_only_pairs_in_the_range_count_against_the_limit(cli: Cli, store: Store) -> None:
+    store(RECENT)
+    for n in range(13):
+        store([("2024-01-05 10:00", "100", "101")], pair=f"C{n:02}-USD")
+    done = cli("plot", "--group", "g1", "--since", "15m")
+    assert done.stdout == "charts/BTC-USD.png\n"
+    assert done.stderr.endswith("C09-USD and 3 more\n")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("suffix", MAGIC)
 def test_one_file_holds_all_pairs_in_the_format_of_its_name(cli: Cli, store: Store, suffix: str) -> None:
     store(RECENT)
@@ -181,6 +217,14 @@ def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
     assert done.stdout == "charts/BTC-USD-candles.png\n"
     assert (cli.cwd / "charts/BTC-USD-candles.png").read_bytes().startswith(MAGIC[".png"])
     assert cli("plot", "--candles", "1h", "--out", "one.svg").stdout == "one.svg\n"
+
+
+def test_silent_pairs_have_no_candles(cli: Cli, settings: Settings) -> None:
+    put_minutes(settings, "2024-01-05 10:00Z", 30)
+    put_minutes(settings, "2024-01-06 10:00Z", 30, pair="ETH-USD")
+    done = cli("plot", "--group", "g1", "--candles", "--since", "2024-01-06")
+    assert done.stdout == "charts/ETH-USD-candles.png\n"
+    assert done.stderr == "left out, without ticks in that range: BTC-USD\n"
 
 
 @pytest.mark.parametrize(
