@@ -91,7 +91,8 @@ class LazyGroup(click.Group):
     help="Format of log events on stderr; auto means human on a terminal, JSON elsewhere.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log details for developers, too.")
-def cryptometrics(log_format: str, verbose: bool) -> None:
+@click.option("--state-file", hidden=True, help="Write the progress here, for the command that shows it.")
+def cryptometrics(log_format: str, verbose: bool, state_file: str | None) -> None:  # noqa: ARG001
     """Crypto market risk in time: quotes through Kafka into PostgreSQL, exactly once.
 
     \b

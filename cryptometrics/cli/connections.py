@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 
 def waiting(service: str) -> Callable[[BaseException, float], None]:
-    """Return a notice for `retry.retrying`: log the service, the error and when the next attempt is."""
+    """Return a notice for `retry.retrying`: report the service, the error and when the next attempt is."""
+    from cryptometrics.cli.progress import report_state
 
     def notice(error: BaseException, seconds: float) -> None:
         lines = str(error).strip().splitlines()
+        reason = lines[-1].strip() if lines else repr(error)
+        report_state(f"waiting for {service} ({reason})")
         log.get_logger().warning(
             "service_unavailable",
             service=service,
-            error=lines[-1] if lines else repr(error),
+            error=reason,
             next_attempt_s=round(seconds, 1),
         )
 

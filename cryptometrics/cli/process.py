@@ -160,7 +160,8 @@ def _run_alone(
             if report_interval.elapsed():
                 publish(WorkerReport.of(worker.totals, worker.lags()))
             if progress.due():
-                progress.show(line(worker.totals, worker.lag()))
+                trouble = f", waiting: {worker.trouble}" if worker.trouble else ""
+                progress.show(line(worker.totals, worker.lag()) + trouble)
 
         totals = run_worker(settings, options, stop=stop, progress=show)
     click.echo(f"group {options.group}: {summary(totals)}")

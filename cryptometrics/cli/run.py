@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from cryptometrics.children import Children
     from cryptometrics.config import Settings
-    from cryptometrics.watch.poller import Poller
 
 POLL_S = 0.25
 """Time between two checks of the child processes."""
@@ -43,6 +43,9 @@ POLL_S = 0.25
 def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     """Run a feed, process and watch in one terminal, until Ctrl-C.
 
+    Shows what each part does, and marks quotes from before this run as old. Fails with the reason if the feed
+    receives nothing.
+
     Uses the local Kafka and PostgreSQL unless others are configured. Starts them if they are not running, and
     stops at the end the ones it started. The data is kept.
 
@@ -52,9 +55,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
     """
     from cryptometrics import config, log
     from cryptometrics.children import Children
-    from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.watch.poller import Poller
 
     log.setup("auto", quiet=True)
     # Closing the terminal ends everything as Ctrl-C does: nothing may go on unseen.
@@ -66,20 +67,24 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
             chosen = [part for pair in pairs for part in ("--pair", pair)]
             children.start(feed, [feed, *chosen, *(["--rate", str(rate)] if feed == "simulate" else [])])
             children.start("process", ["process", "--group", group])
-            with Poller(settings, lambda _connection: group, notice=waiting("PostgreSQL")) as view:
-                _watch(view, children, stop)
+            _watch(settings, group, children, stop)
             _report("ending: finishing the current batch")
             for line in children.end():
                 click.echo(line)
             children.check_ends()
 
 
-def _watch(view: Poller, children: Children, stop: Callable[[], bool]) -> None:
-    """Show the view until `stop` returns True; raise an error if a child ends by itself."""
+def _watch(settings: Settings, group: str, children: Children, stop: Callable[[], bool]) -> None:
+    """Show what the children do until `stop` returns True, on a terminal below the stored quotes.
+
+    Raises an error if a child ends by itself.
+    """
+    from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.watch import is_live, look
+    from cryptometrics.watch.poller import Poller
 
-    children_check = Interval(POLL_S)
+    children_check, begun = Interval(POLL_S), datetime.now(UTC)
 
     def over() -> bool:
         if children_check.elapsed():
@@ -87,15 +92,13 @@ def _watch(view: Poller, children: Children, stop: Callable[[], bool]) -> None:
         return stop()
 
     if is_live():
-        look(view, POLL_S, over)
+        with Poller(settings, lambda _connection: group, notice=waiting("PostgreSQL")) as view:
+            look(view, POLL_S, over, lambda frame: frame._replace(parts=children.states(), since=begun))
         return
     with Progress() as progress:
         while not over():
             if progress.due():
-                snapshot = view.poll().snapshot
-                progress.show(
-                    f"{snapshot.total('metrics'):,} stored, {snapshot.total('rejected'):,} rejected"
-                )
+                progress.show("; ".join(f"{name}: {state}" for name, state in children.states()))
             time.sleep(POLL_S)
 
 

@@ -43,7 +43,8 @@ STEP_S = 0.05
 def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool, as_json: bool) -> None:
     """Watch quotes, session extremes, lag and alerts live in the terminal.
 
-    Ages turn yellow after 5 s and red after 30 s. Ctrl-C ends it. --json prints one frame.
+    Ages turn yellow after 5 s and red after 30 s; then the quote is dim and listed as old. Ctrl-C ends it.
+    --json prints one frame.
 
     \b
     Example:
@@ -78,8 +79,16 @@ def is_live() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def look(view: Poller, every: float, stop: Callable[[], bool]) -> None:
-    """Draw the view on the alternate screen every `every` seconds, until `stop` returns True."""
+def look(
+    view: Poller,
+    every: float,
+    stop: Callable[[], bool],
+    complete: Callable[[ScreenData], ScreenData] = lambda frame: frame,
+) -> None:
+    """Draw the view on the alternate screen every `every` seconds, until `stop` returns True.
+
+    complete: adds to each frame what the view does not know.
+    """
     from rich.live import Live
 
     from cryptometrics.watch.screen import render
@@ -89,7 +98,7 @@ def look(view: Poller, every: float, stop: Callable[[], bool]) -> None:
     with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while not stop():
             begun = time.monotonic()
-            frame = view.poll()
+            frame = complete(view.poll())
             width, height = console.size
             live.update(render(frame, width, height, ascii_only=plain), refresh=True)
             # Subtract the time that the frame took, but always pause.

@@ -83,6 +83,8 @@ class Worker:
         self._database: Database | None = None
         self.totals = WorkerTotals()
         """Everything committed since the start."""
+        self.trouble: str | None = None
+        """Why it cannot work at the moment."""
         self._doubt: str | None = None
         self._failures = 0
         self._batches_seen = 0
@@ -102,11 +104,18 @@ class Worker:
         return sum(self.lags().values())
 
     def run(self) -> WorkerTotals:
-        """Work until stopped or caught up, then finish the pending batches; return the totals."""
+        """Work until stopped or caught up, then finish the pending batches; return the totals.
+
+        Raises ServiceUnavailableError if it stored nothing and is stopped while PostgreSQL is away.
+        """
         try:
-            if self._start():
-                while not self._stop() and not self._caught_up():
-                    self._step()
+            self._start()
+            while not self._stop() and not self._caught_up():
+                self._step()
+            if self._database is None and not self.totals.offsets:
+                raise ServiceUnavailableError(
+                    f"nothing was stored: PostgreSQL does not answer ({self.trouble})"
+                )
             if self._database is not None and not self._database.writer.drain(FINISH_S):
                 self._log.warning("not_finished", hint="the next worker reads unstored messages again")
             elif self._database is not None:
@@ -118,10 +127,11 @@ class Worker:
             self._disconnect()
         return self.totals
 
-    def _start(self) -> bool:
-        """Register the group's partitions and join it; return False if the worker was stopped before.
+    def _start(self) -> None:
+        """Register the group's partitions and join it.
 
-        If a service fails meanwhile, wait for it as at the start of any command.
+        If a service fails meanwhile, wait for it as at the start of any command. Raises the last error if
+        the worker is stopped before.
         """
         retrier = retry.retrying(
             (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction),
@@ -129,14 +139,9 @@ class Worker:
             notice=self._notice,
             stop=self._stop,
         )
-        try:
-            retrier(self._begin)
-        except (psycopg.Error, ServiceUnavailableError):
-            if self._stop():
-                return False
-            raise
+        retrier(self._begin)
+        self.trouble = None
         self._consumer.join(self._on_assign, self._on_revoke, self._on_lost)
-        return True
 
     def _begin(self) -> None:
         self._connect()
@@ -294,6 +299,7 @@ class Worker:
         reason = restart_reason(failure) if failure is not None else self._doubt
         self._failures += 1
         self.totals.measured.retries += 1
+        self.trouble = reason
         wait = retry.wait_after(self._failures)
         self._log.warning("starting_over", reason=reason, failures=self._failures, wait_s=round(wait, 2))
         self._reset()
@@ -320,7 +326,7 @@ class Worker:
     def _reopen(self) -> None:
         self._connect()
         self.totals.measured.reconnects += 1
-        self._doubt = None
+        self._doubt = self.trouble = None
         self._claims.unopened = set(self._consumer.assigned)
         try:
             for partition in sorted(self._claims.unopened):
@@ -338,7 +344,9 @@ class Worker:
 
     def _notice(self, error: BaseException, seconds: float) -> None:
         self.totals.measured.retries += 1
-        self._log.warning("service_unavailable", error=one_line(error), next_attempt_s=round(seconds, 1))
+        self.trouble = one_line(error)
+        self._report_progress()
+        self._log.warning("service_unavailable", error=self.trouble, next_attempt_s=round(seconds, 1))
 
     def _write_in_parts(self, messages: Sequence[Record]) -> None:
         """Write a refused batch in parts, and continue after it."""

@@ -12,10 +12,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cryptometrics.text import escape
+from cryptometrics.text import escape, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from decimal import Decimal
 
     from rich.console import RenderableType
@@ -27,7 +28,7 @@ WIDE = 132
 """Minimum width at which all values of a pair fit into one line."""
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SLOW_S, STALE_S = 5.0, 30.0
-"""Ages from which a quote is yellow or red."""
+"""Ages from which a quote is yellow, or red and old."""
 HIGH_LAG = 10_000
 """A larger lag is yellow."""
 MAX_ALERTS = 5
@@ -43,6 +44,10 @@ class ScreenData(NamedTuple):
     """(topic, partition) → messages that are not stored yet; only known ones."""
     trouble: str | None = None
     """Why something is not up to date, for the viewer."""
+    parts: Sequence[tuple[str, str]] = ()
+    """What runs beside the screen: name and state."""
+    since: datetime | None = None
+    """When the feed beside the screen began: older quotes are not its own."""
 
 
 def render(data: ScreenData, width: int, height: int, *, ascii_only: bool = False) -> RenderableType:
@@ -50,6 +55,8 @@ def render(data: ScreenData, width: int, height: int, *, ascii_only: bool = Fals
     snapshot = data.snapshot
     head = _head(data)
     foot = [_lag(data, width), _outcomes(snapshot), *_alerts(snapshot.alerts, max(height // 4, 2))]
+    foot += _old_quotes(data)
+    foot += [_line((f"{name} ", "dim"), state) for name, state in data.parts]
     if data.trouble:
         foot.append(_line((data.trouble, "bold red")))
     room = max(height - len(foot) - 4, 1)  # the head, two lines of the table, an empty line
@@ -99,6 +106,21 @@ def age(seconds: float) -> Text:
     return Text(text, style)
 
 
+def _age(data: ScreenData, row: SessionRow) -> float:
+    return (data.snapshot.at - row.last_at).total_seconds()
+
+
+def _is_old(data: ScreenData, row: SessionRow) -> bool:
+    """Return whether a quote is not the market of this moment."""
+    return _age(data, row) >= STALE_S or (data.since is not None and row.last_at < data.since)
+
+
+def _old_quotes(data: ScreenData) -> list[Text]:
+    """Return a line that names the old quotes, if there are any."""
+    old = [f"{row.pair} {age(_age(data, row)).plain}" for row in data.snapshot.rows if _is_old(data, row)]
+    return [_line((f"old quotes: {listed(old)}", "red"))] if old else []
+
+
 def _line(*parts: str | tuple[str, str]) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     for part in parts:
@@ -134,6 +156,8 @@ class _Cells(NamedTuple):
     max_spread: str
     age: Text
     rate: str
+    style: str
+    """Of the whole line."""
 
 
 def _cells(data: ScreenData, row: SessionRow) -> _Cells:
@@ -149,8 +173,9 @@ def _cells(data: ScreenData, row: SessionRow) -> _Cells:
         low=f"{row.lowest_ask:f}",
         from_low=f"{bps(row.ask - row.lowest_ask, mid):+.0f}",
         max_spread=f"{row.max_spread:f}",
-        age=age((data.snapshot.at - row.last_at).total_seconds()),
+        age=age(_age(data, row)),
         rate="-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
+        style="dim" if _is_old(data, row) else "",
     )
 
 
@@ -175,7 +200,7 @@ def _wide(data: ScreenData, room: int, bars: str, points: int) -> tuple[Table, i
         spark = Text(sparkline(data.history.mids(row.pair, points), bars), "cyan")
         table.add_row(
             c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.high, c.from_high, c.low, c.from_low, c.max_spread,
-            c.age, c.rate,
+            c.age, c.rate, style=c.style,
         )  # fmt: skip
     return table, len(rows)
 
@@ -190,7 +215,7 @@ def _stacked(data: ScreenData, bars: str, width: int) -> Table:
     for row in data.snapshot.rows:
         c = _cells(data, row)
         spark = Text(sparkline(data.history.mids(row.pair, points), bars), "cyan")
-        table.add_row(c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.age, c.rate)
+        table.add_row(c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.age, c.rate, style=c.style)
         off = f"{c.from_high}/{c.from_low}"
         table.add_row("", c.high, c.low, c.max_spread, "", Text(f"{off} bps"), style="dim")
     return table
@@ -205,7 +230,7 @@ def _short(data: ScreenData, room: int, bars: str, width: int) -> tuple[Table, i
     for row in rows:
         c = _cells(data, row)
         spark = Text(sparkline(data.history.mids(row.pair, max(width - 66, 8)), bars), "cyan")
-        table.add_row(c.pair, c.mid, c.bps, spark, c.from_high, c.from_low, c.age, c.rate)
+        table.add_row(c.pair, c.mid, c.bps, spark, c.from_high, c.from_low, c.age, c.rate, style=c.style)
     return table, len(rows)
 
 

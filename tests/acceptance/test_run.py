@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.conftest import free_port
 from tests.database import scalar
 from tests.fakes.coinbase import FakeCoinbase
+from tests.terminal import Terminal
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
@@ -70,6 +72,66 @@ def test_live_it_shows_the_exchanges_feed(settings: Settings, cli: Cli) -> None:
         output, errors = running.communicate(timeout=LIMIT_S)
     assert running.returncode == 0, errors
     assert "group g1: " in output
+
+
+def no_exchange() -> dict[str, str]:
+    """Return the variable that makes the live feed connect to a port where nobody listens."""
+    return {"CRYPTOMETRICS_INGEST_URL": f"ws://127.0.0.1:{free_port()}"}
+
+
+def check_nothing_received(errors: str) -> None:
+    """Check that the last line of a run, and nothing else, says that the feed received nothing."""
+    last = errors.splitlines()[-1]
+    assert re.match(
+        r"error: ingest ended \(exit code 3\): error: nothing was received: the exchange at ws://127\.0\.0\.1:"
+        r"[0-9]+ did not answer for [0-9]+s \(.*Connect call failed.*\): check the network and --url \(log: ",
+        last,
+    ), errors
+    assert errors.count("nothing was received") == 1
+    shutil.rmtree(log_in(last).parent)
+
+
+@pytest.mark.slow
+def test_live_without_the_exchange_it_shows_the_state_of_the_feed_and_fails(cli: Cli) -> None:
+    running = cli.start("run", "--live", "--group", "g1", env=no_exchange())
+    assert running.stderr is not None
+    lines: list[str] = []
+    for line in running.stderr:
+        lines.append(line)
+        if "ingest: not connected" in line:
+            break
+    assert re.match(
+        r"ingest: not connected for [0-9]+s \(.*Connect call failed.*\), 0 frames.*; process: ", lines[-1]
+    ), lines
+    running.send_signal(signal.SIGINT)
+    output, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 3, errors
+    assert output == "group g1: 0 stored, 0 rejected, 0 duplicates, 0 late\n"
+    check_nothing_received(errors)
+
+
+def test_live_without_the_exchange_it_ends_after_the_limit(cli: Cli) -> None:
+    done = cli("run", "--live", code=3, env=no_exchange() | {"CRYPTOMETRICS_WAIT": "4"})
+    check_nothing_received(done.stderr)
+
+
+@pytest.mark.slow
+def test_on_a_terminal_old_quotes_are_not_shown_as_those_of_the_feed(cli: Cli, settings: Settings) -> None:
+    cli("init-db")
+    cli("simulate", "--rate", "0", "--count", "100", "--pair", "BTC-USD", "--start", "2026-01-01T00:00")
+    cli("process", "--group", "g1", "--until-caught-up")
+    terminal = Terminal(cli, "run", "--live", "--group", "g1", size=(30, 160), env=no_exchange())
+    try:
+        terminal.until(lambda text: "old quotes: BTC-USD" in text, "the old quote is named")
+        terminal.until(lambda text: "not connected for" in text, "the state of the feed")
+        terminal.until(lambda text: "ticks/s, lag 0, 0 stored" in text, "the state of the worker")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.until(lambda text: "nothing was received" in text, "the reason")
+        terminal.until(lambda text: re.search(r"\(log: .+\)", text) is not None, "the path of the log")
+        assert terminal.process.wait(LIMIT_S) == 3
+        shutil.rmtree(log_in(terminal.drawn).parent)
+    finally:
+        terminal.close()
 
 
 def ending(running: subprocess.Popen[str]) -> None:

@@ -16,8 +16,9 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
+from pydantic import SecretStr
 
-from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.kafka import client
 from cryptometrics.kafka.admin import request
 from cryptometrics.kafka.topic import create_topic, delete_topic, describe_topic
@@ -25,6 +26,7 @@ from cryptometrics.market.trade_ids import MAX_RANGES
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.pipeline.worker import Worker
+from tests.conftest import free_port
 from tests.database import rows
 from tests.waiting import LIMIT_S, deadline, wait_until
 
@@ -624,6 +626,40 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
     worker = bench.worker(options, lambda: bool(stopped) or is_over(), stop_without_database)
     assert worker.run().metrics == 3
     assert stopped
+
+
+def test_a_worker_that_is_stopped_before_it_had_a_database_fails_with_the_reason(bench: Bench) -> None:
+    bench.send(tick("1", "2"))
+    away = {"database_url": SecretStr(f"postgresql://127.0.0.1:{free_port()}/away")}
+    settings = bench.settings.model_copy(update=away)
+    troubles: list[str] = []
+
+    def note(worker: Worker) -> None:
+        if worker.trouble:
+            troubles.append(worker.trouble)
+
+    with pytest.raises(ServiceUnavailableError, match=r"PostgreSQL.*[Cc]onnection refused"):
+        run_worker(settings, WorkerOptions(bench.group), stop=lambda: bool(troubles), progress=note)
+    assert all("onnection refused" in trouble for trouble in troubles)
+
+
+def test_a_worker_that_stored_nothing_and_has_lost_its_database_fails_with_the_reason(bench: Bench) -> None:
+    bench.send(tick("1", "2"))
+    lost: list[Worker] = []
+
+    def lose(worker: Worker) -> None:
+        if not lost:
+            lost.append(worker)
+            away = {"database_url": SecretStr(f"postgresql://127.0.0.1:{free_port()}/away")}
+            worker._settings = bench.settings.model_copy(update=away)
+            worker._db.connection.close()
+
+    def stop() -> bool:
+        return bool(lost) and "refused" in (lost[0].trouble or "")
+
+    worker = bench.worker(WorkerOptions(bench.group), stop, lose)
+    with pytest.raises(ServiceUnavailableError, match=r"nothing was stored: .*refused"):
+        worker.run()
 
 
 def test_kafkas_own_offset_follows_for_lag_tools(bench: Bench) -> None:

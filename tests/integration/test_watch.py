@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
-import sys
-import termios
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -20,11 +12,10 @@ import psycopg
 import pytest
 
 from tests.database import END_OTHER_SESSIONS, rows
-from tests.waiting import LIMIT_S, wait_until
+from tests.terminal import Terminal
+from tests.waiting import LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
@@ -120,46 +111,6 @@ def the_cost_does_not_grow_with_the_table(settings: Settings, filled: Cli) -> No
         connection.execute("ALTER TABLE crypto_metrics RENAME TO ticks_that_nobody_may_read")
         assert len(json.loads(filled("watch", "--json").stdout)["pairs"]) == 6
         connection.execute("ALTER TABLE ticks_that_nobody_may_read RENAME TO crypto_metrics")
-
-
-class Terminal:
-    """A pseudo-terminal in which a command runs; what it draws is kept."""
-
-    def __init__(self, cli: Cli, *arguments: str, size: tuple[int, int]) -> None:
-        self._master, slave = pty.openpty()
-        self.resize(size)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cryptometrics", *arguments],
-            cwd=cli.cwd,
-            env=cli.environment | {"TERM": "xterm-256color"},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.drawn = ""
-
-    def resize(self, size: tuple[int, int]) -> None:
-        lines, columns = size
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-    def until(self, condition: Callable[[str], bool], what: str) -> None:
-        def drawn() -> bool:
-            if select.select([self._master], [], [], 0.2)[0]:
-                try:
-                    self.drawn += os.read(self._master, 65536).decode(errors="replace")
-                except OSError:  # Linux raises this when the other side has closed the terminal
-                    assert condition(self.drawn), f"it ended before {what}\n{self.drawn[-3000:]}"
-            return condition(self.drawn)
-
-        wait_until(drawn, lambda: f"{what}\n{self.drawn[-3000:]}", poll=0)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(LIMIT_S)
-        os.close(self._master)
 
 
 def test_live_in_a_terminal_that_is_resized(settings: Settings, filled: Cli) -> None:

@@ -23,7 +23,12 @@ NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def row(
-    pair: str = "BTC-USD", *, session: str = "2026-07-01", ticks: int = 10, bid: str = "100.00"
+    pair: str = "BTC-USD",
+    *,
+    session: str = "2026-07-01",
+    ticks: int = 10,
+    bid: str = "100.00",
+    seconds_old: float = 1,
 ) -> SessionRow:
     return SessionRow(
         pair=pair,
@@ -40,7 +45,7 @@ def row(
         max_spread=Decimal("0.50"),
         max_spread_at=NOW,
         first_at=NOW,
-        last_at=NOW - timedelta(seconds=1),
+        last_at=NOW - timedelta(seconds=seconds_old),
     )
 
 
@@ -76,14 +81,14 @@ FIRING = FiringAlert("BTC-USD", "wide", "critical", "spread 12.3 bps above 10", 
     width=st.integers(80, 240),
     height=st.integers(24, 80),
     trouble=st.none() | st.just("PostgreSQL: " + "it is away " * 40),
+    parts=st.integers(0, 2),
 )
 def test_it_fits_the_terminal(
-    pairs: int, partitions: int, alerts: int, width: int, height: int, trouble: str | None
+    pairs: int, partitions: int, alerts: int, width: int, height: int, trouble: str | None, parts: int
 ) -> None:
     rows = [row(f"P{n:02}-USD") for n in range(pairs)]
-    lines = drawn(
-        frame(rows, partitions=partitions, alerts=[FIRING] * alerts, trouble=trouble), width, height
-    )
+    data = frame(rows, partitions=partitions, alerts=[FIRING] * alerts, trouble=trouble)
+    lines = drawn(data._replace(parts=[("part", "works " * 40)] * parts), width, height)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
@@ -105,6 +110,17 @@ def test_six_pairs_are_shown_whole(width: int, height: int) -> None:
     assert "…" not in text
     assert "critical".upper() in text
     assert "spread 12.3 bps above 10" in text
+
+
+def test_old_quotes_are_named_with_their_age() -> None:
+    rows = [row("BTC-USD", seconds_old=7200), row("ETH-USD", seconds_old=20), row("SOL-USD")]
+    now = frame(rows)
+    assert "old quotes: BTC-USD 2h" in drawn(now, 80, 24)
+    beside = now._replace(since=NOW - timedelta(seconds=10), parts=[("ingest", "connecting for 10s")])
+    lines = drawn(beside, 80, 24)
+    assert "old quotes: BTC-USD 2h, ETH-USD 20.0s" in lines
+    assert "ingest connecting for 10s" in lines
+    assert not any("old" in line for line in drawn(frame([row()]), 80, 24))
 
 
 def test_what_is_stored_cannot_control_the_terminal() -> None:
