@@ -1,4 +1,9 @@
-"""The interface of a feed: what `ingest`, `record` and `replay` need of an exchange."""
+"""The interface of a feed: what `ingest`, `record` and `replay` need of an exchange.
+
+To add an exchange, put a folder beside `coinbase` with a `Feed`, which turns frames into messages that
+`market.tick_decoder` reads, and a `FeedClient`, which receives them; then choose it in `cli/ingest.py` and
+`cli/replay.py`.
+"""
 
 from __future__ import annotations
 

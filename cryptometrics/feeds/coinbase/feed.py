@@ -13,6 +13,7 @@ from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, message
 from cryptometrics.feeds.coinbase.book import OrderBook
 from cryptometrics.feeds.coinbase.continuity import Continuity
 from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
+from cryptometrics.market import quote_message
 from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.market.ticks import is_pair
 from cryptometrics.times import from_seconds, iso
@@ -20,7 +21,6 @@ from cryptometrics.times import from_seconds, iso
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cryptometrics.feeds.coinbase.book import BestLevel
     from cryptometrics.feeds.coinbase.messages import Frame, Refusal
     from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Message
@@ -207,7 +207,7 @@ class CoinbaseFeed:
         continuity.present(at)
         continuity.quality.quote(event, at)
         continuity.quality.prices(number(bid.price), number(ask.price))
-        self._out.append((self._keys[continuity.pair], _encode_quote(continuity.pair, bid, ask, time)))
+        self._out.append((self._keys[continuity.pair], quote_message.encode(continuity.pair, bid, ask, time)))
 
     def _take_other(self, kind: str, frame: bytes) -> None:
         if kind == "error":
@@ -264,11 +264,3 @@ _TAKE = {
     "snapshot": CoinbaseFeed._take_snapshot,
     "l2update": CoinbaseFeed._take_update,
 }
-
-
-def _encode_quote(pair: str, bid: BestLevel, ask: BestLevel, time: str) -> bytes:
-    """Return a quote in the wire format. No part can hold a character that JSON escapes."""
-    return (
-        f'{{"type":"quote","product_id":"{pair}","best_bid":"{bid.price}","best_bid_size":"{bid.size}",'
-        f'"best_ask":"{ask.price}","best_ask_size":"{ask.size}","time":"{time}"}}'
-    ).encode()
