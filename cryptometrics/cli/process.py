@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.options import WorkerOptions
-    from cryptometrics.pipeline.progress import OutcomeCounts, WorkerReport, WorkerTotals
+    from cryptometrics.pipeline.progress import OutcomeCounts, WorkerReport
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
 
@@ -149,7 +149,6 @@ def _run_alone(
 ) -> None:
     """Run the only worker of this command."""
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.pipeline.progress import WorkerReport
     from cryptometrics.pipeline.start_worker import run_worker
     from cryptometrics.times import Interval
 
@@ -158,7 +157,7 @@ def _run_alone(
 
         def show(worker: Worker) -> None:
             if report_interval.elapsed():
-                publish(WorkerReport.of(worker.totals, worker.lags()))
+                publish(worker.report())
             if progress.due():
                 trouble = f", waiting: {worker.trouble}" if worker.trouble else ""
                 progress.show(line(worker.totals, worker.lag()) + trouble)
@@ -183,13 +182,13 @@ def _run_child(settings: Settings, options: WorkerOptions, stop: Callable[[], bo
     threading.Thread(target=watch_stdin, daemon=True).start()
     interval = Interval(REPORT_EVERY_S)
 
-    def report(totals: WorkerTotals, lags: dict[int, int]) -> None:
+    def send(report: WorkerReport) -> None:
         with contextlib.suppress(BrokenPipeError):
-            click.echo(json.dumps(WorkerReport.of(totals, lags).as_dict()))
+            click.echo(json.dumps(report.as_dict()))
 
     def report_regularly(worker: Worker) -> None:
         if interval.elapsed():
-            report(worker.totals, worker.lags())
+            send(worker.report())
 
     try:
         totals = run_worker(
@@ -199,7 +198,7 @@ def _run_child(settings: Settings, options: WorkerOptions, stop: Callable[[], bo
         if error.exit_code == 1:  # the code of a crash, too, after which a restart may help
             error.exit_code = GAVE_UP
         raise
-    report(totals, {})
+    send(WorkerReport.of(totals, {}, {}))
 
 
 def _supervise(

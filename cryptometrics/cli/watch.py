@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.watch.poller import Poller
     from cryptometrics.watch.screen import ScreenData
+    from cryptometrics.watch.snapshot import Partition
 
 BETWEEN_S = 1.0
 """Seconds between the two snapshots of `--once`, from which it computes ticks per second."""
@@ -169,6 +170,7 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
                 "partition": part.partition,
                 "next_offset": part.next_offset,
                 "lag": frame.lags.get((part.topic, part.partition)),
+                "open_transaction": _open_transaction(frame, part),
             }
             for part in snapshot.partitions
         ],
@@ -184,6 +186,13 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
             for alert in snapshot.alerts
         ],
     }
+
+
+def _open_transaction(frame: ScreenData, part: Partition) -> dict[str, Any] | None:
+    found = frame.open_transactions.get((part.topic, part.partition))
+    if found is None:
+        return None
+    return {"offset": found.offset, "messages": found.messages, "since": iso(found.since)}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -17,6 +17,7 @@ from confluent_kafka import (
 from cryptometrics import log
 from cryptometrics.kafka.client import consumer_conf, make_admin, make_consumer
 from cryptometrics.kafka.errors import is_fatal
+from cryptometrics.kafka.open_transactions import TransactionMonitor
 from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds, known_end, read_to_end
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class GroupConsumer:
         """Whether another member has taken this one's place for good."""
         self._admin = make_admin(settings)
         self.ends = PartitionEnds(self._admin, topic.name)
+        self.transactions = TransactionMonitor(self._admin, topic.name, settings.kafka_address, group=group)
         self._topic_id = topic.id
         self._asked: Future[TopicDescription] | None = None
         self._asked_at = self._heard_at = time.monotonic()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import ListOffsetsResultInfo  # type: ignore[attr-defined]
 
     Answer = Future[ListOffsetsResultInfo]
+    Place = tuple[str, int]  # topic and partition
 
 ANSWER_S = 10.0
 """Seconds Kafka has to answer."""
@@ -77,13 +78,17 @@ class PartitionEnds:
 
 
 def request_ends(
-    admin: AdminClient, places: Iterable[tuple[str, int]], limit: float
-) -> dict[tuple[str, int], Answer]:
-    """Ask for the ends of these (topic, partition), open transactions included, and return at once.
+    admin: AdminClient, places: Iterable[Place], limit: float, *, committed: bool = False
+) -> dict[Place, Answer]:
+    """Ask for the ends of these partitions, and return at once.
 
+    committed: the last stable offsets, instead of the ends with open transactions included.
     limit: seconds Kafka has to answer. Read an answer with `offset_in`.
     """
-    answers = admin.list_offsets({TopicPartition(*place): _END for place in places}, request_timeout=limit)
+    isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    answers = admin.list_offsets(
+        {TopicPartition(*place): _END for place in places}, isolation_level=isolation, request_timeout=limit
+    )
     return {(at.topic, at.partition): answer for at, answer in answers.items()}
 
 

@@ -78,6 +78,8 @@ class Measurements:
     """Connections to PostgreSQL after the first."""
     lags: dict[str, int] = field(default_factory=dict)
     """Messages not stored yet, per currently assigned partition."""
+    open_transactions: dict[str, float] = field(default_factory=dict)
+    """Seconds for which an open transaction has held back each assigned partition; 0 without one."""
     batch_ticks: Histogram = field(default_factory=lambda: Histogram(TICKS))
     batch_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     """From the start of a batch's calculation to its commit."""
@@ -112,14 +114,19 @@ class Measurements:
             self.latency.observe(latency / 1e6, share)
 
     def add(self, other: Measurements) -> None:
-        """Add another worker's measurements; the newest owner of a partition determines its lag."""
+        """Add another worker's measurements; the newest owner of a partition determines its state."""
         self.rejected = _counts(self.rejected, other.rejected)
         self.alerts = _counts(self.alerts, other.alerts)
         self.retries += other.retries
         self.reconnects += other.reconnects
         self.lags = self.lags | other.lags
+        self.open_transactions = self.open_transactions | other.open_transactions
         for name in _HISTOGRAMS:
             getattr(self, name).add(getattr(other, name))
+
+    def release_partitions(self) -> None:
+        """Drop the state of the partitions: other workers own them now."""
+        self.lags, self.open_transactions = {}, {}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the contents for JSON."""
@@ -197,11 +204,14 @@ class WorkerReport(OutcomeCounts):
     measured: Measurements = field(default_factory=Measurements)
 
     @classmethod
-    def of(cls, totals: WorkerTotals, lags: dict[int, int]) -> Self:
-        """Return a snapshot of a worker's totals."""
+    def of(
+        cls, totals: WorkerTotals, lags: Mapping[int, int], open_transactions: Mapping[int, float]
+    ) -> Self:
+        """Return a snapshot of a worker's totals, with the state of each of its partitions."""
         report = cls(**{name: getattr(totals, name) for name in _OUTCOMES})
         report.measured.add(totals.measured)
         report.measured.lags = {str(partition): lag for partition, lag in lags.items()}
+        report.measured.open_transactions = {str(n): seconds for n, seconds in open_transactions.items()}
         return report
 
     @property

@@ -131,14 +131,14 @@ class Supervisor:
                 self.reports_received += 1
 
     def _clear(self, slot: _Slot) -> None:
-        """Free the slot of a dead worker, and add its counts but not its lag, which the living now have."""
+        """Free the slot of a dead worker, and add its counts; the others now have its partitions."""
         if slot.process is not None and slot.reader is not None:
             slot.reader.join(READ_S)  # before its pipe is closed
             for pipe in (slot.process.stdin, slot.process.stdout):
                 if pipe is not None and (pipe is slot.process.stdin or not slot.reader.is_alive()):
                     pipe.close()
         slot.process = slot.reader = None
-        slot.report.measured.lags = {}
+        slot.report.measured.release_partitions()
         self._ended.add(slot.report)
         slot.report = WorkerReport()
 

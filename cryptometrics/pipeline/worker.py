@@ -24,7 +24,7 @@ from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
 from cryptometrics.pipeline.failures import restart_reason
 from cryptometrics.pipeline.pair_cache import MAX_SESSIONS
-from cryptometrics.pipeline.progress import WorkerTotals
+from cryptometrics.pipeline.progress import WorkerReport, WorkerTotals
 from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.store import batch_transaction as store
 from cryptometrics.store import offsets, window_completion
@@ -95,13 +95,15 @@ class Worker:
         self._windows_interval = Interval(WINDOWS_EVERY_S)
         self._stall_detector = StallDetector(self._consumer.ends.held)
 
-    def lags(self) -> dict[int, int]:
-        """Return the number of messages not stored yet per assigned partition, as far as known."""
-        return self._consumer.lags(self.totals.next_offsets)
-
     def lag(self) -> int:
-        """Return the sum of all lags."""
-        return sum(self.lags().values())
+        """Return the number of messages not stored yet in the assigned partitions, as far as known."""
+        return sum(self._consumer.lags(self.totals.next_offsets).values())
+
+    def report(self) -> WorkerReport:
+        """Return a copy of the totals, with the state of the assigned partitions."""
+        lags = self._consumer.lags(self.totals.next_offsets)
+        open_transactions = self._consumer.transactions.seconds(self._consumer.assigned)
+        return WorkerReport.of(self.totals, lags, open_transactions)
 
     def run(self) -> WorkerTotals:
         """Work until stopped or caught up, then finish the pending batches; return the totals.
@@ -116,6 +118,8 @@ class Worker:
                 raise ServiceUnavailableError(
                     f"nothing was stored: PostgreSQL does not answer ({self.trouble})"
                 )
+            if self._catch_up is not None and not self._stop():
+                self._consumer.transactions.check(self._consumer.assigned)
             if self._database is not None and not self._database.writer.drain(FINISH_S):
                 self._log.warning("not_finished", hint="the next worker reads unstored messages again")
             elif self._database is not None:
@@ -187,6 +191,7 @@ class Worker:
             self._db.index_updater.request(self._db.calculator.take_days())
         if self._windows_interval.elapsed():
             self._complete_windows()
+        self._consumer.transactions.poll(self._consumer.assigned)
         positions = self._db.calculator.positions()
         if (stalled := self._stall_detector.find_stalled(positions, drained=drained)) is not None:
             self._doubt = f"partition {stalled} is stalled although Kafka holds more of it"

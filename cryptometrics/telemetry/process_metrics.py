@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
 )
 
+from cryptometrics.kafka.open_transactions import REPORT_AFTER_S
 from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.telemetry.build_info import build_info
 from cryptometrics.telemetry.endpoint import Health
@@ -41,6 +42,7 @@ class ProcessMeasurements(Protocol):
     retries: int
     reconnects: int
     lags: dict[str, int]
+    open_transactions: dict[str, float]
 
     @property
     def batch_ticks(self) -> Distribution:
@@ -102,8 +104,22 @@ class ProcessMetrics:
         lag = self._report.lag if self._report is not None else 0
         unreported, stalled = now - self._reported_at, now - self._moved_at
         ok = unreported < STALLED_S and (stalled < STALLED_S or lag == 0)
-        details = {"lag": lag, "seconds_without_commit_despite_lag": round(stalled if lag else 0.0, 1)}
-        return Health(ok, details | {"seconds_since_report": round(unreported, 1)})
+        details: dict[str, Any] = {
+            "lag": lag,
+            "seconds_without_commit_despite_lag": round(stalled if lag else 0.0, 1),
+            "seconds_since_report": round(unreported, 1),
+        }
+        if held_back := self._held_back():
+            details["open_transaction_seconds"] = held_back
+            details["hint"] = (
+                "open Kafka transactions hold back these partitions: see open_transaction in the log"
+            )
+        return Health(ok, details)
+
+    def _held_back(self) -> dict[str, float]:
+        """Return the age of each transaction that has been open for so long that the log reports it."""
+        ages = {} if self._report is None else self._report.measured.open_transactions
+        return {n: round(seconds, 1) for n, seconds in sorted(ages.items()) if seconds >= REPORT_AFTER_S}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the newest report."""
@@ -135,6 +151,14 @@ class ProcessMetrics:
         for partition, messages in sorted(measured.lags.items()):
             lag.add_metric([self._group, partition], messages)
         yield lag
+        held_back = GaugeMetricFamily(
+            "cryptometrics_open_transaction_seconds",
+            "How long an open Kafka transaction has held back the partition; 0 without one.",
+            labels=["group", "partition"],
+        )
+        for partition, seconds in sorted(measured.open_transactions.items()):
+            held_back.add_metric([self._group, partition], seconds)
+        yield held_back
         yield self._histogram("batch_ticks", "Messages per batch.", measured.batch_ticks)
         yield self._histogram(
             "batch_seconds", "From the start of a batch's calculation to its commit.", measured.batch_seconds

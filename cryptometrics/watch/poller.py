@@ -71,7 +71,13 @@ class Poller:
                 self._trouble = f"PostgreSQL: {one_line(error)}; the data is old"
         assert self._last is not None  # noqa: S101  (otherwise the error was raised)
         kafka = f"Kafka: {self._lag.trouble}; the lag is unknown" if self._lag.trouble else None
-        return ScreenData(self._last, self._history, self._lag.known, self._trouble or kafka)
+        return ScreenData(
+            self._last,
+            self._history,
+            self._lag.known,
+            self._trouble or kafka,
+            open_transactions=self._lag.open_transactions,
+        )
 
     def wait_for_lag(self) -> None:
         """Wait until Kafka has answered, up to the time limit."""

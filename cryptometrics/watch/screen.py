@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from cryptometrics.kafka.open_transactions import OpenTransaction
     from cryptometrics.store.catalog import SessionRow
     from cryptometrics.watch.snapshot import FiringAlert, History, Snapshot
 
@@ -48,13 +49,16 @@ class ScreenData(NamedTuple):
     """What runs beside the screen: name and state."""
     since: datetime | None = None
     """When the feed beside the screen began: older quotes are not its own."""
+    open_transactions: Mapping[tuple[str, int], OpenTransaction | None] = {}
+    """(topic, partition) → the open transaction that holds back its readers, or None; only known ones."""
 
 
 def render(data: ScreenData, width: int, height: int, *, ascii_only: bool = False) -> RenderableType:
     """Return the screen for a terminal of this size."""
     snapshot = data.snapshot
     head = _head(data)
-    foot = [_lag(data, width), _outcomes(snapshot), *_alerts(snapshot.alerts, max(height // 4, 2))]
+    foot = [_lag(data, width), *_open_transactions(data), _outcomes(snapshot)]
+    foot += _alerts(snapshot.alerts, max(height // 4, 2))
     foot += _old_quotes(data)
     foot += [_line((f"{name} ", "dim"), state) for name, state in data.parts]
     if data.trouble:
@@ -261,6 +265,22 @@ def _lag(data: ScreenData, width: int) -> Text:
         used += len(text)
         parts += [(f"  p{partition} ", "dim"), f"{lag:,}"]
     return _line(*parts)
+
+
+def _open_transactions(data: ScreenData) -> list[Text]:
+    """Return a line if open transactions hold messages back, none otherwise."""
+    found = {
+        part.partition: transaction
+        for part in data.snapshot.partitions
+        if (transaction := data.open_transactions.get((part.topic, part.partition))) is not None
+    }
+    if not found:
+        return []
+    messages = sum(transaction.messages for transaction in found.values())
+    since = min(transaction.since for transaction in found.values())
+    places = " ".join(f"p{partition}" for partition in sorted(found))
+    text = f"{messages:,} messages since {since:%H:%M:%S} UTC in {places}"
+    return [_line(("held back by open transactions ", "yellow"), text)]
 
 
 def _outcomes(snapshot: Snapshot) -> Text:

@@ -19,7 +19,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from cryptometrics.dashboards import build
 from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.pipeline.options import WorkerOptions
-from cryptometrics.pipeline.progress import WorkerReport
 from cryptometrics.pipeline.worker import Worker
 from cryptometrics.telemetry import process_metrics as telemetry
 from cryptometrics.telemetry.endpoint import serving
@@ -172,7 +171,7 @@ def test_a_database_that_lets_nothing_in_turns_health_red(
     with serving(metrics.collect, metrics.health, "127.0.0.1", 0) as address:
 
         def show(worker: Worker) -> None:
-            metrics.update(WorkerReport.of(worker.totals, worker.lags()))
+            metrics.update(worker.report())
             codes.append(health(address))
             stored = worker.totals.offsets
             if (

@@ -18,6 +18,7 @@ from cryptometrics.alerts.rule_state import Transition
 from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
 from cryptometrics.feeds.quality import Quality
+from cryptometrics.kafka.open_transactions import REPORT_AFTER_S
 from cryptometrics.pipeline.calculator import CalculatedBatch
 from cryptometrics.pipeline.progress import Histogram, Measurements, WorkerReport
 from cryptometrics.store.batch_transaction import Batch, PartitionOutcome, RejectedOffset
@@ -104,6 +105,7 @@ def test_workers_add_up_through_a_line_of_json(
 ) -> None:
     first, second = measured(*one), measured(*other)
     first.lags, second.lags = {"0": 5}, {"1": 7}
+    first.open_transactions, second.open_transactions = {"0": 12.5}, {"1": 0.0}
     first.retries, second.reconnects = 2, 3
     total = WorkerReport()
     for each in (first, second):
@@ -111,6 +113,7 @@ def test_workers_add_up_through_a_line_of_json(
         total.add(WorkerReport.from_dict(json.loads(line)))
     assert total.metrics == 20
     assert total.lag == 12
+    assert total.measured.open_transactions == {"0": 12.5, "1": 0.0}
     assert (total.measured.retries, total.measured.reconnects) == (2, 3)
     assert total.measured.latency.counts == [
         a + b for a, b in zip(first.latency.counts, second.latency.counts, strict=True)
@@ -143,6 +146,23 @@ def test_lag_without_a_commit_is_red_and_a_commit_makes_it_green() -> None:
     assert metrics.health().details["lag"] == 500
     metrics.update(report(11, lag=499))
     assert metrics.health().ok
+
+
+def test_health_names_the_transactions_that_the_log_reports() -> None:
+    metrics = ProcessMetrics("g", Clock())
+    ages = {"0": REPORT_AFTER_S + 2.5, "1": REPORT_AFTER_S - 1, "2": 0.0}
+    metrics.update(WorkerReport(measured=Measurements(open_transactions=ages)))
+    details = metrics.health().details
+    assert details["open_transaction_seconds"] == {"0": 12.5}
+    assert "open_transaction" in details["hint"]
+    metrics.update(report(10, lag=0))
+    assert "hint" not in metrics.health().details
+
+
+def test_a_worker_that_ended_no_longer_holds_partitions() -> None:
+    measured = Measurements(lags={"0": 5}, open_transactions={"0": 12.5}, retries=1)
+    measured.release_partitions()
+    assert (measured.lags, measured.open_transactions, measured.retries) == ({}, {}, 1)
 
 
 def test_nothing_to_do_is_no_failure() -> None:

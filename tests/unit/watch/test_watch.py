@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from cryptometrics.kafka.open_transactions import OpenTransaction
 from cryptometrics.store.catalog import SessionRow
 from cryptometrics.watch.screen import PLAIN_BARS, WIDE, ScreenData, age, render, sparkline
 from cryptometrics.watch.snapshot import RATE_S, FiringAlert, History, Partition, Snapshot
@@ -207,3 +208,12 @@ def test_the_history_is_bounded() -> None:
 def test_ages(seconds: float, text: str, style: str) -> None:
     found = age(seconds)
     assert (found.plain, str(found.style)) == (text, style)
+
+
+def test_open_transactions_are_named_with_what_they_hold_back() -> None:
+    since = datetime(2026, 1, 31, 12, 0, 3, tzinfo=UTC)
+    first, second = OpenTransaction(10, 400, since), OpenTransaction(7, 80, since)
+    held = {("t", 1): first, ("t", 2): None, ("t", 4): second}
+    lines = drawn(frame([row()])._replace(open_transactions=held), 100, 20)
+    assert "held back by open transactions 480 messages since 12:00:03 UTC in p1 p4" in map(str.strip, lines)
+    assert not any("transaction" in line for line in drawn(frame([row()]), 100, 20))
