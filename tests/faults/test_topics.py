@@ -162,7 +162,7 @@ def test_the_topic_was_made_again(arena: Arena, admin: AdminClient, longer: bool
 
     code, words = process_all(arena)
     assert code == 1, words
-    assert "made again" in words
+    assert "was recreated" in words
     assert "--on-data-loss skip" in words
     assert arena.next_offsets() == before
 
@@ -206,7 +206,7 @@ def test_the_topic_is_made_again_under_a_running_worker(
     assert not asleep or arena.next_offsets() == before, worker.words()
     code, words = process_all(arena)
     assert code == 1
-    assert "made again" in words
+    assert "was recreated" in words
 
 
 def test_the_topic_gets_more_partitions(arena: Arena, admin: AdminClient) -> None:
