@@ -160,6 +160,11 @@ def aggregate(
     last = until if isinstance(until, int) else None
     begun = time.monotonic()
     found = _run(job, source, first, last, readers or (1 if follow else None), beam)
+    if not any(found[name] for name in _READ):
+        if not follow:
+            place = f"group {group} has stored" if source == "postgres" else "the topic has"
+            raise UserError(f"{place} no ticks in these bounds")
+        click.echo("no window was written before the job was stopped", err=True)
     _report(job, found, time.monotonic() - begun, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.cli import delivery
 from cryptometrics.cli.options import DEFAULT_PARTITIONS
 from cryptometrics.errors import ServiceUnavailableError
 
@@ -124,6 +125,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
         progress=lambda state: patience.see(state.acknowledged),
     )
     patience.check()
+    delivery.check(sent)
     _report(f"simulated {sent.acknowledged:,} ticks of {len(DEFAULT_PAIRS)} pairs in {took():.1f} s")
     line, patience = ProgressLine(), _Patience("processed")
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import delivery, options
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.text import listed
 
 if TYPE_CHECKING:
+    from cryptometrics.feeds.interface import Feed
     from cryptometrics.feeds.recording import Recording
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.market.gap_records import Gap
@@ -94,6 +96,19 @@ def replay(
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
     delivery.check(published)
     _check_complete(recording)
+    if not (published.sent or asked()):
+        raise _nothing_sent(files, feed)
+
+
+def _nothing_sent(files: tuple[Path, ...], feed: Feed) -> UserError:
+    """Return the error for a recording without a frame that leads to a message."""
+    names = listed(map(str, files))
+    if not feed.frames:
+        return UserError(f"nothing was sent: {names} has no frames")
+    return UserError(
+        f"nothing was sent: none of the {feed.frames:,} frames of {names} leads to a quote: "
+        "check --pair and --book"
+    )
 
 
 def _check_complete(recording: Recording) -> None:

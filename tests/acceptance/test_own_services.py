@@ -71,6 +71,13 @@ def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_demo_whose_ticks_do_not_reach_kafka_says_why(local: Cli) -> None:
+    done = local("demo", code=1, env={"KAFKA_CONF_MESSAGE_TIMEOUT_MS": "1", "KAFKA_CONF_LINGER_MS": "0"})
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("error: Kafka has not acknowledged ")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["kafka", "postgres"])
 def test_a_demo_whose_service_dies_comes_to_an_end(local: Cli, home: Path, service: str) -> None:
     running = subprocess.Popen(

@@ -182,6 +182,17 @@ def test_the_command_says_what_it_did(cli: Cli, settings: Settings) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_that_reads_nothing_is_a_mistake(cli: Cli, settings: Settings) -> None:
+    cli("init-db", "--partitions", "1")
+    arguments = ("aggregate", "--window", "5m", "--group", "g1")
+    empty = cli(*arguments, code=2).stderr
+    assert empty == f"error: the topic {settings.kafka_topic} has no records in these bounds\n"
+    cli("simulate", "--rate", "0", "--count", "10", "--start", "1h")
+    cli("process", "--group", "g1", "--until-caught-up")
+    done = cli(*arguments, "--source", "postgres", "--until", "2h", code=2)
+    assert (done.stdout, done.stderr) == ("", "error: group g1 has stored no ticks in these bounds\n")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -89,6 +89,21 @@ def test_an_unreadable_update_ends_the_quotes(settings: Settings, cli: Cli, tmp_
     assert not report["pairs"][0]["has_quote"]
 
 
+def test_a_recording_that_leads_to_no_message_is_a_mistake(cli: Cli, tmp_path: Path) -> None:
+    cli("init-db", "--partitions", "1")
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(snapshot(0, "10", "11") + update(1, ["buy", "10.5", "1"]))
+    for options in (("--book", "--pair", "BTC-USD"), ()):
+        done = cli("replay", path, *options, code=2)
+        assert done.stdout.endswith("sent 0, acknowledged 0\n")
+        assert done.stderr == (
+            f"error: nothing was sent: none of the 2 frames of {path} leads to a quote: "
+            "check --pair and --book\n"
+        )
+    path.write_bytes(json.dumps({"rx": T0, "lost": "down", "pairs": [PAIR]}).encode() + b"\n")
+    assert cli("replay", path, code=2).stderr == f"error: nothing was sent: {path} has no frames\n"
+
+
 @pytest.mark.parametrize("padding", [0, 100_000])
 def test_a_damaged_block_is_a_gap_and_an_error(
     settings: Settings, cli: Cli, tmp_path: Path, padding: int
