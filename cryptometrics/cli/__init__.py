@@ -134,6 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:
             signal.signal(number, signal.SIG_DFL)
+    if interrupted():
+        # After an interrupt in the exec of a text, as in the making of a dataclass, `python -m` would end by
+        # SIGINT whatever the exit code. The next exec resets that.
+        exec("")  # noqa: S102
     sys.exit(code)
 
 

@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -91,6 +95,23 @@ def test_there_is_no_traceback(body: str) -> None:
     )
     assert done.stderr.splitlines() == ["begun", "", "stopped"]
     assert done.returncode in {130, -signal.SIGINT}
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_during_an_import_keeps_its_exit_code(tmp_path: Path, number: str, code: int) -> None:
+    """Dataclasses and named tuples run a text with exec: Python has its own end for an interrupt there."""
+    body = f"""    exec("os.kill(os.getpid(), signal.{number}); time.sleep(60)")"""
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM).format(body=body))
+    done = subprocess.run(
+        [sys.executable, "-m", "program"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stderr.splitlines() == ["begun", "", "stopped"]
+    assert done.returncode == code
 
 
 def test_an_error_that_no_signal_caused_has_its_traceback() -> None:
