@@ -151,7 +151,7 @@ class Publisher:
 def publish(
     producer: Producer,
     topic: str,
-    blocks: Iterable[list[Message]],
+    blocks: Iterable[Sequence[Message | None]],
     *,
     rate: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
@@ -159,6 +159,7 @@ def publish(
 ) -> Published:
     """Publish all messages, wait for their delivery, and return the counts.
 
+    blocks: the messages; None takes its time at the rate, and nothing is sent.
     rate: messages per second; 0: as fast as the broker takes them.
     stop: checked at least every MAX_WAIT_S; once true, nothing more is sent, and unacknowledged messages
     are waited for at most DRAIN_S.
@@ -181,7 +182,10 @@ def publish(
 
 
 def _paced(
-    publisher: Publisher, blocks: Iterable[list[Message]], rate: float, stop: Callable[[], bool]
+    publisher: Publisher,
+    blocks: Iterable[Sequence[Message | None]],
+    rate: float,
+    stop: Callable[[], bool],
 ) -> Iterator[list[Message]]:
     """Yield the messages when they are due: number n, n / rate seconds after the start.
 
@@ -191,7 +195,7 @@ def _paced(
     for block in blocks:
         taken = 0
         if not block:  # a feed that has nothing yet: let delivery reports and progress go on
-            yield block
+            yield []
         while taken < len(block):
             if stop():
                 return
@@ -201,7 +205,7 @@ def _paced(
             if due <= taken:
                 _wait_until(start + (number + taken) / rate, publisher, stop)
                 continue
-            yield block[taken:due]
+            yield [message for message in block[taken:due] if message is not None]
             taken = min(due, len(block))
         number += len(block)
 

@@ -6,8 +6,10 @@ import itertools
 import re
 import signal
 import socket
+import time
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from cryptometrics.feeds.simulator import DEFAULT_PAIRS, Simulation
+from cryptometrics.feeds.simulator.scenarios import SCENARIOS
 from cryptometrics.kafka import client
 from cryptometrics.kafka.publisher import Published, publish
 from cryptometrics.kafka.topic import create_topic, describe_topic
@@ -23,6 +26,7 @@ from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.publisher import Message
+    from cryptometrics.market.ticks import Tick
     from tests.conftest import Cli
 
 START = "2026-07-01T00:00:00Z"
@@ -128,6 +132,78 @@ def test_a_rate_gives_event_times_and_a_duration_their_number(
     assert times == [start + number * timedelta(milliseconds=20) for number in range(50)]
 
 
+def quotes(settings: Settings, now: datetime) -> dict[str, list[Tick]]:
+    """Return the ticks of each pair on the topic, in order."""
+    found: defaultdict[str, list[Tick]] = defaultdict(list)
+    for key, value in (message for records in stored(settings) for message in records):
+        tick = decode(key, value, now)
+        found[tick.pair].append(tick)
+    return found
+
+
+def test_a_restart_goes_on_from_the_last_quotes(cli: Cli, settings: Settings, topic: str) -> None:
+    first = cli("simulate", "--rate", "0", "--count", "2000", "--step", "1m")
+    assert "simulated quotes" not in first.stderr
+    second = cli("simulate", "--rate", "0", "--count", "2000")
+    assert re.search(r"going on after the topic's last simulated quotes, from 2\S+Z\n", second.stderr)
+    third = cli("simulate", "--rate", "1000", "--count", "100")
+    assert "going on after" in third.stderr
+    found = quotes(settings, datetime.now(UTC))
+    assert found.keys() == set(DEFAULT_PAIRS)
+    for ticks in found.values():
+        assert [tick.time for tick in ticks] == sorted({tick.time for tick in ticks})
+        ids = [tick.trade_id or 0 for tick in ticks]
+        assert ids == sorted(set(ids))
+        for before, after in itertools.pairwise(ticks):
+            near = Decimal("0.002") if after.time - before.time < timedelta(minutes=1) else Decimal("0.1")
+            assert abs((after.bid + after.ask) / (before.bid + before.ask) - 1) < near
+
+
+def test_a_seed_or_a_start_begins_anew(cli: Cli, settings: Settings, topic: str) -> None:
+    for arguments in (["--seed", "1"], ["--start", START]):
+        for _ in range(2):
+            cli("simulate", "--rate", "0", "--count", "200", "--step", "1s", *arguments)
+    for ticks in quotes(settings, datetime.now(UTC) + timedelta(days=3650)).values():
+        firsts = [ticks[0]] + [
+            after for before, after in itertools.pairwise(ticks) if after.time < before.time
+        ]
+        assert len({(tick.bid + tick.ask) // 2 for tick in firsts}) < len(ticks)
+        assert all(abs(tick.bid / ticks[0].bid - 1) < Decimal("0.003") for tick in firsts)
+
+
+def test_it_does_not_go_on_beyond_tomorrow(cli: Cli, settings: Settings, topic: str) -> None:
+    cli("simulate", "--rate", "0", "--count", "10")
+    done = cli("simulate", "--rate", "0", "--count", "3000", "--step", "1m", code=2)
+    assert re.fullmatch(r"error: [^\n]* or --start for a new beginning [^\n]*\n", done.stderr)
+    assert sum(map(len, stored(settings))) == 10
+
+
+def test_scenarios_are_listed_without_any_service(cli: Cli) -> None:
+    lines = cli(
+        "simulate", "--list-scenarios", env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    ).stdout.splitlines()
+    assert lines[0].split() == ["scenario", "depth", "duration", "recovery"]
+    assert [line.split()[0] for line in lines[1:]] == list(SCENARIOS)
+
+
+def test_an_outage_takes_its_time_and_sends_gap_records(cli: Cli, settings: Settings, topic: str) -> None:
+    arguments = ["--seed", "3", "--start", START, "--pair", "BTC-USD", "--scenario", "outage@1s"]
+    done = cli("simulate", "--rate", "0", "--step", "1s", "--count", "200", *arguments)
+    sent = 200 - 120  # the last of the two minutes' slots has the gap record
+    assert done.stdout == f"sent {sent}, acknowledged {sent}\n"
+    values = [value or b"" for records in stored(settings) for _, value in records]
+    assert [number for number, value in enumerate(values) if b'"kind":"down"' in value] == [1]
+    late = cli("simulate", "--rate", "0", "--step", "1s", "--count", "60", *arguments[:-1], "outage@2m")
+    assert "outage would begin after the last tick" in late.stderr
+
+
+def test_what_a_scenario_keeps_back_takes_its_time(cli: Cli, settings: Settings, topic: str) -> None:
+    begun = time.monotonic()
+    done = cli("simulate", "--rate", "20", "--count", "40", "--pair", "BTC-USD", "--scenario", "silence@0s")
+    assert done.stdout == "sent 0, acknowledged 0\n"
+    assert time.monotonic() - begun > 39 / 20
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_all_accounted_for(
     cli: Cli, settings: Settings, topic: str, number: signal.Signals
@@ -166,6 +242,9 @@ def test_a_missing_topic_is_one_line(cli: Cli, settings: Settings) -> None:
         ("--start", "someday"),
         ("--bad", "1.5"),
         ("--rate", "0", "--count", "1000000000000"),
+        ("--scenario", "flash-crash"),
+        ("--scenario", "flash-crash@soon"),
+        ("--scenario", "earthquake@5m"),
     ],
     ids=" ".join,
 )

@@ -13,6 +13,7 @@ import pytest
 
 from cryptometrics.alerts.kinds import KINDS
 from cryptometrics.config import Settings
+from cryptometrics.feeds.simulator.scenarios import SCENARIOS
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.pipeline.progress import WorkerReport
@@ -193,6 +194,13 @@ def test_each_kind_and_key_of_a_rule_is_explained_with_its_keys() -> None:
     for kind, shape in KINDS.items():
         assert set(re.findall(r"`([a-z_]+)`", rows[kind])) == set(shape.keys), kind
     assert {key for shape in KINDS.values() for key in shape.keys} <= rows.keys()
+
+
+def test_each_scenario_is_explained_as_the_command_lists_it() -> None:
+    text = (DOCS / "simulator.md").read_text(encoding="utf-8")
+    table = text.partition("## Scenarios")[2]
+    rows = [tuple(row.split(" | ")) for row in re.findall(r"^\| (`[a-z-]+` \| .*) \|$", table, re.MULTILINE)]
+    assert rows == [(f"`{s.name}`", s.depth, s.duration, s.recovery) for s in SCENARIOS.values()]
 
 
 def test_each_dependency_has_its_reason() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from cryptometrics.feeds.simulator.scenarios import Flags
     from cryptometrics.kafka.publisher import Message
 
 
@@ -77,6 +80,36 @@ KINDS: tuple[tuple[Reason, Callable[[bytes, bytes], Message]], ...] = (
     (Reason.IMPLAUSIBLE_TIME, _with(time="1999-12-31T23:59:59.999999Z")),
     (Reason.IMPLAUSIBLE_TIME, _with(time="2999-01-01T00:00:00.000000Z")),
 )
+
+
+class BadTicks:
+    """Chooses the slots of bad ticks, and makes each of the good tick before it."""
+
+    def __init__(self, seed: int, share: float) -> None:
+        self._chance = Random(f"{seed} bad").random  # noqa: S311  (it must be repeatable, not secret)
+        self._share = share
+        self._turn = 0
+        self._good: tuple[bytes, bytes] | None = None
+
+    def pick(self, slots: int) -> Flags:
+        """Return for each of the next slots whether it has a bad tick; the first of all has none."""
+        is_bad = np.array([self._chance() < self._share for _ in range(slots)], np.bool_)
+        if self._good is None:
+            is_bad[0] = False
+        return is_bad
+
+    def insert(self, block: list[Message | None], places: Iterable[int]) -> None:
+        """Put bad ticks at these places."""
+        at = set(places)
+        for place, message in enumerate(block):
+            if place in at:
+                if self._good is not None:
+                    block[place] = spoiled(self._turn, *self._good)
+                    self._turn += 1
+            elif message is not None:
+                key, value = message
+                if key is not None and value is not None:
+                    self._good = key, value
 
 
 def spoiled(turn: int, key: bytes, value: bytes) -> Message:

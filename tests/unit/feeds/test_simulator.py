@@ -11,45 +11,25 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptometrics.errors import UserError
-from cryptometrics.feeds.simulator import BLOCK, DEFAULT_PAIRS, MAX_PAIRS, Simulation
+from cryptometrics.feeds.simulator import DEFAULT_PAIRS, MAX_PAIRS, Simulation
 from cryptometrics.feeds.simulator.bad_ticks import KINDS
-from cryptometrics.feeds.simulator.market import decimal_text, level_of
+from cryptometrics.feeds.simulator.currencies import levels_of
+from cryptometrics.feeds.simulator.stream import BLOCK
+from cryptometrics.feeds.simulator.tickers import decimal_text
 from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
+from tests.unit.feeds.streams import START, STEP, by_pair, stream
 
 if TYPE_CHECKING:
-    from cryptometrics.kafka.publisher import Message
     from cryptometrics.market.ticks import Tick
 
-START = datetime(2026, 7, 1, tzinfo=UTC)
 NOW = START + timedelta(days=1)
-STEP = Fraction(10_000)
-
-
-def stream(count: int, **changes: Any) -> list[Message]:
-    parameters: dict[str, Any] = {
-        "pairs": DEFAULT_PAIRS,
-        "start": START,
-        "step": STEP,
-        "seed": 7,
-        "count": count,
-    }
-    return list(itertools.chain.from_iterable(Simulation(**parameters | changes).blocks()))
-
-
-def by_pair(messages: list[Message]) -> dict[str, list[dict[str, Any]]]:
-    found = defaultdict(list)
-    for _, value in messages:
-        assert value is not None
-        fields = json.loads(value)
-        found[fields["product_id"]].append(fields)
-    return found
 
 
 def test_the_same_parameters_make_the_same_bytes_and_others_do_not() -> None:
@@ -123,7 +103,7 @@ def test_trade_ids_count_up_by_one_from_the_start_and_sequences_jump() -> None:
 def test_prices_keep_to_the_pairs_own_ticks_and_volumes_only_grow() -> None:
     pairs = ("BTC-USD", "DOGE-USD", "RENDER-USDC", "SHIB-EUR")
     for pair, messages in by_pair(stream(10_000, pairs=pairs)).items():
-        decimals = level_of(pair).decimals
+        decimals = levels_of([pair], {})[pair].decimals
         for name in ("price", "best_bid", "best_ask", "open_24h", "low_24h", "high_24h"):
             assert {len(message[name].partition(".")[2]) for message in messages} == {decimals}
         volumes = [Decimal(message["volume_24h"]) for message in messages]
@@ -131,18 +111,21 @@ def test_prices_keep_to_the_pairs_own_ticks_and_volumes_only_grow() -> None:
         assert volumes[0] < volumes[-1]
 
 
-def test_spreads_widen_and_narrow_with_bursts() -> None:
-    for messages in by_pair(stream(60_000, pairs=("BTC-USD", "ETH-USD"))).values():
-        spreads = sorted(Decimal(m["best_ask"]) - Decimal(m["best_bid"]) for m in messages)
-        median = spreads[len(spreads) // 2]
-        assert spreads[len(spreads) // 10] < median < spreads[-len(spreads) // 3]
-        assert spreads[-1] > 4 * median
+def test_prices_begin_at_the_pairs_level() -> None:
+    pairs = ("BTC-USD", "ETH-BTC", "SOL-EUR", "USDC-USD", "SHIB-EUR", "USD-BTC")
+    levels = levels_of(pairs, {})
+    for pair, messages in by_pair(stream(1_000, pairs=pairs)).items():
+        level = Decimal(decimal_text(levels[pair].ticks, levels[pair].decimals))
+        assert all(abs(Decimal(message["best_bid"]) / level - 1) < Decimal("0.01") for message in messages)
 
 
-def test_a_walk_stays_near_its_level() -> None:
-    for pair, messages in by_pair(stream(100_000, pairs=("SOL-USD",))).items():
-        level = Decimal(decimal_text(level_of(pair).ticks, level_of(pair).decimals))
-        assert all(level / 3 < Decimal(message["best_bid"]) < level * 3 for message in messages)
+def test_each_pair_has_its_ticks_at_even_intervals() -> None:
+    """So that a slow stream has a tick of the first pair in nearly every minute."""
+    pairs = [json.loads(value or b"")["product_id"] for _, value in stream(20_000)]
+    places = [place for place, pair in enumerate(pairs) if pair == DEFAULT_PAIRS[0]]
+    distances = Counter(later - earlier for earlier, later in itertools.pairwise(places))
+    assert distances.keys() <= set(range(1, 9))
+    assert sum(distances[distance] for distance in (1, 2, 3)) > 0.8 * distances.total()
 
 
 @pytest.mark.parametrize("step", [STEP, Fraction(1_000_000), Fraction(1_000_000, 3), Fraction(1, 10)])
@@ -200,6 +183,8 @@ def test_more_pairs_than_there_are_shares_are_refused() -> None:
 def test_time_beyond_the_calendar_is_an_error_of_the_user() -> None:
     with pytest.raises(UserError, match="year 9999"):
         stream(BLOCK, start=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    with pytest.raises(UserError, match="year 9999"):
+        stream(2, step=Fraction(10**18))
 
 
 @settings(max_examples=50)
