@@ -61,12 +61,12 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     database_url_file: Path | None = None
     db_host: str | None = None
-    db_port: int = Field(default=5432, ge=1, le=65535)
+    db_port: int | None = Field(default=None, ge=1, le=65535)
     db_name: str | None = None
     db_user: str | None = None
     db_password: SecretStr | None = None
     db_password_file: Path | None = None
-    db_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    db_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
     db_sslrootcert: Path | None = None
     db_sslcert: Path | None = None
     db_sslkey: Path | None = None
@@ -139,8 +139,10 @@ class Settings(BaseSettings):
             return self.database_url.get_secret_value()
         if not any((self.db_host, self.db_name, self.db_user)):
             return self._local("postgres", "uri", "DATABASE_URL or DB_HOST, DB_NAME, DB_USER and DB_PASSWORD")
+        # libpq adds the port, the encryption and more from its own variables and files, if they are not here.
+        names_host = {"PGHOST", "PGHOSTADDR", "PGSERVICE"} & os.environ.keys()
         parts: dict[str, Any] = {
-            "host": self.db_host or "localhost",
+            "host": self.db_host or (None if names_host else "localhost"),
             "port": self.db_port,
             "dbname": self.db_name,
             "user": self.db_user,

@@ -6,6 +6,7 @@ downloaded jars are shared with those.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -29,7 +30,7 @@ from cryptometrics.store.migrate import migrate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-OURS = ("CRYPTOMETRICS_", "DB_", "KAFKA_", "DATABASE_URL")
+OURS = ("CRYPTOMETRICS_", "DB_", "KAFKA_", "DATABASE_URL", "PG")
 """Prefixes of the environment variables that configure the package."""
 SCREEN = ("COLUMNS", "LINES")
 """Variables that state the size of a terminal."""
@@ -152,6 +153,26 @@ def free_port() -> int:
         return port
 
 
+_ALL = """
+import contextlib, io, json, sys
+from cryptometrics.cli import main
+printed = {}
+for arguments in json.loads(sys.argv[1]):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(output):
+        try:
+            main(arguments)
+        except SystemExit as end:
+            code = end.code
+    output.flush()
+    printed[arguments[0]] = code, output.buffer.getvalue().decode()
+    if code:
+        break
+print(json.dumps(printed))
+"""
+"""Runs commands in turn and prints the exit code and the output of each."""
+
+
 class Cli:
     """Runs `cryptometrics` as a person does: a process of its own, in a folder of its own."""
 
@@ -183,6 +204,23 @@ class Cli:
             f"exit code {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
         )
         return done
+
+    def all(self, *commands: list[str], timeout: float = 2 * COMMAND_TIMEOUT) -> dict[str, str]:
+        """Run commands in turn in one process, which saves their start; return what each printed by name."""
+        done = subprocess.run(
+            [sys.executable, "-c", _ALL, json.dumps(commands)],
+            cwd=self.cwd,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        printed = json.loads(done.stdout) if done.stdout else {}
+        failed = {name: code for name, (code, _) in printed.items() if code}
+        assert len(printed) == len(commands), f"not all commands ran: {printed}\n--- stderr\n{done.stderr}"
+        assert not failed, f"exit codes {failed}\n--- stderr\n{done.stderr}"
+        return {name: text for name, (_, text) in printed.items()}
 
     def start(
         self, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from cryptometrics.kafka import client
@@ -18,6 +18,7 @@ from cryptometrics.kafka.client import make_admin
 from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds
 from cryptometrics.kafka.topic import create_topic, delete_topic
 from cryptometrics.store.connection import connect
+from cryptometrics.store.connection_options import resolve
 from cryptometrics.store.migrate import migrate
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def scratch(settings: Settings) -> Iterator[Scratch]:
 @contextlib.contextmanager
 def _inside(settings: Settings, name: str) -> Iterator[Scratch]:
     uri = settings.postgres()
-    options = f"{conninfo_to_dict(uri).get('options', '')} -c search_path={name}".strip()
+    options = f"{resolve(uri).get('options', '')} -c search_path={name}".strip()
     own = settings.model_copy(
         update={"database_url": SecretStr(make_conninfo(uri, options=options)), "kafka_topic": name}
     )

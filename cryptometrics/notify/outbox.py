@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
+from cryptometrics.store.text_encoding import storable
+
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
@@ -91,4 +93,4 @@ def delivered(connection: psycopg.Connection, notification: Notification) -> Non
 
 def failed(connection: psycopg.Connection, notification: Notification, error: str, wait_s: float) -> None:
     """Store why a delivery failed, and when to retry it."""
-    connection.execute(_FAILED, [error, wait_s, notification.id])
+    connection.execute(_FAILED, [storable(connection, error), wait_s, notification.id])

@@ -24,3 +24,7 @@ class WorkerOptions:
     """Continue after records that Kafka deleted unread; otherwise they are an error."""
     rules: tuple[Rule, ...] = ()
     """Alert rules."""
+
+    def names(self) -> list[str]:
+        """Return the names that people chose and that the database must store as they are."""
+        return [self.group] if self.session is None else [self.group, self.session]

@@ -29,6 +29,7 @@ from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.store import batch_transaction as store
 from cryptometrics.store import offsets, window_completion
 from cryptometrics.store.database_errors import is_refusal, one_line
+from cryptometrics.store.text_encoding import require_storable
 from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ class Worker:
 
     def _begin(self) -> None:
         self._connect()
+        require_storable(self._db.connection, self._options.names())
         offsets.refuse_other_topic(self._db.connection, self._topic)
         stored = offsets.next_offsets(self._db.connection, self._topic)
         held = self._consumer.ends.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)

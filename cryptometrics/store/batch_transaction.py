@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.store import alerts, feed_gaps, windows
 from cryptometrics.store.array_text import array, arrays
 from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
+from cryptometrics.store.text_encoding import storable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -214,7 +215,15 @@ def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> Non
         windows.merge(cursor, topic.group, batch.windows)
     if batch.rejected:
         rejected = (
-            (r.partition, r.offset, r.reason, r.detail, r.key, r.value, r.kafka_timestamp)
+            (
+                r.partition,
+                r.offset,
+                r.reason,
+                storable(cursor.connection, r.detail),
+                r.key,
+                r.value,
+                r.kafka_timestamp,
+            )
             for r in batch.rejected
         )
         cursor.execute(_REJECTED, [topic.group, topic.name, *map(list, zip(*rejected, strict=True))])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import IsolationLevel, conninfo
 
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
+from cryptometrics.store import session_settings
+from cryptometrics.store.connection_options import complete, place
 from cryptometrics.store.database_errors import one_line
 from cryptometrics.store.encryption_errors import encryption_problem
 
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptometrics.config import Settings
-
-CONNECT_TIMEOUT_S = 5
-"""Seconds for one attempt to connect."""
 
 
 def connect(
@@ -62,19 +61,26 @@ def connect(
 
 
 def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
-    """Connect once; raise psycopg's error without a retry."""
-    options: dict[str, Any] = conninfo.conninfo_to_dict(uri)
-    options.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-    options.setdefault("application_name", "cryptometrics")
-    # Detect a dead peer within half a minute.
-    options |= {
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
-    }
-    options["options"] = f"{options.get('options', '')} -c timezone=UTC".strip()
-    return psycopg.connect(**options, autocommit=autocommit)
+    """Connect once, and give the session our settings.
+
+    Raises psycopg's error without a retry, and UserError if the session cannot have these settings.
+    """
+    try:
+        connection = psycopg.connect(**complete(uri), autocommit=True)
+    except psycopg.ProgrammingError as error:
+        raise UserError(f"the settings of PostgreSQL are not valid: {error}") from None
+    try:
+        session_settings.pin(connection)
+        connection.autocommit = autocommit
+    except (psycopg.NotSupportedError, psycopg.DataError) as error:
+        connection.close()
+        raise UserError(
+            f"PostgreSQL at {place(uri)} does not let us set up a session: {one_line(error)}"
+        ) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _valid(uri: str) -> str:
@@ -103,16 +109,7 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     with connection.transaction():
-        # On large tables the planner may spend longer compiling a query than running it.
-        connection.execute("SET LOCAL jit = off")
         yield
-
-
-def place(uri: str) -> str:
-    """Return host, port and database of a connection string, without user and password."""
-    parts = conninfo.conninfo_to_dict(uri)
-    database = parts.get("dbname") or parts.get("user", "")
-    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{database}"
 
 
 def _is_final(error: psycopg.OperationalError) -> bool:

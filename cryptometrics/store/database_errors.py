@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -11,7 +12,7 @@ from psycopg import errors
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def one_line(error: BaseException) -> str:
@@ -20,21 +21,64 @@ def one_line(error: BaseException) -> str:
         return error.diag.message_primary
     lines = str(error).strip().splitlines() or [type(error).__name__]
     failures = [line for line in lines if " failed: " in line] or lines
-    return failures[-1].rpartition(" failed: ")[2].strip()
+    message = failures[-1].rpartition(" failed: ")[2].strip().removeprefix("connection is bad: ")
+    # libpq puts the severity, in the server's language, and two spaces before the server's message.
+    return re.sub(r"^[^\s:]+:  ", "", message)
+
+
+_MEANINGS: tuple[tuple[tuple[type[psycopg.Error], ...], Callable[[str], CryptometricsError]], ...] = (
+    (
+        (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction),
+        lambda message: UserError(
+            f"the schema is missing or outdated ({message}): run `cryptometrics init-db`"
+        ),
+    ),
+    (
+        (errors.InsufficientPrivilege,),
+        lambda message: UserError(f"PostgreSQL denies it: {message}"),
+    ),
+    (
+        (errors.UntranslatableCharacter,),
+        lambda message: UserError(
+            f"the database cannot store a text ({message}): create a database with ENCODING 'UTF8'"
+        ),
+    ),
+    (
+        (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement),
+        lambda message: UserError(
+            f"a pooler changes the session between transactions ({message}): use a pool in session mode"
+        ),
+    ),
+    (
+        (errors.DiskFull, errors.ReadOnlySqlTransaction),
+        lambda message: ServiceUnavailableError(f"PostgreSQL cannot write now: {message}"),
+    ),
+    (
+        (errors.QueryCanceled, errors.LockNotAvailable),
+        lambda message: ServiceUnavailableError(f"PostgreSQL cancelled a statement: {message}"),
+    ),
+    (
+        (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout, errors.IdleSessionTimeout),
+        lambda message: ServiceUnavailableError(f"PostgreSQL ended the session: {message}"),
+    ),
+    (
+        (psycopg.OperationalError, psycopg.InterfaceError),
+        lambda message: ServiceUnavailableError(f"the connection to PostgreSQL broke: {message}"),
+    ),
+)
+"""What errors of statements mean to a user; the first match counts."""
+_TRANSIENT_CLASSES = {"08", "40", "53", "55", "57", "58"}
+"""Classes of SQLSTATE: connection, deadlock, resources, lock, shutdown and time-outs, disk."""
+_TRANSIENT_CODES = {"25006", "25P03", "25P04"}
+"""Read-only, idle in a transaction for too long, too long in a transaction."""
 
 
 def explained(error: psycopg.Error) -> CryptometricsError | None:
     """Return the error to show to the user for a failed statement, or None if it is a bug."""
-    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
-        return UserError(
-            f"the schema is missing or outdated ({error.diag.message_primary}): run `cryptometrics init-db`"
-        )
-    if isinstance(error, errors.InsufficientPrivilege):
-        return UserError(f"PostgreSQL denies it: {error.diag.message_primary}")
-    if isinstance(error, errors.DiskFull | errors.ReadOnlySqlTransaction):
-        return ServiceUnavailableError(f"PostgreSQL cannot write now: {error.diag.message_primary}")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return ServiceUnavailableError(f"the connection to PostgreSQL broke: {one_line(error)}")
+    message = one_line(error)
+    for kinds, meaning in _MEANINGS:
+        if isinstance(error, kinds):
+            return meaning(message)
     return None
 
 
@@ -53,12 +97,11 @@ def is_transient(error: BaseException | None) -> bool:
     """Whether a retry may succeed: the server is down, full, read-only or busy, or closed the session."""
     if isinstance(error, psycopg.InterfaceError) or _lacks_partition(error):
         return True
-    if isinstance(error, errors.IdleInTransactionSessionTimeout):  # psycopg derives it from InternalError
-        return True
-    if not isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
+    if not isinstance(error, psycopg.Error):
         return False
-    # 08 connection, 25 read-only, 40 deadlock, 53 resources, 55 lock, 57 shutdown and time-outs, 58 disk
-    return error.sqlstate is None or error.sqlstate[:2] in {"08", "25", "40", "53", "55", "57", "58"}
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate[:2] in _TRANSIENT_CLASSES or error.sqlstate in _TRANSIENT_CODES
 
 
 def is_refusal(error: BaseException | None) -> bool:

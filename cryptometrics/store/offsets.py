@@ -13,6 +13,7 @@ from psycopg import errors
 
 from cryptometrics import log
 from cryptometrics.errors import UserError
+from cryptometrics.store.text_encoding import storable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -175,7 +176,7 @@ def claim(
     values = _key(topic, partition) | {
         "topic_id": topic.id,
         "first": first,
-        "owner": owner,
+        "owner": storable(connection, owner),
         "pid": writer.pid,
         "started": writer.started,
     }

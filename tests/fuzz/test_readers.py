@@ -25,7 +25,8 @@ from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 from cryptometrics.feeds.recording import Recording
 from cryptometrics.kafka.client import client_conf
 from cryptometrics.market.tick_decoder import RejectedError, decode
-from cryptometrics.store.connection import _valid, place
+from cryptometrics.store.connection import _valid
+from cryptometrics.store.connection_options import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

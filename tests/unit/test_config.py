@@ -42,8 +42,28 @@ def test_the_original_names_give_a_connection(monkeypatch: pytest.MonkeyPatch) -
         "dbname": "risk",
         "user": "ana",
         "password": SECRET,
-        "sslmode": "prefer",
     }
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"DB_NAME": "risk"}, {"host": "localhost", "dbname": "risk"}),
+        ({"DB_NAME": "risk", "PGHOST": "db.example"}, {"dbname": "risk"}),
+        ({"DB_USER": "ana", "PGHOSTADDR": "10.0.0.1"}, {"user": "ana"}),
+        ({"DB_USER": "ana", "PGSERVICE": "risk"}, {"user": "ana"}),
+        (
+            {"DB_HOST": "h", "DB_SSLMODE": "require", "PGHOST": "other", "PGSSLMODE": "disable"},
+            {"host": "h", "sslmode": "require"},
+        ),
+    ],
+)
+def test_libpq_adds_what_is_not_set(
+    variables: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert conninfo_to_dict(config.load().postgres()) == expected
 
 
 def test_the_environment_goes_before_the_file_and_the_file_before_defaults(
@@ -57,7 +77,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_defaults(
     monkeypatch.setenv("KAFKA_CONF_SOCKET_TIMEOUT_MS", "2")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:1")
     settings = config.load()
-    assert (settings.db_name, settings.db_host, settings.db_port) == ("of_environment", "of_file", 5432)
+    assert (settings.db_name, settings.db_host, settings.db_port) == ("of_environment", "of_file", None)
     assert settings.kafka_topic == "of_file"
     assert settings.kafka() == {"bootstrap.servers": "k:1", "socket.timeout.ms": "2", "client.id": "of_file"}
 

@@ -6,7 +6,8 @@ import pytest
 
 from cryptometrics.config import Settings
 from cryptometrics.errors import ServiceUnavailableError, UserError
-from cryptometrics.store.connection import connect, place
+from cryptometrics.store.connection import connect
+from cryptometrics.store.connection_options import place
 
 SECRET = "hunter2"
 

@@ -1,0 +1,63 @@
+"""The options of a connection: what libpq makes of them, and our defaults where nobody chose a value.
+
+libpq completes a connection string from a service file, the PG… environment variables and its own defaults. A
+value that we add to the string would win over all of these, so we add none that somebody has chosen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import conninfo, pq
+
+from cryptometrics.errors import UserError
+
+CONNECT_TIMEOUT_S = 5
+"""Seconds for one attempt to connect."""
+_OUR_DEFAULTS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "fallback_application_name": "cryptometrics",
+    # Detect a dead peer within half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def resolve(uri: str) -> dict[str, str]:
+    """Return the value of each option as libpq will use it, wherever it comes from.
+
+    Raises UserError if the string names a service that no file defines.
+    """
+    # libpq resolves all options, checks their values and connects. An invalid value stops it in between.
+    attempt = pq.PGconn.connect_start(conninfo.make_conninfo(uri, channel_binding="stop").encode())
+    try:
+        found = attempt.info
+        problem = attempt.get_error_message()
+    finally:
+        attempt.finish()
+    values = {
+        option.keyword.decode(): option.val.decode(errors="replace")
+        for option in found
+        if option.val is not None
+    }
+    if values.pop("channel_binding", None) is None:  # libpq found no such service, and stopped there
+        raise UserError(f"the settings of PostgreSQL are not valid: {problem}")
+    return values
+
+
+def complete(uri: str) -> dict[str, Any]:
+    """Return the options of a connection string with our default for each one that nobody has chosen."""
+    chosen = resolve(uri)
+    options: dict[str, Any] = conninfo.conninfo_to_dict(uri)
+    if "connect_timeout" in chosen:  # psycopg keeps this limit and does not look into service files
+        options["connect_timeout"] = chosen["connect_timeout"]
+    return options | {name: value for name, value in _OUR_DEFAULTS.items() if name not in chosen}
+
+
+def place(uri: str) -> str:
+    """Return host, port and database of a connection string, without user and password."""
+    options = resolve(uri)
+    host = options.get("host") or options.get("hostaddr") or "localhost"
+    return f"{host}:{options.get('port', 5432)}/{options.get('dbname', '')}"
