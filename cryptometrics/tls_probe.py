@@ -20,8 +20,6 @@ TIMEOUT_S = 2.0
 """Seconds for each step of a connection."""
 API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 0, -1)
 """A request that brokers answer without a login: length, key, version, correlation and client id."""
-SSL_REQUEST = struct.pack(">ii", 8, 80877103)
-"""The request for TLS of a PostgreSQL client; the server answers S or N."""
 MAX_ANSWER_BYTES = 1024 * 1024
 """A larger length means that the answer is not Kafka's."""
 _ILLEGAL_SASL_STATE = 34
@@ -31,26 +29,6 @@ _ILLEGAL_SASL_STATE = 34
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _FOREIGN = {2, 18, 19, 20, 21}
 _OTHER_NAME = {62, 63, 64}
-
-
-def postgres_problem(host: str, port: int, authorities: str | None, *, check_name: bool) -> str | None:
-    """Return what is wrong with the certificate of a PostgreSQL server; None if it is not the cause.
-
-    authorities: the file of DB_SSLROOTCERT; None for those of the system.
-    """
-    try:
-        context = _context(authorities)
-        context.check_hostname = check_name
-        with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
-            connection.sendall(SSL_REQUEST)
-            if connection.recv(1) != b"S":
-                return None
-            with context.wrap_socket(connection, server_hostname=host):
-                return None
-    except ssl.SSLCertVerificationError as error:
-        return _certificate_problem(error, host, "DB_SSLROOTCERT")
-    except (OSError, ValueError):
-        return None
 
 
 def kafka_problem(conf: Mapping[str, object]) -> str | None:
@@ -83,7 +61,7 @@ class _KafkaPort:
             with self._connected() as connection:
                 mechanisms = _logins_of(connection)
         except ssl.SSLCertVerificationError as error:
-            return _certificate_problem(error, self._host, "KAFKA_SSL_CA_LOCATION")
+            return certificate_problem(error, self._host, "KAFKA_SSL_CA_LOCATION")
         except ssl.SSLError as error:
             return self._refused_certificate(error)
         return self._login_problem(mechanisms)
@@ -185,15 +163,16 @@ def _logins_of(connection: socket.socket) -> list[str] | None:
 
 def _answer(connection: socket.socket) -> bytes | None:
     """Return the next answer of a broker without its length; None if it is not Kafka's."""
-    head = _read(connection, 4)
+    head = read(connection, 4)
     length = struct.unpack(">i", head)[0] if len(head) == 4 else 0
     if not 4 <= length <= MAX_ANSWER_BYTES:
         return None
-    answer = _read(connection, length)
+    answer = read(connection, length)
     return answer if len(answer) == length else None
 
 
-def _read(connection: socket.socket, count: int) -> bytes:
+def read(connection: socket.socket, count: int) -> bytes:
+    """Return this many bytes, fewer only if the connection ends before."""
     found = b""
     while len(found) < count and (more := connection.recv(count - len(found))):
         found += more
@@ -208,7 +187,11 @@ def _context(authorities: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=authorities)
 
 
-def _certificate_problem(error: ssl.SSLCertVerificationError, host: str, variable: str) -> str:
+def certificate_problem(error: ssl.SSLCertVerificationError, host: str, variable: str) -> str:
+    """Return why a server's certificate is not accepted.
+
+    variable: the setting that names the file of the authorities.
+    """
     if error.verify_code == _EXPIRED:
         return "the server's certificate has expired: renew it"
     if error.verify_code == _NOT_YET_VALID:

@@ -12,9 +12,9 @@ from psycopg import IsolationLevel, conninfo
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
 from cryptometrics.store import session_settings
+from cryptometrics.store.connect_failure import explain
 from cryptometrics.store.connection_options import complete, place
-from cryptometrics.store.database_errors import one_line
-from cryptometrics.store.encryption_errors import encryption_problem
+from cryptometrics.store.database_errors import NotConnectedError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,10 +29,10 @@ def connect(
     timeout: float | None = None,
     notice: Callable[[BaseException, float], None] | None = None,
 ) -> psycopg.Connection:
-    """Connect, retrying for `settings.wait` seconds (or `timeout`); the session's time zone is UTC.
+    """Connect, retrying for `settings.wait` seconds (or `timeout`); the session has our settings.
 
-    Raises ServiceUnavailableError when the server does not answer in time, and UserError when a retry
-    cannot help: wrong password, unknown database or host.
+    Raises ServiceUnavailableError when no connection comes about in time, and UserError when a retry cannot
+    help: wrong password, unknown database, wrong certificate.
     """
     uri = _valid(settings.postgres())
     limit = settings.wait if timeout is None else timeout
@@ -41,23 +41,21 @@ def connect(
         try:
             return connect_once(uri, autocommit=autocommit)
         except psycopg.OperationalError as error:
-            if problem := encryption_problem(uri, str(error)):
-                raise UserError(f"no connection to PostgreSQL at {place(uri)}: {problem}") from None
-            if _is_final(error):
-                raise UserError(f"PostgreSQL at {place(uri)} refuses: {one_line(error)}") from None
-            raise
+            raise explain(uri, error) from None
 
     try:
-        return retrying(psycopg.OperationalError, timeout=limit, notice=notice)(attempt)
-    except psycopg.OperationalError as error:
-        hint = (
-            "start it with `cryptometrics up`"
-            if settings.uses_local_postgres
-            else "check DB_HOST and DB_PORT, or DATABASE_URL"
-        )
-        raise ServiceUnavailableError(
-            f"PostgreSQL at {place(uri)} did not answer for {limit:g} s ({one_line(error)}): {hint}"
-        ) from None
+        return retrying(NotConnectedError, timeout=limit, notice=notice)(attempt)
+    except NotConnectedError as error:
+        if error.answered:
+            problem = f"no connection to PostgreSQL at {place(uri)} for {limit:g} s: {error}"
+        else:
+            hint = (
+                "start it with `cryptometrics up`"
+                if settings.uses_local_postgres
+                else "check DB_HOST and DB_PORT, or DATABASE_URL"
+            )
+            problem = f"PostgreSQL at {place(uri)} did not answer for {limit:g} s ({error}): {hint}"
+        raise ServiceUnavailableError(problem) from None
 
 
 def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
@@ -110,21 +108,3 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
     connection.read_only = True
     with connection.transaction():
         yield
-
-
-def _is_final(error: psycopg.OperationalError) -> bool:
-    """Whether the server is up and refuses the connection, so that a retry cannot help."""
-    if error.sqlstate:
-        return error.sqlstate[:2] in {"28", "3D"}
-    # An error while connecting has no SQLSTATE, only the server's message.
-    text = str(error)
-    return any(
-        words in text
-        for words in (
-            "authentication failed",
-            "no pg_hba.conf entry",
-            "does not exist",
-            "no password supplied",
-            "could not translate host name",
-        )
-    )

@@ -15,8 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+class NotConnectedError(psycopg.OperationalError):
+    """A connection failed, and a retry may succeed; the message is one line for a user."""
+
+    def __init__(self, reason: str, *, answered: bool) -> None:
+        """answered: whether a server answered."""
+        super().__init__(reason)
+        self.answered = answered
+
+
 def one_line(error: BaseException) -> str:
     """Return the message of a database error in one line, without prefixes, hints and earlier attempts."""
+    if isinstance(error, NotConnectedError):
+        return str(error)
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return error.diag.message_primary
     lines = str(error).strip().splitlines() or [type(error).__name__]
