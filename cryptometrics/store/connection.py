@@ -15,11 +15,15 @@ from cryptometrics.store import session_settings
 from cryptometrics.store.connect_failure import explain
 from cryptometrics.store.connection_options import complete, place
 from cryptometrics.store.database_errors import NotConnectedError, one_line
+from cryptometrics.store.pooler import loses_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptometrics.config import Settings
+
+_session_poolers: set[str] = set()
+"""Connection strings that lead to a pooler in session mode, as this process has found out."""
 
 
 def connect(
@@ -68,7 +72,10 @@ def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
     except psycopg.ProgrammingError as error:
         raise UserError(f"the settings of PostgreSQL are not valid: {error}") from None
     try:
-        session_settings.pin(connection)
+        # A pooler answers a login itself; then the process it names is not that of the session.
+        if not session_settings.pin(connection, process=connection.info.backend_pid):
+            _require_lasting_session(connection, uri)
+            session_settings.pin(connection)
         connection.autocommit = autocommit
     except (psycopg.NotSupportedError, psycopg.DataError) as error:
         connection.close()
@@ -79,6 +86,18 @@ def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
         connection.close()
         raise
     return connection
+
+
+def _require_lasting_session(connection: psycopg.Connection, uri: str) -> None:
+    """Raise UserError if a pooler gives each transaction another session."""
+    if uri in _session_poolers:
+        return
+    if loses_sessions(connection, lambda: psycopg.connect(**complete(uri), autocommit=True)):
+        raise UserError(
+            f"PostgreSQL at {place(uri)} is behind a pooler in transaction mode, where no session lasts: "
+            "use a pool in session mode (pool_mode = session), or PostgreSQL's own port"
+        )
+    _session_poolers.add(uri)
 
 
 def _valid(uri: str) -> str:
