@@ -53,7 +53,8 @@ def export(
     """Export stored quotes as CSV or JSON lines, ordered by time.
 
     Prices are exact, times are UTC. Without options it exports everything. In CSV, a text that begins like a
-    formula (= + - @) gets an apostrophe in front; JSON lines stay unchanged.
+    formula (= + - @) gets an apostrophe in front; JSON lines stay unchanged. The extremes of a row are in the
+    order of the topic: `session` shows those of a whole session.
 
     \b
     Example:

@@ -40,9 +40,26 @@ WINDOW = fixed_variable(
 _PAIR = "consumer_group = ${group:sqlstring} AND pair = ${pair:sqlstring}"
 _QUOTES = f"$__timeFilter(quoted_at) AND {_PAIR} AND session IN (${{session:sqlstring}})"
 _BUCKET = "date_bin(make_interval(secs => $__interval_ms / 1000.0), quoted_at, 'epoch')"
-# Arrays compare element by element, so the greatest one has the values of the bucket's newest quote.
-_LAST = """(max(ARRAY[extract(epoch FROM quoted_at), kafka_offset, bid, ask, mid_price, session_highest_bid,
-session_lowest_ask]))"""
+# Arrays compare element by element, so the greatest one has the values of the bucket's newest quote. A quote
+# has its session's extremes in the order of the topic, so the newest one may lack an extreme that came late.
+# Over time they follow from the quotes, and from the extremes before the range: the session's, if set there,
+# else those of the first quote in the topic.
+_PRICES = f"""
+SELECT "time", last[3] AS "bid", last[4] AS "ask", last[5] AS "mid price",
+    greatest(max(high) OVER so_far, CASE WHEN highest_bid_at < min(first) OVER whole THEN highest_bid
+        WHEN first_at < min(first) OVER whole THEN min(high_before) OVER whole END) AS "highest bid",
+    least(min(low) OVER so_far, CASE WHEN lowest_ask_at < min(first) OVER whole THEN lowest_ask
+        WHEN first_at < min(first) OVER whole THEN max(low_before) OVER whole END) AS "lowest ask"
+FROM (
+    SELECT {_BUCKET} AS "time", session, min(quoted_at) AS first,
+        max(ARRAY[extract(epoch FROM quoted_at), kafka_offset, bid, ask, mid_price]) AS last,
+        max(bid) AS high, min(session_highest_bid) AS high_before,
+        min(ask) AS low, max(session_lowest_ask) AS low_before
+    FROM crypto_quotes WHERE {_QUOTES} GROUP BY 1, 2
+) AS buckets JOIN crypto_sessions USING (session)
+WHERE {_PAIR}
+WINDOW whole AS (PARTITION BY session), so_far AS (PARTITION BY session ORDER BY "time")
+ORDER BY 1"""  # noqa: S608
 
 ALERTS = annotation(
     "alerts",
@@ -77,15 +94,7 @@ def build() -> Json:
     prices = panel(
         "timeseries",
         "$pair: bid, ask, mid price and session extremes",
-        [
-            sql(
-                f"""SELECT {_BUCKET} AS "time", {_LAST}[3] AS "bid", {_LAST}[4] AS "ask",
-                {_LAST}[5] AS "mid price",
-                {_LAST}[6] AS "highest bid", {_LAST}[7] AS "lowest ask"
-                FROM crypto_quotes WHERE {_QUOTES} GROUP BY 1 ORDER BY 1""",  # noqa: S608
-                "time_series",
-            )
-        ],
+        [sql(_PRICES, "time_series")],
         (24, 10),
         "Last quote of each interval, and the session's extremes up to then.",
         fieldConfig=field(

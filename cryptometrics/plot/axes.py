@@ -61,11 +61,11 @@ class TimeFormatter(ticker.Formatter):
         return f"{_moment(x):%Y-%m-%d %H:%M:%S.%f}"
 
 
-def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
-    """Set the horizontal axis to the range from `start` to `end`, labelled UTC."""
+def time_axis(axes: Axes, start: datetime, end: datetime, *, wide: bool) -> None:
+    """Set the horizontal axis to the range from `start` to `end`, labelled UTC; wide: with more labels."""
     free = max((end - start) * 0.01, timedelta(microseconds=10)) if end > start else timedelta(seconds=0.5)
     axes.set_xlim(day_number(start - free), day_number(end + free))
-    locator = dates.AutoDateLocator(tz=UTC, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
+    locator = dates.AutoDateLocator(tz=UTC, minticks=4 if wide else 2, maxticks=9 if wide else 5)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(TimeFormatter())
     one_day = start.date() == end.date()

@@ -8,12 +8,14 @@ import matplotlib.style
 from matplotlib.patches import Patch
 
 from cryptometrics.plot.axes import time_axis, value_axis
-from cryptometrics.plot.figure import COLUMNS, GREY, STYLE, shortened
+from cryptometrics.plot.figure import STYLE, shortened
+from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend, shade
 from cryptometrics.plot.panels import GREEN, VERMILLION
-from cryptometrics.plot.points import DAY, day_number
+from cryptometrics.plot.points import DAY, after_gaps, day_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
@@ -28,12 +30,9 @@ SPREAD = "#CC79A7"
 
 def draw(figure: Figure, pairs: Sequence[Candles]) -> None:
     """Draw the candles of each pair on the empty `figure`, and set its size."""
-    columns = min(len(pairs), COLUMNS)
-    rows = -(-len(pairs) // columns)
     with matplotlib.style.context(STYLE):
-        figure.set_layout_engine("constrained")
-        figure.set_size_inches((12 if columns == 1 else 8) * columns, (1.2 + 1.6 * sum(HEIGHTS)) * rows)
-        for block, each in zip(figure.subfigures(rows, columns, squeeze=False).flat, pairs, strict=False):
+        height = 1.2 + 1.6 * sum(HEIGHTS)
+        for block, each in zip(grid(figure, len(pairs), height), pairs, strict=True):
             _draw_pair(block, each)
 
 
@@ -47,25 +46,37 @@ def _draw_pair(block: SubFigure, series: Candles) -> None:
     spread.set_ylabel(f"spread ({quote})")
     start, end = candles[0].start, candles[-1].start + series.size
     last = candles[-1]
-    price.set_title(
-        f"{series.pair} · {series.name} candles", loc="left", fontsize=13, fontweight="bold", pad=22
-    )
     until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
-    text = (
-        f"{start:%Y-%m-%d %H:%M} to {until} UTC · {sum(c.ticks for c in candles):,} ticks · "
-        f"group {shortened(series.group)} · last open {last.open:,f} high {last.high:,f} low {last.low:,f} "
-        f"close {last.close:,f}"
+    header(
+        block,
+        [price, spread],
+        f"{series.pair} · {series.name} candles",
+        [
+            f"{start:%Y-%m-%d %H:%M} to {until} UTC",
+            f"{sum(c.ticks for c in candles):,} ticks",
+            f"group {shortened(series.group)}",
+            f"last open {last.open:,f} high {last.high:,f} low {last.low:,f} close {last.close:,f}",
+        ],
     )
-    price.annotate(text, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", color=GREY)
-    time_axis(spread, start, end)
+    time_axis(spread, start, end, wide=is_wide(block))
     block.align_ylabels([price, spread])
+
+
+def silences(series: Candles) -> list[tuple[datetime, datetime]]:
+    """Return the gaps, each from the end of a candle to the start of the next; a window or more is empty."""
+    candles = series.candles
+    after = after_gaps(
+        [c.open_at for c in candles], [c.close_at for c in candles], [c.ticks for c in candles]
+    )
+    spans = [(candles[i - 1].start + series.size, candles[i].start) for i in after]
+    return [(before, start) for before, start in spans if before < start]
 
 
 def _draw_candles(axes: Axes, series: Candles) -> None:
     candles = series.candles
     low, high = float(min(c.low for c in candles)), float(max(c.high for c in candles))
     value_axis(axes, low, high, from_zero=False)
-    legend = []
+    handles = []
     # A window that opens and closes at one price is still visible, as a line.
     least = (high - low or high * 1e-4) / 400
     for rises, colour, label in ((True, GREEN, "close ≥ open"), (False, VERMILLION, "close < open")):
@@ -82,10 +93,10 @@ def _draw_candles(axes: Axes, series: Candles) -> None:
         for candle, bar in zip(chosen, bars, strict=True):
             if not candle.complete:
                 bar.set_facecolor("white")
-        legend.append(Patch(color=colour, label=label))
+        handles.append(Patch(color=colour, label=label))
     if not all(c.complete for c in candles):
-        legend.append(Patch(facecolor="white", edgecolor=GREY, label="not complete yet"))
-    axes.legend(handles=legend, loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0)
+        handles.append(Patch(facecolor="white", edgecolor=GREY, label="not complete yet"))
+    legend(axes, [*handles, *shade(axes, silences(series))])
 
 
 def _draw_spreads(axes: Axes, series: Candles) -> None:
@@ -96,7 +107,7 @@ def _draw_spreads(axes: Axes, series: Candles) -> None:
         middles, [float(c.max_spread) for c in candles], width, color=SPREAD, alpha=0.35, label="largest"
     )
     mean = axes.bar(middles, [float(c.avg_spread) for c in candles], width, color=SPREAD, label="mean")
-    axes.legend(handles=[largest, mean], loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0)
+    legend(axes, [largest, mean, *shade(axes, silences(series))])
 
 
 def _middles(candles: Sequence[Candle], series: Candles) -> list[float]:

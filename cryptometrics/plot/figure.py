@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import math
 from decimal import Context
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cryptometrics.plot.axes import time_axis, value_axis
+from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend, shade
 from cryptometrics.plot.points import band, day_number, gaps, steps
+from cryptometrics.store.running_extremes import EXTREMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +28,11 @@ if TYPE_CHECKING:
     from cryptometrics.plot.panels import MetricLine, Panel
     from cryptometrics.store.tick_series import Series
 
-COLUMNS = 3
-"""Maximum of pairs side by side."""
 MAX_DOTS = 60
 """Up to this many points are drawn as dots, too."""
 MAX_NAME = 40
 """Characters of a session's or group's name in a title."""
 BAND_ALPHA = 0.4
-GREY = "#555555"
 
 # Based on matplotlib's defaults, not on the user's: a chart looks the same on every machine.
 STYLE: list[Any] = [
@@ -68,14 +67,9 @@ FORMATS = tuple(_METADATA)
 
 def draw(figure: Figure, pairs: Sequence[Series], panels: Sequence[Panel]) -> None:
     """Draw the `panels` of each pair on the empty `figure`, and set its size."""
-    columns = min(len(pairs), COLUMNS)
-    rows = math.ceil(len(pairs) / columns)
     with matplotlib.style.context(STYLE):
-        figure.set_layout_engine("constrained")
-        heights = sum(panel.height for panel in panels)
-        figure.set_size_inches((12 if columns == 1 else 8) * columns, (1.4 + 1.8 * heights) * rows)
-        blocks = figure.subfigures(rows, columns, squeeze=False).flat
-        for block, series in zip(blocks, pairs, strict=False):
+        height = 1.4 + 1.8 * sum(panel.height for panel in panels)
+        for block, series in zip(grid(figure, len(pairs), height), pairs, strict=True):
             _draw_pair(block, series, panels)
 
 
@@ -97,12 +91,9 @@ def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> Non
     every = block.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, panel in zip(every, panels, strict=True):
         _draw_panel(axes, series, panel)
-    top = every[0]
-    top.set_title(f"{series.pair} · {_sessions(series)}", loc="left", fontsize=13, fontweight="bold", pad=22)
-    top.annotate(
-        _range(series), (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", color=GREY
-    )
-    time_axis(every[-1], series.start, series.end)
+    title = f"{series.pair} · {_sessions(series)}"
+    header(block, list(every), title, [*_range(series), f"group {shortened(series.group)}"])
+    time_axis(every[-1], series.start, series.end, wide=is_wide(block))
     block.align_ylabels(every)
 
 
@@ -110,26 +101,21 @@ def _draw_panel(axes: Axes, series: Series, panel: Panel) -> None:
     low, high = _limits(series, panel)
     value_axis(axes, low, high, from_zero=panel.from_zero)
     axes.set_ylabel(panel.label.format(quote=series.pair.partition("-")[2]))
-    legend: list[Artist] = []
+    handles: list[Artist] = []
     for line in panel.lines:
         handle = _draw_extreme(axes, series, line) if line.is_extreme else _draw_quote(axes, series, line)
         handle.set_label(_legend_label(series, line, low, high))
-        legend.append(handle)
-    if max(series.ticks) > 1:
-        legend.append(Patch(color=GREY, alpha=BAND_ALPHA, label=f"range within {_length(series.width)}"))
+        handles.append(handle)
+    if _has_band(series) and not all(line.is_extreme for line in panel.lines):
+        handles.append(Patch(color=GREY, alpha=BAND_ALPHA, label=f"range within {_length(series.width)}"))
     if any(line.metric == "spread" for line in panel.lines) and any(series.locked):
-        legend.append(_draw_locked(axes, series))
-    if silences := gaps(series):
-        look: dict[str, Any] = {"facecolor": "#F4F4F4", "edgecolor": "#D5D5D5", "hatch": "//", "linewidth": 0}
-        for before, after in silences:
-            axes.axvspan(day_number(before), day_number(after), **look)
-        legend.append(Patch(label="no ticks", **look))
-    axes.legend(handles=legend, loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0)
+        handles.append(_draw_locked(axes, series))
+    legend(axes, [*handles, *shade(axes, gaps(series))])
 
 
 def _draw_quote(axes: Axes, series: Series, line: MetricLine) -> Line2D:
     values = series.metrics[line.metric]
-    if max(series.ticks) > 1:
+    if _has_band(series):
         # Without the edge, the spike of one bucket could be thinner than a pixel.
         axes.fill_between(
             *band(series, values), step="post", color=line.colour, alpha=BAND_ALPHA, linewidth=0.5
@@ -144,10 +130,18 @@ def _draw_quote(axes: Axes, series: Series, line: MetricLine) -> Line2D:
     return Line2D([], [], **(look | {"linewidth": 1.2}))
 
 
+def _has_band(series: Series) -> bool:
+    """Return whether a bucket has several values of a quote."""
+    return max(series.ticks) > 1
+
+
 def _draw_extreme(axes: Axes, series: Series, line: MetricLine) -> Line2D:
     look: dict[str, Any] = {"color": line.colour, "linestyle": "--", "linewidth": line.width}
-    axes.plot(*steps(series, series.metrics[line.metric]), drawstyle="steps-post", label=line.label, **look)
+    values = series.metrics[line.metric]
+    axes.plot(*steps(series, values, series.session_starts), drawstyle="steps-post", label=line.label, **look)
     marks = _set_at(series, line)
+    if not marks:
+        return Line2D([], [], **look)
     axes.plot(
         [day_number(at) for at, _ in marks],
         [float(value) for _, value in marks],
@@ -170,13 +164,14 @@ def _draw_locked(axes: Axes, series: Series) -> Line2D:
 
 
 def _limits(series: Series, panel: Panel) -> tuple[float, float]:
-    """Return the limits of the quotes. An extreme set long before must not flatten them."""
+    """Return the limits of the quotes and of the extremes set in the chart.
+
+    An extreme set long before must not flatten the quotes.
+    """
     lines = [line for line in panel.lines if not line.is_extreme] or panel.lines
-    values = [series.metrics[line.metric] for line in lines]
-    return (
-        float(min(value for each in values for value in each.low)),
-        float(max(value for each in values for value in each.high)),
-    )
+    drawn = [value for line in lines for values in series.metrics[line.metric][:2] for value in values]
+    drawn += [value for line in panel.lines if line.is_extreme for _, value in _set_at(series, line)]
+    return float(min(drawn)), float(max(drawn))
 
 
 def _set_at(series: Series, line: MetricLine) -> list[tuple[datetime, Decimal]]:
@@ -186,19 +181,23 @@ def _set_at(series: Series, line: MetricLine) -> list[tuple[datetime, Decimal]]:
 
 
 def _legend_label(series: Series, line: MetricLine, low: float, high: float) -> str:
-    value = series.metrics[line.metric].last[-1]
-    if series.of_minutes and not line.is_extreme and line.metric != "mid_price":
+    values = series.metrics[line.metric]
+    if line.is_extreme:
+        # Of all sessions, and not that of the newest tick.
+        extreme = functools.reduce(EXTREMES[line.metric].better, values.last)
+        label = f"{line.label} {extreme:,f}"
+        if not low <= float(extreme) <= high:
+            return f"{label}\n{'above' if float(extreme) > high else 'below'} this chart"
+        format_ = "%H:%M:%S" if series.start.date() == series.end.date() else "%Y-%m-%d %H:%M:%S"
+        at = [at for at, value in _set_at(series, line) if value == extreme]
+        return f"{label}\nat {min(at):{format_}}" if at else label
+    value = values.last[-1]
+    if series.of_minutes and line.metric != "mid_price":
         line = line._replace(label=f"mean {line.label}")
         value = Context(prec=6).plus(value).normalize()  # a quotient may have any number of digits
     if line.metric == "spread_bps":
         return f"{line.label} {f'{value:,.2f}' if value >= 1 else f'{float(value):.2g}'} bps"
-    if not line.is_extreme:
-        return f"{line.label} {value:,f}"
-    if not low <= float(value) <= high:
-        return f"{line.label} {value:,f}\n{'above' if float(value) > high else 'below'} this chart"
-    format_ = "%H:%M:%S" if series.start.date() == series.end.date() else "%Y-%m-%d %H:%M:%S"
-    at = [f"\nat {at:{format_}}" for at, extreme in _set_at(series, line) if extreme == value]
-    return f"{line.label} {value:,f}{at[0] if at else ''}"
+    return f"{line.label} {value:,f}"
 
 
 def _sessions(series: Series) -> str:
@@ -206,14 +205,14 @@ def _sessions(series: Series) -> str:
     return f"session {names[0]}" if len(names) == 1 else f"{len(names)} sessions, {names[0]} to {names[-1]}"
 
 
-def _range(series: Series) -> str:
+def _range(series: Series) -> tuple[str, str]:
     ticks = sum(series.ticks)
     one_day = series.start.date() == series.end.date()
     end = f"{series.end:%H:%M:%S}" if one_day else f"{series.end:%Y-%m-%d %H:%M:%S}"
     until = f" to {end}" if ticks > 1 else ""
     count = f"{ticks:,} tick{'' if ticks == 1 else 's'}"
     count += ", from their minutes" if series.of_minutes else ""
-    return f"{series.start:%Y-%m-%d %H:%M:%S}{until} UTC · {count} · group {shortened(series.group)}"
+    return f"{series.start:%Y-%m-%d %H:%M:%S}{until} UTC", count
 
 
 def shortened(name: str) -> str:

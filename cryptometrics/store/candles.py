@@ -37,7 +37,8 @@ SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS
     max(high) AS high, min(low) AS low,
     (max(ARRAY[extract(epoch FROM close_at), close_partition, close_offset, close]))[4] AS close,
     sum(spread_sum) / sum(ticks) AS avg_spread, max(max_spread) AS max_spread,
-    bool_and(complete) AND date_bin(%(size)s, window_start, 'epoch') + %(size)s <= now() AS complete
+    bool_and(complete) AND date_bin(%(size)s, window_start, 'epoch') + %(size)s <= now() AS complete,
+    min(open_at) AS open_at, max(close_at) AS close_at
 FROM crypto_windows
 WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
   AND window_start >= date_bin(%(size)s, %(since)s, 'epoch')
@@ -59,6 +60,9 @@ class Candle:
     avg_spread: Decimal
     max_spread: Decimal
     complete: bool
+    open_at: datetime
+    close_at: datetime
+    """Times of the first and the last tick."""
 
 
 class Candles(NamedTuple):

@@ -11,17 +11,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cryptometrics.market.windows import MINUTE
+from cryptometrics.store.running_extremes import EXTREMES, extreme_before, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime, timedelta
     from decimal import Decimal
 
     import psycopg
 
     from cryptometrics.store.catalog import SessionRow
-
-    Better = Callable[[Decimal, Decimal], Decimal]
 
 MAX_TICKS = 1_000_000
 """Longer series are loaded from minutes, if these hold the metric."""
@@ -46,6 +45,14 @@ GROUP BY date_bin(%(width)s, window_start, %(origin)s)
 ORDER BY 1
 """
 )
+
+# Of the oldest session in the range, which alone can have begun before it.
+_BEFORE = """
+SELECT max(highest_bid), min(lowest_ask), max(max_spread) FROM crypto_windows
+WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
+  AND window_start >= date_bin('1 minute', %(first)s, 'epoch')
+  AND window_start < date_bin('1 minute', %(start)s, 'epoch')
+"""
 
 Lists = tuple[list["Decimal"], list["Decimal"], list["Decimal"]]
 """The lowest, the highest and the last value of each bucket."""
@@ -78,8 +85,8 @@ def load(
     end: datetime,
     width: timedelta,
     origin: datetime,
-) -> tuple[timedelta, list[datetime], list[datetime], list[int], dict[str, Lists]]:
-    """Return the width of the buckets, their first and last times, their ticks and their metrics.
+) -> tuple[timedelta, list[datetime], list[datetime], list[int], list[int], dict[str, Lists]]:
+    """Return the width of the buckets, their first and last times, their ticks, sessions and metrics.
 
     width: the width for ticks; it is rounded up to whole minutes.
     """
@@ -88,30 +95,15 @@ def load(
     rows = connection.execute(_BUCKETS, values).fetchall()
     first, last, ticks, low, high, close, mean, largest, bps, bid, ask = map(list, zip(*rows, strict=True))
     starts = sorted(row.first_at for row in sessions)
+    session_of = [len(starts) - bisect_right(starts, time) for time in last]
     metrics: dict[str, Lists] = {
         "mid_price": (low, high, close),
         "spread": (mean, largest, mean),
         "spread_bps": (bps, bps, bps),
     }
-    bests: list[tuple[str, list[Decimal], Better]] = [
-        ("highest_bid", bid, max),
-        ("lowest_ask", ask, min),
-        ("max_spread", largest, max),
-    ]
-    for name, extremes, better in bests:
-        running = _running(last, extremes, starts, better)
-        metrics[name] = running, running, running
-    return width, first, last, ticks, metrics
-
-
-def _running(
-    times: Sequence[datetime], values: Sequence[Decimal], starts: Sequence[datetime], better: Better
-) -> list[Decimal]:
-    """Return the best value so far at each time; each session starts again."""
-    best: list[Decimal] = []
-    session = 0
-    for time, value in zip(times, values, strict=True):
-        now = bisect_right(starts, time)
-        best.append(better(best[-1], value) if best and now == session else value)
-        session = now
-    return best
+    earlier = connection.execute(_BEFORE, values | {"first": starts[0]}).fetchone() or ()
+    for metric, extremes, known in zip(EXTREMES, (bid, ask, largest), earlier, strict=True):
+        before = [extreme_before(metric, row, start, [] if known is None else [known]) for row in sessions]
+        reached = running(metric, extremes, session_of, sessions, before)
+        metrics[metric] = reached, reached, reached
+    return width, first, last, ticks, session_of, metrics

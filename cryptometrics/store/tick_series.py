@@ -14,6 +14,7 @@ from psycopg import sql
 
 from cryptometrics.store.chart_range import chart_range
 from cryptometrics.store.minute_series import MAX_TICKS, are_whole, load, ticks_between
+from cryptometrics.store.running_extremes import EXTREMES, extreme_before, running, session_starts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,21 +32,30 @@ EXPRESSIONS = {
     "mid_price": sql.SQL("mid_price"),
     "spread": sql.SQL("spread"),
     "spread_bps": sql.SQL("10000 * spread / mid_price"),
-    "highest_bid": sql.SQL("highest_bid"),
-    "lowest_ask": sql.SQL("lowest_ask"),
-    "max_spread": sql.SQL("max_spread"),
+    "highest_bid": sql.SQL("bid"),
+    "lowest_ask": sql.SQL("ask"),
+    "max_spread": sql.SQL("spread"),
+}
+"""What is read of a tick for each metric; an extreme follows from the quotes, see `running_extremes`."""
+
+# In the order of the topic an extreme only grows, so the least extreme one stored in a range is that of the
+# first tick there, and holds what came before it.
+_STORED = {
+    "highest_bid": sql.SQL("min(highest_bid)"),
+    "lowest_ask": sql.SQL("max(lowest_ask)"),
+    "max_spread": sql.SQL("min(max_spread)"),
 }
 
 # The time range enables partition pruning and the block-range index. Arrays compare element by element, so
 # the greatest one holds the values of the newest tick: one pass, without a sort, on parallel workers.
 _BUCKETS = sql.SQL("""
 SELECT min(timestamp), max(timestamp), count(*), count(*) FILTER (WHERE bid = ask),
-       ARRAY[{lows}], ARRAY[{highs}],
-       (max(ARRAY[extract(epoch FROM timestamp), kafka_offset, {metrics}]))[3:]
+       array_position(%(sessions)s, session) - 1, ARRAY[{lows}], ARRAY[{highs}],
+       (max(ARRAY[extract(epoch FROM timestamp), kafka_offset, {metrics}]))[3:], ARRAY[{stored}]::numeric[]
 FROM crypto_metrics
 WHERE timestamp BETWEEN %(start)s AND %(end)s
   AND consumer_group = %(group)s AND pair = %(pair)s AND session = ANY(%(sessions)s)
-GROUP BY date_bin(%(width)s, timestamp, %(origin)s)
+GROUP BY date_bin(%(width)s, timestamp, %(origin)s), session
 ORDER BY 1
 """)
 
@@ -68,12 +78,18 @@ class BucketValues(NamedTuple):
     high: list[Decimal]
     last: list[Decimal]
 
+    @classmethod
+    def of_extreme(cls, running: list[Decimal]) -> BucketValues:
+        """Return the values of an extreme, which each bucket has once: as it is at its end."""
+        return cls(running, running, running)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """A pair's ticks from `start` to `end`, in buckets of `width`; lists have one item per nonempty bucket.
 
-    Prices and spreads are in the quote currency, `spread_bps` in basis points of the mid price.
+    A bucket has ticks of one session. Prices and spreads are in the quote currency, `spread_bps` in basis
+    points of the mid price. Extremes are those of the session up to the end of the bucket.
     """
 
     pair: str
@@ -91,6 +107,8 @@ class Series:
     metrics: dict[str, BucketValues]
     of_minutes: bool = False
     """Whether it was loaded from minutes: without bid and ask, and with the mean spread of each bucket."""
+    session_starts: Sequence[int] = ()
+    """Indexes of the buckets that belong to another session than the one before."""
 
 
 def load_series(
@@ -105,7 +123,7 @@ def load_series(
     buckets: int = 1200,
     minutes: bool = False,
 ) -> Series:
-    """Return the metrics of a pair in at most `buckets` + 1 points.
+    """Return the metrics of a pair in at most `buckets` + 1 points per session.
 
     With `minutes`, a range of more than a million ticks is loaded from minutes, which hold mid price, spread
     and extremes. The range and the errors are those of `chart_range`.
@@ -134,8 +152,23 @@ def load_series(
     ).fetchall()
     if not rows:
         raise silence
-    first_at, last_at, ticks, locked, lows, highs, lasts = map(list, zip(*rows, strict=True))
-    columns = (list(map(list, zip(*values, strict=True))) for values in (lows, highs, lasts))
+    first_at, last_at, ticks, locked, session_of, *values, stored = map(list, zip(*rows, strict=True))
+    columns = (list(map(list, zip(*each, strict=True))) for each in values)
+    found = {metric: BucketValues(*each) for metric, *each in zip(metrics, *columns, strict=True)}
+    for metric, reached in zip(
+        filter(EXTREMES.__contains__, metrics), zip(*stored, strict=True), strict=False
+    ):
+        before = [
+            extreme_before(
+                metric,
+                row,
+                start,
+                (value for value, of in zip(reached, session_of, strict=True) if of == number),
+            )
+            for number, row in enumerate(sessions)
+        ]
+        quotes = found[metric].high if EXTREMES[metric].better is max else found[metric].low
+        found[metric] = BucketValues.of_extreme(running(metric, quotes, session_of, sessions, before))
     return Series(
         pair=pair,
         group=group,
@@ -147,7 +180,8 @@ def load_series(
         last_at=last_at,
         ticks=ticks,
         locked=locked,
-        metrics={metric: BucketValues(*values) for metric, *values in zip(metrics, *columns, strict=True)},
+        session_starts=session_starts(session_of),
+        metrics=found,
     )
 
 
@@ -161,7 +195,7 @@ def _of_minutes(
     end: datetime,
     width: timedelta,
 ) -> Series:
-    width, first_at, last_at, ticks, known = load(
+    width, first_at, last_at, ticks, session_of, known = load(
         connection, group, pair, sessions, start, end, width, _ORIGIN
     )
     return Series(
@@ -175,6 +209,7 @@ def _of_minutes(
         last_at=last_at,
         ticks=ticks,
         locked=[0] * len(ticks),
+        session_starts=session_starts(session_of),
         metrics={metric: BucketValues(*known[metric]) for metric in metrics if metric in known},
         of_minutes=True,
     )
@@ -192,4 +227,5 @@ def _query(metrics: Sequence[str]) -> sql.Composed:
         lows=comma.join(sql.SQL("min({})").format(expression) for expression in expressions),
         highs=comma.join(sql.SQL("max({})").format(expression) for expression in expressions),
         metrics=comma.join(expressions),
+        stored=comma.join(_STORED[metric] for metric in metrics if metric in _STORED),
     )

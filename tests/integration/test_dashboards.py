@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
+    from tests.integration.conftest import Store
 
 RANGE = "now() - interval '1 day' AND now() + interval '1 day'"
 EMPTY_HERE = {"alerts in the time range, all pairs"}
@@ -67,6 +68,29 @@ def test_every_query_works_on_real_data(cli: Cli, connection: psycopg.Connection
             values[title.removeprefix("variable ")] = [row[0] for row in rows][:1]
         assert rows or title in EMPTY_HERE or title.startswith("annotation "), title
     assert asked > 15
+
+
+def test_extremes_of_a_quote_that_came_late_are_shown(connection: psycopg.Connection, store: Store) -> None:
+    start = "date_trunc('second', clock_timestamp()) - interval '1 hour'"
+    store(
+        f"""SELECT n, {start} + seconds * interval '1 s' AS at, bid, bid + 1 AS ask
+        FROM (VALUES (0, 0, 100), (1, 20, 101), (2, 10, 300), (3, 30, 102), (4, 5, 50))
+            AS quotes (n, seconds, bid)"""
+    )
+    values = {"group": ["g1"], "pair": ["BTC-USD"], "session": ["2024-01-05"]}
+    prices = next(query for _, query in queries() if '"highest bid"' in query)
+
+    def shown(query: str) -> list[tuple[int, int, int]]:
+        found = connection.execute(expanded(query, values).encode()).fetchall()
+        return [(int(row[1]), int(row[4]), int(row[5])) for row in found]
+
+    every = [(100, 100, 101), (50, 100, 51), (300, 300, 51), (101, 300, 51), (102, 300, 51)]
+    assert shown(prices) == every
+    # Of a range that begins after both, and of one that ends before one of them.
+    later = prices.replace("$__timeFilter(quoted_at)", "$__timeFilter(quoted_at) AND bid IN (101, 102)")
+    assert shown(later) == every[3:]
+    before = prices.replace("$__timeFilter(quoted_at)", "$__timeFilter(quoted_at) AND bid IN (50)")
+    assert shown(before)[0][::2] == (50, 51)
 
 
 def test_every_window_can_be_chosen(connection: psycopg.Connection) -> None:

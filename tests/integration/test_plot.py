@@ -6,20 +6,23 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from cryptometrics.cli.plot import figure_of
 from cryptometrics.errors import UserError
-from cryptometrics.plot.panels import METRICS
+from cryptometrics.plot.panels import METRICS, PANELS
 from cryptometrics.store.candles import load_candles
 from cryptometrics.store.connection import connect
 from cryptometrics.store.tick_series import load_series
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
+    from cryptometrics.store.tick_series import Series
     from tests.conftest import Cli
     from tests.integration.conftest import Store
 
@@ -153,6 +156,74 @@ def test_a_named_session_is_drawn(cli: Cli, store: Store) -> None:
     assert cli("plot", "--session", "stress test/1").stdout == "charts/BTC-USD.png\n"
 
 
+# Extremes, which run in the order of the topic
+
+
+LATE = [
+    ("2024-01-05 10:00:00", "100", "100.5"),
+    ("2024-01-05 10:00:20", "101", "101.5"),
+    ("2024-01-05 10:00:10", "90", "120"),  # the widest quote came late
+    ("2024-01-05 10:00:30", "100", "100.5"),
+    ("2024-01-05 10:00:05", "103", "103.5"),  # so did the highest bid
+]
+
+
+def legends(*loaded: Series) -> list[str]:
+    """Return the texts of all legends of a chart."""
+    found = [axes.get_legend() for axes in figure_of(loaded, PANELS).axes]
+    return [text.get_text() for legend in found if legend is not None for text in legend.get_texts()]
+
+
+def test_an_extreme_that_came_late_is_in_the_chart_from_its_time_on(
+    connection: psycopg.Connection, store: Store
+) -> None:
+    store(LATE)
+    series = load_series(connection, "g1", "BTC-USD", METRICS)
+    last = {metric: [float(value) for value in values.last] for metric, values in series.metrics.items()}
+    assert last["max_spread"] == [0.5, 0.5, 30, 30, 30]
+    assert last["highest_bid"] == [100, 103, 103, 103, 103]
+    assert last["lowest_ask"] == [100.5] * 5
+    assert {"max spread 30\nat 10:00:10", "highest bid 103\nat 10:00:05"} <= set(legends(series))
+    [session] = series.sessions
+    assert (session.max_spread, session.highest_bid) == (Decimal(30), Decimal(103))
+
+
+def test_extremes_before_a_range_count(connection: psycopg.Connection, store: Store) -> None:
+    store(LATE)
+    since = datetime(2024, 1, 5, 10, 0, 15, tzinfo=UTC)
+    series = load_series(connection, "g1", "BTC-USD", METRICS, since=since)
+    assert [int(value) for value in series.metrics["max_spread"].last] == [30, 30]
+    assert [int(value) for value in series.metrics["highest_bid"].last] == [103, 103]
+    assert {"max spread 30\nabove this chart", "highest bid 103\nabove this chart"} <= set(legends(series))
+    # The session's extremes are set after this range; the first quote of the topic was before it.
+    store([(at, bid, ask) for at, bid, ask in sorted(LATE)], pair="ETH-USD")
+    until = datetime(2024, 1, 5, 10, 0, 8, tzinfo=UTC)
+    series = load_series(
+        connection, "g1", "ETH-USD", METRICS, since=until - timedelta(seconds=4), until=until
+    )
+    assert series.metrics["lowest_ask"].last == [Decimal("100.5")]
+    assert series.metrics["max_spread"].last == [Decimal("0.5")]
+
+
+def test_each_session_has_its_extremes_and_the_legend_those_of_all(
+    connection: psycopg.Connection, store: Store
+) -> None:
+    store(LATE)
+    # In one bucket with the end of the first session, and without its extremes.
+    store([("2024-01-05 10:00:31", "100", "101"), ("2024-01-07 10:00", "99", "101")], session="second")
+    series = load_series(
+        connection, "g1", "BTC-USD", METRICS, since=datetime(2024, 1, 1, tzinfo=UTC), buckets=20
+    )
+    assert series.width > timedelta(hours=1)
+    assert series.session_starts == [1]
+    assert [int(value) for value in series.metrics["highest_bid"].last] == [103, 100, 100]
+    assert [float(value) for value in series.metrics["max_spread"].last] == [30, 1, 2]
+    texts = legends(series)
+    assert "max spread 30\nat 2024-01-05 10:00:10" in texts
+    assert "highest bid 103\nat 2024-01-05 10:00:05" in texts
+    assert "lowest ask 100.5\nat 2024-01-05 10:00:00" in texts
+
+
 # Candles
 
 
@@ -266,3 +337,23 @@ def test_a_long_range_is_made_of_minutes(cli: Cli, settings: Settings) -> None:
         )  # fmt: skip
         assert few.of_minutes
     assert cli("plot", "--since", "2024-01-05").stdout == "charts/BTC-USD.png\n"
+
+
+def test_a_long_range_of_minutes_has_the_extremes_before_it(
+    connection: psycopg.Connection, settings: Settings
+) -> None:
+    put_minutes(settings, "2024-01-05 10:00Z", 700, ticks=10_000)
+    with psycopg.connect(settings.postgres()) as other:
+        for minute, bid in (("10:05", 150), ("20:00", 160)):
+            other.execute(
+                "UPDATE crypto_windows SET highest_bid = %s WHERE window_start = %s",
+                [bid, f"2024-01-05 {minute}Z"],
+            )
+        other.execute(
+            "UPDATE session_extremes SET highest_bid = 160, highest_bid_at = '2024-01-05 20:00:30Z'"
+        )
+    since = datetime(2024, 1, 5, 12, tzinfo=UTC)
+    series = load_series(connection, "g1", "BTC-USD", ["mid_price", "highest_bid"], since=since, minutes=True)
+    assert series.of_minutes
+    assert [int(value) for value in sorted(set(series.metrics["highest_bid"].last))] == [150, 160]
+    assert int(series.metrics["highest_bid"].last[0]) == 150
