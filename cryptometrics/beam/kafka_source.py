@@ -47,8 +47,12 @@ MAX_SILENCE_S = 60.0
 class _IdleConsumer:
     """A consumer kept between two bundles, with its fetched messages and its watermark."""
 
-    def __init__(self, consumer: Consumer, watermark: Watermark, positions: dict[int, int]) -> None:
+    def __init__(
+        self, consumer: Consumer, address: str, watermark: Watermark, positions: dict[int, int]
+    ) -> None:
         self.consumer = consumer
+        self.address = address
+        """Address of Kafka when it was made; the local one may be started again at another."""
         self.watermark = watermark
         self.positions = positions
 
@@ -133,14 +137,17 @@ class _TopicReader(beam.DoFn):  # type: ignore[misc]
                 yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(part.at))
 
     def _take_warm(self, topic: str, positions: dict[int, int], reached: Timestamp | None) -> _IdleConsumer:
-        warm = self._warm.pop(tuple(positions), None)
-        if warm is not None and warm.positions == positions:
+        from cryptometrics import config
+
+        warm, address = self._warm.pop(tuple(positions), None), config.load().kafka_address
+        if warm is not None and (warm.positions, warm.address) == (positions, address):
             return warm
         if warm is not None:
             warm.consumer.close()
         log.get_logger().info("reader_begins", topic=topic, offsets=positions)
         return _IdleConsumer(
             _consumer(topic, positions),
+            address,
             # After a restore the runner drops by its old watermark; start there, so that drops are counted.
             Watermark(
                 positions,

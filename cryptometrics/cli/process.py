@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options as shared
-from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.pipeline import GAVE_UP
 
 if TYPE_CHECKING:
@@ -118,7 +118,12 @@ def process(
         raise UserError("--alerts and --no-alerts exclude each other: leave one out")
     settings = config.load()
     rules = Rules(None, ()) if no_alerts else rules_of(settings, rules_file)
-    wait_for_services(settings, waiting)  # before `stopping`: Ctrl-C ends the wait at once
+    try:
+        wait_for_services(settings, waiting)  # before `stopping`: Ctrl-C ends the wait at once
+    except config.NotRunningError as error:
+        if reporting:  # the services ran when the supervisor started, so they may come back
+            error.exit_code = ServiceUnavailableError.exit_code
+        raise
     options = WorkerOptions(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
     port = None if reporting else metrics_port
     with stopping() as stop, _metrics_served(group, metrics_host, port) as publish:

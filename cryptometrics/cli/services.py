@@ -91,7 +91,7 @@ def status(as_json: bool) -> None:
       cryptometrics status --json
     """
     from cryptometrics.config import load
-    from cryptometrics.local.services import ADDRESS_NAMES
+    from cryptometrics.config.endpoints import ADDRESS_NAMES
 
     found = _services(load()).status()
     if as_json:

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from cryptometrics import log
 from cryptometrics.kafka.errors import explained
+from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
     from cryptometrics.config import Settings
+
+
+ADDRESS_EVERY_S = 0.5
+"""Seconds between two checks of a producer where Kafka is."""
+MAX_MISSED = 2
+"""Checks that may find the local Kafka stopped: it still answers for a moment."""
+
+
+class LocalProducer(Producer):
+    """A producer that follows the local Kafka: one that is stopped or has moved needs a successor."""
+
+    def __init__(self, settings: Settings, conf: dict[str, Any]) -> None:
+        super().__init__(conf)
+        self._settings = settings
+        self._conf = conf
+        self._address: str | None = conf.get("bootstrap.servers")
+        self._interval = Interval(ADDRESS_EVERY_S)
+        self._missed = 0
+
+    def successor(self) -> Self | None:
+        """Return the producer to use from now on; None if it is this one.
+
+        While Kafka is stopped, the successor knows no broker and only queues: another cluster may take the
+        port.
+        """
+        if not self._interval.elapsed():
+            return None
+        address = self._settings.running_kafka
+        self._missed = self._missed + 1 if address is None else 0
+        if address == self._address or 0 < self._missed < MAX_MISSED:
+            return None
+        return type(self)(self._settings, located(self._conf, address))
 
 
 def make_producer(settings: Settings, *, patient: bool = False) -> Producer:
@@ -37,7 +70,8 @@ def make_producer(settings: Settings, *, patient: bool = False) -> Producer:
     if patient:
         required["message.timeout.ms"] = 0
     try:
-        return Producer(tuning | client_conf(settings, **required))
+        conf = tuning | client_conf(settings, **required)
+        return LocalProducer(settings, conf) if settings.uses_local_kafka else Producer(conf)
     except KafkaException as error:
         raise explained(settings, error) from None
 
@@ -95,6 +129,12 @@ def client_conf(settings: Settings, **more: Any) -> dict[str, Any]:
     and the caller whose request fails reports the cause to the user.
     """
     return {"logger": _DebugLog(), "error_cb": _log_error, **settings.kafka(), **more}
+
+
+def located(conf: dict[str, Any], address: str | None) -> dict[str, Any]:
+    """Return a client's settings with another address; with None it knows no broker and connects to none."""
+    rest = {name: value for name, value in conf.items() if name != "bootstrap.servers"}
+    return rest if address is None else rest | {"bootstrap.servers": address}
 
 
 class _DebugLog:

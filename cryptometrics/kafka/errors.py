@@ -43,6 +43,12 @@ _WRONG_KEY = (
 )
 
 
+def stopped() -> KafkaException:
+    """Return the error while the local Kafka is stopped; another attempt may succeed."""
+    why = "the local Kafka is stopped: start it with `cryptometrics up`"
+    return KafkaException(KafkaError(KafkaError._TRANSPORT, why))
+
+
 def is_transient(error: Error) -> bool:
     """Return whether another attempt may succeed: no broker answered, or the broker is not ready yet."""
     return _code(error) in _TRANSIENT

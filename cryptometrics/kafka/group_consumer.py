@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -15,8 +14,8 @@ from confluent_kafka import (
 )
 
 from cryptometrics import log
-from cryptometrics.kafka.client import consumer_conf, make_admin, make_consumer
-from cryptometrics.kafka.errors import is_fatal
+from cryptometrics.kafka import errors
+from cryptometrics.kafka.client import consumer_conf, located, make_admin, make_consumer
 from cryptometrics.kafka.open_transactions import TransactionMonitor
 from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds, known_end, read_to_end
 
@@ -48,16 +47,17 @@ class GroupConsumer:
     """
 
     def __init__(self, settings: Settings, topic: Topic, group: str, instance_id: str) -> None:
+        self._settings = settings
         self._topic = topic
         self._conf = consumer_conf(settings, group, instance_id)
-        self._new_consumer = functools.partial(make_consumer, settings, self._conf)
-        self._consumer = self._new_consumer()
+        self._address: str | None = self._conf["bootstrap.servers"]
+        self._name, self._moves = instance_id, 0
+        self._consumer = make_consumer(settings, self._conf)
         self._subscribe: Callable[[], None] = lambda: None
         self.fenced = False
         """Whether another member has taken this one's place for good."""
-        self._admin = make_admin(settings)
-        self.ends = PartitionEnds(self._admin, topic.name)
-        self.transactions = TransactionMonitor(self._admin, topic.name, settings.kafka_address, group=group)
+        self.ends = PartitionEnds(make_admin(settings), topic.name)
+        self.transactions = self._monitor()
         self._topic_id = topic.id
         self._asked: Future[TopicDescription] | None = None
         self._asked_at = self._heard_at = time.monotonic()
@@ -97,12 +97,40 @@ class GroupConsumer:
         self._subscribe()
 
     def rejoin(self) -> None:
-        """Join again after having been fenced."""
+        """Join again, with a new client."""
         self._consumer.close()
         self.assigned.clear()
-        self._consumer = self._new_consumer()
+        self._consumer = make_consumer(self._settings, self._conf)
         self.fenced = False
         self._subscribe()
+
+    def follow(self) -> None:
+        """Follow the local Kafka, which may have been started again at another address.
+
+        Raises KafkaException while it is stopped. Meanwhile the consumer knows no broker, so that it does not
+        join the group in another cluster.
+        """
+        address = self._settings.running_kafka
+        if address != self._address:
+            self._address, self._moves = address, self._moves + 1
+            # Under its old name the new client would get its old partitions without a rebalance, and those
+            # that changed hands when Kafka stopped would have no owner.
+            name = f"{self._name}-{self._moves}"
+            self._conf = located(self._conf, address) | {"group.instance.id": name}
+            self.rejoin()
+            if address is not None:
+                self.ends.admin, self._asked = make_admin(self._settings), None
+                self.transactions = self._monitor()
+        self._check_address()
+
+    def _monitor(self) -> TransactionMonitor:
+        group, address = self._conf["group.id"], self._settings.kafka_address
+        return TransactionMonitor(self.ends.admin, self._topic.name, address, group=group)
+
+    def _check_address(self) -> None:
+        """Raise KafkaException unless Kafka runs at the consumer's address."""
+        if self._address is None or self._address != self._settings.running_kafka:
+            raise errors.stopped()
 
     def consume(self, limit: int, *, linger: bool) -> tuple[list[Record], list[Message]]:
         """Return the available messages, and the events.
@@ -128,7 +156,7 @@ class GroupConsumer:
 
     def _see_fence(self, message: Message) -> None:
         error = message.error()
-        if error is not None and is_fatal(error):
+        if error is not None and errors.is_fatal(error):
             self.fenced = True
 
     def go_to(self, partition: int, offset: int) -> None:
@@ -151,6 +179,7 @@ class GroupConsumer:
         The answer is at most a few seconds old and renewed in the background; `fresh` waits for a new one.
         Raises KafkaException if Kafka does not answer.
         """
+        self._check_address()
         if self._asked is not None and self._asked.done() and self._asked.exception() is None:
             self._topic_id, self._heard_at = str(self._asked.result().topic_id), self._asked_at
         age = time.monotonic() - self._heard_at
@@ -164,7 +193,7 @@ class GroupConsumer:
     def _ask_topic(self) -> Future[TopicDescription]:
         self._asked_at = time.monotonic()
         name = self._topic.name
-        self._asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=ANSWER_S)[name]
+        self._asked = self.ends.admin.describe_topics(TopicCollection([name]), request_timeout=ANSWER_S)[name]
         return self._asked
 
     def lags(self, stored: dict[int, int]) -> dict[int, int]:

@@ -34,7 +34,8 @@ class PartitionEnds:
     """Asks Kafka for the offsets that partitions hold, as a consumer of committed records sees them."""
 
     def __init__(self, admin: AdminClient, topic: str) -> None:
-        self._admin = admin
+        self.admin = admin
+        """Whom to ask; replaced when Kafka is at another address."""
         self._topic = topic
 
     def held(self, partition: int) -> tuple[int, int]:
@@ -71,7 +72,7 @@ class PartitionEnds:
 
     def _ask(self, partition: int, spec: Any) -> Answer:
         wanted = {TopicPartition(self._topic, partition): spec}
-        (answer,) = self._admin.list_offsets(
+        (answer,) = self.admin.list_offsets(
             wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S
         ).values()
         return answer

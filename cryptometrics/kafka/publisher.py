@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
 from cryptometrics.kafka import errors
+from cryptometrics.kafka.client import LocalProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,6 +59,28 @@ class Published:
         return self.acknowledged / self.seconds if self.seconds else 0.0
 
 
+@dataclass(slots=True)
+class _Batch:
+    """The records of one call of `send`, kept as long as the local Kafka may still move."""
+
+    number: int
+    topic: str
+    report: Report | None
+    messages: Sequence[Message] = ()
+    returned: Counter[Message] = field(default_factory=Counter)
+    """The records that a replaced producer has given back."""
+
+    def undelivered(self) -> list[Message]:
+        """Return the records given back, in the order of the batch."""
+        left, found = self.returned, []
+        self.returned = Counter()
+        for message in self.messages:
+            if left[message]:
+                left[message] -= 1
+                found.append(message)
+        return found
+
+
 class Publisher:
     """Hands messages to a producer and counts their deliveries; only `send_all` and `drain` wait."""
 
@@ -68,6 +92,9 @@ class Publisher:
         self._progress = progress
         self._start = self._answered_at = time.monotonic()
         self._answered = 0
+        self._batches = 0
+        self._returned: dict[int, _Batch] | None = None
+        """The batches of which a producer being replaced gives records back; None at all other times."""
         self.state = Published()
 
     def send(
@@ -79,10 +106,16 @@ class Publisher:
         report: called once a message's outcome is certain, with None or the reason why it is not stored.
         A message that the client refuses at once counts as sent and failed, and ends the call.
         """
-        produce, topic = self._producer.produce, topic or self._topic
-        delivered = self._delivered if report is None else partial(self._delivered, report=report)
         if not self.state.waiting:
             self._answered_at = time.monotonic()
+        taken = self._send(messages, topic or self._topic, report)
+        self.state.sent += taken
+        return taken
+
+    def _send(self, messages: Sequence[Message], topic: str, report: Report | None) -> int:
+        self._batches += 1
+        batch = _Batch(self._batches, topic, report)
+        produce, delivered = self._producer.produce, partial(self._delivered, batch)
         taken = 0
         try:
             for key, value in messages:
@@ -95,7 +128,8 @@ class Publisher:
             self._fail(errors.text(error))
             if report is not None:
                 report(errors.text(error))
-        self.state.sent += taken
+        if isinstance(self._producer, LocalProducer):
+            batch.messages = list(messages[:taken])
         return taken
 
     def send_all(self, messages: Sequence[Message], stop: Callable[[], bool] = lambda: False) -> None:
@@ -109,6 +143,8 @@ class Publisher:
     def poll(self, seconds: float) -> None:
         """Serve delivery reports, waiting at most `seconds` for the first one, and show the progress."""
         self._producer.poll(seconds)
+        if isinstance(self._producer, LocalProducer) and (successor := self._producer.successor()):
+            self._continue_with(successor)
         state, now = self.state, time.monotonic()
         answered = state.acknowledged + state.failed
         if answered != self._answered or not state.waiting:
@@ -132,16 +168,42 @@ class Publisher:
         self._producer.purge(in_flight=in_flight)
         self.poll(0)
 
-    def _delivered(
-        self, error: KafkaError | None, _message: Delivered, *, report: Report | None = None
-    ) -> None:
+    def _continue_with(self, successor: LocalProducer) -> None:
+        """Replace the producer; what it has not delivered is published by its successor, in the same order.
+
+        An acknowledgement can be lost when a broker stops. Its record is then published twice, and readers
+        recognise the duplicate by its `trade_id`.
+        """
+        self._returned = {}
+        self._producer.purge()
+        deadline = time.monotonic() + DRAIN_S
+        while self._missing() and time.monotonic() < deadline:
+            self._producer.poll(MAX_WAIT_S)  # what was in flight comes back last
+        if missing := self._missing():
+            self.state.failed += missing - 1
+            self._fail("its client did not return it")
+        returned, self._returned = self._returned, None
+        self._producer = successor
+        for _, batch in sorted(returned.items()):
+            self._send(batch.undelivered(), batch.topic, batch.report)
+
+    def _missing(self) -> int:
+        """Return how many records the replaced producer has neither delivered nor given back yet."""
+        returned = (self._returned or {}).values()
+        return self.state.waiting - sum(batch.returned.total() for batch in returned)
+
+    def _delivered(self, batch: _Batch, error: KafkaError | None, message: Delivered) -> None:
         if error is None:
             self.state.acknowledged += 1
+        elif self._returned is not None:
+            batch.returned[message.key(), message.value()] += 1
+            self._returned[batch.number] = batch
+            return
         else:
             self._fail(error.str())
         # What librdkafka itself has given up may have arrived.
-        if report is not None and (error is None or errors.is_from_broker(error)):
-            report(None if error is None else error.str())
+        if batch.report is not None and (error is None or errors.is_from_broker(error)):
+            batch.report(None if error is None else error.str())
 
     def _fail(self, reason: str) -> None:
         self.state.failed += 1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import filelock
 
 from cryptometrics import files
+from cryptometrics.config.endpoints import ADDRESS_NAMES, file_in
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.local import jars as kafka_jars
 from cryptometrics.local.kafka import DEFAULT_PORT, KafkaServer
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from cryptometrics.local.daemon import ServiceStatus
 
-ADDRESS_NAMES = {"kafka": "bootstrap_servers", "postgres": "uri"}
-"""Keys of the addresses in endpoints.json and in `status --json`."""
 LOCK_TIMEOUT = 600.0
 """Seconds to wait for another command with the same data folder: it may be downloading."""
 
@@ -70,7 +69,7 @@ class Services:
         self._kafka = KafkaServer(self.home / "kafka", jars or kafka_jars.folder(self.home), kafka_port)
         self._postgres = PostgresServer(self.home / "postgres")
         self._each: dict[str, LocalService] = {"kafka": self._kafka, "postgres": self._postgres}
-        self._endpoints = self.home / "endpoints.json"
+        self._endpoints = file_in(self.home)
 
     def __enter__(self) -> Self:
         return self

@@ -46,8 +46,10 @@ _LIMITS = (
 class Sender:
     """Runs in its own thread, over its own database session."""
 
-    def __init__(self, uri: str, group: str, rules: tuple[Rule, ...], webhook: Webhook | None) -> None:
-        self._uri, self._group, self._rules, self._webhook = uri, group, rules, webhook
+    def __init__(
+        self, settings: Settings, group: str, rules: tuple[Rule, ...], webhook: Webhook | None
+    ) -> None:
+        self._settings, self._group, self._rules, self._webhook = settings, group, rules, webhook
         self._stale_feeds = StaleFeedCheck(group, rules, notify=webhook is not None)
         self._stopped = threading.Event()
         self._failures = 0
@@ -65,7 +67,7 @@ class Sender:
     def _run(self) -> None:
         while not self._stopped.is_set() or (not self._failures and time.monotonic() < self._deadline):
             try:
-                with connect_once(self._uri) as connection:
+                with connect_once(self._settings.postgres()) as connection:
                     connection.execute(_LIMITS)
                     if self._become_active(connection):
                         self._send(connection)
@@ -112,7 +114,7 @@ def sending(settings: Settings, group: str, rules: tuple[Rule, ...]) -> Iterator
     if not rules:
         yield
         return
-    sender = Sender(settings.postgres(), group, rules, Webhook.configured(settings))
+    sender = Sender(settings, group, rules, Webhook.configured(settings))
     try:
         yield
     finally:

@@ -11,6 +11,11 @@ from cryptometrics.store.batch_transaction import FencedError
 from cryptometrics.store.database_errors import explained, is_refusal, is_transient, one_line
 
 
+def message(error: BaseException) -> str:
+    """Return what a service says, in one line for the log."""
+    return errors.text(error) if isinstance(error, KafkaException) else one_line(error)
+
+
 def restart_reason(error: Exception) -> str:
     """Return the reason to start over, for the log; raise the error if starting over cannot help."""
     if isinstance(error, FencedError) or is_transient(error) or is_refusal(error):

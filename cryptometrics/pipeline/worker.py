@@ -22,13 +22,13 @@ from cryptometrics.pipeline.bisect import BatchBisector
 from cryptometrics.pipeline.caught_up import CatchUpTarget
 from cryptometrics.pipeline.claims import Claims
 from cryptometrics.pipeline.database import Database
-from cryptometrics.pipeline.failures import restart_reason
+from cryptometrics.pipeline.failures import message, restart_reason
 from cryptometrics.pipeline.pair_cache import MAX_SESSIONS
 from cryptometrics.pipeline.progress import WorkerReport, WorkerTotals
 from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.store import batch_transaction as store
 from cryptometrics.store import offsets, window_completion
-from cryptometrics.store.database_errors import is_refusal, one_line
+from cryptometrics.store.database_errors import is_refusal
 from cryptometrics.store.text_encoding import require_storable
 from cryptometrics.times import Interval
 
@@ -331,6 +331,7 @@ class Worker:
         self._consumer.pause()
 
     def _reopen(self) -> None:
+        self._consumer.follow()
         self._connect()
         self.totals.measured.reconnects += 1
         self._doubt = self.trouble = None
@@ -351,7 +352,7 @@ class Worker:
 
     def _notice(self, error: BaseException, seconds: float) -> None:
         self.totals.measured.retries += 1
-        self.trouble = one_line(error)
+        self.trouble = message(error)
         self._report_progress()
         self._log.warning("service_unavailable", error=self.trouble, next_attempt_s=round(seconds, 1))
 

@@ -32,14 +32,23 @@ class Lag:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._address: str | None = None
         self._probe: EndsProbe | None = None
         self._asked_at = float("-inf")
         self._stored: dict[Place, int] = {}
         self.known: dict[Place, int] = {}
         self.trouble: str | None = None
         """Why the lag is not known; None while it is."""
+        self._connect()
+
+    def _connect(self) -> None:
+        """Make a client, unless there is one of Kafka's present address."""
         try:
-            self._probe = EndsProbe(make_admin(settings), ANSWER_S)
+            address = self._settings.kafka_address
+            if address != self._address:
+                self._probe = EndsProbe(make_admin(self._settings), ANSWER_S)
+                self._address = address
         except CryptometricsError as error:
             self.trouble = str(error)
 
@@ -50,9 +59,10 @@ class Lag:
 
     def ask(self, places: list[Place]) -> bool:
         """Request the ends of these, unless the last answer is recent or pending; return whether it did."""
-        if self._probe is None or time.monotonic() - self._asked_at < ASK_EVERY_S:
+        if time.monotonic() - self._asked_at < ASK_EVERY_S:
             return False
-        if not self._probe.ask(places):
+        self._connect()
+        if self._probe is None or not self._probe.ask(places):
             return False
         self._asked_at = time.monotonic()
         return True

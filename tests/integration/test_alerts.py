@@ -76,7 +76,7 @@ class Bench:
 
     def sender(self, rules: str, receiver: Receiver) -> Sender:
         webhook = Webhook(receiver.url, "generic")
-        return Sender(self.settings.postgres(), self.group, parse(rules), webhook)
+        return Sender(self.settings, self.group, parse(rules), webhook)
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         return rows(self.settings, query, *values)

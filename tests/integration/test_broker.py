@@ -9,12 +9,13 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pydantic import SecretStr
 
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.kafka import admin, client, group_consumer, partition_ends
 from cryptometrics.kafka.admin import wait_for_kafka
+from cryptometrics.kafka.publisher import Publisher
 from cryptometrics.kafka.topic import create_topic, describe_topic
 from cryptometrics.watch import lag
 
@@ -86,6 +87,40 @@ def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
     finally:
         os.kill(kafka, signal.SIGCONT)
     reading.close()
+
+
+def test_the_successor_of_a_producer_publishes_what_was_queued_and_what_was_in_flight(
+    settings: Settings, services: Services
+) -> None:
+    create_topic(settings, 1)
+    local = settings.model_copy(update={"kafka_bootstrap_servers": None})
+    successor = client.make_producer(local)
+    assert isinstance(successor, client.LocalProducer)
+    publisher = Publisher(client.make_producer(local), settings.kafka_topic)
+    values = [str(number).encode() for number in range(2_000)]
+    kafka = services.status()["kafka"].pid
+    assert kafka is not None
+    publisher.send_all([(b"k", value) for value in values[:500]])
+    publisher.drain(10)
+    os.kill(kafka, signal.SIGSTOP)
+    try:
+        publisher.send_all([(b"k", value) for value in values[500:1_500]])
+        publisher.poll(0.2)  # the first of them are sent, and nobody answers
+        publisher.send_all([(b"k", value) for value in values[1_500:]])
+        publisher._continue_with(successor)
+        assert (publisher.state.sent, publisher.state.failed) == (2_000, 0)
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+    publisher.drain(10)
+    assert (publisher.state.acknowledged, publisher.state.waiting) == (2_000, 0)
+    consumer = Consumer(client.client_conf(settings, **{"group.id": "test", "enable.partition.eof": True}))
+    consumer.assign([TopicPartition(settings.kafka_topic, 0, 0)])
+    found: list[bytes] = []
+    while (message := consumer.poll(10)) is not None and not message.error():
+        found.append(message.value() or b"")
+    consumer.close()
+    # What was in flight may be there twice, because the broker stored it when it went on.
+    assert list(dict.fromkeys(found)) == values
 
 
 def test_a_broker_that_answers_is_not_waited_for(settings: Settings) -> None:

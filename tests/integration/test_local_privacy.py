@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cryptometrics.config import _default_home
+from cryptometrics.config.settings import _default_home
 from cryptometrics.errors import UserError
 from cryptometrics.local.postgres import PostgresServer
 from cryptometrics.local.services import Services

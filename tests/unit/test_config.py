@@ -206,6 +206,34 @@ def test_the_local_services_are_found_where_they_say(folder: Path) -> None:
     assert settings.postgres() == "postgresql:///x"
 
 
+def test_a_local_service_that_was_found_stays_known_and_is_found_again_elsewhere(folder: Path) -> None:
+    file = folder / "home" / "endpoints.json"
+    file.parent.mkdir()
+
+    def started(port: int) -> None:
+        file.write_text(
+            json.dumps(
+                {"kafka": {"bootstrap_servers": f"h:{port}"}, "postgres": {"uri": f"postgresql:///{port}"}}
+            )
+        )
+
+    settings = config.load()
+    started(1)
+    assert (settings.kafka_address, settings.running_kafka) == ("h:1", "h:1")
+    assert settings.postgres() == "postgresql:///1"
+    file.unlink()  # `down`
+    assert (settings.kafka_address, settings.running_kafka) == ("h:1", None)
+    assert settings.postgres() == "postgresql:///1"
+    started(2)  # `up`, while another process has the port
+    assert (settings.kafka_address, settings.running_kafka) == ("h:2", "h:2")
+    assert settings.postgres() == "postgresql:///2"
+
+
+def test_a_configured_kafka_is_where_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:1")
+    assert config.load().running_kafka == "k:1"
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "null", "{}", '{"kafka": 1, "postgres": null}'])
 def test_without_local_services_it_says_what_to_do(folder: Path, content: str | None) -> None:
     if content is not None:

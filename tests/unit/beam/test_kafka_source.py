@@ -95,6 +95,7 @@ class FakeConsumer:
 def test_after_a_restore_what_is_read_first_is_judged_by_the_watermark_of_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:1")
     monkeypatch.setattr(kafka_source, "_consumer", lambda _topic, _positions: FakeConsumer())
     following = Job("g1", "5m", Shape(timedelta(minutes=5)), timedelta(seconds=10), follow=True)
     ranges = (OffsetRange(0, 20, NO_END), OffsetRange(1, 5, NO_END))  # of the second nothing is to be heard

@@ -1,4 +1,4 @@
-"""The one configuration: environment, then `.env` in the working folder, then defaults.
+"""The settings of the user: environment, then `.env` in the working folder, then defaults.
 
 Connection settings are never options of a command, so that no process list shows a password. Secrets are
 `SecretStr`, which does not print them.
@@ -7,7 +7,6 @@ Connection settings are never options of a command, so that no process list show
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from pathlib import Path
@@ -24,12 +23,18 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cryptometrics.config.endpoints import NotRunningError, endpoints, file_in
 from cryptometrics.errors import UserError
 
 _FILE = "_file"
 """Suffix of the settings that name a file which holds the secret."""
 MAX_SECRET_BYTES = 64 * 1024
 """A larger file is not a secret but something else."""
+_CONFIGURED_BY = {
+    "kafka": ("Kafka", "KAFKA_BOOTSTRAP_SERVERS"),
+    "postgres": ("PostgreSQL", "DATABASE_URL or DB_HOST, DB_NAME, DB_USER and DB_PASSWORD"),
+}
+"""Title of each service, and the variables that configure another one than the local one."""
 
 
 def _file_settings(settings: type[BaseSettings]) -> set[str]:
@@ -115,9 +120,7 @@ class Settings(BaseSettings):
 
     def kafka(self) -> dict[str, str | int | float | bool]:
         """Return librdkafka's connection settings; raise UserError if no broker is configured or running."""
-        servers = self.kafka_bootstrap_servers
-        if servers is None:
-            servers = self._local("kafka", "bootstrap_servers", "KAFKA_BOOTSTRAP_SERVERS")
+        servers = self.kafka_bootstrap_servers or self._local("kafka")
         conf: dict[str, str | int | float | bool] = {"bootstrap.servers": servers}
         for name in type(self).model_fields:
             value = getattr(self, name)
@@ -138,7 +141,7 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         if not any((self.db_host, self.db_name, self.db_user)):
-            return self._local("postgres", "uri", "DATABASE_URL or DB_HOST, DB_NAME, DB_USER and DB_PASSWORD")
+            return self._local("postgres")
         # libpq adds the port, the encryption and more from its own variables and files, if they are not here.
         names_host = {"PGHOST", "PGHOSTADDR", "PGSERVICE"} & os.environ.keys()
         parts: dict[str, Any] = {
@@ -160,6 +163,13 @@ class Settings(BaseSettings):
         return str(self.kafka()["bootstrap.servers"])
 
     @property
+    def running_kafka(self) -> str | None:
+        """The bootstrap servers; None while the local Kafka is stopped: another process may take its port."""
+        if self.uses_local_kafka and endpoints(self.home).running("kafka") is None:
+            return None
+        return self.kafka_address
+
+    @property
     def has_webhook(self) -> bool:
         """Whether alerts are sent to a webhook."""
         return self.webhook_url is not None
@@ -177,17 +187,18 @@ class Settings(BaseSettings):
     @property
     def endpoints_file(self) -> Path:
         """File with the addresses of the local services; `up` writes it and `down` removes it."""
-        return self.home / "endpoints.json"
+        return file_in(self.home)
 
-    def _local(self, service: str, key: str, variables: str) -> str:
-        try:
-            return str(json.loads(self.endpoints_file.read_text())[service][key])
-        except (OSError, ValueError, KeyError, TypeError):
-            name = {"kafka": "Kafka", "postgres": "PostgreSQL"}[service]
-            raise UserError(
-                f"no {name} is configured and the local one is not running: "
+    def _local(self, service: str) -> str:
+        """Return the address of a local service, the last one if it was stopped meanwhile."""
+        address = endpoints(self.home).known(service)
+        if address is None:
+            title, variables = _CONFIGURED_BY[service]
+            raise NotRunningError(
+                f"no {title} is configured and the local one is not running: "
                 f"start it with `cryptometrics up`, or set {variables}"
-            ) from None
+            )
+        return address
 
 
 def _secret_in(path: str | Path, variable: str) -> str:
