@@ -23,6 +23,7 @@ _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _is_number = re.compile(_NUMBER).fullmatch
 _is_duration = re.compile(r"(?:[0-9]{1,9}[smhdw])+").fullmatch
 _is_exact_duration = re.compile(rf"(?:{_NUMBER}(?:ms|[smhdw]))+").fullmatch
+_is_bare_number = re.compile(r"\s*[+-]?[0-9.,_]+\s*").fullmatch
 _parts = re.compile(rf"({_NUMBER})(ms|[smhdw])").findall
 
 
@@ -96,6 +97,11 @@ def parse_time(text: str, now: datetime) -> datetime:
             return now.astimezone(UTC) - parse_duration(text)
         except OverflowError:
             raise ValueError(f"{text!r} ago is before the year 1") from None
+    if _is_bare_number(text):
+        raise ValueError(
+            f"{text!r} is a bare number, not a time: write 15m, 2h or 7d for that long ago, or "
+            "2026-07-01T12:00 (UTC)"
+        )
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

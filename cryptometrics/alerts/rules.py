@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cryptometrics.alerts.kinds import KINDS, RuleKind, Source
 from cryptometrics.market.ticks import is_pair
@@ -159,6 +159,16 @@ class _Lines:
         return self._places.get((rule, key)) or (1 if rule is None else self.header(rule))
 
 
+class _AnyKind(NamedTuple):
+    """The keys of all kinds: what a rule of an unknown kind may have."""
+
+    keys: tuple[str, ...]
+    required: tuple[str, ...] = ()
+
+
+_ANY_KIND = _AnyKind(tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.keys)))
+
+
 class _Table:
     """Parses one `[[rule]]` and collects its problems."""
 
@@ -170,9 +180,7 @@ class _Table:
         """Return the rule, None if it has a problem."""
         name = self._name(taken)
         kind = self._choice("kind", dict.fromkeys(KINDS), None)
-        if kind is None:
-            return None
-        spec = KINDS[kind]
+        spec = KINDS.get(kind or "", _ANY_KIND)
         for key in self._table:
             if key not in (*_COMMON_KEYS, *spec.keys):
                 self._wrong(key, self._unexpected(key, kind, spec))
@@ -188,7 +196,7 @@ class _Table:
             self._wrong("for", "must be at least 1s")
         rule = Rule(
             name=name,
-            kind=kind,
+            kind=kind or "",
             level=level,
             resolve_below=self._resolve_below(level),
             hold=hold,
@@ -205,8 +213,8 @@ class _Table:
             self.problems.append(RuleProblem(self._lines.of(self._number, key), key, what))
 
     @staticmethod
-    def _unexpected(key: str, kind: str, spec: RuleKind) -> str:
-        known = sorted({*_COMMON_KEYS, *(name for each in KINDS.values() for name in each.keys)})
+    def _unexpected(key: str, kind: str | None, spec: RuleKind | _AnyKind) -> str:
+        known = sorted({*_COMMON_KEYS, *_ANY_KIND.keys})
         if key in known:
             return f"is not a key of the kind {kind}, which has {', '.join(spec.keys)}"
         return f"is not a key of a rule: the keys are {', '.join(known)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import importlib
+import io
 import os
 import signal
 import stat
@@ -118,6 +119,7 @@ def _warn_of_open_settings(logger: FilteringBoundLogger) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: code 2 for a mistake of the user, 3 for a service that is down."""
     gc.set_threshold(GC_THRESHOLD)
+    _make_streams_writable()
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is default:  # keep it ignored if the parent set it so
             signal.signal(number, interrupt)
@@ -139,6 +141,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # SIGINT whatever the exit code. The next exec resets that.
         exec("")  # noqa: S102
     sys.exit(code)
+
+
+def _make_streams_writable() -> None:
+    """Let output never fail: discard it where a stream is closed, escape what its encoding lacks.
+
+    A file descriptor that is closed at the start would otherwise be given to a connection.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest descriptor that is free
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -35,19 +34,24 @@ if TYPE_CHECKING:
     help="Export up to this time (exclusive), in the same format.",
 )
 @options.reading_group
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", help="Output format.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonl"]),
+    help="Output format. [default: that of --out's suffix, else csv]",
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to this file instead of stdout; it appears once it is complete.",
+    help="Write to this .csv or .jsonl file instead of stdout; it appears once it is complete.",
 )
 def export(
     pairs: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
     group: str | None,
-    form: Format,
+    form: Format | None,
     out: Path | None,
 ) -> None:
     """Export stored quotes as CSV or JSON lines, ordered by time.
@@ -64,9 +68,9 @@ def export(
     from cryptometrics.cli.progress import Progress
     from cryptometrics.store import export as store
 
-    rows = 0
+    chosen, rows = _format_of(form, out), 0
     with database() as connection:
-        blocks = store.export(connection, choose_group(connection, group), pairs, since, until, form)
+        blocks = store.export(connection, choose_group(connection, group), pairs, since, until, chosen)
         # Close the generator first: until then, its COPY occupies the connection.
         with contextlib.closing(blocks), _written(out) as file, Progress() as progress:
             for block in blocks:
@@ -76,15 +80,25 @@ def export(
     click.echo(f"{rows:,} quotes" + (f" in {out}" if out else ""), err=True)
 
 
+def _format_of(form: Format | None, out: Path | None) -> Format:
+    """Return the format to write; raise BadParameter if the suffix of the file says otherwise or nothing."""
+    if out is None:
+        return form or "csv"
+    suffix = out.suffix.lower()
+    by_suffix: Format | None = "csv" if suffix == ".csv" else "jsonl" if suffix == ".jsonl" else None
+    if by_suffix is None:
+        raise click.BadParameter(f"{str(out)!r} must end in .csv or .jsonl", param_hint="--out")
+    if form not in (None, by_suffix):
+        raise click.BadParameter(f"{str(out)!r} does not end in .{form}", param_hint="--out")
+    return by_suffix
+
+
 @contextlib.contextmanager
 def _written(out: Path | None) -> Iterator[BinaryIO]:
     """Open the output: stdout, or a file that appears only once it is complete."""
     if out is None:
-        try:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:  # the reader (`… | head`) has enough; Python must not flush at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
         return
     with files.whole(out) as file:
         yield file

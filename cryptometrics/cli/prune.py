@@ -69,13 +69,21 @@ def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
             pieces.append(piece)
             if not as_json:
                 click.echo(f"{'would drop' if dry_run else 'dropped'} {_described(str(piece), [piece])}")
-    click.echo(_as_text(pieces, dry_run) if as_json else _summary(pieces, cutoff, dry_run))
-
-
-def _summary(pieces: list[Piece], cutoff: date, dry_run: bool) -> str:
-    if not pieces:
-        return f"nothing to prune: no metrics are older than {cutoff}"
-    return _described("would drop in all" if dry_run else "dropped in all", pieces)
+        older, first_day = store.remaining(connection, cutoff)
+    if dry_run:
+        older -= sum(piece.rows for piece in pieces)
+    if as_json:
+        click.echo(_as_text(pieces, older, dry_run))
+        return
+    if pieces:
+        click.echo(_described("would drop in all" if dry_run else "dropped in all", pieces))
+    elif not older:
+        click.echo(f"nothing to prune: no metrics are older than {cutoff}")
+    if older:
+        click.echo(
+            f"{older:,} rows older than {cutoff} remain: the days before {first_day} share one table "
+            f"partition, which is emptied only as a whole, once all of them may go"
+        )
 
 
 def _described(what: str, pieces: list[Piece]) -> str:
@@ -85,7 +93,7 @@ def _described(what: str, pieces: list[Piece]) -> str:
     return f"{what}: {rows:,} rows, {decimal(size)}"
 
 
-def _as_text(pieces: list[Piece], dry_run: bool) -> str:
+def _as_text(pieces: list[Piece], older: int, dry_run: bool) -> str:
     return json.dumps(
         {
             "dry_run": dry_run,
@@ -93,6 +101,7 @@ def _as_text(pieces: list[Piece], dry_run: bool) -> str:
                 {"day": str(piece.day), "before": piece.before, "rows": piece.rows, "bytes": piece.bytes}
                 for piece in pieces
             ],
+            "older_rows_remaining": older,
         },
         indent=2,
     )

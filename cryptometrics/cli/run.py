@@ -24,7 +24,14 @@ POLL_S = 0.25
 
 
 @click.command()
-@click.option("--simulate", "feed", flag_value="simulate", default="simulate", help="Use a simulated market.")
+@click.option(
+    "--simulate",
+    "feed",
+    flag_value="simulate",
+    default="simulate",
+    show_default=False,
+    help="Use a simulated market (the default).",
+)
 @click.option("--live", "feed", flag_value="ingest", help="Use the live feed of the exchange.")
 @options.pairs
 @click.option(

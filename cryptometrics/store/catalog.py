@@ -6,6 +6,7 @@ it is as fast for a year of ticks as for a minute.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import psycopg
+
+MAX_WITH_TIMES = 3
+"""Pairs that an error lists with the times of their ticks; of more it lists the names."""
 
 _HALF = Decimal("0.5")
 
@@ -171,11 +175,16 @@ def no_ticks(
         return UserError(
             f"no ticks of {listed(pairs)} in session {session} of group {group}; there {_are(names)}"
         )
-    stored = [
-        f"{pair} ({first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC)"
-        for pair, first, last in connection.execute(_PAIRS, {"group": group})
-    ]
-    return UserError(f"no ticks of {listed(pairs)} in group {group}; there {_are(stored)}")
+    stored = connection.execute(_PAIRS, {"group": group}).fetchall()
+    names = [pair for pair, _, _ in stored]
+    close = [near for pair in pairs for near in difflib.get_close_matches(pair, names, n=3)]
+    hint = f": did you mean {listed(dict.fromkeys(close))}?" if close else ""
+    if len(names) <= MAX_WITH_TIMES:
+        names = [
+            f"{pair} ({first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC)"
+            for pair, first, last in stored
+        ]
+    return UserError(f"no ticks of {listed(pairs)} in group {group}{hint or ';'} there {_are(names)}")
 
 
 def _are(names: Sequence[str]) -> str:

@@ -34,11 +34,13 @@ ORDER BY ends_at, pair, kafka_partition, kafka_offset
 # A gap that began before `since` counts from `since` on.
 _PAIRS = """
 SELECT pair, coalesce(ticks, 0) AS ticks, first_at, last_at, gaps, trades_missed, longest_gap_s, reconnects,
-       unknown, coalesce(greatest(extract(epoch FROM last_at - first_at) - away_s, 0), 0)::float8 AS covered_s
+       unknown,
+       round(coalesce(greatest(extract(epoch FROM last_at - first_at) - away_s, 0), 0)::numeric, 3)::float8
+           AS covered_s
 FROM (
     SELECT pair, count(*) FILTER (WHERE kind <> 'start') AS gaps,
            coalesce(sum(trades_missed), 0)::bigint AS trades_missed,
-           coalesce(max(extract(epoch FROM ends_at - begins_at)), 0)::float8 AS longest_gap_s,
+           round(coalesce(max(extract(epoch FROM ends_at - begins_at)), 0), 3)::float8 AS longest_gap_s,
            count(*) FILTER (WHERE kind IN ('down', 'silence', 'overflow')) AS reconnects,
            count(*) FILTER (WHERE trades_missed IS NULL) AS unknown,
            coalesce(sum(extract(epoch FROM ends_at - greatest(begins_at, %(since)s)))

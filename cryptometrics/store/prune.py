@@ -76,6 +76,11 @@ FROM (SELECT (crypto_metrics_first_day() AT TIME ZONE 'UTC')::date AS first_day)
 WHERE first_day <= %(cutoff)s AND pg_relation_size('crypto_metrics_before') > 0
 """
 
+_REMAINING = """
+SELECT coalesce(sum(rows), 0)::bigint, (crypto_metrics_first_day() AT TIME ZONE 'UTC')::date
+FROM metric_days WHERE day < %(cutoff)s
+"""
+
 _MARK = "INSERT INTO pruning_days (day) VALUES (%s) ON CONFLICT DO NOTHING"
 _IS_ATTACHED = "SELECT FROM crypto_metrics_days WHERE day = %s AND attached"
 _DETACH = sql.SQL("ALTER TABLE crypto_metrics DETACH PARTITION {} CONCURRENTLY")
@@ -103,6 +108,16 @@ def prunable(connection: psycopg.Connection, cutoff: date) -> list[Piece]:
         row for query in (_BEFORE, _DAYS) for row in connection.execute(query, {"cutoff": cutoff}).fetchall()
     ]
     return [Piece(*row) for row in found]
+
+
+def remaining(connection: psycopg.Connection, cutoff: date) -> tuple[int, date | None]:
+    """Return how many rows are older than `cutoff`, and the first day that has a table partition of its own.
+
+    Days before that one share a partition, which is emptied only as a whole: while one of them is to be kept,
+    so are the older ones.
+    """
+    row = connection.execute(_REMAINING, {"cutoff": cutoff}).fetchone()
+    return row if row is not None else (0, None)
 
 
 def prune(

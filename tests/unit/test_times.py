@@ -123,3 +123,11 @@ def test_microseconds_and_iso_are_the_same_moment_in_utc(local: datetime, minute
 def test_seconds_are_rounded_to_the_microsecond() -> None:
     assert iso(from_seconds(0.1234567)) == "1970-01-01T00:00:00.123457Z"
     assert iso(EPOCH) == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text", ["1712010512345", "1712010512", "20260701", "2026", "1712010512.5", "-5", " 12 "]
+)
+def test_a_bare_number_is_not_a_time(text: str) -> None:
+    with pytest.raises(ValueError, match="is a bare number"):
+        parse_time(text, datetime(2026, 7, 1, tzinfo=UTC))

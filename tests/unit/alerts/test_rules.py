@@ -113,7 +113,7 @@ def test_a_file_that_is_no_file_of_rules(text: str, expected: tuple[int, str]) -
 
 def test_all_problems_are_told_in_the_order_of_the_file() -> None:
     text = SPREAD.replace("25", '"x"') + SPREAD.replace("spread_bps", "spreads") + "for = 3\n"
-    assert [problem[:2] for problem in problems(text)] == [(4, "level"), (6, "name"), (7, "kind")]
+    assert [problem[:2] for problem in problems(text)] == [(4, "level"), (6, "name"), (7, "kind"), (9, "for")]
 
 
 @given(st.text(max_size=200))
