@@ -26,7 +26,7 @@ test: .venv/installed ## all tests, on a real Kafka and PostgreSQL of their own
 
 test-fast: .venv/installed ## the tests that take under a minute: the pure parts, state and ownership
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow' tests/unit \
-		tests/integration/test_state.py tests/integration/test_offsets.py
+		tests/integration/test_worker_past.py tests/integration/test_partition_claims.py
 
 # FAULTS_RESULTS=file also writes each row of the table as one line of JSON.
 # Tests start one by one, the longest first. Most of the time is waiting, so two processes take half the time.

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from cryptometrics.store.candles import SIZES, Candle, Candles
-from cryptometrics.store.catalog import SessionRow
 from cryptometrics.store.running_extremes import EXTREMES, running, session_starts
+from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.store.tick_series import BucketValues, Series
 
 START = datetime(2024, 1, 5, 20, tzinfo=UTC)

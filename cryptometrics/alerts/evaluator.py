@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cryptometrics.alerts.meters import Meter, RejectedShare
-    from cryptometrics.alerts.quotes import Quote, TickRun
+    from cryptometrics.alerts.observed_ticks import Quote, TickRun
     from cryptometrics.alerts.rules import Rule
 
 CLOCK = ""

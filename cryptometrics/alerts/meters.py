@@ -17,7 +17,7 @@ from cryptometrics.times import EPOCH, MICROSECOND
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from cryptometrics.alerts.quotes import Quote, TickRun
+    from cryptometrics.alerts.observed_ticks import Quote, TickRun
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -18,8 +18,8 @@ from cryptometrics.kafka import client
 from cryptometrics.kafka.publisher import publish
 from cryptometrics.pipeline.calculator import Calculator
 from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
-from cryptometrics.store.offsets import Claim
-from cryptometrics.store.past import StoredPast
+from cryptometrics.store.partition_claims import Claim
+from cryptometrics.store.worker_past import StoredPast
 
 if TYPE_CHECKING:
     from cryptometrics.bench.scratch import Scratch

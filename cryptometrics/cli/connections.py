@@ -38,9 +38,9 @@ def waiting(service: str) -> Callable[[BaseException, float], None]:
 
 def wait_for_kafka(settings: Settings) -> None:
     """Wait until Kafka answers; raise ServiceUnavailableError after `CRYPTOMETRICS_WAIT`."""
-    from cryptometrics.kafka import admin
+    from cryptometrics.kafka import admin_requests
 
-    admin.wait_for_kafka(settings, waiting("Kafka"))
+    admin_requests.wait_for_kafka(settings, waiting("Kafka"))
 
 
 def find_topic(settings: Settings) -> Topic:
@@ -72,9 +72,9 @@ def stored() -> Iterator[psycopg.Connection]:
 
 def choose_group(connection: psycopg.Connection, group: str | None) -> str:
     """Return the group to read, and report on stderr which one it is unless the user named it."""
-    from cryptometrics.store import catalog
+    from cryptometrics.store import stored_sessions
 
-    chosen = catalog.resolve_group(connection, group)
+    chosen = stored_sessions.resolve_group(connection, group)
     if chosen.note:
         click.echo(chosen.note, err=True)
     return chosen.name
@@ -86,10 +86,10 @@ def stored_group(group: str | None) -> Iterator[tuple[psycopg.Connection, str]]:
 
     The report on stderr which group it is follows the block, so that an error stays the only line.
     """
-    from cryptometrics.store import catalog
+    from cryptometrics.store import stored_sessions
 
     with stored() as connection:
-        chosen = catalog.resolve_group(connection, group)
+        chosen = stored_sessions.resolve_group(connection, group)
         yield connection, chosen.name
     if chosen.note:
         click.echo(chosen.note, err=True)

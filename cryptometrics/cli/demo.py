@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import delivery
+from cryptometrics.cli import publish_report
 from cryptometrics.cli.options import DEFAULT_PARTITIONS
 from cryptometrics.errors import ServiceUnavailableError
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.publisher import Published
     from cryptometrics.local.services import Services
-    from cryptometrics.pipeline.progress import WorkerTotals
     from cryptometrics.pipeline.worker import Worker
-    from cryptometrics.store.catalog import SessionRow
+    from cryptometrics.pipeline.worker_report import WorkerTotals
+    from cryptometrics.store.stored_sessions import SessionRow
 
 GROUP = "demo"
 TICKS = 60_000
@@ -125,7 +125,7 @@ def _run_stages(settings: Settings, progress: Progress) -> tuple[Published, Work
         progress=lambda state: patience.see(state.acknowledged),
     )
     patience.check()
-    delivery.check(sent)
+    publish_report.check(sent)
     _report(f"simulated {sent.acknowledged:,} ticks of {len(DEFAULT_PAIRS)} pairs in {took():.1f} s")
     line, patience = ProgressLine(), _Patience("processed")
 
@@ -145,7 +145,7 @@ def _show(settings: Settings) -> list[Path]:
     """Print a table of all pairs and draw a chart of each; return the paths of the charts."""
     from cryptometrics.cli import plot
     from cryptometrics.plot.panels import panels_of
-    from cryptometrics.store import catalog
+    from cryptometrics.store import stored_sessions
     from cryptometrics.store.connection import connect
     from cryptometrics.store.tick_series import load_series
 
@@ -153,7 +153,7 @@ def _show(settings: Settings) -> list[Path]:
     metrics = [line.metric for panel in panels for line in panel.lines]
     charts = []
     with connect(settings) as connection:
-        rows = catalog.sessions(connection, GROUP)
+        rows = stored_sessions.sessions(connection, GROUP)
         _print_table(rows)
         for row in rows:
             series = load_series(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import delivery
+from cryptometrics.cli import publish_report
 from cryptometrics.text import listed
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def show(feed: Feed, published: Published | None) -> None:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in feed.ignored.items())
         click.echo(f"frames ignored: {reasons}")
     if published is not None:
-        click.echo(delivery.summary(published))
+        click.echo(publish_report.summary(published))
 
 
 def totals(feed: Feed) -> str:

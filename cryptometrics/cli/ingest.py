@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from cryptometrics.cli import delivery, options
+from cryptometrics.cli import options, publish_report
 from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
 from cryptometrics.times import Interval
 
@@ -189,7 +189,7 @@ def _listen(
                 click.echo("recorded into " + ", ".join(map(str, recorder.files)), err=True)
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
     if published is not None:
-        delivery.check(
+        publish_report.check(
             published,
             "check that it is running; the next start of the feed records the missing ones as a gap",
         )
@@ -236,7 +236,7 @@ class _FeedProgress:
         line = f"{self._client.connectivity}, {totals(self._feed)}"
         if self._outbox is not None:
             state = self._outbox.state
-            line += f", {state.acknowledged:,} acknowledged" + delivery.silence(state)
+            line += f", {state.acknowledged:,} acknowledged" + publish_report.silence(state)
         return line
 
     def log_quality(self) -> None:

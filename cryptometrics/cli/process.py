@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.options import WorkerOptions
-    from cryptometrics.pipeline.progress import OutcomeCounts, WorkerReport
     from cryptometrics.pipeline.supervisor import Supervisor
     from cryptometrics.pipeline.worker import Worker
+    from cryptometrics.pipeline.worker_report import OutcomeCounts, WorkerReport
 
     Publish = Callable[[WorkerReport], None]
 
@@ -173,8 +173,8 @@ def _run_alone(
 
 def _run_child(settings: Settings, options: WorkerOptions, stop: Callable[[], bool]) -> None:
     """Run one of a supervisor's workers: report to it on stdout, and end when the pipe to stdin closes."""
-    from cryptometrics.pipeline.progress import WorkerReport
     from cryptometrics.pipeline.start_worker import run_worker
+    from cryptometrics.pipeline.worker_report import WorkerReport
     from cryptometrics.times import Interval
 
     orphaned = threading.Event()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import delivery, options
+from cryptometrics.cli import options, publish_report
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.text import listed
 
@@ -94,7 +94,7 @@ def replay(
             progress=show_progress,
         )
     click.echo(as_text(feed, found, published)) if as_json else show(feed, published)
-    delivery.check(published)
+    publish_report.check(published)
     _check_complete(recording)
     if not (published.sent or asked()):
         raise _nothing_sent(files, feed)

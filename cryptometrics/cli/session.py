@@ -12,7 +12,7 @@ from cryptometrics.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptometrics.store.catalog import SessionRow
+    from cryptometrics.store.stored_sessions import SessionRow
 
 KEYS = (
     *("pair", "session", "consumer_group", "ticks", "late", "bid", "ask", "mid_price", "spread"),
@@ -48,10 +48,10 @@ def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_j
       cryptometrics session --pair BTC-USD
     """
     from cryptometrics.cli.connections import stored_group
-    from cryptometrics.store import catalog
+    from cryptometrics.store import stored_sessions
 
     with stored_group(group) as (connection, name):
-        rows = catalog.sessions(connection, name, pairs=pairs, session=session)
+        rows = stored_sessions.sessions(connection, name, pairs=pairs, session=session)
     if as_json:
         click.echo(as_text(rows))
     else:

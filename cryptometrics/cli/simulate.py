@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import delivery, options
+from cryptometrics.cli import options, publish_report
 from cryptometrics.market.ticks import MAX_AHEAD
 from cryptometrics.times import iso, parse_seconds, parse_time
 
@@ -195,8 +195,8 @@ def simulate(
             stop=lambda: asked() or time.monotonic() >= end,
             progress=lambda state: progress.show(_line(state)) if progress.due() else None,
         )
-    click.echo(delivery.summary(result))
-    delivery.check(result)
+    click.echo(publish_report.summary(result))
+    publish_report.check(result)
 
 
 def _last_quotes(settings: Settings, topic: Topic, pairs: Sequence[str]) -> Mapping[str, LastQuote]:
@@ -266,4 +266,4 @@ def _check_scenarios(scenarios: Iterable[Scheduled], step: Fraction, count: int 
 
 def _line(state: Published) -> str:
     counts = f"{state.sent:,} sent, {state.acknowledged:,} acknowledged, {state.rate:,.0f}/s"
-    return counts + delivery.silence(state)
+    return counts + publish_report.silence(state)

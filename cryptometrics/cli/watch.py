@@ -54,14 +54,14 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
     from cryptometrics import config
     from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.store import catalog
+    from cryptometrics.store import stored_sessions
     from cryptometrics.watch.poller import Poller
 
     if not (once or as_json or is_live()):
         raise UserError("watch needs a terminal: use --once or --json instead")
 
     def choose(connection: psycopg.Connection) -> str:
-        return catalog.resolve_group(connection, group).name
+        return stored_sessions.resolve_group(connection, group).name
 
     with Poller(config.load(), choose, pairs, waiting("PostgreSQL")) as view:
         if once or as_json:

@@ -10,7 +10,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # it i
 
 from cryptometrics.errors import UserError
 from cryptometrics.kafka import errors
-from cryptometrics.kafka.admin import request
+from cryptometrics.kafka.admin_requests import request
 from cryptometrics.retry import retrying
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptometrics.alerts.evaluator import Evaluator, ObservedGap, ObservedRecord, subject_of
-from cryptometrics.alerts.quotes import Quote, TickRun
+from cryptometrics.alerts.observed_ticks import Quote, TickRun
 from cryptometrics.kafka.record import created
 
 if TYPE_CHECKING:

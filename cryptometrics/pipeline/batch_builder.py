@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryptometrics.alerts.quotes import TickRun, quote_of
+from cryptometrics.alerts.observed_ticks import TickRun, quote_of
 from cryptometrics.market import metrics, table_metrics, table_windows
 from cryptometrics.market.windows import MINUTE, merge
 from cryptometrics.store import copy_rows

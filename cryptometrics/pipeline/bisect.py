@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from cryptometrics.errors import CryptometricsError
-from cryptometrics.store import offsets
+from cryptometrics.store import partition_claims
 from cryptometrics.store.batch_transaction import FencedError
 from cryptometrics.store.database_errors import is_refusal, one_line
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryptometrics.kafka.record import Record
-    from cryptometrics.pipeline.database import Database
+    from cryptometrics.pipeline.worker_sessions import Database
 
 PART_S = 30.0
 """Limit for writing one part; after it, the loop continues as after any slow batch."""
@@ -30,7 +30,7 @@ class BatchBisector:
     """Writes one batch in parts while nothing else is written."""
 
     database: Database
-    topic: offsets.GroupTopic
+    topic: partition_claims.GroupTopic
     epochs: Callable[[], dict[int, int]]
     """Returns the epoch of each partition that may be written now."""
     may_continue: Callable[[], bool]
@@ -65,7 +65,7 @@ class BatchBisector:
         """Reset the calculator to what is stored: the refused transaction was rolled back."""
         self.database.calculator.drop_all()
         for partition, epoch in sorted(self.epochs().items()):
-            claim = offsets.renew(
+            claim = partition_claims.renew(
                 self.database.connection, self.topic, partition, epoch, self.database.backend
             )
             if claim is None:

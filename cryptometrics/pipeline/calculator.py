@@ -16,8 +16,8 @@ from cryptometrics.market.gap_records import decode as decode_gap
 from cryptometrics.market.table_decoder import decode
 from cryptometrics.market.tick_decoder import Reason, RejectedError
 from cryptometrics.pipeline.batch_builder import BatchBuilder
-from cryptometrics.pipeline.gaps import FoundGap, settle
 from cryptometrics.pipeline.pair_cache import PairCache
+from cryptometrics.pipeline.settle_gaps import FoundGap, settle
 from cryptometrics.store.batch_transaction import Batch, PartitionOutcome, RejectedOffset, SkippedOffsets
 from cryptometrics.times import from_microseconds, to_microseconds
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cryptometrics.market.trade_ids import TradeIds
     from cryptometrics.pipeline.alerting import Alerting
     from cryptometrics.pipeline.pair_cache import OwnedPartition, Past
-    from cryptometrics.store.offsets import Claim
+    from cryptometrics.store.partition_claims import Claim
 
 
 @dataclass(slots=True)

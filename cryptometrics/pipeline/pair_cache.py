@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from cryptometrics.market.metrics import Session
     from cryptometrics.market.table import PairTicks
     from cryptometrics.store.batch_transaction import PairState
-    from cryptometrics.store.offsets import Claim
-    from cryptometrics.store.past import TickKey
+    from cryptometrics.store.partition_claims import Claim
+    from cryptometrics.store.worker_past import TickKey
 
 MAX_SESSIONS = 50_000
 """Sessions in the cache; with more, all are dropped, and loaded again when needed."""

@@ -6,7 +6,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from cryptometrics.kafka.admin import wait_for_kafka
+from cryptometrics.kafka.admin_requests import wait_for_kafka
 from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.notify.sender import sending
 from cryptometrics.pipeline.worker import Worker
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.options import WorkerOptions
-    from cryptometrics.pipeline.progress import WorkerTotals
+    from cryptometrics.pipeline.worker_report import WorkerTotals
 
     Notice = Callable[[BaseException, float], None]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP
-from cryptometrics.pipeline.progress import WorkerReport
+from cryptometrics.pipeline.worker_report import WorkerReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

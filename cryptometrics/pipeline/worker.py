@@ -20,14 +20,14 @@ from cryptometrics.kafka import errors
 from cryptometrics.kafka.group_consumer import GroupConsumer
 from cryptometrics.pipeline.bisect import BatchBisector
 from cryptometrics.pipeline.caught_up import CatchUpTarget
-from cryptometrics.pipeline.claims import Claims
-from cryptometrics.pipeline.database import Database
-from cryptometrics.pipeline.failures import message, restart_reason
+from cryptometrics.pipeline.owned_partitions import Claims
 from cryptometrics.pipeline.pair_cache import MAX_SESSIONS
-from cryptometrics.pipeline.progress import WorkerReport, WorkerTotals
+from cryptometrics.pipeline.restart_reason import message, restart_reason
 from cryptometrics.pipeline.stall_detector import StallDetector
+from cryptometrics.pipeline.worker_report import WorkerReport, WorkerTotals
+from cryptometrics.pipeline.worker_sessions import Database
 from cryptometrics.store import batch_transaction as store
-from cryptometrics.store import offsets, window_completion
+from cryptometrics.store import partition_claims, window_completion
 from cryptometrics.store.database_errors import is_refusal
 from cryptometrics.store.text_encoding import require_storable
 from cryptometrics.times import Interval
@@ -77,7 +77,7 @@ class Worker:
         self._progress = progress
         self._log = log.get_logger(group=options.group)
         self._partitions = range(topic.partitions)
-        self._topic = offsets.GroupTopic(options.group, topic.name, topic.id)
+        self._topic = partition_claims.GroupTopic(options.group, topic.name, topic.id)
         self._consumer = GroupConsumer(settings, topic, options.group, instance_id)
         owner = f"{instance_id} pid {os.getpid()}"
         self._claims = Claims(self._topic, self._consumer, owner, skip_lost=options.skip_lost)
@@ -151,10 +151,12 @@ class Worker:
     def _begin(self) -> None:
         self._connect()
         require_storable(self._db.connection, self._options.names())
-        offsets.refuse_other_topic(self._db.connection, self._topic)
-        stored = offsets.next_offsets(self._db.connection, self._topic)
+        partition_claims.refuse_other_topic(self._db.connection, self._topic)
+        stored = partition_claims.next_offsets(self._db.connection, self._topic)
         held = self._consumer.ends.held_by(self._partitions, wait=self._settings.wait, stop=self._stop)
-        offsets.register(self._db.connection, self._topic, {p: oldest for p, (oldest, _) in held.items()})
+        partition_claims.register(
+            self._db.connection, self._topic, {p: oldest for p, (oldest, _) in held.items()}
+        )
         if self._options.until_caught_up:
             self._catch_up = CatchUpTarget(held, stored)
 
@@ -388,7 +390,7 @@ class Worker:
         if self._catch_up is None or self._doubt or not self._catch_up.interval.elapsed():
             return False
         try:
-            return self._catch_up.is_reached(offsets.next_offsets(self._db.connection, self._topic))
+            return self._catch_up.is_reached(partition_claims.next_offsets(self._db.connection, self._topic))
         except psycopg.Error as error:
             self._doubt = restart_reason(error)
             return False

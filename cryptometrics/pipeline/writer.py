@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.pipeline.calculator import CalculatedBatch
-    from cryptometrics.pipeline.progress import WorkerTotals
-    from cryptometrics.store.offsets import GroupTopic
+    from cryptometrics.pipeline.worker_report import WorkerTotals
+    from cryptometrics.store.partition_claims import GroupTopic
 
 MAX_PENDING = 2
 """Maximum number of pending batches; when reached, consuming waits."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cryptometrics.market.windows import Aggregate
     from cryptometrics.store.array_text import Value
     from cryptometrics.store.feed_gaps import StoredGap
-    from cryptometrics.store.offsets import GroupTopic
+    from cryptometrics.store.partition_claims import GroupTopic
 
 
 class FencedError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cryptometrics.errors import UserError
-from cryptometrics.store.catalog import SessionRow, no_ticks, pair_sessions, sessions
+from cryptometrics.store.stored_sessions import SessionRow, no_ticks, pair_sessions, sessions
 from cryptometrics.text import listed
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from cryptometrics.store.batch_transaction import Batch, FencedError, PartitionO
 if TYPE_CHECKING:
     import psycopg
 
-    from cryptometrics.store.offsets import Claim, GroupTopic, StoredOffset
+    from cryptometrics.store.partition_claims import Claim, GroupTopic, StoredOffset
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
-from cryptometrics.store.catalog import no_ticks, pair_sessions
+from cryptometrics.store.stored_sessions import no_ticks, pair_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.store.offsets import GroupTopic
+    from cryptometrics.store.partition_claims import GroupTopic
 
 _INSERT = """
 INSERT INTO feed_gaps

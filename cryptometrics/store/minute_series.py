@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.store.catalog import SessionRow
+    from cryptometrics.store.stored_sessions import SessionRow
 
 MAX_TICKS = 1_000_000
 """Longer series are loaded from minutes, if these hold the metric."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from cryptometrics.store.catalog import SessionRow
+    from cryptometrics.store.stored_sessions import SessionRow
 
     Choice = Callable[[Decimal, Decimal], Decimal]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.store.catalog import SessionRow
+    from cryptometrics.store.stored_sessions import SessionRow
 
 # In the quote currency, except spread_bps: basis points of the mid price. Only that quotient is rounded, by
 # PostgreSQL, to at least 16 digits.

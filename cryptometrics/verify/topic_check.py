@@ -16,9 +16,9 @@ from cryptometrics.errors import UserError
 from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.times import to_microseconds
 from cryptometrics.verify.findings import FindingKind
+from cryptometrics.verify.message_decoder import GapMessage, InvalidMessageError, QuoteMessage, read
 from cryptometrics.verify.offset_books import ROWS
 from cryptometrics.verify.topic_reader import TopicReader
-from cryptometrics.verify.wire_format import GapMessage, InvalidMessageError, QuoteMessage, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

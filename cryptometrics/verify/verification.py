@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import UserError
 from cryptometrics.store.connection import snapshot
 from cryptometrics.text import listed
-from cryptometrics.verify import gap_check, minutes, offset_check, recompute
+from cryptometrics.verify import gap_check, minutes, offset_check, row_check
 from cryptometrics.verify.findings import Finding, Findings
 from cryptometrics.verify.offset_books import OffsetBook, read_books
 
@@ -40,10 +40,10 @@ CHECKS = {
     "counts": offset_check.check_counts,
     "every day": offset_check.check_days,
     "every offset": offset_check.check_offsets,
-    "every row": recompute.check_rows,
-    "trades": recompute.check_trades,
-    "sessions": recompute.check_sessions,
-    "pairs": recompute.check_pairs,
+    "every row": row_check.check_rows,
+    "trades": row_check.check_trades,
+    "sessions": row_check.check_sessions,
+    "pairs": row_check.check_pairs,
     "minutes": minutes.check_minutes,
     "gaps": gap_check.check_gaps,
 }
@@ -107,7 +107,7 @@ def _verify_group(
         check(connection, books, findings)
     notes = offset_check.notes_on_pruned_days(connection, books)
     notes += offset_check.notes_on_losses(connection, group)
-    notes += recompute.notes_on_scattered_pairs(connection, books)
+    notes += row_check.notes_on_scattered_pairs(connection, books)
     unchecked = 0
     if settings is not None:
         from cryptometrics.verify.topic_check import TopicCheck

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from cryptometrics.store import catalog
-from cryptometrics.store.catalog import SessionRow
+from cryptometrics.store import stored_sessions
 from cryptometrics.store.connection import snapshot
+from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.watch.snapshot import FiringAlert, Partition, Snapshot
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class SnapshotReader:
                 self._newest = connection.execute(_NEWEST, names).fetchall()
                 self._looked_at = time.monotonic()
                 if missing := set(self._pairs or ()) - {pair for pair, _ in self._newest}:
-                    raise catalog.no_ticks(connection, self._group, sorted(missing), None)
+                    raise stored_sessions.no_ticks(connection, self._group, sorted(missing), None)
             pairs, sessions = [list(column) for column in zip(*self._newest, strict=True)] or ([], [])
             with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
                 cursor.execute(_ROWS, {"group": self._group, "pairs": pairs, "sessions": sessions})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cryptometrics.kafka.open_transactions import OpenTransaction
-    from cryptometrics.store.catalog import SessionRow
+    from cryptometrics.store.stored_sessions import SessionRow
     from cryptometrics.watch.snapshot import FiringAlert, History, Snapshot
 
 WIDE = 132

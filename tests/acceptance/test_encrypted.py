@@ -14,7 +14,7 @@ import pytest
 
 from cryptometrics.config import Settings
 from cryptometrics.errors import UserError
-from cryptometrics.kafka.admin import wait_for_kafka
+from cryptometrics.kafka.admin_requests import wait_for_kafka
 from cryptometrics.retry import retrying
 from cryptometrics.store.connection import connect
 from tests.acceptance import encrypted_kafka, encrypted_postgres

@@ -13,7 +13,7 @@ import pytest
 
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.verify.minutes import differing_windows
-from tests.late import publish_late
+from tests.late_stream import publish_late
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings

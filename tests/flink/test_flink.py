@@ -23,7 +23,7 @@ from cryptometrics.verify.minutes import differing_windows
 from tests.conftest import clean_environment, environment_of
 from tests.flink import jars
 from tests.flink.cluster import Cluster
-from tests.late import publish_late
+from tests.late_stream import publish_late
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from cryptometrics.errors import UserError
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows
 from tests.conftest import environment_of
-from tests.late import publish_late
+from tests.late_stream import publish_late
 
 if TYPE_CHECKING:
     import psycopg

@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pydantic import SecretStr
 
 from cryptometrics.errors import ServiceUnavailableError, UserError
-from cryptometrics.kafka import admin, client, group_consumer, partition_ends
-from cryptometrics.kafka.admin import wait_for_kafka
+from cryptometrics.kafka import admin_requests, client, group_consumer, partition_ends
+from cryptometrics.kafka.admin_requests import wait_for_kafka
 from cryptometrics.kafka.publisher import Publisher
 from cryptometrics.kafka.topic import create_topic, describe_topic
 from cryptometrics.watch import lag
@@ -147,7 +147,7 @@ def test_no_broker_is_one_line_after_the_wait(
 
 def test_each_failed_attempt_is_told(settings: Settings, closed_port: int) -> None:
     away = settings.model_copy(
-        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": admin.ATTEMPT_S + 0.5}
+        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": admin_requests.ATTEMPT_S + 0.5}
     )
     notices: list[str] = []
     with pytest.raises(ServiceUnavailableError):

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.kafka import client
-from cryptometrics.kafka.admin import request
+from cryptometrics.kafka.admin_requests import request
 from cryptometrics.kafka.topic import create_topic, delete_topic, describe_topic
 from cryptometrics.market.trade_ids import MAX_RANGES
 from cryptometrics.pipeline.options import WorkerOptions
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryptometrics.config import Settings
-    from cryptometrics.pipeline.progress import WorkerTotals
+    from cryptometrics.pipeline.worker_report import WorkerTotals
     from tests.conftest import Cli
 
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)

@@ -24,7 +24,7 @@ from cryptometrics.store import prune as store
 from cryptometrics.store.batch_transaction import Batch, DayRows, PartitionOutcome, write
 from cryptometrics.store.connection import connect
 from cryptometrics.store.copy_rows import encode_one
-from cryptometrics.store.offsets import GroupTopic
+from cryptometrics.store.partition_claims import GroupTopic
 from cryptometrics.store.prune import Piece, first_kept_day, prunable, prune
 from cryptometrics.verify.findings import FindingKind
 from cryptometrics.verify.verification import GroupReport, _verify_group, verify

@@ -16,7 +16,7 @@ from cryptometrics.config import Settings
 from cryptometrics.feeds.simulator.scenarios import SCENARIOS
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.market.tick_decoder import Reason
-from cryptometrics.pipeline.progress import WorkerReport
+from cryptometrics.pipeline.worker_report import WorkerReport
 from cryptometrics.telemetry.ingest_metrics import IngestMetrics
 from cryptometrics.telemetry.process_metrics import ProcessMetrics
 

@@ -22,7 +22,7 @@ from cryptometrics.alerts.evaluator import (
     StoredStates,
     subject_of,
 )
-from cryptometrics.alerts.quotes import Quote
+from cryptometrics.alerts.observed_ticks import Quote
 from cryptometrics.alerts.rules import Rule, parse
 
 if TYPE_CHECKING:

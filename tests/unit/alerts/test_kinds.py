@@ -13,7 +13,7 @@ from cryptometrics.alerts.evaluator import Evaluator, StoredStates
 from cryptometrics.alerts.kinds import KINDS, OnQuotes, RuleKind
 from cryptometrics.alerts.messages import condition, message
 from cryptometrics.alerts.meters import Meter
-from cryptometrics.alerts.quotes import Quote, TickRun
+from cryptometrics.alerts.observed_ticks import Quote, TickRun
 from cryptometrics.alerts.rules import example, parse
 
 if TYPE_CHECKING:

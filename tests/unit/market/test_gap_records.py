@@ -14,8 +14,8 @@ from cryptometrics.market.gap_records import Gap, GapKind, decode, encode
 from cryptometrics.market.tick_decoder import Reason, RejectedError
 from cryptometrics.market.tick_decoder import decode as decode_tick
 from cryptometrics.market.ticks import MAX_TRADE_ID
-from cryptometrics.pipeline.gaps import FoundGap, missed_before, settle
 from cryptometrics.pipeline.pair_cache import LastTrade
+from cryptometrics.pipeline.settle_gaps import FoundGap, missed_before, settle
 from cryptometrics.times import from_seconds
 from tests.tables import decode_messages
 

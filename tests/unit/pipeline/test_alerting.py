@@ -13,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from cryptometrics.alerts.evaluator import Evaluator, StoredStates
-from cryptometrics.alerts.quotes import TickRun, quote_of
+from cryptometrics.alerts.observed_ticks import TickRun, quote_of
 from cryptometrics.alerts.rules import parse
 from cryptometrics.market import metrics
 from cryptometrics.market.table_metrics import measure
@@ -23,7 +23,7 @@ from tests.tables import decode_messages
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptometrics.alerts.quotes import Quote
+    from cryptometrics.alerts.observed_ticks import Quote
     from cryptometrics.alerts.rule_state import Transition
     from cryptometrics.market.metrics import Session
 

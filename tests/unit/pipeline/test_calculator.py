@@ -1,7 +1,7 @@
 """Batches: every offset has one fate, and how messages are cut into batches changes nothing.
 
 The past is kept in memory here, with just what a database would give back; that PostgreSQL does give it
-back is tested with the real one (tests/integration/test_state.py and test_process.py).
+back is tested with the real one (tests/integration/test_worker_past.py and test_process.py).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from cryptometrics.market.ticks import EXACT
 from cryptometrics.market.trade_ids import MAX_RANGES
 from cryptometrics.pipeline.calculator import CalculatedBatch, Calculator
 from cryptometrics.store.copy_rows import COPY_COLUMNS
-from cryptometrics.store.offsets import Claim
+from cryptometrics.store.partition_claims import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cryptometrics.market.metrics import Session
     from cryptometrics.store.batch_transaction import PairState
-    from cryptometrics.store.past import TickKey
+    from cryptometrics.store.worker_past import TickKey
 
 EVENING = datetime(2026, 6, 30, 23, 59, 55, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")

@@ -17,7 +17,7 @@ from cryptometrics.plot.axes import PlainFormatter, TimeFormatter
 from cryptometrics.plot.figure import FORMATS, draw, render
 from cryptometrics.plot.panels import METRICS, PANELS, panels_of
 from cryptometrics.plot.points import band, day_number, gaps, steps
-from cryptometrics.store.catalog import SessionRow
+from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.store.tick_series import EXPRESSIONS, BucketValues, Series, bucket_width
 
 START = datetime(2024, 1, 5, 10, 0, tzinfo=UTC)

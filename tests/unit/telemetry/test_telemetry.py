@@ -20,7 +20,7 @@ from cryptometrics.errors import UserError
 from cryptometrics.feeds.quality import Quality
 from cryptometrics.kafka.open_transactions import REPORT_AFTER_S
 from cryptometrics.pipeline.calculator import CalculatedBatch
-from cryptometrics.pipeline.progress import Histogram, Measurements, WorkerReport
+from cryptometrics.pipeline.worker_report import Histogram, Measurements, WorkerReport
 from cryptometrics.store.batch_transaction import Batch, PartitionOutcome, RejectedOffset
 from cryptometrics.telemetry.endpoint import serving
 from cryptometrics.telemetry.ingest_metrics import DEAF_S, IngestMetrics

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cryptometrics.kafka.open_transactions import OpenTransaction
-from cryptometrics.store.catalog import SessionRow
+from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.watch.screen import PLAIN_BARS, WIDE, ScreenData, age, render, sparkline
 from cryptometrics.watch.snapshot import RATE_S, FiringAlert, History, Partition, Snapshot
 

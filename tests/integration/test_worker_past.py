@@ -13,8 +13,8 @@ import pytest
 from cryptometrics.market.metrics import Session, measure, open_session
 from cryptometrics.market.ticks import Tick
 from cryptometrics.market.trade_ids import TradeIds
-from cryptometrics.pipeline.database import IndexUpdater
-from cryptometrics.store import offsets
+from cryptometrics.pipeline.worker_sessions import IndexUpdater
+from cryptometrics.store import partition_claims
 from cryptometrics.store.batch_transaction import (
     Batch,
     PairState,
@@ -24,8 +24,8 @@ from cryptometrics.store.batch_transaction import (
     write,
 )
 from cryptometrics.store.copy_rows import encode_one
-from cryptometrics.store.offsets import GroupTopic
-from cryptometrics.store.past import NEARBY, StoredPast
+from cryptometrics.store.partition_claims import GroupTopic
+from cryptometrics.store.worker_past import NEARBY, StoredPast
 from tests.database import END_OTHER_SESSIONS
 from tests.waiting import wait_until
 
@@ -42,7 +42,7 @@ GROUP_TOPIC = GroupTopic("g", "t", "id")
 
 def stored(connection: psycopg.Connection, batch: Batch, topic: GroupTopic = GROUP_TOPIC) -> None:
     """Write a batch that claims partition 0 and moves it on by one."""
-    claim = offsets.claim(connection, topic, 0, 0, "test", offsets.backend_of(connection))
+    claim = partition_claims.claim(connection, topic, 0, 0, "test", partition_claims.backend_of(connection))
     batch.parts = {0: PartitionOutcome(claim.epoch, claim.next_offset, claim.next_offset + 1)}
     write(connection, topic, batch)
 

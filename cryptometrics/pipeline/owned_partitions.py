@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptometrics import log
-from cryptometrics.store import data_loss, offsets
+from cryptometrics.store import data_loss, partition_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptometrics.kafka.group_consumer import GroupConsumer
-    from cryptometrics.pipeline.database import Database
+    from cryptometrics.pipeline.worker_sessions import Database
 
 
 class Claims:
@@ -19,7 +19,7 @@ class Claims:
 
     def __init__(
         self,
-        topic: offsets.GroupTopic,
+        topic: partition_claims.GroupTopic,
         consumer: GroupConsumer,
         owner: str,
         *,
@@ -59,22 +59,22 @@ class Claims:
         """
         connection, backend = database.connection, database.backend
         self.check_topic(self._consumer.topic_id(fresh=True))
-        stored = offsets.stored(connection, self._topic, partition)
+        stored = partition_claims.stored(connection, self._topic, partition)
         oldest, end = self._consumer.ends.held(partition)
         if stored is None:
-            if not self._growth.is_over(offsets.next_offsets(connection, self._topic)):
+            if not self._growth.is_over(partition_claims.next_offsets(connection, self._topic)):
                 return False
             # The partition is newer than the group, so everything in it is unread.
-            stored = offsets.StoredOffset(self._topic.id, 0)
+            stored = partition_claims.StoredOffset(self._topic.id, 0)
         loss = data_loss.found(stored, self._topic.id, oldest, end)
         if loss is not None and not self._skip_lost:
             raise loss.error(self._topic, partition)
         claim = None
         if (epoch := self._epochs.get(partition)) is not None:
-            claim = offsets.renew(connection, self._topic, partition, epoch, backend)
+            claim = partition_claims.renew(connection, self._topic, partition, epoch, backend)
         if claim is None:
             first = stored.next_offset
-            claim = offsets.claim(connection, self._topic, partition, first, self._owner, backend)
+            claim = partition_claims.claim(connection, self._topic, partition, first, self._owner, backend)
         if loss is not None:
             claim = data_loss.skip(connection, self._topic, claim, loss)
         self._epochs[partition] = claim.epoch

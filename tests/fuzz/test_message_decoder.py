@@ -12,7 +12,7 @@ import pytest
 
 from cryptometrics.market import gap_records
 from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
-from cryptometrics.verify.wire_format import GapMessage, InvalidMessageError, QuoteMessage, read
+from cryptometrics.verify.message_decoder import GapMessage, InvalidMessageError, QuoteMessage, read
 from tests.fuzz.decoder import NOW
 from tests.fuzz.messages import CORPUS, GOOD, VALUES, mutate, mutations
 

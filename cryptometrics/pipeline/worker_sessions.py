@@ -18,16 +18,16 @@ from cryptometrics.pipeline.calculator import Calculator
 from cryptometrics.pipeline.writer import BatchWriter
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.database_errors import one_line
-from cryptometrics.store.offsets import Backend, backend_of
-from cryptometrics.store.past import StoredPast, summarize
+from cryptometrics.store.partition_claims import Backend, backend_of
+from cryptometrics.store.worker_past import StoredPast, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cryptometrics.config import Settings
     from cryptometrics.pipeline.options import WorkerOptions
-    from cryptometrics.pipeline.progress import WorkerTotals
-    from cryptometrics.store.offsets import GroupTopic
+    from cryptometrics.pipeline.worker_report import WorkerTotals
+    from cryptometrics.store.partition_claims import GroupTopic
 
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "10s"

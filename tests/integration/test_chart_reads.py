@@ -11,8 +11,8 @@ import pytest
 
 from cryptometrics.errors import UserError
 from cryptometrics.plot.panels import METRICS
-from cryptometrics.store.catalog import resolve_group, sessions
 from cryptometrics.store.connection import snapshot
+from cryptometrics.store.stored_sessions import resolve_group, sessions
 from cryptometrics.store.tick_series import EXPRESSIONS, load_series
 
 if TYPE_CHECKING:

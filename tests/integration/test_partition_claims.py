@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from cryptometrics.errors import UserError
-from cryptometrics.store import data_loss, offsets
+from cryptometrics.store import data_loss, partition_claims
 from cryptometrics.store.batch_transaction import (
     Batch,
     DayRows,
@@ -21,7 +21,7 @@ from cryptometrics.store.batch_transaction import (
 )
 from cryptometrics.store.database_errors import is_refusal
 from cryptometrics.store.feed_gaps import StoredGap
-from cryptometrics.store.offsets import Claim, GroupTopic
+from cryptometrics.store.partition_claims import Claim, GroupTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,9 @@ def connect(settings: Settings) -> Iterator[Callable[[], psycopg.Connection]]:
 def claim(
     connection: psycopg.Connection, partition: int = 0, topic: GroupTopic = GROUP_TOPIC, oldest: int = 5
 ) -> Claim:
-    return offsets.claim(connection, topic, partition, oldest, "test", offsets.backend_of(connection))
+    return partition_claims.claim(
+        connection, topic, partition, oldest, "test", partition_claims.backend_of(connection)
+    )
 
 
 def batch(*claims: Claim, count: int = 3) -> Batch:
@@ -61,7 +63,7 @@ def batch(*claims: Claim, count: int = 3) -> Batch:
 
 
 def next_offsets(connection: psycopg.Connection) -> dict[int, int]:
-    return offsets.next_offsets(connection, GROUP_TOPIC)
+    return partition_claims.next_offsets(connection, GROUP_TOPIC)
 
 
 def count(connection: psycopg.Connection, table: str) -> int:
@@ -72,9 +74,9 @@ def count(connection: psycopg.Connection, table: str) -> int:
 
 def test_a_group_that_begins_begins_at_the_oldest(connect: Callable[[], psycopg.Connection]) -> None:
     connection = connect()
-    assert offsets.stored(connection, GROUP_TOPIC, 0) is None
+    assert partition_claims.stored(connection, GROUP_TOPIC, 0) is None
     assert claim(connection) == Claim(0, 1, 5)
-    stored = offsets.stored(connection, GROUP_TOPIC, 0)
+    stored = partition_claims.stored(connection, GROUP_TOPIC, 0)
     assert stored is not None
     assert (stored.topic_id, stored.next_offset) == ("id-1", 5)
     # From then on what is stored counts, not what is oldest.
@@ -153,16 +155,16 @@ def test_a_refused_value_takes_the_batch_back_and_is_named(
 def test_a_claim_that_was_lost_cannot_be_renewed(connect: Callable[[], psycopg.Connection]) -> None:
     first, again, other = connect(), connect(), connect()
     mine = claim(first)
-    backend = offsets.backend_of(again)
-    assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == mine
+    backend = partition_claims.backend_of(again)
+    assert partition_claims.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == mine
     row = again.execute("SELECT backend_pid, backend_start FROM consumer_offsets").fetchone()
     assert row == (backend.pid, backend.started)
     # If the answer to COMMIT is lost, the stored offset shows whether it succeeded.
     write(again, GROUP_TOPIC, batch(mine))
-    assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == Claim(0, mine.epoch, 8)
+    assert partition_claims.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) == Claim(0, mine.epoch, 8)
     claim(other)
-    assert offsets.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) is None
-    assert offsets.renew(again, GROUP_TOPIC, 1, 1, backend) is None
+    assert partition_claims.renew(again, GROUP_TOPIC, 0, mine.epoch, backend) is None
+    assert partition_claims.renew(again, GROUP_TOPIC, 1, 1, backend) is None
 
 
 def test_of_many_that_claim_at_once_one_is_last_and_only_it_may_write(
@@ -235,25 +237,25 @@ def test_groups_and_topics_have_their_own_books(connect: Callable[[], psycopg.Co
     assert (mine.epoch, theirs.epoch) == (1, 1)
     write(connection, GROUP_TOPIC, batch(mine))
     assert next_offsets(connection) == {0: 8}
-    assert offsets.next_offsets(connection, GroupTopic("other", "t", "id-1")) == {0: 5}
-    assert offsets.next_offsets(connection, GroupTopic("g", "t", "made anew")) == {}
-    offsets.refuse_other_topic(connection, GROUP_TOPIC)
+    assert partition_claims.next_offsets(connection, GroupTopic("other", "t", "id-1")) == {0: 5}
+    assert partition_claims.next_offsets(connection, GroupTopic("g", "t", "made anew")) == {}
+    partition_claims.refuse_other_topic(connection, GROUP_TOPIC)
     with pytest.raises(UserError, match="group g has read the topic t, not elsewhere: give another --group"):
-        offsets.refuse_other_topic(connection, GroupTopic("g", "elsewhere", "id-2"))
+        partition_claims.refuse_other_topic(connection, GroupTopic("g", "elsewhere", "id-2"))
 
 
 def test_partitions_are_registered_once_when_the_group_begins(
     connect: Callable[[], psycopg.Connection],
 ) -> None:
     connection = connect()
-    offsets.register(connection, GROUP_TOPIC, {0: 3, 1: 0})
+    partition_claims.register(connection, GROUP_TOPIC, {0: 3, 1: 0})
     assert next_offsets(connection) == {0: 3, 1: 0}
     assert claim(connection, 0) == Claim(0, 1, 3)
     # A partition that the topic got later is not: it has to wait for the old ones.
-    offsets.register(connection, GROUP_TOPIC, {0: 9, 1: 9, 2: 0})
+    partition_claims.register(connection, GROUP_TOPIC, {0: 9, 1: 9, 2: 0})
     assert next_offsets(connection) == {0: 3, 1: 0}
-    offsets.register(connection, GroupTopic("other", "t", "id-1"), {0: 1})
-    assert offsets.next_offsets(connection, GroupTopic("other", "t", "id-1")) == {0: 1}
+    partition_claims.register(connection, GroupTopic("other", "t", "id-1"), {0: 1})
+    assert partition_claims.next_offsets(connection, GroupTopic("other", "t", "id-1")) == {0: 1}
 
 
 def test_a_loss_that_another_worker_has_read_past_is_none(connect: Callable[[], psycopg.Connection]) -> None:
@@ -261,7 +263,7 @@ def test_a_loss_that_another_worker_has_read_past_is_none(connect: Callable[[], 
     connection = connect()
     write(connection, GROUP_TOPIC, batch(claim(connection), count=10))
     mine = claim(connection)
-    found = data_loss.found(offsets.StoredOffset("id-1", 5), "id-1", oldest=9, end=20)
+    found = data_loss.found(partition_claims.StoredOffset("id-1", 5), "id-1", oldest=9, end=20)
     assert found is not None
     assert data_loss.skip(connection, GROUP_TOPIC, mine, found) == mine
     assert next_offsets(connection) == {0: 15}
