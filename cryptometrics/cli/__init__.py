@@ -34,7 +34,7 @@ COMMANDS = {
     "run": "run:run",
     "up": "services:up",
     "down": "services:down",
-    "status": "services:status",
+    "status": "status:status",
     "init-db": "init_db:init_db",
     "simulate": "simulate:simulate",
     "ingest": "ingest:ingest",

@@ -56,7 +56,7 @@ def demo(keep: bool) -> None:
     with services.reserved("demo"):
         lost = _demonstrate(services, keep=keep)
     if lost:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _demonstrate(services: Services, *, keep: bool) -> int:

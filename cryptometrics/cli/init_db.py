@@ -51,7 +51,7 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
                 behind.append(str(error))
             if behind:
                 click.echo("behind: " + ", ".join(behind))
-                raise SystemExit(1)
+                raise click.exceptions.Exit(1)
             click.echo("the schema is up to date")
             return
         applied = roles.migrate_and_grant(connection)

@@ -1,28 +1,22 @@
-"""`up`, `down` and `status`: Kafka and PostgreSQL on this machine, without Docker."""
+"""`up` and `down`: Kafka and PostgreSQL on this machine, without Docker."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import sys
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
 from cryptometrics.cli.progress import Progress
+from cryptometrics.cli.status import TITLES
 from cryptometrics.errors import CryptometricsError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cryptometrics.config import Settings
-    from cryptometrics.local.daemon import ServiceStatus
     from cryptometrics.local.services import Services
-
-TITLES = {"kafka": "Kafka", "postgres": "PostgreSQL"}
 
 
 @click.command()
@@ -81,26 +75,6 @@ def down(purge: bool, yes: bool) -> None:
     )
 
 
-@click.command()
-@options.as_json
-def status(as_json: bool) -> None:
-    """Show whether the local services run, their addresses, uptime and size on disk.
-
-    \b
-    Example:
-      cryptometrics status --json
-    """
-    from cryptometrics.config import load
-    from cryptometrics.config.endpoints import ADDRESS_NAMES
-
-    found = _services(load()).status()
-    if as_json:
-        described = {name: _as_dict(state, ADDRESS_NAMES[name]) for name, state in found.items()}
-        click.echo(json.dumps(described, indent=2))
-    else:
-        _print_table(found)
-
-
 def _services(settings: Settings) -> Services:
     from cryptometrics.local.services import Services
 
@@ -128,27 +102,3 @@ def _may_purge(services: Services) -> bool:
 
     size = decimal(sum(state.bytes_on_disk for state in services.status().values()))
     return click.confirm(f"Delete all data of Kafka and PostgreSQL in {services.home} ({size})?", err=True)
-
-
-def _as_dict(state: ServiceStatus, address_name: str) -> dict[str, object]:
-    fields = dataclasses.asdict(state)
-    return {address_name if name == "address" else name: value for name, value in fields.items()}
-
-
-def _print_table(found: dict[str, ServiceStatus]) -> None:
-    from rich.filesize import decimal
-    from rich.text import Text
-
-    from cryptometrics.cli.output import NOTHING, print_table
-
-    rows: list[list[str | Text]] = []
-    for name, state in found.items():
-        uptime = (
-            NOTHING if state.uptime_seconds is None else str(timedelta(seconds=int(state.uptime_seconds)))
-        )
-        running = Text("running", "green") if state.running else Text("stopped", "red")
-        rows.append([TITLES[name], running, state.version, uptime, decimal(state.bytes_on_disk)])
-    print_table(("service", "state", "version", "up for", "on disk"), rows)
-    # Below the table: in a cell, a long address would be folded and could not be copied.
-    for name, state in found.items():
-        click.echo(f"{TITLES[name]:<11} {state.address or 'start it with `cryptometrics up`'}")

@@ -51,7 +51,7 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
         )
     click.echo(as_text(reports)) if as_json else show(reports, topic=topic)
     if any(report.findings for report in reports):
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)
 
 
 @contextlib.contextmanager

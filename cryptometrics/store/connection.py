@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import IsolationLevel, conninfo
+from psycopg import IsolationLevel
 
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
 from cryptometrics.store import session_settings
 from cryptometrics.store.connect_failure import explain
-from cryptometrics.store.connection_options import complete, place
+from cryptometrics.store.connection_options import checked, complete, place
 from cryptometrics.store.database_errors import NotConnectedError, one_line
 from cryptometrics.store.pooler import loses_sessions
 
@@ -38,7 +37,7 @@ def connect(
     Raises ServiceUnavailableError when no connection comes about in time, and UserError when a retry cannot
     help: wrong password, unknown database, wrong certificate.
     """
-    uri = _valid(settings.postgres())
+    uri = checked(settings.postgres())
     limit = settings.wait if timeout is None else timeout
 
     def attempt() -> psycopg.Connection:
@@ -98,26 +97,6 @@ def _require_lasting_session(connection: psycopg.Connection, uri: str) -> None:
             "use a pool in session mode (pool_mode = session), or PostgreSQL's own port"
         )
     _session_poolers.add(uri)
-
-
-def _valid(uri: str) -> str:
-    """Return the connection string unchanged, or raise a UserError that quotes no part of it.
-
-    libpq's errors quote the part that it cannot parse, which may hold a password that is not percent-encoded.
-    """
-    try:
-        parts = conninfo.conninfo_to_dict(uri)
-    except psycopg.ProgrammingError:
-        parts = {"port": "unreadable"}
-    # A host may also be a socket directory, whose name may contain an @.
-    hosts = [host for host in str(parts.get("host", "")).split(",") if not host.startswith("/")]
-    split_wrongly = any("@" in part[1:] for part in (*hosts, str(parts.get("dbname", ""))))
-    if split_wrongly or not re.fullmatch(r"[0-9,]*", str(parts.get("port", ""))):
-        raise UserError(
-            "DATABASE_URL is not valid: it has the form postgresql://user:password@host:5432/database, "
-            "with the characters @ : / % in the password percent-encoded (@ is %40)"
-        )
-    return uri
 
 
 @contextlib.contextmanager

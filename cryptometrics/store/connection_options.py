@@ -6,8 +6,11 @@ value that we add to the string would win over all of these, so we add none that
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import quote
 
+import psycopg
 from psycopg import conninfo, pq
 
 from cryptometrics.errors import UserError
@@ -23,6 +26,26 @@ _OUR_DEFAULTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+
+
+def checked(uri: str) -> str:
+    """Return the connection string unchanged, or raise a UserError that quotes no part of it.
+
+    libpq's errors quote the part that it cannot parse, which may hold a password that is not percent-encoded.
+    """
+    try:
+        parts = conninfo.conninfo_to_dict(uri)
+    except psycopg.ProgrammingError:
+        parts = {"port": "unreadable"}
+    # A host may also be a socket directory, whose name may contain an @.
+    hosts = [host for host in str(parts.get("host", "")).split(",") if not host.startswith("/")]
+    split_wrongly = any("@" in part[1:] for part in (*hosts, str(parts.get("dbname", ""))))
+    if split_wrongly or not re.fullmatch(r"[0-9,]*", str(parts.get("port", ""))):
+        raise UserError(
+            "DATABASE_URL is not valid: it has the form postgresql://user:password@host:5432/database, "
+            "with the characters @ : / % in the password percent-encoded (@ is %40)"
+        )
+    return uri
 
 
 def resolve(uri: str) -> dict[str, str]:
@@ -61,3 +84,20 @@ def place(uri: str) -> str:
     options = resolve(uri)
     host = options.get("host") or options.get("hostaddr") or "localhost"
     return f"{host}:{options.get('port', 5432)}/{options.get('dbname', '')}"
+
+
+def public_uri(uri: str) -> str:
+    """Return a connection string as a URI of user, host, port and database: without password and options.
+
+    Raises UserError if it is not valid.
+    """
+    options = resolve(checked(uri))
+    user, database = (quote(options.get(name, ""), safe="") for name in ("user", "dbname"))
+    hosts = (options.get("host") or options.get("hostaddr") or "localhost").split(",")
+    ports = options.get("port", "5432").split(",")
+    ports *= len(hosts) if len(ports) == 1 else 1
+    if any(host.startswith(("/", "@")) for host in hosts):  # a socket's folder
+        places = (quote(",".join(part), safe=",") for part in (hosts, ports))
+        return "postgresql://{}@/{}?host={}&port={}".format(user, database, *places)
+    named = (f"[{host}]" if ":" in host else host for host in hosts)
+    return f"postgresql://{user}@{','.join(map(':'.join, zip(named, ports, strict=True)))}/{database}"

@@ -292,9 +292,9 @@ def test_an_env_file_that_others_may_read_draws_one_warning(
     cli = cli_with({"CRYPTOMETRICS_HOME": str(tmp_path / "home")})
     (cli.cwd / ".env").write_text("DB_PASSWORD=hunter2\n")
     (cli.cwd / ".env").chmod(0o640)
-    event = json.loads(cli("status").stderr)
+    event = json.loads(cli("status", code=1).stderr)
     assert event["event"] == "env_file_is_open_to_others"
     assert event["advice"] == "chmod 600 .env"
     assert event["file"] == str(cli.cwd / ".env")
     (cli.cwd / ".env").chmod(0o600)
-    assert cli("status").stderr == ""
+    assert cli("status", code=1).stderr == ""

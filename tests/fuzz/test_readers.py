@@ -25,8 +25,7 @@ from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 from cryptometrics.feeds.recording import Recording
 from cryptometrics.kafka.client import client_conf
 from cryptometrics.market.tick_decoder import RejectedError, decode
-from cryptometrics.store.connection import _valid
-from cryptometrics.store.connection_options import place
+from cryptometrics.store.connection_options import checked, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +55,7 @@ def use() -> None:
     loaded = config.load()
     conf = client_conf(loaded)
     assert all(isinstance(value, str) for name, value in conf.items() if "." in name)
-    uri = _valid(loaded.postgres())
+    uri = checked(loaded.postgres())
     assert isinstance(place(uri), str)
 
 
