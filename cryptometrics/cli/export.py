@@ -82,7 +82,7 @@ def export(
 
 def _format_of(form: Format | None, out: Path | None) -> Format:
     """Return the format to write; raise BadParameter if the suffix of the file says otherwise or nothing."""
-    if out is None:
+    if out is None or (out.exists() and not out.is_file()):  # a pipe or a device has no suffix to go by
         return form or "csv"
     suffix = out.suffix.lower()
     by_suffix: Format | None = "csv" if suffix == ".csv" else "jsonl" if suffix == ".jsonl" else None

@@ -63,6 +63,7 @@ def test_everything_is_exported_in_order_and_exact(settings: Settings, filled: C
     pairs_and_times_are_chosen(filled, rows)
     a_file_is_whole_or_not_there(filled)
     mistakes_are_one_line(filled)
+    the_suffix_decides(filled)
 
 
 def pairs_and_times_are_chosen(filled: Cli, every: list[dict[str, str]]) -> None:
@@ -93,6 +94,15 @@ def a_file_is_whole_or_not_there(filled: Cli) -> None:
 def mistakes_are_one_line(filled: Cli) -> None:
     assert "no ticks of NO-USD in group g1" in filled("export", "--pair", "NO-USD", code=2).stderr
     assert "'yesterday' is not a time" in filled("export", "--since", "yesterday", code=2).stderr
+
+
+def the_suffix_decides(filled: Cli) -> None:
+    filled("export", "--out", "quotes.jsonl")
+    lines = (filled.cwd / "quotes.jsonl").read_text().splitlines()
+    assert len(lines) == TICKS
+    assert json.loads(lines[0])["pair"]
+    assert ".csv or .jsonl" in filled("export", "--out", "quotes.xlsx", code=2).stderr
+    assert "does not end in .csv" in filled("export", "--format", "csv", "--out", "a.jsonl", code=2).stderr
 
 
 def put(settings: Settings, store: Store, first: int, last: int) -> None:

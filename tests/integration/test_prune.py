@@ -230,10 +230,15 @@ def test_only_one_prune_runs(week: Market) -> None:
 # Before the first day
 
 
-def test_what_lies_before_the_first_day_goes_when_all_of_it_is_old(market: Market) -> None:
+def test_what_lies_before_the_first_day_goes_when_all_of_it_is_old(market: Market, cli: Cli) -> None:
     for days_ago in (400, 30, 9):
         market.send(days_ago)
     market.process()
+    for options, count in ((("--dry-run",), 2 * PER_DAY), ((), 2 * PER_DAY)):
+        said = cli("prune", "--keep", "11d", *options).stdout
+        assert said.startswith(
+            f"{count:,} rows older than {day(11)} remain: the days before {FIRST_DAY} share"
+        )
     assert market.prune(11) == []  # the newest that it may hold is younger than that
     assert market.prune(10) == [f"before {FIRST_DAY}"]
     assert market.value("SELECT count(*) FROM crypto_metrics") == PER_DAY
