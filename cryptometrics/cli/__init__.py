@@ -8,7 +8,6 @@ import importlib
 import io
 import os
 import signal
-import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,6 @@ from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from structlog.typing import FilteringBoundLogger
 
 GC_THRESHOLD = 50_000
 """Net allocations before the garbage collector looks for cycles: imports allocate many objects that stay."""
@@ -55,7 +52,7 @@ COMMANDS = {
 }
 
 SUPERVISED = "--reporting"
-"""The option of a supervised worker: its supervisor has already printed warnings that belong there once."""
+"""The option of a supervised worker: its supervisor has already printed the warnings about settings."""
 
 
 class LazyGroup(click.Group):
@@ -103,17 +100,10 @@ def cryptometrics(log_format: str, verbose: bool, state_file: str | None) -> Non
     from cryptometrics import log
 
     log.setup(log_format, verbose=verbose)  # type: ignore[arg-type]
-    _warn_of_open_settings(log.get_logger())
+    if not {SUPERVISED, "-h", "--help"} & {*sys.argv}:
+        from cryptometrics.cli.settings_check import warn_of_settings
 
-
-def _warn_of_open_settings(logger: FilteringBoundLogger) -> None:
-    """Warn, once per command, if other users of this machine can read the passwords in `.env`."""
-    try:
-        found = os.stat(".env")  # noqa: PTH116  (pathlib takes a while to import)
-    except OSError:
-        return
-    if stat.S_ISREG(found.st_mode) and found.st_mode & 0o044 and SUPERVISED not in sys.argv:
-        logger.warning("env_file_is_open_to_others", file=os.path.abspath(".env"), advice="chmod 600 .env")  # noqa: PTH100
+        warn_of_settings(click.get_current_context())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import platformdirs
 from pydantic import (
@@ -21,10 +21,16 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cryptometrics.config.endpoints import NotRunningError, endpoints, file_in
+from cryptometrics.config.variables import FILE, KAFKA_CONF, EnvFile, read_file, unknown, variable_of
 from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cryptometrics.config.variables import UnknownVariable
 
 _FILE = "_file"
 """Suffix of the settings that name a file which holds the secret."""
@@ -38,9 +44,9 @@ _CONFIGURED_BY = {
 
 
 def _file_settings(settings: type[BaseSettings]) -> set[str]:
-    """Return the names of the settings that name a file with a secret."""
+    """Return the keys of the settings that name a file with a secret."""
     return {
-        str(field.validation_alias.choices[0]) if isinstance(field.validation_alias, AliasChoices) else name
+        variable_of(name, field) if field.validation_alias is not None else name
         for name, field in settings.model_fields.items()
         if name.endswith(_FILE)
     }
@@ -59,9 +65,19 @@ class Settings(BaseSettings):
     A service that is not configured is the one that `cryptometrics up` runs.
     """
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (it replaces ${…} in secrets)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the first place that has one first."""
+        return init_settings, env_settings, EnvFile(settings_cls)
 
     database_url: SecretStr | None = None
     database_url_file: Path | None = None
@@ -218,19 +234,12 @@ def _secret_in(path: str | Path, variable: str) -> str:
 
 def _kafka_conf_variables() -> dict[str, str]:
     """Return KAFKA_CONF_SOCKET_TIMEOUT_MS=… as {"socket.timeout.ms": …}; read `.env`, too."""
-    found = {**_dotenv(), **os.environ}
-    prefix = "KAFKA_CONF_"
+    found = {**read_file(), **os.environ}
     return {
-        name.removeprefix(prefix).lower().replace("_", "."): value
+        name.removeprefix(KAFKA_CONF).lower().replace("_", "."): value
         for name, value in found.items()
-        if name.startswith(prefix) and value
+        if name.startswith(KAFKA_CONF) and value
     }
-
-
-def _dotenv() -> dict[str, str]:
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
 
 
 def pinned(home: Path, bootstrap_servers: str, postgres_uri: str) -> Settings:
@@ -238,6 +247,11 @@ def pinned(home: Path, bootstrap_servers: str, postgres_uri: str) -> Settings:
     return Settings.model_construct(
         home=home, kafka_bootstrap_servers=bootstrap_servers, database_url=SecretStr(postgres_uri)
     )
+
+
+def unknown_variables(is_option: Callable[[str], bool]) -> Iterator[UnknownVariable]:
+    """Yield the variables that look like ours and that nothing reads; see `variables.unknown`."""
+    return unknown(Settings, is_option)
 
 
 @functools.cache
@@ -251,7 +265,7 @@ def load() -> Settings:
         raise UserError(f"{name} is not valid: {_first_lower(problem['msg'])}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UserError(f"cannot read {Path('.env').resolve()}: {reason}") from None
+        raise UserError(f"cannot read {FILE.resolve()}: {reason}") from None
 
 
 def _first_lower(text: str) -> str:

@@ -252,3 +252,75 @@ def test_only_one_of_the_two_may_be_configured(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k:1")
     settings = config.load()
     assert (settings.uses_local_kafka, settings.uses_local_postgres) == (False, True)
+
+
+@pytest.mark.parametrize("secret", ["a${HOME}b", "$HOME", "pa$$word", "${DB_USER}", "50%$(id)`id`"])
+def test_a_secret_in_the_file_is_taken_literally(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    (folder / ".env").write_text(
+        f"DB_USER=ana\nDB_PASSWORD={secret}\nKAFKA_SASL_PASSWORD='{secret}'\n"
+        f'KAFKA_CONF_SASL_OAUTHBEARER_CONFIG="{secret}"\nKAFKA_BOOTSTRAP_SERVERS=k:1\n'
+    )
+    settings = config.load()
+    assert conninfo_to_dict(settings.postgres())["password"] == secret
+    assert settings.kafka()["sasl.password"] == secret
+    assert settings.kafka()["sasl.oauthbearer.config"] == secret
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_setting(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"\xef\xbb\xbfDB_NAME=risk\n")
+    assert config.load().db_name == "risk"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("DB_HOTS", "DB_HOST"),
+        ("DB_PASS", "DB_PASSWORD"),
+        ("DB_PWD", "DB_PASSWORD"),
+        ("DB_USERNAME", "DB_USER"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("KAFKA_TOPICS", "KAFKA_TOPIC"),
+        ("KAFKA_USERNAME", "KAFKA_SASL_USERNAME"),
+        ("CRYPTOMETRICS_WIAT", "CRYPTOMETRICS_WAIT"),
+        ("CRYPTOMETRICS_COLOUR", None),
+    ],
+)
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_a_name_that_looks_like_one_of_ours_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, near: str | None, where: str
+) -> None:
+    if where == "file":
+        (folder / ".env").write_text(f"{name}=x\n")
+    else:
+        monkeypatch.setenv(name, "x")
+    [found] = config.unknown_variables(lambda _name: False)
+    assert (found.name, found.where) == (name, "environment" if where == "environment" else f"{folder}/.env")
+    assert found.advice == (f"did you mean {near}?" if near else "remove it: nothing reads it")
+
+
+def test_names_of_other_software_and_of_options_are_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = (
+        "KAFKA_OPTS",
+        "KAFKA_HOME",
+        "KAFKA_HEAP_OPTS",
+        "DB_CONNECTION",
+        "DB_DATABASE",
+        "KAFKA_LISTENERS",
+    )
+    for name in (*others, "KAFKA_CONF_LINGER_MS", "CRYPTOMETRICS_PROCESS_GROUP", "CRYPTOMETRICS_MAVEN_URL"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("DB_HOTS", "")  # an empty variable is no value
+    (folder / ".env").write_text("KAFKA_CONF_LINGER_MS=1\nDB_NAME=x\nCRYPTOMETRICS_GROUP=g\nSOMETHING=1\n")
+    assert list(config.unknown_variables(lambda name: name == "CRYPTOMETRICS_PROCESS_GROUP")) == []
+
+
+@pytest.mark.parametrize("name", ["CRYPTOMETRICS_PROCESS_GROUP", "CRYPTOMETRICS_MAVEN_URL"])
+def test_what_only_the_environment_can_set_is_named_in_the_file(folder: Path, name: str) -> None:
+    (folder / ".env").write_text(f"{name}=x\n")
+    [found] = config.unknown_variables(lambda name: name == "CRYPTOMETRICS_PROCESS_GROUP")
+    assert (found.name, "in the environment" in found.advice) == (name, True)
