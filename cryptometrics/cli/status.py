@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.config.endpoints import ADDRESS_NAMES
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
@@ -132,6 +131,8 @@ def _ask_postgres(settings: Settings, postgres: _Service, schema: _Schema) -> No
 
 
 def _as_dict(services: dict[str, _Service], schema: _Schema) -> dict[str, Any]:
+    from cryptometrics.config.endpoints import ADDRESS_NAMES
+
     found: dict[str, Any] = {}
     for name, service in services.items():
         fields = asdict(service)

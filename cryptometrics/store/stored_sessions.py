@@ -177,14 +177,15 @@ def no_ticks(
         )
     stored = connection.execute(_PAIRS, {"group": group}).fetchall()
     names = [pair for pair, _, _ in stored]
-    close = [near for pair in pairs for near in difflib.get_close_matches(pair, names, n=3)]
-    hint = f": did you mean {listed(dict.fromkeys(close))}?" if close else ""
     if len(names) <= MAX_WITH_TIMES:
-        names = [
+        known = [
             f"{pair} ({first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC)"
             for pair, first, last in stored
         ]
-    return UserError(f"no ticks of {listed(pairs)} in group {group}{hint or ';'} there {_are(names)}")
+        return UserError(f"no ticks of {listed(pairs)} in group {group}; there {_are(known)}")
+    close = [near for pair in pairs for near in difflib.get_close_matches(pair, names, n=3)]
+    hint = f" (did you mean {listed(dict.fromkeys(close))}?)" if close else ""
+    return UserError(f"no ticks of {listed(pairs)} in group {group}; there {_are(names)}{hint}")
 
 
 def _are(names: Sequence[str]) -> str:
