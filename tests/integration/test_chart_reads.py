@@ -121,7 +121,12 @@ def test_reduction_keeps_every_extreme(connection: psycopg.Connection, store: St
     series = load_series(connection, "g1", "BTC-USD", METRICS)
     assert 500 < len(series.ticks) <= 1201
     assert sum(series.ticks) == 300_000
-    for metric in METRICS:
+    extremes = {"highest_bid": "max(bid)", "lowest_ask": "min(ask)", "max_spread": "max(ask - bid)"}
+    for metric, extreme in extremes.items():  # they follow from the quotes, over time
+        if metric in series.metrics:
+            (whole,) = connection.execute(f"SELECT {extreme} FROM crypto_metrics").fetchone() or (None,)
+            assert series.metrics[metric].last[-1] == whole
+    for metric in (each for each in METRICS if each not in extremes):
         expression = EXPRESSIONS[metric].as_string(connection)
         truth = connection.execute(
             f"SELECT min(v), max(v), (array_agg(v ORDER BY timestamp DESC))[1]"
