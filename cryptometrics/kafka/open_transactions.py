@@ -127,7 +127,7 @@ class TransactionMonitor:
     def seconds(self, partitions: Iterable[int]) -> dict[int, float]:
         """Return how long each partition has been held back: 0 without an open transaction.
 
-        A partition of which Kafka has not reported the end is left out.
+        Omits a partition whose end Kafka has not reported.
         """
         return {partition: self._age(found) for partition, found in self._known(partitions).items()}
 

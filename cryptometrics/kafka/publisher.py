@@ -94,7 +94,7 @@ class Publisher:
         self._answered = 0
         self._batches = 0
         self._returned: dict[int, _Batch] | None = None
-        """The batches of which a producer being replaced gives records back; None at all other times."""
+        """Batches that a replaced producer returns records of; None unless one is being replaced."""
         self.state = Published()
 
     def send(

@@ -108,5 +108,5 @@ def load_candles(
 
 
 def _shortest_size(span: timedelta, count: int) -> str | None:
-    """Return the name of the shortest size of which at most `count` candles cover a span."""
+    """Return the name of the shortest size that covers a span with at most `count` candles."""
     return next((name for name, size in SIZES.items() if span / size <= count), None)

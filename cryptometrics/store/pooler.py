@@ -36,7 +36,7 @@ def loses_sessions(connection: psycopg.Connection, connect: Callable[[], psycopg
             # An idle client in transaction mode has no session, so the next client gets the one that it had.
             if _session_within(other, ANSWER_S, _SESSION) == own:
                 return True
-            # With two sessions in the pool, one of which is held, the pooler must keep to the first one.
+            # The pool has two sessions and one is held, so the pooler must keep to the first one.
             _session_within(other, ANSWER_S, f"BEGIN; {_SESSION}")
             return any(_session(connection) != own for _ in range(LOOKS))
     except psycopg.OperationalError:

@@ -60,7 +60,7 @@ def _fraction_and_shift(logarithms: Whole) -> tuple[Whole, Whole]:
 def scaled(mantissas: Whole, exponents: Whole, logarithms: Whole) -> Whole:
     """Return mantissa · 2^exponent · 2^x, rounded down; a mantissa has at most 31 bits.
 
-    logarithms: x, in units of which 2^FINE_BITS are an octave.
+    logarithms: x, in units of 1/2^FINE_BITS of an octave.
     """
     power, shift = _fraction_and_shift(logarithms)
     result: Whole = mantissas * power >> np.clip(shift - exponents, 0, 63)
