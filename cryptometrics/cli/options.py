@@ -48,11 +48,26 @@ def number(_context: click.Context, _option: click.Parameter, value: float) -> f
     return value
 
 
+def parse_pairs(text: str) -> list[str]:
+    """Return the pairs that a text names: BTC-USD, btc-usd or BTC/USD, or several of them with commas.
+
+    Raises ValueError if a part is not a pair.
+    """
+    found = []
+    for part in text.split(","):
+        spelled = part.strip()
+        pair = spelled.upper().replace("/", "-") if spelled.isascii() else spelled  # "ß" in capitals is "SS"
+        if not is_pair(pair):
+            raise ValueError(f"{spelled!r} is not a pair: pairs look like BTC-USD")
+        found.append(pair)
+    return found
+
+
 def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if not is_pair(value):
-            raise click.BadParameter(f"{value!r} is not a pair: pairs look like BTC-USD")
-    return tuple(dict.fromkeys(values))
+    try:
+        return tuple(dict.fromkeys(pair for value in values for pair in parse_pairs(value)))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def chart(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
@@ -68,7 +83,7 @@ pairs = click.option(
     multiple=True,
     metavar="BASE-QUOTE",
     callback=_pairs,
-    help="Pair such as BTC-USD; repeatable.",
+    help="Pair such as BTC-USD, or several with commas; repeatable.",
 )
 
 book = click.option(
