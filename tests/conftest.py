@@ -45,8 +45,8 @@ def clean_environment() -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Hide the configuration of the user who runs the tests."""
-    for name in [name for name in os.environ if name.startswith(OURS)]:
+    """Hide the configuration and the terminal's size of the user who runs the tests."""
+    for name in [name for name in os.environ if name.startswith(OURS) or name in SCREEN]:
         monkeypatch.delenv(name)
     config.load.cache_clear()
     yield

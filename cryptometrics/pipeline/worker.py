@@ -120,7 +120,8 @@ class Worker:
                     f"nothing was stored: PostgreSQL does not answer ({self.trouble})"
                 )
             if self._catch_up is not None and not self._stop():
-                self._consumer.transactions.check(self._consumer.assigned)
+                # Where nothing can be read, everything is stored before a partition is even assigned.
+                self._consumer.transactions.check(self._consumer.assigned or self._partitions)
             if self._database is not None and not self._database.writer.drain(FINISH_S):
                 self._log.warning("not_finished", hint="the next worker reads unstored messages again")
             elif self._database is not None:

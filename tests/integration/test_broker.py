@@ -66,13 +66,13 @@ def test_a_kafka_that_does_not_answer_in_time_holds_nothing_known(
 ) -> None:
     create_topic(settings, 1)
     topic, place = describe_topic(settings), (settings.kafka_topic, 0)
-    monkeypatch.setattr(partition_ends, "ANSWER_S", 1.0)
-    monkeypatch.setattr(lag, "ANSWER_S", 1.0)
     reading, watching = group_consumer.GroupConsumer(settings, topic, "g1", "w1"), lag.Lag(settings)
     assert reading.ends.held(0) == (0, 0)
     watching.ask([place])
     watching.listen(10)
     assert (watching.known, watching.trouble) == ({place: 0}, None)
+    monkeypatch.setattr(partition_ends, "ANSWER_S", 1.0)
+    monkeypatch.setattr(lag, "ANSWER_S", 1.0)
     monkeypatch.setattr(lag, "ASK_EVERY_S", 0.0)
     kafka = services.status()["kafka"].pid
     assert kafka is not None
