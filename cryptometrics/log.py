@@ -25,7 +25,7 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
 
     verbose: also log details for developers. quiet: log only warnings and errors.
     """
-    human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    human = resolve(form) == "human"
     stderr: TextIO = _Stderr()  # type: ignore[assignment]
     last: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -46,6 +46,13 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
         ),
         logger_factory=structlog.PrintLoggerFactory(file=stderr),
     )
+
+
+def resolve(form: Format) -> Literal["human", "json"]:
+    """Return the format that `auto` means for the current stderr; the others mean themselves."""
+    if form == "auto":
+        return "human" if sys.stderr.isatty() else "json"
+    return form
 
 
 def _escaped(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

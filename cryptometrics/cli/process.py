@@ -213,7 +213,13 @@ def _supervise(
     from cryptometrics.cli.progress import Progress
     from cryptometrics.pipeline.supervisor import Supervisor
 
-    supervisor = Supervisor(_child_command(options, rules_file), workers, may_end=options.until_caught_up)
+    supervisor = Supervisor(
+        _child_command(options, rules_file),
+        workers,
+        may_end=options.until_caught_up,
+        # Not by Click, which would write past the live line that has replaced stderr.
+        show=lambda line: _write(f"{line}\n"),
+    )
     with Progress() as progress:
         line, published = ProgressLine(), 0
 
@@ -231,8 +237,19 @@ def _supervise(
     click.echo(f"group {options.group}: {summary(supervisor.report())}{restarts}")
 
 
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
 def _child_command(options: WorkerOptions, rules_file: Path | None) -> list[str]:
-    command = [sys.executable, "-m", "cryptometrics", "process", "--reporting"]
+    from cryptometrics import log
+
+    given = click.get_current_context().find_root().params
+    # A worker logs into a pipe, so it cannot see for whom.
+    command = [sys.executable, "-m", "cryptometrics", "--log-format", log.resolve(given["log_format"])]
+    command += ["--verbose"] if given["verbose"] else []
+    command += ["process", "--reporting"]
     command += ["--group", options.group, "--batch", str(options.batch)]
     command += ["--session", options.session] if options.session else []
     command += ["--until-caught-up"] if options.until_caught_up else []

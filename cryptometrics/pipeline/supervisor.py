@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import subprocess
 import threading
 import time
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 """Time between two checks of the workers."""
+SHORT_S = 0.01
+"""Time between two looks at a worker that is about to end."""
 HEALTHY_S = 30.0
 """A worker that ran this long clears the count of earlier deaths."""
 END_S = 60.0
 """Limit for workers to finish their batches at the end; then they are killed, which loses nothing."""
 READ_S = 5.0
-"""Limit for reading the last reports of a dead worker."""
+"""Limit for reading the last reports and log lines of a dead worker."""
+LINES = 10_000
+"""Log lines that wait to be shown; the workers wait with more, as they would at a slow terminal."""
 PERMANENT = {2, GAVE_UP}
 """Exit codes after which a restart cannot help. An unavailable service is not among them: it was up at the
 start, and workers wait for it without limit."""
@@ -37,7 +42,7 @@ class _Slot:
 
     number: int
     process: subprocess.Popen[str] | None = None
-    reader: threading.Thread | None = None
+    readers: tuple[threading.Thread, ...] = ()
     started_at: float = 0.0
     deaths: int = 0
     next_start: float = 0.0
@@ -48,10 +53,18 @@ class _Slot:
 class Supervisor:
     """Runs `workers` processes of `command`, which writes its reports to stdout, one JSON object per line."""
 
-    def __init__(self, command: list[str], workers: int, *, may_end: bool) -> None:
-        """may_end: a worker that exits with code 0 has finished and is not replaced."""
+    def __init__(
+        self, command: list[str], workers: int, *, may_end: bool, show: Callable[[str], None]
+    ) -> None:
+        """may_end: a worker that exits with code 0 has finished and is not replaced.
+
+        show: called in the thread of `run` with each line that a worker logs, so that the lines of several
+        workers and of the supervisor stay whole.
+        """
         self._command = command
         self._may_end = may_end
+        self._show = show
+        self._lines: queue.Queue[str] = queue.Queue(LINES)
         self._slots = [_Slot(number) for number in range(workers)]
         self._ended = WorkerReport()
         self._log = log.get_logger()
@@ -79,6 +92,7 @@ class Supervisor:
             while not stop() and not all(slot.done for slot in self._slots):
                 for slot in self._slots:
                     self._check(slot)
+                self._show_lines()
                 progress(self)
                 time.sleep(POLL_S)
         finally:
@@ -115,45 +129,65 @@ class Supervisor:
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
+            errors="backslashreplace",
             start_new_session=True,
         )
         slot.started_at = time.monotonic()
-        slot.reader = threading.Thread(target=self._read, args=(slot, slot.process), daemon=True)
-        slot.reader.start()
+        slot.readers = tuple(
+            threading.Thread(target=read, args=(slot, slot.process), daemon=True)
+            for read in (self._read_reports, self._read_log)
+        )
+        for reader in slot.readers:
+            reader.start()
         self._log.info("worker_started", worker=slot.number, pid=slot.process.pid)
 
-    def _read(self, slot: _Slot, process: subprocess.Popen[str]) -> None:
+    def _read_reports(self, slot: _Slot, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None  # noqa: S101  (it is a pipe)
         for line in process.stdout:
             with contextlib.suppress(ValueError, TypeError, KeyError):  # a kill may cut the last line
                 slot.report = WorkerReport.from_dict(json.loads(line))
                 self.reports_received += 1
 
+    def _read_log(self, _slot: _Slot, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None  # noqa: S101  (it is a pipe)
+        for line in process.stderr:
+            self._lines.put(line.rstrip("\n"))
+
+    def _show_lines(self) -> None:
+        while not self._lines.empty():
+            self._show(self._lines.get_nowait())
+
     def _clear(self, slot: _Slot) -> None:
         """Free the slot of a dead worker, and add its counts; the others now have its partitions."""
-        if slot.process is not None and slot.reader is not None:
-            slot.reader.join(READ_S)  # before its pipe is closed
-            for pipe in (slot.process.stdin, slot.process.stdout):
-                if pipe is not None and (pipe is slot.process.stdin or not slot.reader.is_alive()):
+        ends_at = time.monotonic() + READ_S
+        while time.monotonic() < ends_at and any(reader.is_alive() for reader in slot.readers):
+            self._show_lines()  # a reader may wait for room
+            time.sleep(SHORT_S)
+        self._show_lines()
+        if slot.process is not None and slot.process.stdin is not None:
+            slot.process.stdin.close()
+            # A pipe that a process of the worker's still holds open is left to its reader.
+            for pipe, reader in zip((slot.process.stdout, slot.process.stderr), slot.readers, strict=True):
+                if pipe is not None and not reader.is_alive():
                     pipe.close()
-        slot.process = slot.reader = None
+        slot.process, slot.readers = None, ()
         slot.report.measured.release_partitions()
         self._ended.add(slot.report)
         slot.report = WorkerReport()
 
     def _end(self) -> None:
-        running = [slot for slot in self._slots if slot.process is not None]
-        for slot in running:
-            assert slot.process is not None  # noqa: S101
-            slot.process.terminate()
-        deadline = time.monotonic() + END_S
-        for slot in running:
-            assert slot.process is not None  # noqa: S101
-            try:
-                slot.process.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                self._log.warning("worker_killed", worker=slot.number, pid=slot.process.pid)
-                slot.process.kill()
-                slot.process.wait()
+        running = [(slot, slot.process) for slot in self._slots if slot.process is not None]
+        for _, process in running:
+            process.terminate()
+        ends_at = time.monotonic() + END_S
+        while time.monotonic() < ends_at and any(process.poll() is None for _, process in running):
+            self._show_lines()
+            time.sleep(SHORT_S)
+        for slot, process in running:
+            if process.poll() is None:
+                self._log.warning("worker_killed", worker=slot.number, pid=process.pid)
+                process.kill()
+                process.wait()
             self._clear(slot)

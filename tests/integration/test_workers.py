@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import psutil
@@ -15,6 +16,7 @@ import pytest
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.pipeline import GAVE_UP, supervisor
 from tests.database import rows
+from tests.terminal import Terminal
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
@@ -97,9 +99,47 @@ def test_what_a_worker_says_last_is_heard(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(supervisor, "POLL_S", 0.0)
     program = "import json\nfor n in range(2000): print(json.dumps({'metrics': n, 'measured': {}}))"
     for _ in range(5):
-        several = supervisor.Supervisor([sys.executable, "-c", program], 2, may_end=True)
+        several = supervisor.Supervisor([sys.executable, "-c", program], 2, may_end=True, show=print)
         several.run(lambda: False, lambda _: None)
         assert several.report().metrics == 2 * 1999
+
+
+def test_what_workers_log_at_once_comes_in_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though they write it in pieces, more of it than may wait, and do not end the last line."""
+    monkeypatch.setattr(supervisor, "LINES", 10)
+    program = (
+        "import sys\nfor n in range(2000):\n"
+        "  for part in ('<', 'ö' * (n % 50), '>\\n'[: 1 + (n < 1999)]):\n"
+        "    sys.stderr.write(part)\n    sys.stderr.flush()"
+    )
+    lines: list[str] = []
+    command = [sys.executable, "-X", "utf8", "-c", program]
+    several = supervisor.Supervisor(command, 3, may_end=True, show=lines.append)
+    several.run(lambda: False, lambda _: None)
+    assert Counter(lines) == Counter({f"<{'ö' * n}>": 3 * 40 for n in range(50)})
+
+
+@pytest.mark.slow
+def test_the_log_of_workers_on_a_terminal_stands_apart_from_the_progress(
+    settings: Settings, cli: Cli
+) -> None:
+    cli("init-db", "--partitions", "2")
+    terminal = Terminal(cli, "--verbose", "process", "--workers", "2", size=(24, 300))
+    try:
+        terminal.until(lambda drawn: drawn.count("partitions_assigned") >= 2, "both have a partition")
+        terminal.until(lambda drawn: "2 workers: 0 ticks/s" in drawn, "the progress")
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.until(lambda drawn: "0 stored" in drawn, "the end")
+    finally:
+        terminal.close()
+    events = [
+        line
+        for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.drawn))
+        if "[info " in line
+    ]
+    assert len([line for line in events if "partitions_assigned" in line]) >= 2
+    for line in events:
+        assert re.fullmatch(r"\d\d:\d\d:\d\d \[info +\] (?!.*(\[info|ticks/s)).*", line)
 
 
 def test_a_worker_whose_service_was_away_is_started_again(tmp_path: Path) -> None:
@@ -110,7 +150,7 @@ def test_a_worker_whose_service_was_away_is_started_again(tmp_path: Path) -> Non
         "life == 2 and os.kill(os.getpid(), signal.SIGKILL); sys.exit({1: 3, 3: 1}.get(life, 0))"
     )
     lives = tmp_path / "lives"
-    several = supervisor.Supervisor([sys.executable, "-c", program, str(lives)], 1, may_end=True)
+    several = supervisor.Supervisor([sys.executable, "-c", program, str(lives)], 1, may_end=True, show=print)
     several.run(lambda: False, lambda _: None)
     assert lives.read_text() == "xxxx"
     assert several.restarts == 3
@@ -118,7 +158,7 @@ def test_a_worker_whose_service_was_away_is_started_again(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("code", "passed_on"), [(2, 2), (GAVE_UP, 1)])
 def test_a_worker_that_cannot_do_it_ends_all(code: int, passed_on: int) -> None:
-    several = supervisor.Supervisor([sys.executable, "-c", f"exit({code})"], 2, may_end=False)
+    several = supervisor.Supervisor([sys.executable, "-c", f"exit({code})"], 2, may_end=False, show=print)
     with pytest.raises(CryptometricsError) as caught:
         several.run(lambda: False, lambda _: None)
     assert caught.value.exit_code == passed_on
