@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from cryptometrics.cli import options, publish_report
-from cryptometrics.feeds.coinbase import DEFAULT_PAIRS, URL
+from cryptometrics.feeds.registry import DEFAULT_FEED, DEFAULT_PAIRS, URLS, make_feed
 from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def _is_host(url: str) -> bool:
 
 
 _url = click.option(
-    "--url", default=URL, callback=_address, help="Address of another endpoint, such as the sandbox."
+    "--url",
+    default=URLS[DEFAULT_FEED],
+    callback=_address,
+    help="Address of another endpoint, such as the sandbox.",
 )
 
 
@@ -158,15 +161,12 @@ def _listen(
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
     from cryptometrics.feeds.coinbase.client import CoinbaseClient
-    from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recorder
 
     found: list[Gap] = []
-    feed = CoinbaseFeed(pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
+    feed = make_feed(DEFAULT_FEED, pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
     recorder = Recorder(file) if file is not None else None
-    client = CoinbaseClient(
-        feed, url, book=book, outbox=outbox, recorder=recorder, wait=config.load().wait
-    )  # fmt: skip
+    client = CoinbaseClient(feed, url, outbox=outbox, recorder=recorder, wait=config.load().wait)
     published = outbox.state if outbox is not None else None
     try:
         with stopping() as asked, Progress() as progress:

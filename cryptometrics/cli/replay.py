@@ -67,8 +67,8 @@ def replay(
     from cryptometrics.cli.ingest import noting
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
     from cryptometrics.feeds.recording import Recording
+    from cryptometrics.feeds.registry import DEFAULT_FEED, make_feed
     from cryptometrics.feeds.replay import replay as blocks
     from cryptometrics.kafka import client
     from cryptometrics.kafka.publisher import publish
@@ -77,7 +77,7 @@ def replay(
     settings = config.load()
     topic = find_topic(settings)
     found: list[Gap] = []
-    feed = CoinbaseFeed(pairs or None, book=book, on_gap=noting(found))
+    feed = make_feed(DEFAULT_FEED, pairs or None, book=book, on_gap=noting(found))
     with stopping() as asked, Progress() as progress:
 
         def show_progress(state: Published) -> None:

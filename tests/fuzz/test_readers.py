@@ -21,7 +21,7 @@ from cryptometrics import config
 from cryptometrics.alerts.rules import RulesError
 from cryptometrics.cli import rule_file
 from cryptometrics.errors import UserError
-from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
+from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
 from cryptometrics.feeds.recording import Recording
 from cryptometrics.kafka.client import client_conf
 from cryptometrics.market.tick_decoder import RejectedError, decode
@@ -116,7 +116,7 @@ def _alert_rules(content: bytes) -> None:
 
 def _recording(content: bytes) -> None:
     Path("recording").write_bytes(content)
-    feed = CoinbaseFeed(None, book=True)
+    feed = ExchangeFeed(None, book=True)
     for at, frame in Recording([Path("recording")]).lines():
         if isinstance(frame, bytes):
             _take(feed, frame, at)
@@ -125,12 +125,12 @@ def _recording(content: bytes) -> None:
 def _frames(content: bytes) -> None:
     """Whatever comes, nothing is raised, and what goes on the topic is a tick, a gap, or rejected."""
     for book in (False, True):
-        feed = CoinbaseFeed(["BTC-USD"], book=book)
+        feed = ExchangeFeed(["BTC-USD"], book=book)
         for number, frame in enumerate([content, *content.split(b"\n"), content]):
             _take(feed, frame, 1_782_907_200.0 + number)
 
 
-def _take(feed: CoinbaseFeed, frame: bytes, at: float) -> None:
+def _take(feed: ExchangeFeed, frame: bytes, at: float) -> None:
     for key, value in feed.take(frame, at):
         with contextlib.suppress(RejectedError):
             decode(key, value, datetime.now(UTC))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.feeds.coinbase.messages import BadFrameError, number, plain
+from cryptometrics.feeds.coinbase.values import BadFrameError, number, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from decimal import Decimal
 
-    from cryptometrics.feeds.coinbase.messages import Level
+    from cryptometrics.feeds.coinbase.values import Level
 
 SPARE = 64
 """Size of a side's heap beyond twice its levels at which it is rebuilt."""

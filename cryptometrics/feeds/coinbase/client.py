@@ -23,7 +23,6 @@ from websockets.exceptions import (
 
 from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError, UserError
-from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.continuity import SILENCE_S
 from cryptometrics.feeds.connectivity import Connectivity
 from cryptometrics.feeds.recording import MAX_FRAME_BYTES
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
     from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
-    from cryptometrics.feeds.coinbase.messages import Refusal
+    from cryptometrics.feeds.coinbase.values import Refusal
     from cryptometrics.feeds.publish_queue import PublishQueue
     from cryptometrics.feeds.recording import Recorder
     from cryptometrics.kafka.publisher import Message
@@ -47,6 +46,8 @@ TEND_S = 0.02
 """Seconds between two checks of deliveries, the clock and `stop`."""
 OPEN_S = 10.0
 """Time limit for opening a connection."""
+MAX_SHOWN_BYTES = 200
+"""Bytes of an ignored frame that are logged."""
 CLOSE_S = 1.0
 """Time limit for closing a connection."""
 PRODUCTS_S = 5.0
@@ -66,8 +67,8 @@ _CLOSED_BY_US = {
 """Kind of gap → why we closed the connection."""
 
 
-class _RefusedError(Exception):
-    """The exchange refused a request that may succeed later."""
+class _ReconnectError(Exception):
+    """The connection must be made anew: a refused request may succeed later, or frames are missing."""
 
 
 class _RateLimiter:
@@ -92,7 +93,6 @@ class CoinbaseClient:
         feed: CoinbaseFeed,
         url: str,
         *,
-        book: bool,
         outbox: PublishQueue | None,
         recorder: Recorder | None,
         wait: float,
@@ -104,16 +104,17 @@ class CoinbaseClient:
         """
         self._feed = feed
         self._url = url
-        self._channels = BOOK_CHANNELS if book else TICKER_CHANNELS
         self._outbox = outbox
         self._recorder = recorder
         self._wait = wait
         self._rate = _RateLimiter()
         self._log = log.get_logger()
-        pairs = list(feed.pairs)
+        self._reported: set[str] = set()
+        """Reasons for ignoring frames that were logged: each once."""
+        pairs, size = list(feed.pairs), MAX_PAIRS_PER_CONNECTION
         self._connections = [
-            _Connection(self, pairs[first : first + MAX_PAIRS_PER_CONNECTION])
-            for first in range(0, len(pairs), MAX_PAIRS_PER_CONNECTION)
+            _Connection(self, number, pairs[first : first + size])
+            for number, first in enumerate(range(0, len(pairs), size))
         ]
         self.connectivity = Connectivity(url, len(self._connections))
 
@@ -150,21 +151,30 @@ class CoinbaseClient:
         if out and self._outbox is not None:
             self._outbox.put(out)
 
-    def take(self, frame: bytes) -> None:
-        """Record a frame and pass it to the feed."""
+    def take(self, frame: bytes, connection: int) -> None:
+        """Record a frame that came over this connection, and pass it to the feed."""
         at = time.time()
         if self._recorder is not None:
             self._recorder.frame(at, frame)
-        out = self._feed.take(frame, at)
+        out = self._feed.take(frame, at, connection)
         if out:
             self.put(out)
+        if len(self._feed.ignored) > len(self._reported):
+            self._report_ignored(frame)
 
-    def lost(self, pairs: list[str], kind: GapKind) -> None:
-        """Record that these pairs are no longer received."""
+    def _report_ignored(self, frame: bytes) -> None:
+        """Log each kind of ignored frame once, with its first example; the report has the counts."""
+        for reason in self._feed.ignored.keys() - self._reported:
+            self._reported.add(reason)
+            text = frame[:MAX_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+            self._log.warning("frame_ignored", reason=reason, frame=text)
+
+    def lost(self, pairs: list[str], kind: GapKind, connection: int) -> None:
+        """Record that these pairs are no longer received over this connection."""
         at = time.time()
         if self._recorder is not None:
             self._recorder.lost(at, pairs, kind)
-        self.put(self._feed.lost(pairs, kind, at))
+        self.put(self._feed.lost(pairs, kind, at, connection))
 
     @property
     def full(self) -> bool:
@@ -174,18 +184,17 @@ class CoinbaseClient:
     async def products(self) -> list[str]:
         """Request all products over a separate connection; return none if the exchange does not answer."""
         try:
-            async with asyncio.timeout(PRODUCTS_S), await self.open() as socket:
-                await socket.send(messages.subscribe([], ("status",)))
-                while not self._feed.products:
-                    self._feed.take(await socket.recv(decode=False), time.time())
-                    self._feed.refusals.clear()
+            async with asyncio.timeout(PRODUCTS_S), await self.open(1) as socket:
+                await socket.send(self._feed.products_request())
+                while True:
+                    if found := self._feed.products_in(await socket.recv(decode=False)):
+                        return found
         except _FAILURES:
-            pass
-        return self._feed.products
+            return []
 
-    async def open(self) -> ClientConnection:
-        """Connect as soon as the rate limit allows a connection and a request."""
-        await self._rate.take(2)
+    async def open(self, requests: int) -> ClientConnection:
+        """Connect as soon as the rate limit allows a connection and this many requests."""
+        await self._rate.take(1 + requests)
         try:
             return await connect(
                 self._url, max_size=MAX_FRAME_BYTES, open_timeout=OPEN_S, close_timeout=CLOSE_S, max_queue=64
@@ -213,13 +222,16 @@ class CoinbaseClient:
 class _Connection:
     """One connection for some of the pairs, reopened whenever it ends."""
 
-    def __init__(self, client: CoinbaseClient, pairs: list[str]) -> None:
+    def __init__(self, client: CoinbaseClient, number: int, pairs: list[str]) -> None:
         self._client = client
+        self._number = number
         self._feed = client._feed
         self._pairs = pairs
         self._socket: ClientConnection | None = None
         self._opened = 0.0
         self._why = GapKind.DOWN
+        self._was_up = False
+        """Whether a heartbeat came over the connection."""
         self._asked_again: dict[str, tuple[float, float]] = {}
         """Pair without a book → when to request it again, by the monotonic clock, and the wait after that."""
         self._log = log.get_logger()
@@ -230,21 +242,21 @@ class _Connection:
         while True:
             while self._client.full:
                 await asyncio.sleep(TEND_S)
-            self._why = GapKind.DOWN
+            self._why, self._was_up = GapKind.DOWN, False
             opened = time.monotonic()
             try:
                 await self._listen()
-            except _RefusedError as error:
+            except _ReconnectError as error:
                 reason = str(error)
                 self._client.connectivity.failed(reason)
             except _FAILURES as error:
                 reason = _CLOSED_BY_US.get(self._why) or _one_line(error)
                 self._client.connectivity.failed(reason)
                 self._raise_if_final(error)
-            if time.monotonic() - opened > STEADY_S and any(self._is_up(pair) for pair in self._pairs):
+            if self._was_up and time.monotonic() - opened > STEADY_S:
                 failures = 0
             failures += 1
-            self._client.lost(self._pairs, self._why)
+            self._client.lost(self._pairs, self._why, self._number)
             wait = retry.wait_after(failures)
             self._log.warning(
                 "feed_lost",
@@ -261,6 +273,7 @@ class _Connection:
         if socket is None:
             return
         heard = max((self._feed.pairs[pair].heartbeat_at or 0.0 for pair in self._pairs), default=0.0)
+        self._was_up |= heard > 0.0
         if now - max(heard, self._opened) > SILENCE_S:
             self._end(socket, GapKind.SILENCE)
         elif self._client.full:
@@ -287,15 +300,19 @@ class _Connection:
         socket.transport.abort()  # a silent peer would not answer a close frame either
 
     async def _listen(self) -> None:
-        client, feed, refusals = self._client, self._feed, self._feed.refusals
-        async with await client.open() as socket:
-            await socket.send(messages.subscribe(self._pairs, client._channels))
+        client, feed, refusals, number = self._client, self._feed, self._feed.refusals, self._number
+        requests = feed.subscriptions(self._pairs)
+        async with await client.open(len(requests)) as socket:
+            for request in requests:
+                await socket.send(request)
             client.connectivity.opened()
             self._socket, self._opened = socket, time.time()
             try:
                 while True:
                     frame: Any = await socket.recv(decode=False)
-                    client.take(frame)
+                    client.take(frame, number)
+                    if reason := feed.broken.pop(number, None):
+                        raise _ReconnectError(reason)
                     if feed.subscribed is not None:
                         self._check_subscribed(feed.subscribed)
                         feed.subscribed = None
@@ -310,17 +327,19 @@ class _Connection:
         text = str(refusal)
         self._log.warning("feed_refused", message=refusal.message, reason=refusal.reason)
         if any(word in text.lower() for word in _TEMPORARY):
-            raise _RefusedError(text)
+            raise _ReconnectError(text)
         unknown = [pair for pair in self._pairs if pair in text.replace(",", " ").split()]
         if not unknown and "subscribe" not in text.lower() and "auth" not in text.lower():
             return
         delisted = [pair for pair in unknown if self._feed.pairs[pair].highest >= 0]
         if delisted and len(delisted) == len(unknown) and len(self._pairs) > len(delisted):
             self._log.error("pairs_given_up", pairs=delisted, reason=text)
-            self._client.lost(delisted, GapKind.DOWN)
+            self._client.lost(delisted, GapKind.DOWN, self._number)
             self._pairs = [pair for pair in self._pairs if pair not in delisted]
-            await self._client._rate.take(1)
-            await socket.send(messages.subscribe(self._pairs, self._client._channels))
+            requests = self._feed.subscriptions(self._pairs)
+            await self._client._rate.take(len(requests))
+            for request in requests:
+                await socket.send(request)
         elif unknown:
             known = await self._client.products()
             raise _unknown_product(unknown, text, known)
@@ -331,9 +350,6 @@ class _Connection:
         """Log the pairs that the exchange left out of the subscription."""
         if missing := [pair for pair in self._pairs if pair not in subscribed]:
             self._log.warning("not_subscribed", pairs=missing)
-
-    def _is_up(self, pair: str) -> bool:
-        return self._feed.pairs[pair].heartbeat_at is not None
 
     def _raise_if_final(self, error: Exception) -> None:
         """Raise the error's meaning if a retry cannot help."""

@@ -1,18 +1,18 @@
-"""Coinbase frames in, messages for the topic out: the same for the live socket and for a recording. Pure.
+"""What the feeds of Coinbase share: frames in, messages for the topic out, for a socket and for a recording.
 
-Tickers are published byte for byte, or quotes are rebuilt from the order book; gap records come in order with
-them.
+A feed of one protocol decodes its frames and calls what is here: the continuity of each pair, its order book,
+gap records in order with the quotes, and what the client handles. Pure.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from cryptometrics.feeds.coinbase import BOOK_CHANNELS, TICKER_CHANNELS, messages
 from cryptometrics.feeds.coinbase.book import OrderBook
 from cryptometrics.feeds.coinbase.continuity import Continuity
-from cryptometrics.feeds.coinbase.messages import BadFrameError, BookFrame, number, seconds
+from cryptometrics.feeds.coinbase.values import BadFrameError, number, seconds
 from cryptometrics.market import quote_message
 from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.market.ticks import is_pair
@@ -21,7 +21,7 @@ from cryptometrics.times import from_seconds, iso
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cryptometrics.feeds.coinbase.messages import Frame, Refusal
+    from cryptometrics.feeds.coinbase.values import Level, Refusal
     from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Message
 
@@ -33,8 +33,11 @@ MAX_PAIRS = 10_000
 _NOTHING: list[Message] = []
 
 
-class CoinbaseFeed:
+class CoinbaseFeed(ABC):
     """Follows the pairs of one run, over any number of connections."""
+
+    reasons: ClassVar[frozenset[str]]
+    """Reasons for which this protocol's frames are ignored; any other one counts as malformed."""
 
     def __init__(
         self,
@@ -67,18 +70,40 @@ class CoinbaseFeed:
         """Errors from the exchange; whoever handles one removes it."""
         self.subscribed: set[str] | None = None
         """Pairs of the newest confirmed subscription; whoever handles it resets it."""
-        self.products: list[str] = []
-        """All products of the exchange, once it has sent them."""
+        self.broken: dict[int, str] = {}
+        """Connections that must be made anew, and why; whoever handles one removes it."""
 
     @property
     def quality(self) -> dict[str, Quality]:
         """Pair → the quality of its data."""
         return {pair: continuity.quality for pair, continuity in self.pairs.items()}
 
+    # The protocol
+
+    @abstractmethod
+    def subscriptions(self, pairs: list[str]) -> list[str]:
+        """Return the requests that subscribe these pairs, in order."""
+
+    @abstractmethod
+    def products_request(self) -> str:
+        """Return the request for the list of all products."""
+
+    @abstractmethod
+    def products_in(self, frame: bytes) -> list[str]:
+        """Return the ids of all products if a frame lists them, else none."""
+
+    @abstractmethod
+    def shifted(self, frame: bytes, clock: Callable[[float], float]) -> bytes:
+        """Return a frame with its event time mapped by `clock`."""
+
+    @abstractmethod
+    def _use(self, frame: bytes, at: float, connection: int) -> None:
+        """Decode a frame and use it; raise BadFrameError if it is malformed or not wanted."""
+
     # Frames
 
-    def take(self, frame: bytes, at: float) -> list[Message]:
-        """Take a frame received at this time; return the messages that it causes.
+    def take(self, frame: bytes, at: float, connection: int = 0) -> list[Message]:
+        """Take a frame received at this time over this connection; return the messages that it causes.
 
         Any frame is used, or ignored and counted; nothing is raised.
         """
@@ -86,16 +111,9 @@ class CoinbaseFeed:
         if at >= self._next_check:
             self._check(at)
         try:
-            found = messages.decode(frame, book=self._book)
-            take = _TAKE.get(found.type)
-            if take is not None:
-                continuity = self.pairs.get(found.product_id) or self._add_unknown(found.product_id)
-                take(self, found, frame, continuity, at)
-                continuity.quality.heard(at)
-            else:
-                self._take_other(found.type, frame)
+            self._use(frame, at, connection)
         except BadFrameError as error:
-            self.ignored[error.args[0] if error.args[0] in _REASONS else "malformed"] += 1
+            self.ignored[error.args[0] if error.args[0] in self.reasons else "malformed"] += 1
             if self._book and error.books != ():
                 self._drop_books(error.books, at)
         return self._drain() if self._out else _NOTHING
@@ -106,8 +124,14 @@ class CoinbaseFeed:
             self._check(now)
         return self._drain()
 
-    def lost(self, pairs: Iterable[str], kind: GapKind, now: float) -> list[Message]:
-        """Record that these pairs are no longer received; return the messages."""
+    def lost(
+        self,
+        pairs: Iterable[str],
+        kind: GapKind,
+        now: float,
+        connection: int = 0,  # noqa: ARG002  (for a protocol that numbers the frames of a connection)
+    ) -> list[Message]:
+        """Record that these pairs are no longer received over this connection; return the messages."""
         for pair in pairs:
             if pair in self.pairs:
                 self._lose(self.pairs[pair], kind, now)
@@ -120,57 +144,30 @@ class CoinbaseFeed:
             continuity.end(now)
         return self._drain()
 
-    def shifted(self, frame: bytes, clock: Callable[[float], float]) -> bytes:
-        """Return a frame with its event time mapped by `clock`."""
-        return messages.shifted(frame, clock)
+    # Order books
 
-    # Types of frames
-
-    def _take_ticker(self, found: Frame, frame: bytes, continuity: Continuity, at: float) -> None:
-        if found.trade_id is not None:
-            continuity.trade(found.trade_id, at, stored=not self._book)
-        if self._book:  # a stream has quotes of one kind only
-            return
-        continuity.present(at)
-        continuity.quality.ticker(found.trade_id, seconds(found.time), at)
-        continuity.quality.prices(number(found.best_bid), number(found.best_ask))
-        self._out.append((self._keys[continuity.pair], frame))
-
-    def _take_match(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
-        if found.trade_id is None:
-            raise BadFrameError("malformed")
-        continuity.trade(found.trade_id, at, stored=self._book)
-        if found.type == "match":  # last_match may be old
-            continuity.quality.skew(seconds(found.time), at)
-
-    def _take_heartbeat(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
-        continuity.heartbeat(found.last_trade_id, at)
-        continuity.quality.skew(seconds(found.time), at)
-
-    def _take_snapshot(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
-        if not isinstance(found, BookFrame):
-            return
+    def _take_snapshot(
+        self, continuity: Continuity, bids: Iterable[Level], asks: Iterable[Level], time: str, at: float
+    ) -> None:
         try:
-            self._books[continuity.pair] = OrderBook(found.bids, found.asks)
+            self._books[continuity.pair] = OrderBook(bids, asks)
         except BadFrameError as error:
             raise BadFrameError(str(error), (continuity.pair,)) from None
         self._published.pop(continuity.pair, None)
         self.bookless.discard(continuity.pair)
-        self._quote(continuity, found.time, at)
+        self._quote(continuity, time, at)
 
-    def _take_update(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
-        if not isinstance(found, BookFrame):
-            return
+    def _take_update(self, continuity: Continuity, changes: Iterable[Level], time: str, at: float) -> None:
         book = self._books.get(continuity.pair)
         if book is None:
             self.bookless.add(continuity.pair)
             raise BadFrameError("update without snapshot")
-        continuity.quality.skew(seconds(found.time), at)
+        continuity.quality.skew(seconds(time), at)
         try:
-            book.apply(found.changes)
+            book.apply(changes)
         except BadFrameError as error:
             raise BadFrameError(str(error), (continuity.pair,)) from None
-        self._quote(continuity, found.time, at)
+        self._quote(continuity, time, at)
 
     def _drop_books(self, pairs: tuple[str, ...] | None, at: float) -> None:
         """Drop the books that an unreadable frame may have changed: their quotes are no longer known."""
@@ -209,17 +206,11 @@ class CoinbaseFeed:
         continuity.quality.prices(number(bid.price), number(ask.price))
         self._out.append((self._keys[continuity.pair], quote_message.encode(continuity.pair, bid, ask, time)))
 
-    def _take_other(self, kind: str, frame: bytes) -> None:
-        if kind == "error":
-            self.refusals.append(messages.refusal(frame))
-        elif kind == "status":
-            self.products = messages.products(frame) or self.products
-        elif kind == "subscriptions":
-            self.subscribed = messages.subscribed(frame, BOOK_CHANNELS if self._book else TICKER_CHANNELS)
-        else:
-            self.ignored["unknown type"] += 1
-
     # Pairs and gaps
+
+    def _continuity(self, pair: str) -> Continuity:
+        """Return the continuity of a pair; raise BadFrameError for a pair that is not followed."""
+        return self.pairs.get(pair) or self._add_unknown(pair)
 
     def _add_unknown(self, pair: str) -> Continuity:
         if not is_pair(pair):
@@ -253,14 +244,3 @@ class CoinbaseFeed:
     def _drain(self) -> list[Message]:
         out, self._out = self._out, []
         return out
-
-
-_REASONS = {"not asked for", "update without snapshot"}
-_TAKE = {
-    "ticker": CoinbaseFeed._take_ticker,
-    "match": CoinbaseFeed._take_match,
-    "last_match": CoinbaseFeed._take_match,
-    "heartbeat": CoinbaseFeed._take_heartbeat,
-    "snapshot": CoinbaseFeed._take_snapshot,
-    "l2update": CoinbaseFeed._take_update,
-}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.feeds.coinbase.book import SPARE, BestLevel, OrderBook
-from cryptometrics.feeds.coinbase.messages import BadFrameError, seconds
+from cryptometrics.feeds.coinbase.values import BadFrameError, seconds
 
 prices = st.integers(1, 40).map(lambda cents: f"0.{cents:02d}") | st.sampled_from(
     ["0.10000000", "12", "12.0"]

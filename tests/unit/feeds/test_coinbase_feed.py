@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
+from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
 from cryptometrics.market.gap_records import GapKind
 from cryptometrics.telemetry import ingest_metrics
 from cryptometrics.times import from_seconds, iso
@@ -32,7 +32,7 @@ def bodies(messages: list[Any]) -> list[dict[str, Any]]:
 
 
 def test_a_ticker_goes_on_as_it_came_behind_its_start() -> None:
-    feed = CoinbaseFeed(["BTC-USD"])
+    feed = ExchangeFeed(["BTC-USD"])
     frame = b' {"x": [1, {"y": null}], ' + raw(TICKER)[1:]
     messages = feed.take(frame, T0)
     start, (key, value) = bodies(messages[:1])[0], messages[1]
@@ -42,7 +42,7 @@ def test_a_ticker_goes_on_as_it_came_behind_its_start() -> None:
 
 
 def test_a_duplicate_ticker_is_sent_as_its_metric_and_the_docs_say() -> None:
-    feed = CoinbaseFeed(["BTC-USD"])
+    feed = ExchangeFeed(["BTC-USD"])
     published = [message for _ in range(2) for message in feed.take(raw(TICKER), T0)]
     assert [value for _, value in published].count(raw(TICKER)) == 2
     assert feed.pairs["BTC-USD"].quality.duplicates == 1
@@ -54,7 +54,7 @@ def test_a_duplicate_ticker_is_sent_as_its_metric_and_the_docs_say() -> None:
 
 
 def test_tickers_that_no_one_would_accept_are_left_to_process() -> None:
-    feed = CoinbaseFeed(["BTC-USD"])
+    feed = ExchangeFeed(["BTC-USD"])
     odd = [
         raw({"type": "ticker", "product_id": "BTC-USD", "price": "0", "best_bid": "0", "best_ask": "0"}),
         raw(TICKER, trade_id="7"),
@@ -84,7 +84,7 @@ HOSTILE = [
 @pytest.mark.parametrize("book", [False, True])
 @given(frames=st.lists(st.binary(max_size=30) | st.sampled_from(HOSTILE)))
 def test_nothing_that_is_wrong_goes_on_or_raises(book: bool, frames: list[bytes]) -> None:
-    feed = CoinbaseFeed(["BTC-USD"], book=book)
+    feed = ExchangeFeed(["BTC-USD"], book=book)
     feed.take(raw(TICKER), T0)
     for frame in frames:
         assert feed.take(frame, T0) == []
@@ -93,7 +93,7 @@ def test_nothing_that_is_wrong_goes_on_or_raises(book: bool, frames: list[bytes]
 
 
 def test_unknown_types_and_refusals_are_counted_and_kept() -> None:
-    feed = CoinbaseFeed(["BTC-USD"])
+    feed = ExchangeFeed(["BTC-USD"])
     feed.take(b'{"type":"rfq_match","product_id":"BTC-USD","new":{}}', T0)
     all_three: list[dict[str, Any]] = [
         {"name": name, "product_ids": ["B-USD", "BTC-USD"]} for name in ("matches", "ticker")
@@ -105,11 +105,12 @@ def test_unknown_types_and_refusals_are_counted_and_kept() -> None:
     assert feed.subscribed == {"BTC-USD"}
     feed.take(b'{"type":"error","message":"Failed to subscribe","reason":"X-USD is not a valid product"}', T0)
     feed.take(b'{"type":"error","message":5}', T0)
-    feed.take(b'{"type":"status","products":[{"id":"A-USD","x":1},{"id":"B-USD"}]}', T0)
     assert dict(feed.ignored) == {"unknown type": 1}
     assert str(feed.refusals[0]) == "Failed to subscribe: X-USD is not a valid product"
     assert '"message":5' in str(feed.refusals[1])
-    assert feed.products == ["A-USD", "B-USD"]
+    status = b'{"type":"status","products":[{"id":"A-USD","x":1},{"id":"B-USD"}]}'
+    assert feed.products_in(status) == ["A-USD", "B-USD"]
+    assert feed.products_in(b"{") == []
 
 
 def snapshot(bid: str, ask: str, **more: Any) -> bytes:
@@ -123,7 +124,7 @@ def update(*changes: list[str], time: str = TIME) -> bytes:
 
 
 def test_quotes_come_when_the_best_bid_or_ask_changes() -> None:
-    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed = ExchangeFeed(["BTC-USD"], book=True)
     assert feed.take(update(["buy", "1", "1"]), T0) == []
     start, quote = bodies(feed.take(snapshot("100", "102"), T0 + 0.5))
     assert start["type"] == "gap"
@@ -147,7 +148,7 @@ def test_quotes_come_when_the_best_bid_or_ask_changes() -> None:
 
 
 def test_after_a_loss_the_book_is_made_anew() -> None:
-    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed = ExchangeFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102"), T0)
     assert feed.lost(["BTC-USD"], GapKind.DOWN, T0 + 1) == []
     assert feed.take(update(["buy", "101", "1"]), T0 + 2) == []
@@ -156,7 +157,7 @@ def test_after_a_loss_the_book_is_made_anew() -> None:
 
 
 def test_a_book_that_is_lost_while_the_socket_lives_is_told() -> None:
-    feed = CoinbaseFeed(["BTC-USD", "ETH-USD"], book=True)
+    feed = ExchangeFeed(["BTC-USD", "ETH-USD"], book=True)
     beat = {"type": "heartbeat", "product_id": "BTC-USD", "last_trade_id": 7, "time": TIME}
     feed.take(snapshot("100", "102"), T0)
     feed.take(raw(beat), T0)
@@ -179,14 +180,14 @@ def test_a_book_that_is_lost_while_the_socket_lives_is_told() -> None:
 
 
 def test_a_time_that_is_none_does_not_get_onto_the_topic() -> None:
-    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed = ExchangeFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102", time='"},{'), T0)
     (quote,) = bodies(feed.take(update(["buy", "101", "1"], time='x","y":"z'), T0))
     assert (quote["best_bid"], quote["time"]) == ("101", stamp(T0))
 
 
 def test_silence_in_a_recording_is_a_gap_too() -> None:
-    feed = CoinbaseFeed(None)
+    feed = ExchangeFeed(None)
     feed.take(raw(TICKER), T0)
     beat = {"type": "heartbeat", "product_id": "BTC-USD", "last_trade_id": 7, "time": TIME}
     feed.take(raw(beat), T0 + 1)
@@ -206,7 +207,7 @@ def test_silence_in_a_recording_is_a_gap_too() -> None:
     ],
 )
 def test_an_update_that_cannot_be_read_ends_the_book_and_is_a_gap(unreadable: bytes) -> None:
-    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed = ExchangeFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102"), T0)
     assert feed.take(unreadable, T0 + 1) == []
     assert feed.bookless == {"BTC-USD"}
@@ -217,7 +218,7 @@ def test_an_update_that_cannot_be_read_ends_the_book_and_is_a_gap(unreadable: by
 
 
 def test_an_unreadable_book_is_a_gap_up_to_the_end() -> None:
-    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed = ExchangeFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102"), T0)
     feed.take(update(["buy", "1e-40", "1"]), T0 + 1)
     (gap,) = bodies(feed.end(T0 + 5))
@@ -225,7 +226,7 @@ def test_an_unreadable_book_is_a_gap_up_to_the_end() -> None:
 
 
 def test_frames_that_are_not_about_books_do_not_end_them() -> None:
-    feed = CoinbaseFeed(["BTC-USD"], book=True)
+    feed = ExchangeFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102"), T0)
     for frame in (b"[]", b"{", b'{"type":5}', raw({"type": "heartbeat", "product_id": 5})):
         assert feed.take(frame, T0 + 1) == []

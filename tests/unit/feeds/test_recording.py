@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.errors import CryptometricsError, UserError
-from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
-from cryptometrics.feeds.coinbase.messages import seconds
+from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
+from cryptometrics.feeds.coinbase.values import seconds
 from cryptometrics.feeds.recording import BLOCK_S, Damage, LostPairs, Recorder, Recording
 from cryptometrics.feeds.replay import replay
 from cryptometrics.market.gap_records import GapKind
@@ -184,7 +184,7 @@ def recorded(path: Path, count: int) -> Recording:
 def test_times_are_shifted_to_end_now(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "r", 50)
     before = time.time()
-    (block,) = replay(CoinbaseFeed(None), recording, shift_to_now=True)
+    (block,) = replay(ExchangeFeed(None), recording, shift_to_now=True)
     _start, *ticks = [json.loads(value or b"") for _, value in block]
     assert [tick["trade_id"] for tick in ticks] == list(range(50))
     times = [seconds(tick["time"]) or 0 for tick in ticks]
@@ -195,11 +195,11 @@ def test_times_are_shifted_to_end_now(tmp_path: Path) -> None:
 def test_it_goes_at_a_speed_and_stops_when_asked(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "r", 3)
     started = time.monotonic()
-    blocks = list(replay(CoinbaseFeed(None), recording, speed=10))
+    blocks = list(replay(ExchangeFeed(None), recording, speed=10))
     assert time.monotonic() - started >= 0.2
     assert sum(map(len, blocks)) == 4
     assert [] in blocks  # while the next one is not due
-    stopped = list(replay(CoinbaseFeed(None), Recording(recording._paths), speed=0.001, stop=lambda: True))
+    stopped = list(replay(ExchangeFeed(None), Recording(recording._paths), speed=0.001, stop=lambda: True))
     assert sum(map(len, stopped)) <= 2
 
 

@@ -1,0 +1,35 @@
+"""The feeds by name: the value of `--feed`, which is the venue of their quotes too.
+
+To add an exchange, see docs/feeds.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
+    from cryptometrics.market.gap_records import Gap
+
+DEFAULT_FEED = "coinbase"
+URLS = {
+    "coinbase": "wss://ws-feed.exchange.coinbase.com",
+}
+"""Each feed's address; the sandbox of Exchange is at wss://ws-feed-public.sandbox.exchange.coinbase.com."""
+DEFAULT_PAIRS = ("BTC-USD", "ETH-USD")
+
+
+def make_feed(
+    name: str,
+    pairs: Iterable[str] | None,
+    *,
+    book: bool = False,
+    on_gap: Callable[[Gap], None] = lambda _: None,
+) -> CoinbaseFeed:
+    """Return a new feed; pairs: None follows every pair that comes. on_gap: called with each gap."""
+    from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
+
+    feeds = {"coinbase": ExchangeFeed}
+    return feeds[name](pairs, book=book, on_gap=on_gap)
