@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_FEED = "coinbase"
 URLS = {
     "coinbase": "wss://ws-feed.exchange.coinbase.com",
+    "coinbase-advanced": "wss://advanced-trade-ws.coinbase.com",
 }
 """Each feed's address; the sandbox of Exchange is at wss://ws-feed-public.sandbox.exchange.coinbase.com."""
 DEFAULT_PAIRS = ("BTC-USD", "ETH-USD")
@@ -29,7 +30,8 @@ def make_feed(
     on_gap: Callable[[Gap], None] = lambda _: None,
 ) -> CoinbaseFeed:
     """Return a new feed; pairs: None follows every pair that comes. on_gap: called with each gap."""
+    from cryptometrics.feeds.coinbase.advanced.feed import AdvancedFeed
     from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
 
-    feeds = {"coinbase": ExchangeFeed}
+    feeds: dict[str, type[CoinbaseFeed]] = {"coinbase": ExchangeFeed, "coinbase-advanced": AdvancedFeed}
     return feeds[name](pairs, book=book, on_gap=on_gap)

@@ -331,7 +331,7 @@ class _Connection:
         unknown = [pair for pair in self._pairs if pair in text.replace(",", " ").split()]
         if not unknown and "subscribe" not in text.lower() and "auth" not in text.lower():
             return
-        delisted = [pair for pair in unknown if self._feed.pairs[pair].highest >= 0]
+        delisted = [pair for pair in unknown if self._feed.pairs[pair].has_started]
         if delisted and len(delisted) == len(unknown) and len(self._pairs) > len(delisted):
             self._log.error("pairs_given_up", pairs=delisted, reason=text)
             self._client.lost(delisted, GapKind.DOWN, self._number)

@@ -64,6 +64,16 @@ class Continuity:
         self._waited_from: float | None = None
         """When the first heartbeat came during that gap."""
 
+    @property
+    def has_started(self) -> bool:
+        """Whether data of the pair has ever come."""
+        return self._waiting is not GapKind.START
+
+    @property
+    def is_up(self) -> bool:
+        """Whether data of the pair comes."""
+        return self._waiting is None
+
     # Frames
 
     def trade(self, trade_id: int, at: float, *, stored: bool) -> None:

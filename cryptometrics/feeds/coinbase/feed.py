@@ -113,9 +113,7 @@ class CoinbaseFeed(ABC):
         try:
             self._use(frame, at, connection)
         except BadFrameError as error:
-            self.ignored[error.args[0] if error.args[0] in self.reasons else "malformed"] += 1
-            if self._book and error.books != ():
-                self._drop_books(error.books, at)
+            self._ignore(error, at)
         return self._drain() if self._out else _NOTHING
 
     def check(self, now: float) -> list[Message]:
@@ -143,6 +141,12 @@ class CoinbaseFeed(ABC):
             self._end_unreadable(continuity, now)
             continuity.end(now)
         return self._drain()
+
+    def _ignore(self, error: BadFrameError, at: float) -> None:
+        """Count what is ignored, and drop the books that it may have changed."""
+        self.ignored[error.args[0] if error.args[0] in self.reasons else "malformed"] += 1
+        if self._book and error.books != ():
+            self._drop_books(error.books, at)
 
     # Order books
 

@@ -1,0 +1,1 @@
+"""The feed of Coinbase Advanced Trade, whose frames are numbered per connection."""
