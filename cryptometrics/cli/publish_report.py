@@ -20,7 +20,7 @@ def silence(published: Published) -> str:
 
 def summary(published: Published) -> str:
     """Return the counts as the last line of stdout."""
-    return f"sent {published.sent}, acknowledged {published.acknowledged}"
+    return f"sent {published.sent:,}, acknowledged {published.acknowledged:,}"
 
 
 def check(published: Published, hint: str = "check that it is running and has disk space left") -> None:

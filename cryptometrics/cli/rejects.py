@@ -228,7 +228,7 @@ def _report(result: Requeued, settings: Settings, *, asked: bool) -> None:
     if result.refused:
         number, why = next(iter(result.refused.items()))
         raise CryptometricsError(
-            f"Kafka refused {len(result.refused):,} of the messages, such as number {number}: {why}"
+            f"Kafka refused {len(result.refused):,} of the messages, such as number {number:,}: {why}"
         )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptometrics import log, retry
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline import GAVE_UP
 from cryptometrics.pipeline.worker_report import WorkerReport
 
@@ -86,7 +86,8 @@ class Supervisor:
     def run(self, stop: Callable[[], bool], progress: Callable[[Supervisor], None]) -> None:
         """Keep the workers running until `stop` returns True, or until all of them have finished.
 
-        Raises CryptometricsError with a worker's exit code if a restart cannot help.
+        Raises CryptometricsError with a worker's exit code if a restart cannot help, and
+        ServiceUnavailableError if all were waiting for a service when they were stopped, and stored nothing.
         """
         try:
             while not stop() and not all(slot.done for slot in self._slots):
@@ -96,7 +97,9 @@ class Supervisor:
                 progress(self)
                 time.sleep(POLL_S)
         finally:
-            self._end()
+            codes = self._end()
+        if codes == {ServiceUnavailableError.exit_code} and not self.report().offsets:
+            raise ServiceUnavailableError("nothing was stored, for the reason above")
 
     def _check(self, slot: _Slot) -> None:
         if slot.done:
@@ -177,7 +180,8 @@ class Supervisor:
         self._ended.add(slot.report)
         slot.report = WorkerReport()
 
-    def _end(self) -> None:
+    def _end(self) -> set[int]:
+        """End the workers, with their batches finished, and return their exit codes."""
         running = [(slot, slot.process) for slot in self._slots if slot.process is not None]
         for _, process in running:
             process.terminate()
@@ -191,3 +195,4 @@ class Supervisor:
                 process.kill()
                 process.wait()
             self._clear(slot)
+        return {process.returncode for _, process in running}

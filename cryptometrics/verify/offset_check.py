@@ -109,12 +109,14 @@ def check_counts(connection: psycopg.Connection, books: GroupBooks, findings: Fi
     for book in books.books:
         total = sum(getattr(book, outcome) for outcome in OUTCOMES)
         if total != book.offsets:
-            text = f"{total} outcomes, {book.offsets} offsets from {book.first_offset} to {book.next_offset}"
+            text = (
+                f"{total:,} outcomes, {book.offsets:,} offsets from {book.first_offset} to {book.next_offset}"
+            )
             findings.add_text(FindingKind.SUM, text, book.topic_partition)
         for outcome in OUTCOMES:
             stored, true = getattr(book, outcome), counted[book.topic, book.partition, outcome]
             if stored != true:
-                text = f"{stored} counted, {true} stored"
+                text = f"{stored:,} counted, {true:,} stored"
                 findings.add_text(FindingKind.COUNT, text, book.topic_partition, outcome)
 
 
@@ -190,7 +192,7 @@ def notes_on_pruned_days(connection: psycopg.Connection, books: GroupBooks) -> l
         return []
     rows = sum(day.rows for day in books.pruned)
     days = sorted({day.day for day in books.pruned})
-    notes = [f"pruned: {rows} rows of {len(days)} days, from {days[0]} to {days[-1]}"]
+    notes = [f"pruned: {rows:,} rows of {len(days):,} days, from {days[0]} to {days[-1]}"]
     incomplete = [name for (name,) in connection.execute(_INCOMPLETE_NAMES, books.parameters)]
     if incomplete:
         notes.append(f"not recomputed without them: {len(incomplete)} sessions, {listed(incomplete)}")

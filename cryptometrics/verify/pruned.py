@@ -118,5 +118,7 @@ def check_pruned_ranges(ranges: dict[TopicPartition, PrunedRanges], findings: Fi
             where = listed(
                 f"{first} to {last}" for first, last in zip(pruned.firsts, pruned.lasts, strict=True)
             )
-            text = f"{pruned.rows} rows pruned, {pruned.unaccounted} offsets without an outcome in {where}"
+            text = (
+                f"{pruned.rows:,} rows pruned, {pruned.unaccounted:,} offsets without an outcome in {where}"
+            )
             findings.add_text(FindingKind.PRUNED, text, partition)

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +37,23 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
-"""Of yesterday: past at any hour of the test, and with time to the next day on either side."""
-TODAY = datetime.now(UTC).date()
-FIRST_DAY = TODAY - timedelta(days=10)
-"""The day of `init-db`, so it seems."""
 PER_DAY = 40
 PAIRS = ("BTC-USD", "ETH-USD", "SHIB-USD")
+
+
+def today() -> date:
+    """Return the day of the test, not of the run: that may last beyond midnight."""
+    return datetime.now(UTC).date()
+
+
+def first_day() -> date:
+    """Return the day of `init-db`, so it seems."""
+    return today() - timedelta(days=10)
+
+
+def noon() -> datetime:
+    """Return yesterday's noon: past at any hour of the test, and with time to the next day on either side."""
+    return datetime.combine(today() - timedelta(days=1), time_of_day(12), UTC)
 
 
 class Market:
@@ -55,7 +66,7 @@ class Market:
         self.connection.execute("DROP TABLE crypto_metrics_before")
         self.connection.execute(
             "CREATE TABLE crypto_metrics_before PARTITION OF crypto_metrics "
-            f"FOR VALUES FROM (MINVALUE) TO ('{FIRST_DAY}Z')".encode()
+            f"FOR VALUES FROM (MINVALUE) TO ('{first_day()}Z')".encode()
         )
         create_topic(settings, 3)
         self._producer = Producer(client.client_conf(settings, partitioner="murmur2_random"))
@@ -67,7 +78,7 @@ class Market:
             self._sent += 1
             pair = PAIRS[self._sent % len(PAIRS)]
             bid = 100 + (self._sent * 7919 % 101) / 4
-            at = NOON - timedelta(days=days_ago - 1) + timedelta(milliseconds=10 * self._sent)
+            at = noon() - timedelta(days=days_ago - 1) + timedelta(milliseconds=10 * self._sent)
             value = {
                 "type": "ticker",
                 "product_id": pair,
@@ -110,7 +121,7 @@ def cutoff(keep: int) -> date:
 
 
 def day(days_ago: int) -> date:
-    return TODAY - timedelta(days=days_ago)
+    return today() - timedelta(days=days_ago)
 
 
 def name(days_ago: int) -> str:
@@ -237,10 +248,10 @@ def test_what_lies_before_the_first_day_goes_when_all_of_it_is_old(market: Marke
     for options, count in ((("--dry-run",), 2 * PER_DAY), ((), 2 * PER_DAY)):
         said = cli("prune", "--keep", "11d", *options).stdout
         assert said.startswith(
-            f"{count:,} rows older than {day(11)} remain: the days before {FIRST_DAY} share"
+            f"{count:,} rows older than {day(11)} remain: the days before {first_day()} share"
         )
     assert market.prune(11) == []  # the newest that it may hold is younger than that
-    assert market.prune(10) == [f"before {FIRST_DAY}"]
+    assert market.prune(10) == [f"before {first_day()}"]
     assert market.value("SELECT count(*) FROM crypto_metrics") == PER_DAY
     assert right(market.verify(topic=True))
     assert market.prune(10) == []
@@ -249,7 +260,7 @@ def test_what_lies_before_the_first_day_goes_when_all_of_it_is_old(market: Marke
     market.process()
     assert market.value("SELECT count(*) FROM crypto_metrics_before") == PER_DAY
     assert right(market.verify(topic=True))
-    assert market.prune(5) == [f"before {FIRST_DAY}", str(day(9))]
+    assert market.prune(5) == [f"before {first_day()}", str(day(9))]
     assert right(market.verify(topic=True))
     assert market.value("SELECT count(*) FROM rejected_ticks") == 0
 
@@ -259,9 +270,9 @@ def test_a_tick_of_before_the_first_day_is_not_waited_for_for_long(market: Marke
     market.process()
     with connect(market.settings) as writer, writer.transaction():
         writer.execute("LOCK TABLE crypto_metrics_before IN ROW EXCLUSIVE MODE")
-        with pytest.raises(CryptometricsError, match=f"before {FIRST_DAY} stayed in use"):
+        with pytest.raises(CryptometricsError, match=f"before {first_day()} stayed in use"):
             market.prune(1, wait=0.5)
-    assert market.prune(1) == [f"before {FIRST_DAY}"]
+    assert market.prune(1) == [f"before {first_day()}"]
     assert right(market.verify())
 
 
@@ -447,7 +458,7 @@ def test_no_writer_waits(week: Market) -> None:
         detached = "SELECT count(*) FROM crypto_metrics_days WHERE NOT attached"
         wait_until(lambda: week.value(detached), "a day is detached")
         writer.execute("SET lock_timeout = '20ms'")
-        tick = Tick("BTC-USD", "quote", Decimal(1), Decimal(2), NOON, None)
+        tick = Tick("BTC-USD", "quote", Decimal(1), Decimal(2), noon(), None)
         measured = measure(tick, open_session(tick))
         for offset in range(50):
             line = encode_one(tick, measured, open_session(tick), ("other", "s"), (0, offset))
@@ -455,9 +466,9 @@ def test_no_writer_waits(week: Market) -> None:
             write(
                 writer,
                 topic,
-                Batch({0: part}, [line], [DayRows(0, str(NOON.date()), offset, offset, 1)]),
+                Batch({0: part}, [line], [DayRows(0, str(noon().date()), offset, offset, 1)]),
             )
-            writer.execute("SELECT crypto_metrics_add_day(%s)", [TODAY])
+            writer.execute("SELECT crypto_metrics_add_day(%s)", [today()])
         assert pruning.is_alive()
         assert week.value("SELECT count(*) FROM crypto_metrics_days WHERE NOT attached") == 1
         holder.execute("ROLLBACK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from cryptometrics.errors import CryptometricsError
+from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.pipeline import GAVE_UP, supervisor
 from tests.database import rows
 from tests.terminal import Terminal
@@ -163,6 +164,27 @@ def test_a_worker_that_cannot_do_it_ends_all(code: int, passed_on: int) -> None:
         several.run(lambda: False, lambda _: None)
     assert caught.value.exit_code == passed_on
     assert several.alive() == []
+
+
+@pytest.mark.parametrize(("codes", "fails"), [("3 3", True), ("3 0", False)])
+def test_workers_that_waited_in_vain_are_no_success(tmp_path: Path, codes: str, fails: bool) -> None:
+    """Each takes a code, with which it ends when it is told to stop."""
+    program = (
+        "import os, signal, sys, time; place = sys.argv[1]; number = 0\n"
+        "while True:\n"
+        "  try: os.close(os.open(f'{place}/{number}', os.O_CREAT | os.O_EXCL)); break\n"
+        "  except FileExistsError: number += 1\n"
+        f"code = int('{codes}'.split()[number])\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(code))\n"
+        "open(f'{place}/ready{number}', 'w').close()\n"
+        "while True: time.sleep(1)"
+    )
+    several = supervisor.Supervisor(
+        [sys.executable, "-c", program, str(tmp_path)], 2, may_end=False, show=print
+    )
+    expected = pytest.raises(ServiceUnavailableError) if fails else contextlib.nullcontext()
+    with expected:
+        several.run(lambda: len(list(tmp_path.glob("ready*"))) == 2, lambda _: None)
 
 
 def test_a_mistake_ends_all_with_one_line_each(settings: Settings, cli: Cli) -> None:
