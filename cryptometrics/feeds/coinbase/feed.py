@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CHECK_S = 1.0
 """Seconds between two searches for missing trades and silent pairs."""
+DEFAULT_VENUE = "coinbase"
+"""The venue of a message that names none."""
 MAX_PAIRS = 10_000
 """Pairs of a recording."""
 
@@ -36,6 +38,8 @@ _NOTHING: list[Message] = []
 class CoinbaseFeed(ABC):
     """Follows the pairs of one run, over any number of connections."""
 
+    venue: ClassVar[str]
+    """The venue of its quotes."""
     reasons: ClassVar[frozenset[str]]
     """Reasons for which this protocol's frames are ignored; any other one counts as malformed."""
 
@@ -208,7 +212,9 @@ class CoinbaseFeed(ABC):
         continuity.present(at)
         continuity.quality.quote(event, at)
         continuity.quality.prices(number(bid.price), number(ask.price))
-        self._out.append((self._keys[continuity.pair], quote_message.encode(continuity.pair, bid, ask, time)))
+        venue = None if self.venue == DEFAULT_VENUE else self.venue
+        message = quote_message.encode(continuity.pair, bid, ask, time, venue=venue)
+        self._out.append((self._keys[continuity.pair], message))
 
     # Pairs and gaps
 

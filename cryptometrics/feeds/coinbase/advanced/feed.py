@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from cryptometrics.kafka.publisher import Message
     from cryptometrics.market.gap_records import Gap
 
-VENUE = "coinbase-advanced"
-
 
 class AdvancedFeed(CoinbaseFeed):
     """All pairs of a connection share one proof: the numbers of its frames."""
 
+    venue = "coinbase-advanced"
     reasons: ClassVar = frozenset(
         {"not asked for", "update without snapshot", "no sequence number", "unknown channel"}
     )
@@ -185,7 +184,7 @@ class AdvancedFeed(CoinbaseFeed):
         event = seconds(time)
         if event is None:
             time = iso(from_seconds(at), timespec="microseconds")
-        message = messages.encode_ticker(ticker, time, VENUE)
+        message = messages.encode_ticker(ticker, time, self.venue)
         continuity.present(at)
         continuity.quality.ticker(None, event, at)
         bid, ask = messages.text(ticker.best_bid), messages.text(ticker.best_ask)

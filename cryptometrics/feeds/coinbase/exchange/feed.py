@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class ExchangeFeed(CoinbaseFeed):
     """Each pair has its own proof: trade ids, and heartbeats with the last one."""
 
+    venue = "coinbase"
     reasons: ClassVar = frozenset({"not asked for", "update without snapshot"})
 
     @property
