@@ -1,0 +1,45 @@
+"""Value at risk and expected shortfall over a horizon of minutes, from the closes of a range.
+
+`historical` takes the overlapping returns of the horizon, at least 1/(1 − p) of which must not overlap. The
+other methods take one-minute returns and scale them: mean by h, dispersion by √h. That understates when
+returns trend. With the defaults (24 hours, 1 hour, 0.99), `filtered` gives a number and `historical` none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cryptometrics.risk import ewma
+from cryptometrics.risk.columns import Column, known, require_confidence
+from cryptometrics.risk.minutes import count_apart, log_returns
+from cryptometrics.risk.tail_risk import Method, TailRisk, min_quantile_returns, tail_risk
+
+
+def tail_risk_of_minutes(
+    close: Column,
+    confidence: float,
+    *,
+    horizon: int,
+    method: Method,
+    decay: float = ewma.RISKMETRICS_DECAY,
+    before: int = 0,
+) -> TailRisk | None:
+    """Return both figures for the next `horizon` minutes, None if the range has too few returns.
+
+    `close` has one close a minute, NaN where it is not known. The first of them only begins the first
+    return. The first `before` returns lie before the range: only the start window of `filtered` uses them,
+    so that the range itself is left whole.
+    """
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least one minute, not {horizon}")
+    if method == "historical":
+        returns = log_returns(close[before:], horizon)
+        if count_apart(np.isfinite(returns), horizon) < min_quantile_returns(require_confidence(confidence)):
+            return None
+        return tail_risk(known(returns), confidence, method=method)
+    returns = log_returns(close)
+    in_range = known(returns[before:])
+    if method == "filtered":
+        earlier = known(returns[:before])[-ewma.start_window(decay) :]
+        in_range = np.concatenate([earlier, in_range])
+    return tail_risk(in_range, confidence, method=method, decay=decay, horizon=horizon)
