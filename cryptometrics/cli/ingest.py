@@ -1,4 +1,4 @@
-"""`cryptometrics ingest` and `record`: live market data of Coinbase, to the topic and into files."""
+"""`cryptometrics ingest` and `record`: live market data of an exchange, to the topic and into files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ MAX_KEPT_GAPS = 100_000
 """Gaps kept for the report; further ones are only counted."""
 
 
-def _address(_context: click.Context, _option: click.Parameter, value: str) -> str:
+def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
     if not re.fullmatch(r"wss?://[^\s/@]+(/\S*)?", value) or not _is_host(value):
         raise click.BadParameter(f"{value!r} is not an address: addresses look like wss://host/path")
     return value
@@ -49,14 +51,19 @@ def _is_host(url: str) -> bool:
 
 
 _url = click.option(
-    "--url",
-    default=URLS[DEFAULT_FEED],
-    callback=_address,
-    help="Address of another endpoint, such as the sandbox.",
+    "--url", callback=_address, help="Address of another endpoint, such as the sandbox. [default: the feed's]"
+)
+_feed = click.option(
+    "--feed",
+    "name",
+    type=click.Choice(list(URLS)),
+    default=DEFAULT_FEED,
+    help="Coinbase Exchange or Coinbase Advanced Trade; also the venue of the quotes.",
 )
 
 
 @click.command()
+@_feed
 @options.pairs
 @options.book
 @_url
@@ -72,22 +79,24 @@ _url = click.option(
 @options.as_json
 def ingest(
     *,
+    name: str,
     pairs: tuple[str, ...],
     book: bool,
-    url: str,
+    url: str | None,
     file: Path | None,
     metrics_port: int | None,
     metrics_host: str,
     as_json: bool,
 ) -> None:
-    """Send live market data of Coinbase Exchange to the topic.
+    """Send live market data of Coinbase to the topic.
 
     Needs no API key. Without --pair it subscribes to BTC-USD and ETH-USD. It runs until Ctrl-C, reconnects
     whenever the connection ends, and sends a gap record for everything that it missed.
 
     \b
     Example:
-      cryptometrics ingest --pair BTC-USD --pair ETH-USD
+      cryptometrics ingest --pair BTC-USD,ETH-USD
+      cryptometrics ingest --feed coinbase-advanced --book
     """
     from cryptometrics import config
     from cryptometrics.cli.connections import find_topic
@@ -98,7 +107,7 @@ def ingest(
     topic = find_topic(settings)
     outbox = PublishQueue(client.make_producer(settings, patient=True), topic.name)
     with _measuring(metrics_host, metrics_port) as see:
-        _listen(pairs, book, url, file, outbox, as_json=as_json, see=see)
+        _listen(name, pairs, book, url, file, outbox, as_json=as_json, see=see)
 
 
 @contextlib.contextmanager
@@ -127,11 +136,12 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_feed
 @options.pairs
 @options.book
 @_url
 @options.as_json
-def record(file: Path, pairs: tuple[str, ...], book: bool, url: str, as_json: bool) -> None:
+def record(file: Path, name: str, pairs: tuple[str, ...], book: bool, url: str | None, as_json: bool) -> None:
     """Save live market data in compressed files, for `replay`; needs no Kafka.
 
     Each line is a JSON object: the time of receipt and the frame as received. A file of 256 MiB is followed
@@ -141,13 +151,14 @@ def record(file: Path, pairs: tuple[str, ...], book: bool, url: str, as_json: bo
     Example:
       cryptometrics record btc.jsonl.gz --pair BTC-USD
     """
-    _listen(pairs, book, url, file, None, as_json=as_json)
+    _listen(name, pairs, book, url, file, None, as_json=as_json)
 
 
 def _listen(
+    name: str,
     pairs: tuple[str, ...],
     book: bool,
-    url: str,
+    url: str | None,
     file: Path | None,
     outbox: PublishQueue | None,
     *,
@@ -164,9 +175,10 @@ def _listen(
     from cryptometrics.feeds.recording import Recorder
 
     found: list[Gap] = []
-    feed = make_feed(DEFAULT_FEED, pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
-    recorder = Recorder(file) if file is not None else None
-    client = CoinbaseClient(feed, url, outbox=outbox, recorder=recorder, wait=config.load().wait)
+    feed = make_feed(name, pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
+    recorder = Recorder(file, feed=name) if file is not None else None
+    wait = config.load().wait
+    client = CoinbaseClient(feed, url or URLS[name], outbox=outbox, recorder=recorder, wait=wait)
     published = outbox.state if outbox is not None else None
     try:
         with stopping() as asked, Progress() as progress:

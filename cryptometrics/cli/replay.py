@@ -68,7 +68,7 @@ def replay(
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
     from cryptometrics.feeds.recording import Recording
-    from cryptometrics.feeds.registry import DEFAULT_FEED, make_feed
+    from cryptometrics.feeds.registry import make_feed
     from cryptometrics.feeds.replay import replay as blocks
     from cryptometrics.kafka import client
     from cryptometrics.kafka.publisher import publish
@@ -77,7 +77,7 @@ def replay(
     settings = config.load()
     topic = find_topic(settings)
     found: list[Gap] = []
-    feed = make_feed(DEFAULT_FEED, pairs or None, book=book, on_gap=noting(found))
+    feed = make_feed(recording.feed(), pairs or None, book=book, on_gap=noting(found))
     with stopping() as asked, Progress() as progress:
 
         def show_progress(state: Published) -> None:

@@ -1,8 +1,8 @@
 """The interface of a feed: what `ingest`, `record` and `replay` need of an exchange.
 
 To add an exchange, put a folder beside `coinbase` with a `Feed`, which turns frames into messages that
-`market.tick_decoder` reads, and a `FeedClient`, which receives them; then choose it in `cli/ingest.py` and
-`cli/replay.py`.
+`market.tick_decoder` reads, and a `FeedClient`, which receives them; then name it in `feeds/registry.py`.
+docs/feeds.md says what a feed has to declare.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ class Feed(Protocol):
     def quality(self) -> Mapping[str, Quality]:
         """Pair → the quality of its data."""
 
-    def take(self, frame: bytes, at: float) -> list[Message]:
-        """Take a frame received at this time; use it, or ignore and count it. Raises nothing."""
+    def take(self, frame: bytes, at: float, connection: int = 0) -> list[Message]:
+        """Take a frame received at this time over this connection; use it, or ignore and count it.
 
-    def lost(self, pairs: Iterable[str], kind: GapKind, now: float) -> list[Message]:
-        """Record that these pairs are no longer received."""
+        Raises nothing.
+        """
+
+    def lost(self, pairs: Iterable[str], kind: GapKind, now: float, connection: int = 0) -> list[Message]:
+        """Record that these pairs are no longer received over this connection."""
 
     def end(self, now: float) -> list[Message]:
         """Report the gaps that are certain at the end."""

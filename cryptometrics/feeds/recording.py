@@ -1,6 +1,7 @@
 """The file format of recordings: one JSON object per line, `rx` the time of receipt, `frame` the frame.
 
 A frame that is not JSON is stored as `raw`, in base64. When pairs are lost, a line has `lost`, the reason.
+`feed` is the feed's name, absent for `coinbase`, and `connection` the number of the connection, absent for 0.
 Each block is a complete gzip member, so that a kill loses only the last moment, and damage only its block.
 """
 
@@ -13,13 +14,14 @@ import gzip
 import io
 import os
 import re
-import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from cryptometrics.errors import CryptometricsError, UserError
+from cryptometrics.feeds.gzip_members import CHUNK_BYTES, GZIP, Damage, unpacked
+from cryptometrics.feeds.registry import DEFAULT_FEED
 from cryptometrics.market.gap_records import GapKind
 
 if TYPE_CHECKING:
@@ -34,28 +36,35 @@ ROTATE_BYTES = 256 * 1024 * 1024
 """Size of a file at which the next one is started."""
 LEVEL = 3
 """Compression level: higher ones take much more time and save little."""
-CHUNK_BYTES = 256 * 1024
-"""Size of a read, and of its decompressed parts."""
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 """Limit of a feed's frames: a longer one ends its connection. A large order book takes 2 MiB."""
 MAX_LINE_BYTES = 2 * MAX_FRAME_BYTES
 MAX_RECEIPT = 4_102_444_800.0
 """Upper bound of a plausible time of receipt: the year 2100."""
 
-MAX_CHECKED_BYTES = 4 * 1024 * 1024
-"""Size up to which a gzip member is held back until its checksum is verified; a longer one is streamed."""
-
-_GZIP = b"\x1f\x8b\x08"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _line_breaks = re.compile(rb"[\r\n]+")
 
 
-class _RecordedLine(msgspec.Struct, gc=False):
+class _WireLine(msgspec.Struct, gc=False, omit_defaults=True):
     rx: float
     frame: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     raw: str | None = None
     lost: Literal["down", "silence", "overflow"] | None = None
     pairs: list[str] | None = None
+    feed: str = DEFAULT_FEED
+    connection: int = 0
+
+
+class RecordedLine(NamedTuple):
+    """A line of a recording, or damage in its place."""
+
+    at: float
+    """When it was received; of damage, when the line before it was."""
+    content: bytes | LostPairs | Damage
+    """A frame, the pairs that were lost here, or what cannot be read."""
+    connection: int = 0
+    feed: str = DEFAULT_FEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +75,20 @@ class LostPairs:
     kind: GapKind
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Bytes of a recording that cannot be read: from `begin` up to, not including, `end`."""
-
-    path: Path
-    begin: int
-    end: int
-
-    def __str__(self) -> str:
-        return f"{self.path}: bytes {self.begin:,} to {self.end:,} are damaged and were skipped"
-
-
-_read_line = msgspec.json.Decoder(_RecordedLine).decode
+_read_line = msgspec.json.Decoder(_WireLine).decode
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Recorder:
     """Writes a recording; must be closed."""
 
-    def __init__(self, path: Path, rotate_bytes: int = ROTATE_BYTES) -> None:
-        """Start a recording in `path`, with .gz appended, or in the next free number of that name.
+    def __init__(self, path: Path, rotate_bytes: int = ROTATE_BYTES, feed: str = DEFAULT_FEED) -> None:
+        """Start a recording of a feed in `path`, with .gz appended, or in the next free number of that name.
 
         Raises UserError if no file can be created.
         """
+        self._feed = feed
+        self._origin = b"" if feed == DEFAULT_FEED else b'"feed":"%b",' % feed.encode()
         self._path = path if path.suffix == ".gz" else path.with_name(path.name + ".gz")
         self._rotate_bytes = rotate_bytes
         self._lines: list[bytes] = []
@@ -103,22 +102,26 @@ class Recorder:
         except OSError as error:
             raise UserError(f"cannot record into {self._path}: {error.strerror}") from None
 
-    def frame(self, at: float, frame: bytes) -> None:
-        """Record a frame received at this time."""
+    def frame(self, at: float, frame: bytes, connection: int = 0) -> None:
+        """Record a frame received at this time over this connection."""
         self._has_frames = True
+        head = b'{"rx":%b,%b' % (repr(at).encode(), self._origin)
+        if connection:
+            head += b'"connection":%d,' % connection
         try:
             _is_json(frame)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._add(at, b'{"rx":%b,"raw":"%b"}\n' % (repr(at).encode(), base64.b64encode(frame)))
+            self._add(at, b'%b"raw":"%b"}\n' % (head, base64.b64encode(frame)))
         else:
             if b"\n" in frame or b"\r" in frame:  # between tokens, where a space means the same
                 frame = _line_breaks.sub(b" ", frame)
-            self._add(at, b'{"rx":%b,"frame":%b}\n' % (repr(at).encode(), frame))
+            self._add(at, b'%b"frame":%b}\n' % (head, frame))
 
-    def lost(self, at: float, pairs: Iterable[str], kind: GapKind) -> None:
+    def lost(self, at: float, pairs: Iterable[str], kind: GapKind, connection: int = 0) -> None:
         """Record that these pairs were lost at this time; before the first frame there is nothing to lose."""
         if self._has_frames:
-            self._add(at, msgspec.json.encode({"rx": at, "lost": kind, "pairs": list(pairs)}) + b"\n")
+            line = _WireLine(at, lost=kind, pairs=list(pairs), feed=self._feed, connection=connection)  # type: ignore[arg-type]
+            self._add(at, msgspec.json.encode(line) + b"\n")
 
     def flush(self, now: float) -> None:
         """Write the block if it is old enough."""
@@ -205,8 +208,24 @@ class Recording:
         """Number of `bytes` read so far."""
         return self._before + (self._now.tell() if self._now is not None else 0)
 
-    def lines(self) -> Iterator[tuple[float, bytes | LostPairs | Damage]]:
-        """Yield each time of receipt with the frame, the lost pairs, or the damage that follows it.
+    def feed(self) -> str:
+        """Return the name of the feed that was recorded.
+
+        Raises UserError if the recordings are of several feeds, or for a file that is not a recording.
+        """
+        found: dict[str, Path] = {}
+        for path in self._paths:
+            for line in Recording([path]).lines():
+                if not isinstance(line.content, Damage):
+                    found.setdefault(line.feed, path)
+                    break
+        if len(found) > 1:
+            named = ", ".join(f"{path} is of {feed}" for feed, path in found.items())
+            raise UserError(f"recordings of different feeds cannot be replayed together: {named}")
+        return next(iter(found), DEFAULT_FEED)
+
+    def lines(self) -> Iterator[RecordedLine]:
+        """Yield the lines in order, and damage where it is.
 
         Raises UserError for a file that is not a recording.
         """
@@ -222,10 +241,10 @@ class Recording:
                     if not good and bad >= 10:
                         break
                     self.damage.append(found)
-                    yield at, found
+                    yield RecordedLine(at, found)
                 else:
                     good += 1
-                    at = found[0]
+                    at = found.at
                     yield found
             if not good:
                 raise UserError(f'{path} is not a recording: none of its lines is {{"rx":…,"frame":…}}')
@@ -233,8 +252,8 @@ class Recording:
     def last_receipt(self) -> float:
         """Return when the last frame was received; 0 if there is none."""
         latest = 0.0
-        for at, _ in self.lines():
-            latest = max(latest, at)
+        for line in self.lines():
+            latest = max(latest, line.at)
         self._before = 0
         self.damage.clear()
         self.truncated.clear()
@@ -246,8 +265,8 @@ class Recording:
             self._now = file
             rest, at = b"", 0
             try:
-                is_packed = file.peek(len(_GZIP))[:2] == _GZIP[:2]
-                for text in _unpacked(file, path) if is_packed else _plain(file):
+                is_packed = file.peek(len(GZIP))[:2] == GZIP[:2]
+                for text in unpacked(file, path) if is_packed else _plain(file):
                     if isinstance(text, Damage):
                         rest = b""  # the end of this line is in the damaged part
                         yield text
@@ -286,90 +305,17 @@ def _plain(file: IO[bytes]) -> Iterator[bytes]:
         yield text
 
 
-def _unpacked(file: IO[bytes], path: Path) -> Iterator[bytes | Damage]:
-    """Yield the text of each gzip member, and where a damaged one is skipped; zeros may lie between them.
-
-    Raises EOFError, after everything that can be decompressed, if the file is truncated. (The standard
-    library's reader would lose the last part, and everything after damage.)
-    """
-    source = _Source(file)
-    while source.skip_zeros():
-        begin, packed, checked, size = source.at, zlib.decompressobj(wbits=31), list[bytes](), 0
-        while not packed.eof:
-            if not (data := source.data()):
-                yield from checked
-                raise EOFError
-            try:
-                text = packed.decompress(data, CHUNK_BYTES)
-            except zlib.error:
-                source.skip_to_member(after=begin)
-                yield Damage(path, begin, source.at)
-                break
-            source.consumed(len(data) - len(packed.unconsumed_tail) - len(packed.unused_data))
-            size += len(text)
-            checked.append(text)
-            if size > MAX_CHECKED_BYTES or packed.eof:
-                yield from checked
-                checked.clear()
-
-
-class _Source:
-    """Reads a file in chunks; a consumer takes as much of a chunk as it can use."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._chunk = memoryview(b"")
-        self.at = 0
-        """The offset in the file of what is not consumed yet."""
-
-    def data(self) -> memoryview:
-        """Return what is not consumed of the current chunk, or the next chunk; nothing at the end."""
-        if not self._chunk:
-            self._chunk = memoryview(self._file.read(CHUNK_BYTES))
-        return self._chunk
-
-    def consumed(self, count: int) -> None:
-        self._chunk = self._chunk[count:]
-        self.at += count
-
-    def skip_zeros(self) -> bool:
-        """Skip zero bytes; return whether anything follows."""
-        while data := self.data():
-            zeros = len(data) - len(bytes(data).lstrip(b"\0"))
-            self.consumed(zeros)
-            if zeros < len(data):
-                return True
-        return False
-
-    def skip_to_member(self, *, after: int) -> None:
-        """Skip to the next possible beginning of a member after this offset, or to the end."""
-        self.consumed(max(after + 1 - self.at, 0))
-        while data := self.data():
-            found = bytes(data).find(_GZIP)
-            if found >= 0:
-                self.consumed(found)
-                return
-            keep = min(len(_GZIP) - 1, len(data))  # the chunk may end in the middle of a beginning
-            tail = bytes(data[len(data) - keep :])
-            self.consumed(len(data) - keep)
-            more = self._file.read(CHUNK_BYTES)
-            if not more:
-                self.consumed(keep)
-                return
-            self._chunk = memoryview(tail + more)
-
-
-def _parse(line: _Line, path: Path) -> tuple[float, bytes | LostPairs] | Damage:
+def _parse(line: _Line, path: Path) -> RecordedLine | Damage:
     try:
         found = _read_line(line.text)
         if 0 <= found.rx <= MAX_RECEIPT:
-            return found.rx, _content(found)
+            return RecordedLine(found.rx, _content(found), found.connection, found.feed)
     except (ValueError, RecursionError, msgspec.DecodeError):
         pass
     return Damage(path, line.at, line.at + len(line.text))
 
 
-def _content(line: _RecordedLine) -> bytes | LostPairs:
+def _content(line: _WireLine) -> bytes | LostPairs:
     if line.frame is not msgspec.UNSET:
         return bytes(line.frame)
     if line.raw is not None:

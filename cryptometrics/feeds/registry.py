@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryptometrics.errors import UserError
+from cryptometrics.text import listed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from cryptometrics.market.gap_records import Gap
 
 DEFAULT_FEED = "coinbase"
+"""The feed of a recording that names none."""
+
 URLS = {
     "coinbase": "wss://ws-feed.exchange.coinbase.com",
     "coinbase-advanced": "wss://advanced-trade-ws.coinbase.com",
@@ -29,9 +34,14 @@ def make_feed(
     book: bool = False,
     on_gap: Callable[[Gap], None] = lambda _: None,
 ) -> CoinbaseFeed:
-    """Return a new feed; pairs: None follows every pair that comes. on_gap: called with each gap."""
+    """Return a new feed; raise UserError for a name that is not known, such as that of a newer recording.
+
+    pairs: None follows every pair that comes. on_gap: called with each gap.
+    """
     from cryptometrics.feeds.coinbase.advanced.feed import AdvancedFeed
     from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
 
     feeds: dict[str, type[CoinbaseFeed]] = {"coinbase": ExchangeFeed, "coinbase-advanced": AdvancedFeed}
+    if name not in feeds:
+        raise UserError(f"the feed {name!r} is not known: feeds are {listed(feeds)}")
     return feeds[name](pairs, book=book, on_gap=on_gap)

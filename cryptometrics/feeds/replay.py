@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cryptometrics.feeds.recording import Damage, LostPairs
+from cryptometrics.feeds.gzip_members import Damage
+from cryptometrics.feeds.recording import LostPairs
 from cryptometrics.market.gap_records import GapKind
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def replay(
     pace = _ReplayPace(speed) if speed else None
     block: list[Message] = []
     take, add, at = feed.take, block.extend, 0.0
-    for received, content in recording.lines():
+    for received, content, connection, _ in recording.lines():
         if pace is not None:
             while (left := pace.seconds_left(received)) > 0 and not stop():
                 yield block
@@ -52,9 +53,9 @@ def replay(
             add(feed.lost(list(feed.quality), GapKind.UNREADABLE, at))
             continue
         if isinstance(content, LostPairs):
-            add(feed.lost(content.pairs, content.kind, at))
+            add(feed.lost(content.pairs, content.kind, at, connection))
             continue
-        messages = take(content if clock is None else feed.shifted(content, clock), at)
+        messages = take(content if clock is None else feed.shifted(content, clock), at, connection)
         if messages:
             add(messages)
             if len(block) >= BLOCK:

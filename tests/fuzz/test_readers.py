@@ -117,7 +117,7 @@ def _alert_rules(content: bytes) -> None:
 def _recording(content: bytes) -> None:
     Path("recording").write_bytes(content)
     feed = ExchangeFeed(None, book=True)
-    for at, frame in Recording([Path("recording")]).lines():
+    for at, frame, *_ in Recording([Path("recording")]).lines():
         if isinstance(frame, bytes):
             _take(feed, frame, at)
 

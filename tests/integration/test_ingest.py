@@ -258,7 +258,7 @@ def test_a_book_that_is_lost_is_asked_for_again(settings: Settings, cli: Cli, tm
     assert [event["pairs"] for event in feed.events("books_lost")] == [[PAIRS[2]], [PAIRS[0]]]
     heard: dict[str, set[int]] = {pair: set() for pair in PAIRS}
     snapshots = Counter[str]()
-    for _, frame in Recording([tmp_path / "r.jsonl.gz"]).lines():
+    for _, frame, *_ in Recording([tmp_path / "r.jsonl.gz"]).lines():
         found: dict[str, Any] = json.loads(frame) if isinstance(frame, bytes) else {"type": "lost"}
         if found["type"] in {"match", "last_match"}:
             heard[found["product_id"]].add(found["trade_id"])

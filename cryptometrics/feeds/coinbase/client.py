@@ -155,7 +155,7 @@ class CoinbaseClient:
         """Record a frame that came over this connection, and pass it to the feed."""
         at = time.time()
         if self._recorder is not None:
-            self._recorder.frame(at, frame)
+            self._recorder.frame(at, frame, connection)
         out = self._feed.take(frame, at, connection)
         if out:
             self.put(out)
@@ -173,7 +173,7 @@ class CoinbaseClient:
         """Record that these pairs are no longer received over this connection."""
         at = time.time()
         if self._recorder is not None:
-            self._recorder.lost(at, pairs, kind)
+            self._recorder.lost(at, pairs, kind, connection)
         self.put(self._feed.lost(pairs, kind, at, connection))
 
     @property

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
 from cryptometrics.feeds.coinbase.values import seconds
-from cryptometrics.feeds.recording import BLOCK_S, Damage, LostPairs, Recorder, Recording
+from cryptometrics.feeds.gzip_members import Damage
+from cryptometrics.feeds.recording import BLOCK_S, LostPairs, RecordedLine, Recorder, Recording
+from cryptometrics.feeds.registry import make_feed
 from cryptometrics.feeds.replay import replay
 from cryptometrics.market.gap_records import GapKind
 
@@ -54,14 +56,33 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, frame
     recorder.lost(T0, ["A-USD"], GapKind.SILENCE)
     recorder.close()
     *found, last = Recording([path]).lines()
-    for number, ((at, content), each) in enumerate(zip(found, frames, strict=True)):
+    for number, ((at, content, *_), each) in enumerate(zip(found, frames, strict=True)):
         assert at == T0 + number
         assert isinstance(content, bytes)
         try:
             assert json.loads(content) == json.loads(each)
         except ValueError:
             assert content == each
-    assert last == (T0, LostPairs(["A-USD"], GapKind.SILENCE))
+    assert last == RecordedLine(T0, LostPairs(["A-USD"], GapKind.SILENCE))
+
+
+def test_a_recording_names_its_feed_and_the_connection_of_each_line(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r", feed="coinbase-advanced")
+    recorder.frame(T0, b'{"a":1}', 2)
+    recorder.frame(T0, b"{", 1)
+    recorder.lost(T0, ["A-USD"], GapKind.DOWN, 2)
+    recorder.close()
+    lost = LostPairs(["A-USD"], GapKind.DOWN)
+    assert [(line.content, line.connection) for line in Recording(recorder.files).lines()] == [
+        (b'{"a":1}', 2), (b"{", 1), (lost, 2)
+    ]  # fmt: skip
+    assert Recording(recorder.files).feed() == "coinbase-advanced"
+    other = recorded(tmp_path / "x", 1)
+    assert other.feed() == "coinbase"
+    with pytest.raises(UserError, match=r"different feeds .*r\.gz is of coinbase-advanced"):
+        Recording([*recorder.files, *other._paths]).feed()
+    with pytest.raises(UserError, match="the feed 'x' is not known: feeds are coinbase, coinbase-advanced"):
+        make_feed("x", None)
 
 
 def test_a_recording_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
@@ -80,12 +101,12 @@ def test_after_a_kill_only_the_last_moment_is_missing(tmp_path: Path) -> None:
     path = recorder.files[0]
     assert path.name == "r.gz"
     lines = list(Recording([path]).lines())  # what has not been flushed is not there, and all else is
-    assert [at - T0 for at, _ in lines] == list(range(99))
+    assert [at - T0 for at, *_ in lines] == list(range(99))
     whole = path.read_bytes()
     for cut in (1, 10, 100, len(whole) // 2):
         path.write_bytes(whole[:-cut])
         recording = Recording([path])
-        read = [at - T0 for at, _ in recording.lines()]
+        read = [at - T0 for at, *_ in recording.lines()]
         assert read == list(range(len(read)))
         assert len(read) >= 40
         assert recording.truncated == [path]
@@ -121,7 +142,7 @@ def test_a_disk_that_takes_less_than_it_is_given_leaves_whole_blocks(tmp_path: P
     disk.room = 10_000
     recorder.close()  # there is room again, and nothing between the blocks
     recording = Recording(recorder.files)
-    assert [at - T0 for at, _ in recording.lines()] == [0, 1, 2, 3]
+    assert [at - T0 for at, *_ in recording.lines()] == [0, 1, 2, 3]
     assert not recording.truncated
 
 
@@ -204,7 +225,7 @@ def test_it_goes_at_a_speed_and_stops_when_asked(tmp_path: Path) -> None:
 
 
 def frames_of(recording: Recording) -> list[bytes]:
-    return [content for _, content in recording.lines() if isinstance(content, bytes)]
+    return [content for _, content, *_ in recording.lines() if isinstance(content, bytes)]
 
 
 def members(count: int = 10) -> list[bytes]:
