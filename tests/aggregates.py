@@ -6,13 +6,24 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cryptometrics.market.ticks import EXACT
-from cryptometrics.market.windows import BPS_PLACES, Aggregate
+from cryptometrics.market.windows import BPS_PLACES, Aggregate, TradeSums
 
 if TYPE_CHECKING:
+    from cryptometrics.market.ticks import Trade
     from cryptometrics.market.windows import Place
 
+ZERO = Decimal(0)
 
-def of_tick(place: Place, bid: Decimal, ask: Decimal, *, late: bool = False) -> Aggregate:
+
+def of_tick(
+    place: Place,
+    bid: Decimal,
+    ask: Decimal,
+    *,
+    late: bool = False,
+    sizes: tuple[Decimal | None, Decimal | None] = (None, None),
+    trade: Trade | None = None,
+) -> Aggregate:
     """Return the aggregate of a single tick."""
     spread, total = EXACT.subtract(ask, bid), EXACT.add(bid, ask)
     mid = EXACT.multiply(total, Decimal("0.5"))
@@ -30,6 +41,14 @@ def of_tick(place: Place, bid: Decimal, ask: Decimal, *, late: bool = False) -> 
         max_spread=spread,
         spread_bps_sum=spread_bps(spread, total),
         late=int(late),
+        sized_ticks=int(None not in sizes),
+        bid_size_sum=(sizes[0] or ZERO) if None not in sizes else ZERO,
+        ask_size_sum=(sizes[1] or ZERO) if None not in sizes else ZERO,
+        trades=TradeSums(0, ZERO, ZERO, ZERO)
+        if trade is None
+        else TradeSums(
+            1, trade.size, EXACT.multiply(trade.price, trade.size), trade.size if trade.is_buy else ZERO
+        ),
     )
 
 

@@ -46,6 +46,9 @@ class Session(msgspec.Struct, gc=False):
     first_at: datetime
     ticks: int
     late: int
+    last_bid_size: Decimal | None = None
+    """Of the newest quote; None if the feed sent none."""
+    last_ask_size: Decimal | None = None
 
 
 class TickMetrics(msgspec.Struct, gc=False):
@@ -71,6 +74,8 @@ def open_session(tick: Tick) -> Session:
         first_at=tick.time,
         ticks=0,
         late=0,
+        last_bid_size=tick.bid_size,
+        last_ask_size=tick.ask_size,
     )
 
 
@@ -86,6 +91,7 @@ def measure(tick: Tick, session: Session) -> TickMetrics:
         session.max_spread, session.max_spread_at = spread, time
     if time >= session.last_at:
         session.last_bid, session.last_ask, session.last_at = bid, ask, time
+        session.last_bid_size, session.last_ask_size = tick.bid_size, tick.ask_size
     elif time < session.first_at:
         session.first_at = time
     session.ticks += 1

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from cryptometrics.market import text_columns
-from cryptometrics.market.text_columns import DAY_US
-from cryptometrics.market.ticks import Tick
+from cryptometrics.market.text_columns import DAY_US, NOTHING
+from cryptometrics.market.ticks import Tick, Trade
 from cryptometrics.times import EPOCH, from_microseconds
 
 if TYPE_CHECKING:
@@ -55,8 +55,25 @@ class TickTable:
     bid_places: Ints
     ask: Ints
     ask_places: Ints
+    bid_size_text: list[str]
+    """Empty where there is none, as in the other columns of text."""
+    ask_size_text: list[str]
+    bid_size: Ints
+    """Like the prices; NOTHING where there is none."""
+    bid_size_places: Ints
+    ask_size: Ints
+    ask_size_places: Ints
+    trade_price_text: list[str]
+    trade_size_text: list[str]
+    trade_price: Ints
+    trade_price_places: Ints
+    trade_size: Ints
+    """0 without a trade; NOTHING if it is not known whether there was one."""
+    trade_size_places: Ints
+    is_buy: Flags
+    """Whether the taker bought."""
     is_wide: Flags
-    """Whether a price has more digits than fit into 64 bits: then only its text is right."""
+    """Whether a number has more digits than fit into 64 bits: then only the texts are right."""
     time: Ints
     """Microseconds since 1970 UTC."""
     trade_id: Ints
@@ -87,7 +104,14 @@ class TickTable:
             Decimal(self.ask_text[row]),
             from_microseconds(int(self.time[row])),
             None if trade_id == NO_TRADE else trade_id,
+            _size(self.bid_size_text[row]),
+            _size(self.ask_size_text[row]),
+            self._trade(row) if self.trade_size[row] > 0 else None,
         )
+
+    def _trade(self, row: int) -> Trade:
+        price, size = Decimal(self.trade_price_text[row]), Decimal(self.trade_size_text[row])
+        return Trade(price, size, bool(self.is_buy[row]))
 
     @property
     def newest(self) -> datetime | None:
@@ -95,9 +119,22 @@ class TickTable:
         return from_microseconds(int(self.time.max())) if len(self) else None
 
     @functools.cached_property
-    def only_trades(self) -> bool:
-        """Whether each tick is a ticker with a trade id, as nearly always."""
-        return "quote" not in self.kind and bool((self.trade_id != NO_TRADE).all())
+    def form(self) -> Ints:
+        """A number that ticks share if they are of one kind and have, or lack, the same optional fields."""
+        is_quote = (
+            np.array([kind == "quote" for kind in self.kind], np.int64)
+            if "quote" in self.kind
+            else np.zeros(len(self), np.int64)
+        )
+        has_trade_id = self.trade_id != NO_TRADE
+        has_bid_size, has_ask_size = self.bid_size != NOTHING, self.ask_size != NOTHING
+        form: Ints = ((is_quote * 2 + has_trade_id) * 2 + has_bid_size) * 2 + has_ask_size
+        return form
+
+    @functools.cached_property
+    def has_one_form(self) -> bool:
+        """Whether all ticks are of one form, as nearly always."""
+        return bool((self.form == self.form[:1]).all())
 
     def by_pair(self) -> list[PairTicks]:
         """Return the ticks of each pair in each partition, in the order of the topic."""
@@ -195,20 +232,18 @@ class PairTicks:
             yield PairTicks(self.table, ticks.rows, self.pair, self.partition, day)
 
     def by_form(self) -> Iterator[tuple[Kind, PairTicks, Flags | None]]:
-        """Yield the ticks of one kind that all have a trade id, or all lack one, with their mask.
+        """Yield the ticks of each form (see `TickTable.form`) with their kind and their mask.
 
         The mask is None where all ticks are of one form.
         """
-        if self.table.only_trades:
-            yield "ticker", self, None
-            return
-        is_quote = np.array([self.table.kind[row] == "quote" for row in self.rows.tolist()])
-        has_trade = self.trade_id != NO_TRADE
-        kinds: tuple[tuple[Kind, Flags], ...] = ("ticker", ~is_quote), ("quote", is_quote)
-        for kind, of_kind in kinds:
-            for mask in (of_kind & has_trade, of_kind & ~has_trade):
-                if mask.any():
-                    yield kind, self.only(mask), mask
+        if not self.table.has_one_form:
+            forms = self.table.form[self.rows]
+            for form in np.unique(forms).tolist():
+                mask = forms == form
+                ticks = self.only(mask)
+                yield self.table.kind[ticks.rows[0]], ticks, mask
+        elif len(self):
+            yield self.table.kind[0], self, None
 
 
 def table_of(
@@ -219,11 +254,21 @@ def table_of(
     asks: Sequence[str],
     times: Sequence[int],
     late: Sequence[bool],
+    *,
+    sizes: tuple[Sequence[str | None], Sequence[str | None]] | None = None,
 ) -> TickTable:
     """Return the table of stored ticks, which are valid; kind and trade id are not needed and left out.
 
-    bids, asks: decimals as text. times: microseconds since 1970 UTC.
+    Their trades are not known. bids, asks: decimals as text. times: microseconds since 1970 UTC. sizes: of
+    bids and of asks; None if no tick has any.
     """
+    empty = [""] * len(pairs)
+    bid_size_text, ask_size_text = (
+        (empty, empty) if sizes is None else ([size or "" for size in column] for column in sizes)
+    )
+    bid_size, bid_size_places, bid_size_odd = text_columns.optional(bid_size_text)
+    ask_size, ask_size_places, ask_size_odd = text_columns.optional(ask_size_text)
+    nothing, zeros = np.full(len(pairs), NOTHING), np.zeros(len(pairs), np.int64)
     bid, bid_places, bid_odd = text_columns.prices(bids)
     ask, ask_places, ask_odd = text_columns.prices(asks)
     return TickTable(
@@ -238,12 +283,29 @@ def table_of(
         bid_places=bid_places,
         ask=ask,
         ask_places=ask_places,
-        is_wide=bid_odd | ask_odd,
+        bid_size_text=bid_size_text,
+        ask_size_text=ask_size_text,
+        bid_size=bid_size,
+        bid_size_places=bid_size_places,
+        ask_size=ask_size,
+        ask_size_places=ask_size_places,
+        trade_price_text=empty,
+        trade_size_text=empty,
+        trade_price=nothing,
+        trade_price_places=zeros,
+        trade_size=nothing,
+        trade_size_places=zeros,
+        is_buy=np.zeros(len(pairs), np.bool_),
+        is_wide=bid_odd | ask_odd | bid_size_odd | ask_size_odd,
         time=np.array(times, np.int64),
         trade_id=np.full(len(pairs), NO_TRADE),
         late=np.array(late, np.bool_),
         duplicate=np.zeros(len(pairs), np.bool_),
     )
+
+
+def _size(text: str) -> Decimal | None:
+    return Decimal(text) if text else None
 
 
 @functools.lru_cache(maxsize=1024)

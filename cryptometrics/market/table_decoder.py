@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -33,6 +33,11 @@ class _Plain(msgspec.Struct, gc=False):
     best_ask: str
     time: str
     trade_id: Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADE_ID)] | None = None
+    best_bid_size: str = ""
+    best_ask_size: str = ""
+    price: str = ""
+    last_size: str = ""
+    side: Literal["buy", "sell", ""] = ""
 
 
 _read = msgspec.json.Decoder(_Plain).decode
@@ -60,6 +65,11 @@ def decode(
     ask_text: list[str] = []
     time_text: list[str] = []
     trade_ids: list[int | None] = []
+    bid_size_text: list[str] = []
+    ask_size_text: list[str] = []
+    trade_price_text: list[str] = []
+    trade_size_text: list[str] = []
+    is_buy: list[bool] = []
     # In small blocks: the decoded structs are taken apart while they are still in the processor's cache.
     for begin in range(0, len(values), _AT_ONCE):
         wires = _wires(values[begin : begin + _AT_ONCE])
@@ -69,14 +79,22 @@ def decode(
         ask_text += [wire.best_ask for wire in wires]
         time_text += [wire.time for wire in wires]
         trade_ids += [wire.trade_id for wire in wires]
+        bid_size_text += [wire.best_bid_size for wire in wires]
+        ask_size_text += [wire.best_ask_size for wire in wires]
+        trade_price_text += [wire.price for wire in wires]
+        trade_size_text += [wire.last_size for wire in wires]
+        is_buy += [wire.side == "buy" for wire in wires]
     pair = tick_decoder.pairs_in(keys)
     bid, bid_places, bid_odd = text_columns.prices(bid_text)
     ask, ask_places, ask_odd = text_columns.prices(ask_text)
+    bid_size, bid_size_places, bid_size_odd = text_columns.optional(bid_size_text)
+    ask_size, ask_size_places, ask_size_odd = text_columns.optional(ask_size_text)
+    trade_price, trade_price_places, trade_price_odd = text_columns.optional(trade_price_text)
+    trade_size, trade_size_places, trade_size_odd = text_columns.optional(trade_size_text)
     time, time_odd = text_columns.times(time_text)
-    if None in trade_ids:
-        trade_ids = [NO_TRADE if trade_id is None else trade_id for trade_id in trade_ids]
     now_us = to_microseconds(now)
-    odd = bid_odd | ask_odd | time_odd | (time < _EARLIEST_US) | (time > now_us + _MAX_AHEAD_US)
+    odd = bid_odd | ask_odd | bid_size_odd | ask_size_odd | trade_price_odd | trade_size_odd | time_odd
+    odd |= (time < _EARLIEST_US) | (time > now_us + _MAX_AHEAD_US)
     if pair != named:
         odd |= np.array([one != other for one, other in zip(pair, named, strict=True)])
     table = TickTable(
@@ -91,12 +109,26 @@ def decode(
         bid_places=bid_places,
         ask=ask,
         ask_places=ask_places,
+        bid_size_text=bid_size_text,
+        ask_size_text=ask_size_text,
+        bid_size=bid_size,
+        bid_size_places=bid_size_places,
+        ask_size=ask_size,
+        ask_size_places=ask_size_places,
+        trade_price_text=trade_price_text,
+        trade_size_text=trade_size_text,
+        trade_price=trade_price,
+        trade_price_places=trade_price_places,
+        trade_size=trade_size,
+        trade_size_places=trade_size_places,
+        is_buy=np.array(is_buy, np.bool_),
         is_wide=np.zeros(len(values), np.bool_),
         time=time,
-        trade_id=np.array(trade_ids, np.int64),
+        trade_id=_trade_id_column(trade_ids),
         late=np.zeros(len(values), np.bool_),
         duplicate=np.zeros(len(values), np.bool_),
     )
+    _clear_trades(table)
     odd |= _crossed(table)
     rejected: dict[int, RejectedError] = {}
     for row in np.flatnonzero(odd).tolist():
@@ -109,6 +141,20 @@ def decode(
         keep[list(rejected)] = False
         table = table.only(keep)
     return table, rejected
+
+
+def _trade_id_column(trade_ids: list[int | None]) -> Ints:
+    if None in trade_ids:
+        trade_ids = [NO_TRADE if trade_id is None else trade_id for trade_id in trade_ids]
+    return np.array(trade_ids, np.int64)
+
+
+def _clear_trades(table: TickTable) -> None:
+    """Set the trade's size to 0 where there is no trade: without price or size, and in a quote."""
+    none = (table.trade_price <= 0) | (table.trade_size <= 0)
+    if "quote" in table.kind:
+        none |= np.array([kind == "quote" for kind in table.kind])
+    table.trade_size[none] = 0
 
 
 def _wires(values: Sequence[bytes | None]) -> list[_Plain]:
@@ -145,7 +191,19 @@ def _put(table: TickTable, row: int, wire: tick_decoder.DecodedTick) -> None:
     table.bid_text[row], table.ask_text[row] = wire.bid_text, wire.ask_text
     table.time[row] = to_microseconds(tick.time)
     table.trade_id[row] = NO_TRADE if tick.trade_id is None else tick.trade_id
-    (bid, ask), (bid_places, ask_places), odd = text_columns.prices([wire.bid_text, wire.ask_text])
+    table.bid_size_text[row], table.ask_size_text[row] = wire.bid_size_text, wire.ask_size_text
+    table.trade_price_text[row], table.trade_size_text[row] = wire.trade_price_text, wire.trade_size_text
+    table.is_buy[row] = tick.trade is not None and tick.trade.is_buy
+    numbers, places, odd = text_columns.optional(
+        [
+            *(wire.bid_text, wire.ask_text, wire.bid_size_text, wire.ask_size_text),
+            *(wire.trade_price_text, wire.trade_size_text if tick.trade else "0"),
+        ]
+    )
     table.is_wide[row] = odd.any()
-    table.bid[row], table.bid_places[row] = bid, bid_places
-    table.ask[row], table.ask_places[row] = ask, ask_places
+    numbers[odd] = 1  # not nothing, and not 0, which would be no trade
+    table.bid[row], table.ask[row], table.bid_size[row], table.ask_size[row] = numbers[:4]
+    table.trade_price[row], table.trade_size[row] = numbers[4:]
+    table.bid_places[row], table.ask_places[row] = places[:2]
+    table.bid_size_places[row], table.ask_size_places[row] = places[2:4]
+    table.trade_price_places[row], table.trade_size_places[row] = places[4:]

@@ -43,6 +43,11 @@ class PairQuotes:
     ask: NumberColumn
     mid_price: NumberColumn
     spread: NumberColumn
+    size_scale: int
+    """The scale of both sizes."""
+    bid_size: NumberColumn
+    """Below 0 where there is none."""
+    ask_size: NumberColumn
 
 
 @dataclass(slots=True)
@@ -63,8 +68,16 @@ class PairMetrics(PairQuotes):
 
     def only(self, ticks: PairTicks, keep: Flags) -> PairMetrics:
         """Return the metrics of those ticks for which `keep` is true; they are `ticks`."""
-        columns = (NumberColumn(column.units[keep], column.places[keep]) for column in self.numbers)
-        return PairMetrics(ticks, self.scale, *columns)
+        bid, ask, mid_price, spread, bid_size, ask_size, *extremes = (
+            NumberColumn(column.units[keep], column.places[keep])
+            for column in (
+                *(self.bid, self.ask, self.mid_price, self.spread, self.bid_size, self.ask_size),
+                *(self.highest_bid, self.lowest_ask, self.max_spread),
+            )
+        )
+        return PairMetrics(
+            ticks, self.scale, bid, ask, mid_price, spread, self.size_scale, bid_size, ask_size, *extremes
+        )
 
 
 def quotes_of(ticks: PairTicks, min_places: int = 0) -> PairQuotes | None:
@@ -80,7 +93,11 @@ def quotes_of(ticks: PairTicks, min_places: int = 0) -> PairQuotes | None:
     scale = -(-(max(int(places.max()), min_places) + 1) // 4) * 4
     bid = _scaled(table.bid[rows], bid_places, scale)
     ask = _scaled(table.ask[rows], ask_places, scale)
-    if bid is None or ask is None:
+    bid_size_places, ask_size_places = table.bid_size_places[rows], table.ask_size_places[rows]
+    size_scale = -(-max(int(bid_size_places.max()), int(ask_size_places.max())) // 4) * 4
+    bid_size = _scaled(table.bid_size[rows], bid_size_places, size_scale)
+    ask_size = _scaled(table.ask_size[rows], ask_size_places, size_scale)
+    if bid is None or ask is None or bid_size is None or ask_size is None:
         return None
     return PairQuotes(
         ticks=ticks,
@@ -89,6 +106,9 @@ def quotes_of(ticks: PairTicks, min_places: int = 0) -> PairQuotes | None:
         ask=NumberColumn(ask, ask_places),
         mid_price=NumberColumn((bid + ask) // 2, places + 1),
         spread=NumberColumn(ask - bid, places),
+        size_scale=size_scale,
+        bid_size=NumberColumn(bid_size, bid_size_places),
+        ask_size=NumberColumn(ask_size, ask_size_places),
     )
 
 
@@ -104,6 +124,7 @@ def measure(ticks: PairTicks, session: Session) -> PairMetrics | None:
     scale, bid, ask, spread = quotes.scale, quotes.bid, quotes.ask, quotes.spread
     metrics = PairMetrics(
         ticks, scale, bid, ask, quotes.mid_price, spread,
+        quotes.size_scale, quotes.bid_size, quotes.ask_size,
         highest_bid=_running(bid, scale, session.highest_bid, 1),
         lowest_ask=_running(ask, scale, session.lowest_ask, -1),
         max_spread=_running(spread, scale, session.max_spread, 1),
@@ -115,10 +136,25 @@ def measure(ticks: PairTicks, session: Session) -> PairMetrics | None:
     if (newest_at := from_microseconds(int(time[newest]))) >= session.last_at:
         session.last_bid = decimal(bid, newest, scale)
         session.last_ask = decimal(ask, newest, scale)
+        session.last_bid_size = _optional(quotes.bid_size, newest, quotes.size_scale)
+        session.last_ask_size = _optional(quotes.ask_size, newest, quotes.size_scale)
         session.last_at = newest_at
     session.first_at = min(session.first_at, from_microseconds(int(time.min())))
     session.ticks += len(time)
     return metrics
+
+
+def scaled_trades(ticks: PairTicks) -> tuple[Ints, int, Ints, int] | None:
+    """Return the prices of trades with their scale, and likewise their sizes; None where 64 bits are too few.
+
+    A size is 0 where there is no trade, and NOTHING where that is not known.
+    """
+    table, rows = ticks.table, ticks.rows
+    price_places, size_places = table.trade_price_places[rows], table.trade_size_places[rows]
+    price_scale, size_scale = int(price_places.max()), int(size_places.max())
+    price = _scaled(table.trade_price[rows], price_places, price_scale)
+    size = _scaled(table.trade_size[rows], size_places, size_scale)
+    return None if price is None or size is None else (price, price_scale, size, size_scale)
 
 
 def decimal(column: NumberColumn, row: int, scale: int) -> Decimal:
@@ -127,8 +163,12 @@ def decimal(column: NumberColumn, row: int, scale: int) -> Decimal:
     return Decimal(int(column.units[row]) // 10 ** (scale - places)).scaleb(-places, EXACT)
 
 
+def _optional(column: NumberColumn, row: int, scale: int) -> Decimal | None:
+    return None if column.units[row] < 0 else decimal(column, row, scale)
+
+
 def _scaled(digits: Ints, places: Ints, scale: int) -> Ints | None:
-    """Return prices in units of 10^-scale, None if one does not fit."""
+    """Return numbers in units of 10^-scale, None if one does not fit."""
     if int(places.min()) == int(places.max()):
         factor = 10 ** (scale - int(places[0]))
         return digits * factor if int(digits.max()) * factor < 10**MAX_DIGITS else None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cryptometrics.market import windows
-from cryptometrics.market.table_metrics import decimal
+from cryptometrics.market.table_metrics import decimal, scaled_trades
 from cryptometrics.market.ticks import EXACT
-from cryptometrics.market.windows import BPS_PLACES, Aggregate
+from cryptometrics.market.windows import BPS_PLACES, Aggregate, TradeSums
 from cryptometrics.times import from_microseconds
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.market.table import PairTicks, Rows
     from cryptometrics.market.table_metrics import PairQuotes
-    from cryptometrics.market.text_columns import Ints
+    from cryptometrics.market.text_columns import Flags, Ints
 
 _MAX_INT = 2**63 - 1
 # The quotient is built from four groups of three decimals.
@@ -33,25 +34,77 @@ def fold(
     numbers: the window that each tick belongs to.
     quotes: of the ticks; without them the ticks are folded one by one.
     """
-    bps = None if quotes is None else _bps_units(quotes)
+    sums = None if quotes is None else _SumColumns.of(quotes)
     first = int(numbers[0])
     known = [first] if (numbers == first).all() else np.unique(numbers).tolist()
     for number in known:
         rows = np.arange(len(numbers)) if len(known) == 1 else np.flatnonzero(numbers == number)
-        if quotes is None or bps is None:
+        if quotes is None or sums is None:
             chosen = [ticks.ticks[row] for row in rows.tolist()]
             offsets, late = ticks.offset[rows].tolist(), int(ticks.late[rows].sum())
-            yield number, windows.fold(chosen, ticks.partition, offsets, late)
+            trades_known = bool((ticks.table.trade_size[ticks.rows[rows]] >= 0).all())
+            aggregate = windows.fold(chosen, ticks.partition, offsets, late, trades_known=trades_known)
+            yield number, aggregate
         else:
-            yield number, _aggregate(quotes, rows, bps)
+            yield number, _aggregate(quotes, rows, sums)
 
 
-def _aggregate(quotes: PairQuotes, rows: Rows, bps: Ints) -> Aggregate:
+class _SumColumns(NamedTuple):
+    """Columns of a pair's ticks that only a window's sums need."""
+
+    bps: Ints
+    is_sized: Flags
+    price: Ints
+    """Of trades, like their sizes."""
+    size: Ints
+    """0 without a trade."""
+    buy_size: Ints
+    """0 if the taker did not buy."""
+    price_scale: int
+    size_scale: int
+    trades_known: bool
+
+    @classmethod
+    def of(cls, quotes: PairQuotes) -> _SumColumns | None:
+        """Return the columns of all ticks; None where 64 bits are too few."""
+        trades = scaled_trades(quotes.ticks)
+        if trades is None:
+            return None
+        price, price_scale, size, size_scale = trades
+        return cls(
+            bps=_bps_units(quotes),
+            is_sized=(quotes.bid_size.units >= 0) & (quotes.ask_size.units >= 0),
+            price=price,
+            size=size,
+            buy_size=size * quotes.ticks.table.is_buy[quotes.ticks.rows],
+            price_scale=price_scale,
+            size_scale=size_scale,
+            trades_known=int(size.min()) >= 0,
+        )
+
+    def trades(self, rows: Rows) -> TradeSums | None:
+        """Return the sums of the trades in some rows."""
+        if not self.trades_known:
+            return None
+        price, size = self.price[rows], self.size[rows]
+        # No price is below 0 where there is a trade.
+        fits = int(price.max()) * int(size.max()) <= _MAX_INT // len(rows)
+        notional = int(price @ size) if fits else sum(map(operator.mul, price.tolist(), size.tolist()))
+        return TradeSums(
+            trades=int(np.count_nonzero(size)),
+            volume=_scaled_sum(size, self.size_scale),
+            notional=Decimal(notional).scaleb(-self.price_scale - self.size_scale, EXACT),
+            buy_volume=_scaled_sum(self.buy_size[rows], self.size_scale),
+        )
+
+
+def _aggregate(quotes: PairQuotes, rows: Rows, sums: _SumColumns) -> Aggregate:
     ticks, scale, times = quotes.ticks, quotes.scale, quotes.ticks.time[rows]
     mid, spread = quotes.mid_price, quotes.spread
     opens = int(rows[times.argmin()])  # of equal times the first
     closes = int(rows[len(times) - 1 - times[::-1].argmax()])  # and the last
     high, low = int(rows[mid.units[rows].argmax()]), int(rows[mid.units[rows].argmin()])
+    sized = rows[sums.is_sized[rows]]
     return Aggregate(
         ticks=len(rows),
         open=decimal(mid, opens, scale),
@@ -62,10 +115,14 @@ def _aggregate(quotes: PairQuotes, rows: Rows, bps: Ints) -> Aggregate:
         closed=(from_microseconds(int(ticks.time[closes])), ticks.partition, int(ticks.offset[closes])),
         highest_bid=decimal(quotes.bid, int(rows[quotes.bid.units[rows].argmax()]), scale),
         lowest_ask=decimal(quotes.ask, int(rows[quotes.ask.units[rows].argmin()]), scale),
-        spread_sum=Decimal(_sum(spread.units[rows])).scaleb(-scale, EXACT),
+        spread_sum=_scaled_sum(spread.units[rows], scale),
         max_spread=decimal(spread, int(rows[spread.units[rows].argmax()]), scale),
-        spread_bps_sum=Decimal(_sum(bps[rows])).scaleb(-BPS_PLACES, EXACT),
+        spread_bps_sum=_scaled_sum(sums.bps[rows], BPS_PLACES),
         late=int(ticks.late[rows].sum()),
+        sized_ticks=len(sized),
+        bid_size_sum=_scaled_sum(quotes.bid_size.units[sized], quotes.size_scale),
+        ask_size_sum=_scaled_sum(quotes.ask_size.units[sized], quotes.size_scale),
+        trades=sums.trades(rows),
     )
 
 
@@ -87,8 +144,10 @@ def _bps_units(quotes: PairQuotes) -> Ints:
     return rounded
 
 
-def _sum(numbers: Ints) -> int:
-    """Return the sum of numbers that are not negative, whatever its size."""
-    if int(numbers.max()) > _MAX_INT // len(numbers):
-        return sum(numbers.tolist())
-    return int(numbers.sum())
+def _scaled_sum(numbers: Ints, scale: int) -> Decimal:
+    """Return the sum of units of 10^-scale that are not negative, whatever its size."""
+    if not len(numbers):
+        return Decimal(0)
+    fits = int(numbers.max()) <= _MAX_INT // len(numbers)
+    total = int(numbers.sum()) if fits else sum(numbers.tolist())
+    return Decimal(total).scaleb(-scale, EXACT)

@@ -1,4 +1,4 @@
-"""Parse columns of text into columns of whole numbers: prices, and times in microseconds.
+"""Parse columns of text into columns of whole numbers: prices, sizes, and times in microseconds.
 
 Only the plain forms that an exchange sends all day are parsed. Any other text is reported as odd: it may
 still be valid, which `tick_decoder` decides.
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 MAX_PLAIN_CHARS = 18
-"""Length of a plain price; as many digits fit into 64 bits."""
+"""Length of a plain price or size; as many digits fit into 64 bits."""
+NOTHING = -1
+"""In a column of optional numbers: the text is empty."""
 DAY_US = 86_400_000_000
 """Microseconds of a day."""
 
@@ -38,8 +40,29 @@ _EPOCH = EPOCH.toordinal()
 def prices(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
     """Return the digits of each price as a number, its decimal places, and whether the text is odd.
 
-    "64441.10" becomes 6444110 and 2. A plain price has 1 to 18 characters and digits on both sides of at most
-    one point, and is not zero. The numbers of an odd text are meaningless.
+    A price is a decimal as in `decimals`, and not zero.
+    """
+    digits, places, odd = decimals(texts)
+    return digits, places, odd | (digits == 0)
+
+
+def optional(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
+    """Return the same of decimals that may be zero, and NOTHING for the digits of an empty text."""
+    if "" not in texts:
+        return decimals(texts)
+    count = len(texts)
+    if not any(texts):
+        return np.full(count, NOTHING), np.zeros(count, np.int64), np.zeros(count, np.bool_)
+    digits, places, odd = decimals([text or "0" for text in texts])
+    digits[[not text for text in texts]] = NOTHING
+    return digits, places, odd
+
+
+def decimals(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
+    """Return the digits of each decimal as a number, its decimal places, and whether the text is odd.
+
+    "64441.10" becomes 6444110 and 2. A plain decimal has 1 to 18 characters and digits on both sides of at
+    most one point. The numbers of an odd text are meaningless.
     """
     count = len(texts)
     text = "\n".join(texts) + "\n"
@@ -63,7 +86,6 @@ def prices(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
         plain = (("0" if is_odd else text) for text, is_odd in zip(texts, odd.tolist(), strict=True))
         text = "\n".join(plain) + "\n"
     digits = np.fromstring(text.replace(".", ""), np.int64, sep="\n")
-    odd |= digits == 0
     return digits, np.maximum(after - 1, 0), odd
 
 

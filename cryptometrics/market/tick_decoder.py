@@ -1,7 +1,11 @@
 """Decode one message of the topic into a tick, or reject it with a reason.
 
-A message is JSON in the shape of Coinbase Exchange's `ticker` message; its key is the pair. Prices stay
-exact: `Decimal` from the message's text, never a float.
+A message is JSON in the shape of Coinbase Exchange's `ticker` message; its key is the pair. Prices and sizes
+stay exact: `Decimal` from the message's text, never a float.
+
+Sizes and the fields of a trade (`price`, `last_size`, `side`) are optional: absent, null and empty mean that
+the feed has none. They may be 0: Coinbase sends the price "0" for a product that was never traded, and a size
+of 0 is what an order book writes for an empty level. A quote stays right with it, so it is not rejected.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from cryptometrics.market.ticks import (
     MAX_TRADE_ID,
     Kind,
     Tick,
+    Trade,
     is_pair,
     is_price,
 )
@@ -41,6 +46,9 @@ _is_time = re.compile(
     r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
 
+_A_DECIMAL = f"a decimal of at most {INTEGER_DIGITS} digits before and {FRACTION_DIGITS} after the point"
+_SIDES = ("buy", "sell", "", None)
+"""Of the taker; without it, a trade counts, but not as bought."""
 _KINDS: dict[str, Kind] = {"ticker": "ticker", "quote": "quote"}
 
 
@@ -57,6 +65,8 @@ class Reason(enum.StrEnum):
     BAD_PAIR = "bad_pair"
     KEY_MISMATCH = "key_mismatch"
     BAD_PRICE = "bad_price"
+    BAD_SIZE = "bad_size"
+    BAD_TRADE = "bad_trade"
     CROSSED_QUOTE = "crossed_quote"
     BAD_TIME = "bad_time"
     IMPLAUSIBLE_TIME = "implausible_time"
@@ -79,11 +89,15 @@ class RejectedError(Exception):
 
 
 class DecodedTick(msgspec.Struct, gc=False):
-    """A tick and the texts of its prices in the message."""
+    """A tick and the texts of its prices and sizes in the message, empty where it has none."""
 
     tick: Tick
     bid_text: str
     ask_text: str
+    bid_size_text: str
+    ask_size_text: str
+    trade_price_text: str
+    trade_size_text: str
 
 
 class _Wire(msgspec.Struct, gc=False):
@@ -95,6 +109,11 @@ class _Wire(msgspec.Struct, gc=False):
     best_ask: str
     time: str
     trade_id: int | None = None
+    best_bid_size: str | None = None
+    best_ask_size: str | None = None
+    price: str | None = None
+    last_size: str | None = None
+    side: str | None = None
 
 
 _read_wire = msgspec.json.Decoder(_Wire).decode
@@ -109,7 +128,7 @@ def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
 
 
 def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
-    """Return the tick with the texts of its prices; otherwise like `decode`."""
+    """Return the tick with the texts of its numbers; otherwise like `decode`."""
     if value is None:
         raise RejectedError(Reason.NO_VALUE, "the message has no value")
     if len(value) > MAX_VALUE_BYTES:
@@ -134,7 +153,18 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
     trade_id = wire.trade_id
     if trade_id is not None and not 0 <= trade_id <= MAX_TRADE_ID:
         raise RejectedError(Reason.WRONG_TYPE, "trade_id is not a whole number from 0 to 2^63 - 2")
-    return DecodedTick(Tick(pair, kind, bid, ask, time, trade_id), wire.best_bid, wire.best_ask)
+    bid_size = _optional("best_bid_size", wire.best_bid_size, Reason.BAD_SIZE)
+    ask_size = _optional("best_ask_size", wire.best_ask_size, Reason.BAD_SIZE)
+    trade = _trade(wire)
+    return DecodedTick(
+        Tick(pair, kind, bid, ask, time, trade_id, bid_size, ask_size, trade if kind == "ticker" else None),
+        wire.best_bid,
+        wire.best_ask,
+        wire.best_bid_size or "",
+        wire.best_ask_size or "",
+        wire.price or "",
+        wire.last_size or "",
+    )
 
 
 def pairs_in(keys: Sequence[bytes | None]) -> list[str | None]:
@@ -160,6 +190,24 @@ def _price(text: str) -> Decimal | None:
     return (Decimal(text) or None) if is_price(text) else None
 
 
+def _optional(field: str, text: str | None, reason: Reason) -> Decimal | None:
+    """Return the number in an optional field, None if it is absent or empty."""
+    if not text:
+        return None
+    if len(text) <= MAX_PRICE_CHARS and is_price(text):
+        return Decimal(text)
+    raise RejectedError(reason, f"{field} {_shown(text)} is not {_A_DECIMAL}")
+
+
+def _trade(wire: _Wire) -> Trade | None:
+    """Return the trade of a message, None if its price or its size is absent or 0."""
+    price = _optional("price", wire.price, Reason.BAD_TRADE)
+    size = _optional("last_size", wire.last_size, Reason.BAD_TRADE)
+    if wire.side not in _SIDES:
+        raise RejectedError(Reason.BAD_TRADE, f"side is {_shown(wire.side)}, not buy or sell")
+    return Trade(price, size, wire.side == "buy") if price and size else None
+
+
 def _why_no_pair(key: bytes | None, pair: str) -> RejectedError:
     if not is_pair(pair):
         return RejectedError(Reason.BAD_PAIR, f"product_id {_shown(pair)} is not of the form BASE-QUOTE")
@@ -169,8 +217,7 @@ def _why_no_pair(key: bytes | None, pair: str) -> RejectedError:
 def _why_no_price(field: str, text: str) -> RejectedError:
     return RejectedError(
         Reason.BAD_PRICE,
-        f"{field} {_shown(text)} is not a positive decimal of at most {INTEGER_DIGITS} digits before "
-        f"and {FRACTION_DIGITS} after the point",
+        f"{field} {_shown(text)} is not {_A_DECIMAL.replace('decimal', 'positive decimal')}",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
-"""Digits a price may have before and after the point."""
+"""Digits a price or a size may have before and after the point."""
 MAX_PRICE_CHARS = INTEGER_DIGITS + 1 + FRACTION_DIGITS
 MAX_TRADE_ID = 2**63 - 2
 """So that the range of ids that it ends fits into PostgreSQL's bigint."""
@@ -21,9 +21,12 @@ MAX_AHEAD = timedelta(days=1)
 """How far the exchange's clock may be ahead of ours."""
 
 EXACT = decimal.Context(
-    prec=2 * (INTEGER_DIGITS + FRACTION_DIGITS), traps=[decimal.Inexact, decimal.InvalidOperation]
+    prec=3 * (INTEGER_DIGITS + FRACTION_DIGITS), traps=[decimal.Inexact, decimal.InvalidOperation]
 )
-"""The context of all price arithmetic: wide enough for any sum here, and rounding is an error."""
+"""The context of all arithmetic with prices and sizes, in which rounding is an error.
+
+A price times a size has twice the digits of either, and sums of them need some more.
+"""
 
 PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
 MAX_PAIR_CHARS = 41
@@ -34,8 +37,23 @@ Kind = Literal["ticker", "quote"]
 """`ticker`: the quote beside a trade; `quote`: rebuilt from the order book."""
 
 
+class Trade(msgspec.Struct, gc=False):
+    """The trade beside a quote. A feed may batch trades and then sends only the last of them.
+
+    `price` is in the quote currency, `size` in the base currency; neither is 0.
+    """
+
+    price: Decimal
+    size: Decimal
+    is_buy: bool
+    """Whether the taker bought."""
+
+
 class Tick(msgspec.Struct, gc=False):
-    """One valid quote. Prices are in the quote currency; `time` is the exchange's, in UTC."""
+    """One valid quote. Prices are in the quote currency, sizes in the base currency.
+
+    `time` is the exchange's, in UTC.
+    """
 
     pair: str
     kind: Kind
@@ -43,3 +61,7 @@ class Tick(msgspec.Struct, gc=False):
     ask: Decimal
     time: datetime
     trade_id: int | None
+    bid_size: Decimal | None = None
+    """At the best bid; None where the feed has none, and likewise `ask_size`."""
+    ask_size: Decimal | None = None
+    trade: Trade | None = None

@@ -49,8 +49,16 @@ class _NotUtf8Error(Exception):
     """A field that is read holds bytes that are not UTF-8."""
 
 
+class TradeMessage(NamedTuple):
+    """The trade of a ticker, which is stored only as part of its minute."""
+
+    price: Decimal
+    size: Decimal
+    taker_bought: bool
+
+
 class QuoteMessage(NamedTuple):
-    """The fields of a tick that are stored as they are."""
+    """The fields of a tick that are stored: all but the trade as they are."""
 
     pair: str
     kind: str
@@ -58,6 +66,9 @@ class QuoteMessage(NamedTuple):
     ask: Decimal
     time: datetime
     trade_id: int | None
+    bid_size: Decimal | None
+    ask_size: Decimal | None
+    trade: TradeMessage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,7 @@ _OPTIONAL_INTEGER: _Types = (_Integer, NoneType)
 _QUOTE_FIELDS: Mapping[str, _Types] = {
     **dict.fromkeys(("type", "product_id", "best_bid", "best_ask", "time"), _TEXT),
     "trade_id": _OPTIONAL_INTEGER,
+    **dict.fromkeys(("best_bid_size", "best_ask_size", "price", "last_size", "side"), _OPTIONAL_TEXT),
 }
 _GAP_FIELDS: Mapping[str, _Types] = {
     **dict.fromkeys(("type", "product_id", "kind", "time"), _TEXT),
@@ -202,7 +214,13 @@ def _read_quote(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> 
     if not _TIME.fullmatch(fields["time"]):
         raise InvalidMessageError("bad_time")
     time = _time(fields["time"], now)
-    return QuoteMessage(pair, fields["type"], bid, ask, time, _trade_id(fields["trade_id"], "wrong_type"))
+    trade_id = _trade_id(fields["trade_id"], "wrong_type")
+    bid_size = _optional(fields["best_bid_size"], "bad_size")
+    ask_size = _optional(fields["best_ask_size"], "bad_size")
+    trade = _trade(fields)
+    if fields["type"] == "quote":
+        trade = None
+    return QuoteMessage(pair, fields["type"], bid, ask, time, trade_id, bid_size, ask_size, trade)
 
 
 def _read_gap(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> GapMessage:
@@ -235,6 +253,23 @@ def _price(text: str) -> Decimal:
     if not price:
         raise InvalidMessageError("bad_price")
     return price
+
+
+def _optional(text: str | None, reason: str) -> Decimal | None:
+    """Return a number that may be 0; None if the message has none."""
+    if text is None or text == "":
+        return None
+    if not _PRICE.fullmatch(text):
+        raise InvalidMessageError(reason)
+    return Decimal(text)
+
+
+def _trade(fields: Mapping[str, Any]) -> TradeMessage | None:
+    price, size = (_optional(fields[name], "bad_trade") for name in ("price", "last_size"))
+    side = fields["side"]
+    if side is not None and side not in {"", "buy", "sell"}:
+        raise InvalidMessageError("bad_trade")
+    return TradeMessage(price, size, side == "buy") if price and size else None
 
 
 def _time(text: str, now: datetime) -> datetime:

@@ -19,10 +19,12 @@ GOOD: dict[str, object] = {
     "best_ask": "3120.25",
     "time": "2026-07-01T11:59:58.061769Z",
     "trade_id": 370843401,
-    "sequence": 37475248783,
+    "best_bid_size": "0.46688654",
+    "best_ask_size": "1.56637040",
     "price": "3120.25",
-    "side": "buy",
     "last_size": "0.0148",
+    "side": "buy",
+    "sequence": 37475248783,
 }
 WIDEST = "12345678901234567890.123456789012345678"
 VALUES: tuple[object, ...] = (
@@ -32,6 +34,7 @@ VALUES: tuple[object, ...] = (
     *("", "0", "0.0", "00.10", "-1", "+1", "1.", ".1", "1e5", "NaN", "Infinity", "1_000", " 1", "1\n"),
     *("١٢٣", "1\x00", WIDEST, WIDEST + "0", "0" + WIDEST, "9" * 20, "9" * 21, "0" * 60_000),
     # types and pairs
+    *("buy", "sell", "BUY"),
     *("ticker", "quote", "heartbeat", "TICKER", "ticker\x00", "\U0001f600"),
     *("ETH-USD", "BTC-USD", "eth-usd", "ETH/USD", "-", "A-", "A" * 20 + "-" + "B" * 20, "A" * 21 + "-B"),
     # what other languages would obey: SQL, COPY's text format, terminals
@@ -73,7 +76,7 @@ CORPUS: tuple[Message, ...] = (
     (b"ETH-USD", b"\xef\xbb\xbf" + (_message()[1] or b"")),
     (b"ETH-USD", (_message()[1] or b"").ljust(64 * 1024)),
     (b"ETH-USD", (_message()[1] or b"").ljust(64 * 1024 + 1)),
-    *(_message(**{name: value}) for name in list(GOOD)[:6] for value in VALUES),
+    *(_message(**{name: value}) for name in list(GOOD)[:11] for value in VALUES),
 )
 """Each of these is decoded in every run, unchanged."""
 

@@ -12,7 +12,13 @@ import pytest
 
 from cryptometrics.market import gap_records
 from cryptometrics.market.tick_decoder import Reason, RejectedError, decode
-from cryptometrics.verify.message_decoder import GapMessage, InvalidMessageError, QuoteMessage, read
+from cryptometrics.verify.message_decoder import (
+    GapMessage,
+    InvalidMessageError,
+    QuoteMessage,
+    TradeMessage,
+    read,
+)
 from tests.fuzz.decoder import NOW
 from tests.fuzz.messages import CORPUS, GOOD, VALUES, mutate, mutations
 
@@ -74,7 +80,20 @@ def _stored(message: Message) -> object:
         return GapMessage(
             gap.pair, str(gap.kind), gap.begins, gap.time, gap.first_trade_id, gap.last_trade_id
         )  # fmt: skip
-    return QuoteMessage(tick.pair, tick.kind, tick.bid, tick.ask, tick.time, tick.trade_id)
+    trade = None
+    if tick.trade is not None:
+        trade = TradeMessage(tick.trade.price, tick.trade.size, tick.trade.is_buy)
+    return QuoteMessage(
+        tick.pair,
+        tick.kind,
+        tick.bid,
+        tick.ask,
+        tick.time,
+        tick.trade_id,
+        tick.bid_size,
+        tick.ask_size,
+        trade,
+    )
 
 
 def _verified(message: Message) -> object:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cryptometrics.market import metrics, text_columns, tick_decoder, windows
 from cryptometrics.market.table_metrics import measure
 from cryptometrics.market.table_windows import fold
+from cryptometrics.market.text_columns import NOTHING
 from cryptometrics.market.tick_decoder import RejectedError
 from cryptometrics.market.ticks import EXACT, Tick, is_price
 from cryptometrics.times import from_microseconds
@@ -74,6 +75,10 @@ def messages(draw: st.DrawFn) -> tuple[bytes | None, bytes | None]:
         "time": draw(time_texts),
         "trade_id": draw(trade_ids),
     }
+    for field in draw(st.sets(st.sampled_from(["best_bid_size", "best_ask_size", "price", "last_size"]))):
+        fields[field] = draw(price_texts | st.sampled_from(["", "0", None, 1.5]))
+    if draw(st.booleans()):
+        fields["side"] = draw(st.sampled_from(["buy", "buy", "sell", "", None, "BUY", 1]))
     for gone in draw(st.sets(st.sampled_from(list(fields)), max_size=1)) if draw(st.booleans()) else ():
         del fields[gone]
     key = name if draw(st.integers(0, 5)) else draw(names)
@@ -106,9 +111,19 @@ def test_columns_of_messages_are_what_the_decoder_makes_of_each(
         assert isinstance(tick, Tick)
         assert table.tick(row).bid.as_tuple() == tick.bid.as_tuple()
         assert table.tick(row).ask.as_tuple() == tick.ask.as_tuple()
+        assert str(table.tick(row)) == str(tick)
         if not table.is_wide[row]:
             assert Decimal(int(table.bid[row])).scaleb(-int(table.bid_places[row])) == tick.bid
             assert Decimal(int(table.ask[row])).scaleb(-int(table.ask_places[row])) == tick.ask
+            for size, units, places in (
+                (tick.bid_size, table.bid_size, table.bid_size_places),
+                (tick.ask_size, table.ask_size, table.ask_size_places),
+            ):
+                assert size == (
+                    None if units[row] == NOTHING else Decimal(int(units[row])).scaleb(-int(places[row]))
+                )
+            size = Decimal(int(table.trade_size[row])).scaleb(-int(table.trade_size_places[row]))
+            assert size == (tick.trade.size if tick.trade else 0)
 
 
 @given(st.lists(price_texts, max_size=12))
@@ -139,11 +154,21 @@ prices = st.one_of(
 quotes = st.tuples(prices, prices, st.integers(-5, 5)).map(
     lambda drawn: (*sorted(drawn[:2], key=Decimal), drawn[2])
 )
+numbers_or_none = st.one_of(prices, st.sampled_from(["0", "0.00", "", "0.46688654", "8000"]))
+extras = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["ticker", "ticker", "quote"]),
+        **dict.fromkeys(("best_bid_size", "best_ask_size", "price", "last_size"), numbers_or_none),
+        "side": st.sampled_from(["buy", "sell", ""]),
+    }
+)
 
 
 @settings(max_examples=200)
-@given(st.lists(quotes, min_size=1, max_size=12), st.integers(0, 11))
-def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, int]], cut: int) -> None:
+@given(st.lists(quotes, min_size=1, max_size=12), st.integers(0, 11), st.data())
+def test_metrics_of_columns_are_those_of_each_tick(
+    stream: list[tuple[str, str, int]], cut: int, data: st.DataObject
+) -> None:
     """The first ticks one by one, the rest at once: as a batch finds its session."""
     values = [
         json.dumps(
@@ -151,6 +176,7 @@ def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, 
                 "type": "ticker", "product_id": "BTC-USD", "best_bid": bid, "best_ask": ask,
                 "time": written(NOW + timedelta(seconds=seconds)),
             }
+            | data.draw(extras)
         ).encode()
         for bid, ask, seconds in stream
     ]  # fmt: skip
@@ -168,7 +194,12 @@ def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, 
     measured = measure(ticks, at_once)
     if measured is None:
         assert at_once == before
-        assert max(len(text) for bid, ask, _ in stream for text in (bid, ask)) > 10
+        texts = (
+            *(text for bid, ask, _ in stream for text in (bid, ask)),
+            *(text for column in (table.bid_size_text, table.ask_size_text) for text in column),
+            *(text for column in (table.trade_price_text, table.trade_size_text) for text in column),
+        )
+        assert max(map(len, texts)) > 10
         return
     for place in range(cut, len(stream)):
         tick = table.tick(place)
@@ -181,7 +212,10 @@ def test_metrics_of_columns_are_those_of_each_tick(stream: list[tuple[str, str, 
     minutes: dict[datetime, windows.Aggregate] = {}
     for place in range(cut, len(stream)):
         tick = table.tick(place)
-        one = of_tick((tick.time, 7, 2 * place), tick.bid, tick.ask, late=bool(table.late[place]))
+        one = of_tick(
+            (tick.time, 7, 2 * place), tick.bid, tick.ask, late=bool(table.late[place]),
+            sizes=(tick.bid_size, tick.ask_size), trade=tick.trade,
+        )  # fmt: skip
         minute = windows.fixed_start(tick.time, windows.MINUTE)
         minutes[minute] = windows.merge(minutes[minute], one) if minute in minutes else one
     numbers = ticks.time // 60_000_000

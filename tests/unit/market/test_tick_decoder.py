@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError, decode
-from cryptometrics.market.ticks import EARLIEST, FRACTION_DIGITS, INTEGER_DIGITS, MAX_AHEAD, Tick, is_pair
+from cryptometrics.market.ticks import (
+    EARLIEST,
+    FRACTION_DIGITS,
+    INTEGER_DIGITS,
+    MAX_AHEAD,
+    Tick,
+    Trade,
+    is_pair,
+)
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 GOOD: dict[str, Any] = {
@@ -140,6 +148,17 @@ WRONG: list[tuple[Reason, tuple[bytes | None, bytes | None]]] = [
             *("9" * 400, "9" * (INTEGER_DIGITS + 1), "1." + "0" * (FRACTION_DIGITS + 1)),
         )
     ),
+    *(
+        (expected, message(**{field: number}))
+        for expected, fields in (
+            (Reason.BAD_SIZE, ("best_bid_size", "best_ask_size")),
+            (Reason.BAD_TRADE, ("price", "last_size")),
+        )
+        for field in fields
+        for number in ("-1", "NaN", "1e3", ".5", " 1", "9" * 21, "1." + "0" * 19, "9" * 400)
+    ),
+    (Reason.WRONG_TYPE, message(best_bid_size=1.5)),
+    (Reason.BAD_TRADE, message(side="BUY")),
     (Reason.CROSSED_QUOTE, message(best_bid="3120.26")),
     *(
         (Reason.BAD_TIME, message(time=time))
@@ -170,6 +189,38 @@ def test_the_edges_of_what_is_plausible_are_ticks() -> None:
     assert read(time="2026-07-02T12:00:00Z").time == NOW + MAX_AHEAD
     assert read(trade_id=0).trade_id == 0
     assert read(trade_id=2**63 - 2).trade_id == 2**63 - 2
+
+
+def test_sizes_and_the_trade_are_exact_and_optional() -> None:
+    tick = read(
+        best_bid_size="0.46688654", best_ask_size="1.56637040", price="3120.2", last_size="2", side="buy"
+    )
+    assert (str(tick.bid_size), str(tick.ask_size)) == ("0.46688654", "1.56637040")
+    assert tick.trade == Trade(Decimal("3120.2"), Decimal(2), is_buy=True)
+    assert (read().trade, read().bid_size, read().ask_size) == (None, None, None)
+    for nothing in (None, ""):
+        tick = read(
+            best_bid_size=nothing, best_ask_size=nothing, price=nothing, last_size=nothing, side=nothing
+        )
+        assert tick == read()
+
+
+def test_a_size_of_zero_is_a_size_but_no_trade() -> None:
+    assert read(best_bid_size="0.00").bid_size == 0
+    assert read(price="0").trade is read(price="0", last_size="1").trade is None
+    assert read(price="1", last_size="0.0").trade is None
+
+
+def test_a_quote_from_a_book_has_no_trade_whatever_its_fields() -> None:
+    fields = {"price": "3120.2", "last_size": "2", "side": "buy"}
+    assert read(**fields).trade is not None
+    assert read(type="quote", **fields).trade is None
+
+
+def test_a_trade_without_its_side_is_not_bought() -> None:
+    trade = read(price="3120.2", last_size="2").trade
+    assert trade is not None
+    assert not trade.is_buy
 
 
 def test_a_quote_has_no_trade_and_unknown_fields_pass() -> None:
