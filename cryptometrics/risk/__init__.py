@@ -19,7 +19,7 @@ from cryptometrics.risk.coverage_tests import (
 from cryptometrics.risk.dependence import beta, correlation
 from cryptometrics.risk.drawdown import MaxDrawdown, max_drawdown
 from cryptometrics.risk.tail_risk import METHODS, expected_shortfall, value_at_risk
-from cryptometrics.risk.volatility import ESTIMATORS, volatility
+from cryptometrics.risk.volatility import ESTIMATORS, jump_share, volatility
 
 __all__ = [
     "ESTIMATORS",
@@ -34,6 +34,7 @@ __all__ = [
     "correlation",
     "evaluate",
     "expected_shortfall",
+    "jump_share",
     "kupiec",
     "max_drawdown",
     "traffic_light",

@@ -63,8 +63,8 @@ def log_returns(close: Column, step: int = 1) -> Column:
     """
     if step < 1:
         raise ValueError(f"step must be at least 1, not {step}")
-    logs = np.log(close)
-    return logs[step:] - logs[:-step]
+    returns: Column = np.log(close[step:] / close[:-step])
+    return returns
 
 
 def simple_return(close: Column, minutes: int) -> float | None:

@@ -37,6 +37,7 @@ from cryptometrics.risk.columns import (
     root_or_none,
     sample_variance,
 )
+from cryptometrics.risk.minutes import log_returns
 
 if TYPE_CHECKING:
     from cryptometrics.risk.columns import Column, Numbers
@@ -104,7 +105,7 @@ def bar_variance(
 ) -> float:
     """Return the variance per bar by one of the estimators, without what is NaN; NaN for too few bars."""
     with np.errstate(over="ignore", invalid="ignore"):
-        returns = np.diff(np.log(close))
+        returns = log_returns(close)
         match estimator:
             case "close":
                 variance = sample_variance(known(returns))

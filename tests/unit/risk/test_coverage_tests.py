@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from cryptometrics import risk
+
+
+def test_without_forecasts_the_tests_are_unknown() -> None:
+    assert risk.kupiec(0, 0, 0.99) is None
+    assert risk.traffic_light(0, 0, 0.99) is None
+    assert risk.christoffersen([], 0.99) is None
+    assert risk.christoffersen([True], 0.99) is None
+    assert risk.conditional_coverage([True], 0.99) is None
+
+
+def test_an_unknown_outcome_makes_the_tests_unknown() -> None:
+    assert risk.christoffersen([False, None, True], 0.99) is None
+    assert risk.conditional_coverage([False, math.nan, True], 0.99) is None
+
+
+def test_just_as_many_failures_as_promised_have_a_statistic_of_zero() -> None:
+    test = risk.kupiec(100, 5, 0.95)
+    assert test is not None
+    assert test.statistic == pytest.approx(0, abs=1e-12)
+    assert test.p_value == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("failures", [0, 100])
+def test_no_failures_and_nothing_but_failures_have_a_likelihood(failures: int) -> None:
+    test = risk.kupiec(100, failures, 0.95)
+    assert test is not None
+    share = 0.05 if failures else 0.95
+    assert test.statistic == pytest.approx(-2 * 100 * math.log(share))
+
+
+@pytest.mark.parametrize("failed", [[False] * 10, [True] * 10])
+def test_failures_that_never_change_are_no_sign_of_dependence(failed: list[bool]) -> None:
+    assert risk.christoffersen(failed, 0.95) == risk.CoverageTest(0.0, 1.0)
+
+
+def test_a_cluster_of_failures_is_found() -> None:
+    spread, cluster = [False] * 200, [False] * 200
+    spread[10::20] = [True] * 10
+    cluster[100:110] = [True] * 10
+    one, other = risk.christoffersen(spread, 0.95), risk.christoffersen(cluster, 0.95)
+    assert one is not None
+    assert other is not None
+    assert one.p_value > 0.2
+    assert other.p_value < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("observations", "failures", "confidence", "message"),
+    [
+        (-1, 0, 0.95, "observations must be a whole number of at least 0"),
+        (10, -1, 0.95, "failures must be a whole number of at least 0"),
+        (10.5, 1, 0.95, "observations must be a whole number"),
+        (10, True, 0.95, "failures must be a whole number"),
+        (10, 11, 0.95, "cannot be more failures"),
+        (10, 1, 1.0, "confidence must be between 0 and 1"),
+    ],
+)
+def test_wrong_counts_are_refused(observations: int, failures: int, confidence: float, message: str) -> None:
+    for test in (risk.kupiec, risk.traffic_light):
+        with pytest.raises(ValueError, match=message):
+            test(observations, failures, confidence)
+
+
+def test_outcomes_other_than_true_and_false_are_refused() -> None:
+    with pytest.raises(ValueError, match="failed must be True or False"):
+        risk.christoffersen([0, 1, 2], 0.95)
+    with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
+        risk.christoffersen([0, 1], 0)
