@@ -34,6 +34,8 @@ GAP_COLUMNS = {
     "trades_missed": "missed",
 }
 """Keys of the JSON, and the heads of the columns for people."""
+EXACT_GAP_COLUMNS = (*GAP_COLUMNS, "proves")
+"""Columns for programs: whether a feed that starts can prove that it misses nothing."""
 
 
 @click.command("gaps")
@@ -68,12 +70,12 @@ def gaps(
         click.echo("no gap records: the live feed (`cryptometrics ingest`) writes one at each start")
     else:
         if listing:
-            _show(GAP_COLUMNS, rows)
+            _show(GAP_COLUMNS, rows, EXACT_GAP_COLUMNS)
         else:
-            _show(PAIR_COLUMNS, summary)
+            _show(PAIR_COLUMNS, summary, tuple(PAIR_COLUMNS))
         unknown = sum(row.unknown for row in summary)
         if unknown and not listing:
-            click.echo(f"feed starts with an unknown number of missed trades before them: {unknown:,}")
+            click.echo(f"gaps and feed starts with an unknown number of missed trades: {unknown:,}")
 
 
 def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
@@ -82,11 +84,11 @@ def as_text(summary: Sequence[PairGaps], rows: Sequence[GapRow]) -> str:
 
     totals = (*PAIR_COLUMNS, "unknown", "first_at", "last_at")
     pairs = [{key: exact(getattr(row, key)) for key in totals} for row in summary]
-    gaps = [{key: exact(getattr(row, key)) for key in GAP_COLUMNS} for row in rows]
+    gaps = [{key: exact(getattr(row, key)) for key in EXACT_GAP_COLUMNS} for row in rows]
     return json.dumps({"pairs": pairs, "gaps": gaps}, indent=2)
 
 
-def _show(columns: dict[str, str], rows: Sequence[object]) -> None:
+def _show(columns: dict[str, str], rows: Sequence[object], exact: Sequence[str]) -> None:
     from cryptometrics.cli.output import TIME, for_people, plain, print_table, short
 
     if for_people():
@@ -94,4 +96,4 @@ def _show(columns: dict[str, str], rows: Sequence[object]) -> None:
         heads = list(columns.values())
         print_table(heads, cells, numbers=set(heads) - {"pair", "kind"}, uncut=heads)
     else:
-        print_table(list(columns), [[plain(getattr(row, key)) for key in columns] for row in rows])
+        print_table(list(exact), [[plain(getattr(row, key)) for key in exact] for row in rows])

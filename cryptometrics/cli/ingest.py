@@ -218,7 +218,9 @@ def noting(found: list[Gap]) -> Callable[[Gap], None]:
         if len(found) < MAX_KEPT_GAPS:
             found.append(gap)
         if gap.kind is GapKind.START:
-            logger.info("feed_started", pair=gap.pair, trade_before=gap.last_trade_id)
+            logger.info("feed_started", pair=gap.pair, trade_before=gap.last_trade_id, proves=gap.proves)
+        elif gap.kind is GapKind.END:
+            logger.info("feed_ended", pair=gap.pair, heard_until=gap.time.isoformat())
         else:
             logger.warning(
                 "feed_gap",

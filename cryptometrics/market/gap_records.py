@@ -36,6 +36,12 @@ class GapKind(enum.StrEnum):
     """Data of the pair came that could not be read: an update of its book, or a part of a recording."""
     OVERFLOW = "overflow"
     """Kafka was unavailable for longer than the buffer lasts, so the feed stopped reading."""
+    END = "end"
+    """The feed stopped in an orderly way; its time is until when the pair was heard."""
+
+
+_BOUNDS = {GapKind.START, GapKind.END}
+"""Kinds that begin or end what a feed received; they have no begin of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +58,23 @@ class Gap:
     time: datetime
     """End, by the receiver's clock, in UTC."""
     begins: datetime | None
-    """Begin; None for a `start`."""
+    """Begin; None for a `start` and an `end`."""
     first_trade_id: int | None = None
     last_trade_id: int | None = None
+    proves: bool | None = None
+    """Of a `start`: whether the feed can prove that it misses nothing that it sends; None if unknown."""
 
     @property
     def trades_missed(self) -> int | None:
         """Number of missed trades; None if it is not known."""
         if self.first_trade_id is not None and self.last_trade_id is not None:
             return self.last_trade_id - self.first_trade_id + 1
-        return None if self.kind is GapKind.START else 0
+        # Other kinds interrupt a feed: if it knows of no missed trade, it goes on with the next one.
+        return None if self.kind in {GapKind.START, GapKind.MISSED} else 0
 
     @property
     def seconds(self) -> float | None:
-        """Length in seconds; None for a `start`."""
+        """Length in seconds; None for a `start` and an `end`."""
         return None if self.begins is None else (self.time - self.begins).total_seconds()
 
 
@@ -79,6 +88,7 @@ class _WireGap(msgspec.Struct, omit_defaults=True):
     begins: str | None = None
     first_trade_id: int | None = None
     last_trade_id: int | None = None
+    proves: bool | None = None
 
 
 class _Type(msgspec.Struct):
@@ -94,7 +104,7 @@ def encode(gap: Gap) -> tuple[bytes, bytes]:
     """Return a gap as key and value of a Kafka record."""
     begins = None if gap.begins is None else _text(gap.begins)
     wire = _WireGap(
-        "gap", gap.pair, gap.kind, _text(gap.time), begins, gap.first_trade_id, gap.last_trade_id
+        "gap", gap.pair, gap.kind, _text(gap.time), begins, gap.first_trade_id, gap.last_trade_id, gap.proves
     )  # fmt: skip
     return gap.pair.encode(), _write_wire(wire)
 
@@ -128,9 +138,8 @@ def decode(key: bytes | None, value: bytes | None, now: datetime, error: Rejecte
     time = _time(wire.time, now)
     begins = None if wire.begins is None else _time(wire.begins, now)
     _check(wire, time, begins)
-    return Gap(
-        wire.product_id, GapKind(wire.kind), time, begins, wire.first_trade_id, wire.last_trade_id
-    )  # fmt: skip
+    trades = wire.first_trade_id, wire.last_trade_id
+    return Gap(wire.product_id, GapKind(wire.kind), time, begins, *trades, wire.proves)
 
 
 def _check(wire: _WireGap, time: datetime, begins: datetime | None) -> None:
@@ -140,9 +149,13 @@ def _check(wire: _WireGap, time: datetime, begins: datetime | None) -> None:
         problem = "its kind is unknown"
     elif any(number is not None and not 0 <= number <= MAX_TRADE_ID for number in (first, last)):
         problem = "a trade id is not from 0 to 2^63 - 2"
-    elif wire.kind == GapKind.START:
+    elif wire.proves is not None and wire.kind != GapKind.START:
+        problem = "only a start says whether the feed proves its data"
+    elif wire.kind in _BOUNDS:
         if first is not None or begins is not None:
-            problem = "a start has a begin, which only the reader knows"
+            problem = f"a {wire.kind} has a begin, which only the reader knows"
+        elif wire.kind == GapKind.END and last is not None:
+            problem = "an end has a trade"
     elif begins is None or begins > time:
         problem = "it has no begin, or one after its end"
     elif (first is None) != (last is None) or (first is not None and last is not None and first > last):
@@ -181,6 +194,7 @@ def as_fields(gaps: Iterable[Gap]) -> list[dict[str, Any]]:
             "first_trade_id": gap.first_trade_id,
             "last_trade_id": gap.last_trade_id,
             "trades_missed": gap.trades_missed,
+            "proves": gap.proves,
         }
         for gap in gaps
     ]

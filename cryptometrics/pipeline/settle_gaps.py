@@ -46,7 +46,11 @@ def settle(
                 known[gap.pair] = last_trade(gap.pair)
             highest, begins = _up_to(known[gap.pair], gap.pair, table, before)
             first, missed = missed_before(highest, last)
-        stored.append(StoredGap(partition, offset, gap.pair, gap.kind, begins, gap.time, first, last, missed))
+        stored.append(
+            StoredGap(
+                partition, offset, gap.pair, gap.kind, begins, gap.time, first, last, missed, gap.proves
+            )
+        )  # fmt: skip
     return stored
 
 

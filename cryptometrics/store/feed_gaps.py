@@ -18,34 +18,37 @@ if TYPE_CHECKING:
 _INSERT = """
 INSERT INTO feed_gaps
     (consumer_group, topic, kafka_partition, kafka_offset, pair, kind, begins_at, ends_at,
-     first_trade_id, last_trade_id, trades_missed)
+     first_trade_id, last_trade_id, trades_missed, proves)
 SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[],
-    %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[])
+    %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
 """
 
 _GAPS = """
-SELECT pair, kind, begins_at, ends_at, first_trade_id, last_trade_id, trades_missed
+SELECT pair, kind, begins_at, ends_at, first_trade_id, last_trade_id, trades_missed, proves
 FROM feed_gaps
 WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
   AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
 ORDER BY ends_at, pair, kafka_partition, kafka_offset
 """
 
-# A gap that began before `since` counts from `since` on.
+# A gap that began before `since` counts from `since` on. Missed frames whose trades are not known end their
+# connection; missed trades do not.
 _PAIRS = """
 SELECT pair, coalesce(ticks, 0) AS ticks, first_at, last_at, gaps, trades_missed, longest_gap_s, reconnects,
        unknown,
        round(coalesce(greatest(extract(epoch FROM last_at - first_at) - away_s, 0), 0)::numeric, 3)::float8
            AS covered_s
 FROM (
-    SELECT pair, count(*) FILTER (WHERE kind <> 'start') AS gaps,
+    SELECT pair, count(*) FILTER (WHERE kind NOT IN ('start', 'end')) AS gaps,
            coalesce(sum(trades_missed), 0)::bigint AS trades_missed,
            round(coalesce(max(extract(epoch FROM ends_at - begins_at)), 0), 3)::float8 AS longest_gap_s,
-           count(*) FILTER (WHERE kind IN ('down', 'silence', 'overflow')) AS reconnects,
+           count(*) FILTER (WHERE kind IN ('down', 'silence', 'overflow') OR is_whole_connection)
+               AS reconnects,
            count(*) FILTER (WHERE trades_missed IS NULL) AS unknown,
            coalesce(sum(extract(epoch FROM ends_at - greatest(begins_at, %(since)s)))
-                    FILTER (WHERE kind <> 'missed' AND begins_at IS NOT NULL), 0)::float8 AS away_s
-    FROM feed_gaps
+                    FILTER (WHERE (kind <> 'missed' OR is_whole_connection) AND begins_at IS NOT NULL),
+                    0)::float8 AS away_s
+    FROM feed_gaps, LATERAL (SELECT kind = 'missed' AND first_trade_id IS NULL) AS _ (is_whole_connection)
     WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
       AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
     GROUP BY pair
@@ -78,6 +81,7 @@ class StoredGap:
     first_trade_id: int | None
     last_trade_id: int | None
     trades_missed: int | None
+    proves: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,7 @@ class GapRow:
     first_trade_id: int | None
     last_trade_id: int | None
     trades_missed: int | None
+    proves: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +110,12 @@ class PairGaps:
     covered_s: float
     """Seconds between the first and the last tick, without the gaps."""
     gaps: int
-    """Gaps, without starts of the feed."""
+    """Gaps, without starts and ends of the feed."""
     trades_missed: int
     longest_gap_s: float
     reconnects: int
     unknown: int
-    """Starts with an unknown number of trades missed before."""
+    """Gaps and starts with an unknown number of missed trades."""
 
 
 def write(cursor: psycopg.Cursor, topic: GroupTopic, gaps: Iterable[StoredGap]) -> None:
@@ -118,7 +123,7 @@ def write(cursor: psycopg.Cursor, topic: GroupTopic, gaps: Iterable[StoredGap]) 
     rows = (
         (
             g.partition, g.offset, g.pair, g.kind, g.begins, g.ends,
-            g.first_trade_id, g.last_trade_id, g.trades_missed,
+            g.first_trade_id, g.last_trade_id, g.trades_missed, g.proves,
         )
         for g in gaps
     )  # fmt: skip

@@ -50,7 +50,8 @@ WHERE kind = 'start' AND (
 _RANGES = """
 SELECT topic, kafka_partition, kafka_offset FROM feed_gaps
 WHERE consumer_group = %(group)s AND kind <> 'start'
-  AND trades_missed IS DISTINCT FROM coalesce(last_trade_id - first_trade_id + 1, 0)
+  AND trades_missed IS DISTINCT FROM
+      coalesce(last_trade_id - first_trade_id + 1, CASE WHEN kind <> 'missed' THEN 0 END)
 """
 
 

@@ -34,7 +34,7 @@ _TIME = re.compile(
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F])|\\.", re.DOTALL
 )
-_GAP_KINDS = ("start", "missed", "down", "silence", "unreadable", "overflow")
+_GAP_KINDS = ("start", "missed", "down", "silence", "unreadable", "overflow", "end")
 
 
 class InvalidMessageError(Exception):
@@ -81,6 +81,7 @@ class GapMessage:
     ends: datetime
     first_trade_id: int | None
     last_trade_id: int | None
+    proves: bool | None
 
 
 class _Integer(str):
@@ -99,6 +100,7 @@ _Types = tuple[type, ...]
 _TEXT: _Types = (str,)
 _OPTIONAL_TEXT: _Types = (str, NoneType)
 _OPTIONAL_INTEGER: _Types = (_Integer, NoneType)
+_OPTIONAL_BOOLEAN: _Types = (bool, NoneType)
 _QUOTE_FIELDS: Mapping[str, _Types] = {
     **dict.fromkeys(("type", "product_id", "best_bid", "best_ask", "time"), _TEXT),
     "trade_id": _OPTIONAL_INTEGER,
@@ -109,6 +111,7 @@ _GAP_FIELDS: Mapping[str, _Types] = {
     "begins": _OPTIONAL_TEXT,
     "first_trade_id": _OPTIONAL_INTEGER,
     "last_trade_id": _OPTIONAL_INTEGER,
+    "proves": _OPTIONAL_BOOLEAN,
 }
 
 
@@ -192,7 +195,7 @@ def _checked(document: object, fields: Mapping[str, _Types]) -> dict[str, Any]:
         if name in fields:
             if type(value) not in fields[name]:
                 raise InvalidMessageError("wrong_type")
-            if value is not None and not _is_utf8(value):
+            if isinstance(value, str) and not _is_utf8(value):
                 raise _NotUtf8Error
             found[name] = value
     if len(found) < len(fields):
@@ -230,14 +233,19 @@ def _read_gap(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> Ga
     kind = fields["kind"]
     first = _trade_id(fields["first_trade_id"], "bad_gap")
     last = _trade_id(fields["last_trade_id"], "bad_gap")
+    proves = fields["proves"]
     if kind == "start":
         is_valid = first is None and begins is None
+    elif kind == "end":
+        is_valid = first is None and last is None and begins is None and proves is None
     else:
         is_range = last is None if first is None else last is not None and first <= last
-        is_valid = kind in _GAP_KINDS and begins is not None and begins <= ends and is_range
+        is_valid = (
+            kind in _GAP_KINDS and begins is not None and begins <= ends and is_range and proves is None
+        )
     if not is_valid:
         raise InvalidMessageError("bad_gap")
-    return GapMessage(pair, kind, begins, ends, first, last)
+    return GapMessage(pair, kind, begins, ends, first, last, proves)
 
 
 def _pair(text: str, key: bytes | None) -> str:

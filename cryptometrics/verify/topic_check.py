@@ -45,7 +45,7 @@ _FINGERPRINT = """
     array_to_string(ARRAY[pair, kind, (extract(epoch FROM ends_at) * 1000000)::bigint::text,
         CASE WHEN kind <> 'start' THEN (extract(epoch FROM begins_at) * 1000000)::bigint::text END,
         CASE WHEN kind <> 'start' THEN first_trade_id::text END, last_trade_id::text,
-        CASE WHEN kind <> 'start' THEN trades_missed::text END], ' ', '-')
+        CASE WHEN kind <> 'start' THEN trades_missed::text END, proves::text], ' ', '-')
 """
 
 # A rejected message may have megabytes, so hashes are compared. Holes have no message, only a range.
@@ -286,7 +286,7 @@ def _created(message: Message) -> datetime | None:
 
 
 def _fingerprint(gap: GapMessage) -> str:
-    missed: int | None = None if gap.kind == "start" else 0
+    missed: int | None = None if gap.kind in {"start", "missed"} else 0
     if gap.first_trade_id is not None and gap.last_trade_id is not None:
         missed = gap.last_trade_id - gap.first_trade_id + 1
     parts = (
@@ -297,5 +297,6 @@ def _fingerprint(gap: GapMessage) -> str:
         gap.first_trade_id,
         gap.last_trade_id,
         missed,
+        None if gap.proves is None else str(gap.proves).lower(),
     )
     return " ".join("-" if part is None else str(part) for part in parts)

@@ -51,7 +51,7 @@ ODD: list[Message] = [
     ),
     *((b"ETH-USD", json.dumps(GOOD).encode()[:-1] + b"," + extra + b"}") for extra in EXTRAS),
 ]
-GAP_VALUES = (*VALUES, *gap_records.GapKind, GAP["time"], 370843400, 370843500)
+GAP_VALUES = (*VALUES, *gap_records.GapKind, True, False, GAP["time"], 370843400, 370843500)
 
 
 def _gaps(seed: int) -> Iterator[Message]:
@@ -78,7 +78,8 @@ def _stored(message: Message) -> object:
         except RejectedError as reason:
             return str(reason.reason)
         return GapMessage(
-            gap.pair, str(gap.kind), gap.begins, gap.time, gap.first_trade_id, gap.last_trade_id
+            gap.pair, str(gap.kind), gap.begins, gap.time, gap.first_trade_id, gap.last_trade_id,
+            gap.proves,
         )  # fmt: skip
     trade = None
     if tick.trade is not None:

@@ -38,12 +38,17 @@ def tick(trade_id: int) -> Message:
 
 
 def start(before: int | None) -> Message:
-    return encode(Gap("BTC-USD", GapKind.START, HOUR + timedelta(minutes=30), None, None, before))
+    time = HOUR + timedelta(minutes=30)
+    return encode(Gap("BTC-USD", GapKind.START, time, None, None, before, proves=before != 19))
 
 
-def gap(kind: GapKind, seconds: int, *trades: int) -> Message:
+def end() -> Message:
+    return encode(Gap("BTC-USD", GapKind.END, HOUR + timedelta(minutes=40), None))
+
+
+def gap(kind: GapKind, seconds: int, first: int | None = None, last: int | None = None) -> Message:
     begins = HOUR + timedelta(minutes=10)
-    return encode(Gap("BTC-USD", kind, begins + timedelta(seconds=seconds), begins, *trades))
+    return encode(Gap("BTC-USD", kind, begins + timedelta(seconds=seconds), begins, first, last))
 
 
 MESSAGES: list[Message] = [
@@ -56,6 +61,8 @@ MESSAGES: list[Message] = [
     start(19),
     tick(20),
     start(None),
+    gap(GapKind.MISSED, 90),  # frames without numbers of trades
+    end(),
     (b"BTC-USD", b'{"type":"gap","product_id":"BTC-USD","kind":"nap","time":"2026-01-01T00:00:00Z"}'),
     (b"BTC-USD", b'{"type":"gap","product_id":"BTC-USD"}'),
     (b"ETH-USD", gap(GapKind.DOWN, 5)[1]),
@@ -80,28 +87,33 @@ def publish(settings: Settings, messages: Iterable[Message]) -> None:
 def test_gaps_are_stored_and_counted_and_wrong_ones_rejected(processed: Settings, cli: Cli) -> None:
     with psycopg.connect(processed.postgres()) as connection:
         stored = connection.execute(
-            "SELECT kind, begins_at - %s, first_trade_id, last_trade_id, trades_missed FROM feed_gaps "
-            "ORDER BY kafka_offset",
+            "SELECT kind, begins_at - %s, first_trade_id, last_trade_id, trades_missed, proves "
+            "FROM feed_gaps ORDER BY kafka_offset",
             [HOUR],
         ).fetchall()
         rejected = connection.execute("SELECT reason FROM rejected_ticks ORDER BY kafka_offset").fetchall()
         books = connection.execute("SELECT metrics, rejected, gaps FROM consumer_offsets").fetchall()
     ten_minutes = timedelta(minutes=10)
     assert stored == [
-        ("start", None, None, 9, 0),
-        ("missed", ten_minutes, 12, 14, 3),
-        ("silence", ten_minutes, None, None, 0),
-        ("start", timedelta(seconds=15), 16, 19, 4),
-        ("start", timedelta(seconds=20), 21, None, None),
+        ("start", None, None, 9, 0, True),
+        ("missed", ten_minutes, 12, 14, 3, None),
+        ("silence", ten_minutes, None, None, 0, None),
+        ("start", timedelta(seconds=15), 16, 19, 4, False),
+        ("start", timedelta(seconds=20), 21, None, None, True),
+        ("missed", ten_minutes, None, None, None, None),
+        ("end", None, None, None, 0, None),
     ]
     assert [reason for (reason,) in rejected] == ["bad_gap", "missing_field", "key_mismatch"]
-    assert books == [(4, 3, 5)]
+    assert books == [(4, 3, 7)]
     report = json.loads(cli("gaps", "--json").stdout)
     (pair,) = report["pairs"]
     numbers = {key: pair[key] for key in ("ticks", "gaps", "trades_missed", "reconnects", "unknown")}
-    assert numbers == {"ticks": 4, "gaps": 2, "trades_missed": 7, "reconnects": 1, "unknown": 1}
-    assert [each["kind"] for each in report["gaps"]] == ["missed", "silence", "start", "start", "start"]
-    assert len(cli("gaps", "--list").stdout.splitlines()) == 6
+    assert numbers == {"ticks": 4, "gaps": 3, "trades_missed": 7, "reconnects": 2, "unknown": 2}
+    assert [(each["kind"], each["proves"]) for each in report["gaps"]] == [
+        ("missed", None), ("silence", None), ("missed", None), ("start", True), ("start", False),
+        ("start", True), ("end", None),
+    ]  # fmt: skip
+    assert len(cli("gaps", "--list").stdout.splitlines()) == 8
     assert "no gap records" in cli("gaps", "--pair", "ETH-USD").stdout
     assert json.loads(cli("gaps", "--since", "1m", "--json").stdout) == {"pairs": [], "gaps": []}
     assert "not a time" in cli("gaps", "--since", "soon", code=2).stderr
@@ -118,6 +130,11 @@ DAMAGES: list[tuple[str, set[tuple[str, str | None]]]] = [
     ("UPDATE feed_gaps SET first_trade_id = 17 WHERE first_trade_id = 16", {("gap", "start")}),
     ("UPDATE feed_gaps SET trades_missed = 5 WHERE trades_missed = 4", {("gap", "start")}),
     ("UPDATE feed_gaps SET begins_at = now() WHERE trades_missed = 4", {("gap", "start")}),
+    ("UPDATE feed_gaps SET proves = true WHERE NOT proves", {("differs", "gap")}),
+    (
+        "UPDATE feed_gaps SET trades_missed = 0 WHERE trades_missed IS NULL AND kind = 'missed'",
+        {("gap", "trades_missed"), ("differs", "gap")},
+    ),
     ("DELETE FROM feed_gaps WHERE kind = 'missed'", {("count", "gaps"), ("missing", None)}),
 ]
 

@@ -144,12 +144,19 @@ class Continuity:
             self.quality.disconnected(self._since)
 
     def end(self, now: float) -> None:
-        """Report the gaps that are certain at the end; the next start reports trades after the highest."""
+        """Report the gaps that are certain at the end, and until when the pair was heard.
+
+        The next start reports trades after the highest.
+        """
         self._report_holes(now)
+        heard = self.quality.heard_before(now)
         if self._waiting is None:
             self.quality.end(now)
         elif self._waiting is not GapKind.START:
-            self.report(self._waiting, min(self._since, now), now)
+            heard = min(self._since, now)
+            self.report(self._waiting, heard, now)
+        if self.has_started:
+            self._on_gap(Gap(self.pair, GapKind.END, from_seconds(heard), None))
 
     def report(self, kind: GapKind, begins: float, ends: float) -> None:
         """Report a gap of quotes, in which no trade is known to be missed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from cryptometrics.feeds.coinbase.book import OrderBook
@@ -83,6 +84,11 @@ class CoinbaseFeed(ABC):
         return {pair: continuity.quality for pair, continuity in self.pairs.items()}
 
     # The protocol
+
+    @property
+    @abstractmethod
+    def proves(self) -> bool:
+        """Whether the feed can prove that it misses nothing that it sends."""
 
     @abstractmethod
     def subscriptions(self, pairs: list[str]) -> list[str]:
@@ -235,6 +241,8 @@ class CoinbaseFeed(ABC):
         return continuity
 
     def _report(self, gap: Gap) -> None:
+        if gap.kind is GapKind.START:
+            gap = replace(gap, proves=self.proves)
         self._out.append(encode(gap))
         self._on_gap(gap)
 

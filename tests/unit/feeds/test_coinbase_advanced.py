@@ -153,6 +153,16 @@ def test_control_frames_count_and_a_quiet_pair_is_up_by_heartbeats() -> None:
     assert feed.broken
 
 
+def test_an_end_says_until_when_the_connection_was_heard() -> None:
+    feed = AdvancedFeed([BTC, ETH, "SOL-USD"])
+    feed.take(ticker(0), T0)
+    feed.take(ticker(1, ETH), T0 + 5)
+    ends = bodies(feed.end(T0 + 9))
+    assert [(end["product_id"], end["kind"], end["time"]) for end in ends] == [
+        (pair, "end", "2027-01-15T08:00:05.000000Z") for pair in (BTC, ETH)
+    ]
+
+
 def test_silence_needs_heartbeats_that_stopped() -> None:
     feed = AdvancedFeed([BTC])
     feed.take(ticker(0), T0)
@@ -167,7 +177,7 @@ def test_silence_needs_heartbeats_that_stopped() -> None:
 def test_quotes_of_the_book_come_when_the_best_bid_or_ask_changes() -> None:
     feed = AdvancedFeed([BTC], book=True)
     start, quote = bodies(feed.take(snapshot(0), T0))
-    assert start["kind"] == "start"
+    assert (start["kind"], start["proves"]) == ("start", True)
     assert quote == {
         "type": "quote", "product_id": BTC, "best_bid": "100", "best_bid_size": "1", "best_ask": "102",
         "best_ask_size": "2", "time": TIME, "venue": "coinbase-advanced",

@@ -196,4 +196,16 @@ def test_a_pair_that_is_down_at_the_end_has_its_gap() -> None:
     pair.trades([7])
     pair.watch.lost(GapKind.UNREADABLE, T0 + 1)
     pair.watch.end(T0 + 9)
-    assert pair.kinds() == [GapKind.START, GapKind.UNREADABLE]
+    assert pair.kinds() == [GapKind.START, GapKind.UNREADABLE, GapKind.END]
+    assert pair.told[-1].time.timestamp() == T0  # until then it was heard
+
+
+def test_an_end_says_until_when_the_pair_was_heard() -> None:
+    pair, never = Watched(), Watched()
+    pair.trades([7], T0 + 3)
+    for each in (pair, never):
+        each.watch.end(T0 + 9)
+    assert pair.kinds() == [GapKind.START, GapKind.END]
+    assert (pair.told[-1].time.timestamp(), pair.told[-1].begins) == (T0 + 3, None)
+    assert pair.watch.quality.gaps == 0
+    assert never.kinds() == []

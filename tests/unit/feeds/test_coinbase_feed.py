@@ -36,7 +36,7 @@ def test_a_ticker_goes_on_as_it_came_behind_its_start() -> None:
     frame = b' {"x": [1, {"y": null}], ' + raw(TICKER)[1:]
     messages = feed.take(frame, T0)
     start, (key, value) = bodies(messages[:1])[0], messages[1]
-    assert (start["kind"], start["last_trade_id"]) == ("start", 6)
+    assert (start["kind"], start["last_trade_id"], start["proves"]) == ("start", 6, True)
     assert (key, value) == (b"BTC-USD", frame)
     assert feed.take(raw(TICKER, trade_id=8), T0) == [(b"BTC-USD", raw(TICKER, trade_id=8))]
 
@@ -127,7 +127,7 @@ def test_quotes_come_when_the_best_bid_or_ask_changes() -> None:
     feed = ExchangeFeed(["BTC-USD"], book=True)
     assert feed.take(update(["buy", "1", "1"]), T0) == []
     start, quote = bodies(feed.take(snapshot("100", "102"), T0 + 0.5))
-    assert start["type"] == "gap"
+    assert (start["type"], start["proves"]) == ("gap", False)
     assert quote == {
         "type": "quote", "product_id": "BTC-USD", "best_bid": "100", "best_bid_size": "1", "best_ask": "102",
         "best_ask_size": "2", "time": "2027-01-15T08:00:00.500000Z",
@@ -221,7 +221,8 @@ def test_an_unreadable_book_is_a_gap_up_to_the_end() -> None:
     feed = ExchangeFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102"), T0)
     feed.take(update(["buy", "1e-40", "1"]), T0 + 1)
-    (gap,) = bodies(feed.end(T0 + 5))
+    gap, end = bodies(feed.end(T0 + 5))
+    assert (end["kind"], end["time"]) == ("end", stamp(T0))
     assert (gap["kind"], gap["begins"], gap["time"]) == ("unreadable", stamp(T0 + 1), stamp(T0 + 5))
 
 

@@ -206,7 +206,7 @@ def test_times_are_shifted_to_end_now(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "r", 50)
     before = time.time()
     (block,) = replay(ExchangeFeed(None), recording, shift_to_now=True)
-    _start, *ticks = [json.loads(value or b"") for _, value in block]
+    _start, *ticks, _end = [json.loads(value or b"") for _, value in block]
     assert [tick["trade_id"] for tick in ticks] == list(range(50))
     times = [seconds(tick["time"]) or 0 for tick in ticks]
     assert [round(late - early, 6) for early, late in itertools.pairwise(times)] == [1.0] * 49
@@ -218,7 +218,7 @@ def test_it_goes_at_a_speed_and_stops_when_asked(tmp_path: Path) -> None:
     started = time.monotonic()
     blocks = list(replay(ExchangeFeed(None), recording, speed=10))
     assert time.monotonic() - started >= 0.2
-    assert sum(map(len, blocks)) == 4
+    assert sum(map(len, blocks)) == 5  # with a start and an end
     assert [] in blocks  # while the next one is not due
     stopped = list(replay(ExchangeFeed(None), Recording(recording._paths), speed=0.001, stop=lambda: True))
     assert sum(map(len, stopped)) <= 2

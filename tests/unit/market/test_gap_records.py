@@ -30,7 +30,10 @@ def valid_gaps(draw: st.DrawFn) -> Gap:
     begins, ends = sorted((draw(times), draw(times)))
     first, last = sorted(draw(st.tuples(*[st.integers(0, MAX_TRADE_ID)] * 2)))
     if kind is GapKind.START:
-        return Gap("BTC-USD", kind, ends, None, None, draw(st.sampled_from([None, last])))
+        proves = draw(st.sampled_from([None, False, True]))
+        return Gap("BTC-USD", kind, ends, None, None, draw(st.sampled_from([None, last])), proves)
+    if kind is GapKind.END:
+        return Gap("BTC-USD", kind, ends, None)
     return Gap("BTC-USD", kind, ends, begins, *draw(st.sampled_from([(None, None), (first, last)])))
 
 
@@ -40,7 +43,7 @@ def test_what_is_written_is_read(gap: Gap) -> None:
     assert decode(key, value, NOW, NO_TICK) == gap
     with pytest.raises(RejectedError):
         decode_tick(key, value, NOW)  # it is never taken for a tick
-    if gap.kind is not GapKind.START:
+    if gap.kind not in {GapKind.START, GapKind.MISSED}:
         assert gap.trades_missed is not None
         assert 0 <= gap.trades_missed <= MAX_TRADE_ID
 
@@ -60,6 +63,10 @@ GOOD: dict[str, Any] = {
         ({"kind": 1}, Reason.WRONG_TYPE),
         ({"kind": None}, Reason.WRONG_TYPE),
         ({"kind": "start"}, Reason.BAD_GAP),
+        ({"kind": "end"}, Reason.BAD_GAP),
+        ({"kind": "end", "begins": None, "first_trade_id": None}, Reason.BAD_GAP),
+        ({"proves": True}, Reason.BAD_GAP),
+        ({"proves": 1}, Reason.WRONG_TYPE),
         ({"begins": None}, Reason.BAD_GAP),
         ({"begins": "2026-07-01T10:00:01Z"}, Reason.BAD_GAP),
         ({"first_trade_id": 10}, Reason.BAD_GAP),

@@ -51,6 +51,11 @@ class AdvancedFeed(CoinbaseFeed):
     # The protocol
 
     @property
+    def proves(self) -> bool:
+        """Return True: every frame has a number."""
+        return True
+
+    @property
     def _channel(self) -> str:
         return messages.BOOK_CHANNEL if self._book else "ticker"
 

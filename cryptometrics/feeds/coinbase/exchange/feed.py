@@ -23,6 +23,11 @@ class ExchangeFeed(CoinbaseFeed):
     reasons: ClassVar = frozenset({"not asked for", "update without snapshot"})
 
     @property
+    def proves(self) -> bool:
+        """Return True for tickers; updates of the order book have no number."""
+        return not self._book
+
+    @property
     def _channels(self) -> tuple[str, ...]:
         return BOOK_CHANNELS if self._book else TICKER_CHANNELS
 
