@@ -175,6 +175,39 @@ def test_expected_shortfall_as_r(
     assert_printed(risk.expected_shortfall(returns, confidence, method=method), printed)
 
 
+# The same file, output of the examples of `VaR`.
+@pytest.mark.parametrize(
+    ("returns", "method", "confidence", "printed"),
+    [
+        (CTA_GLOBAL, "historical", 0.95, "0.0354"),
+        (CTA_GLOBAL, "normal", 0.95, "0.03471098"),
+        (CTA_GLOBAL, "modified", 0.95, "0.03380228"),
+        (CTA_GLOBAL, "modified", 0.99, "0.04847019"),
+        (MERGER_ARBITRAGE, "historical", 0.95, "0.013455"),
+        (MERGER_ARBITRAGE, "normal", 0.95, "0.01152478"),
+        (MERGER_ARBITRAGE, "modified", 0.95, "0.01486869"),
+    ],
+)
+def test_value_at_risk_as_r(returns: np.ndarray, method: Method, confidence: float, printed: str) -> None:
+    assert_printed(risk.value_at_risk(returns, confidence, method=method), printed)
+
+
+# The same file, output of the examples of `StdDev` and `sd.annualized`.
+@pytest.mark.parametrize(
+    ("returns", "bars_per_year", "printed"),
+    [
+        (CTA_GLOBAL, 1, "0.0251309"),
+        (CTA_GLOBAL, 12, "0.08705599"),
+        (MERGER_ARBITRAGE, 1, "0.01116827"),
+        (MERGER_ARBITRAGE, 12, "0.03868803"),
+    ],
+)
+def test_standard_deviations_as_r(returns: np.ndarray, bars_per_year: float, printed: str) -> None:
+    close = np.exp(np.cumsum([0.0, *returns]))  # prices with just these log returns
+    found = risk.volatility(close, close, close, close, estimator="close", bars_per_year=bars_per_year)
+    assert_printed(found, printed)
+
+
 # R package PerformanceAnalytics, output of `table.Stats(edhec)` in the same file: lower quartiles.
 @pytest.mark.parametrize(("returns", "printed"), [(CTA_GLOBAL, "-0.0115"), (MERGER_ARBITRAGE, "0.0018")])
 def test_lower_quartiles_as_r(returns: np.ndarray, printed: str) -> None:
