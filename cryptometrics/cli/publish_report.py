@@ -19,8 +19,11 @@ def silence(published: Published) -> str:
 
 
 def summary(published: Published) -> str:
-    """Return the counts as the last line of stdout."""
-    return f"sent {published.sent:,}, acknowledged {published.acknowledged:,}"
+    """Return the counts as the last line of stdout: with thousands separators where a person reads it."""
+    from cryptometrics.cli.output import for_people, plain, short
+
+    number = short if for_people() else plain
+    return f"sent {number(published.sent)}, acknowledged {number(published.acknowledged)}"
 
 
 def check(published: Published, hint: str = "check that it is running and has disk space left") -> None:

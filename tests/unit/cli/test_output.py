@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cryptometrics import files
+from cryptometrics.cli import publish_report
 from cryptometrics.cli.output import WIDE, print_table, stated_size
+from cryptometrics.kafka.publisher import Published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +97,12 @@ def test_a_size_is_a_positive_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stated_size("LINES") == 24
     monkeypatch.setenv("LINES", "9" * 99)
     assert stated_size("LINES") == WIDE
+
+
+def test_counts_of_messages_are_readable_for_people_and_plain_for_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    published = Published(sent=12_345, acknowledged=12_344)
+    assert publish_report.summary(published) == "sent 12345, acknowledged 12344"
+    monkeypatch.setenv("COLUMNS", "80")
+    assert publish_report.summary(published) == "sent 12,345, acknowledged 12,344"
