@@ -54,6 +54,21 @@ def test_minutes_without_a_price_are_left_out(estimator: str) -> None:
     assert bar_variance(*with_gap, estimator=estimator) == pytest.approx(whole)  # type: ignore[arg-type]
 
 
+def test_yang_zhang_takes_from_the_first_bar_only_its_close() -> None:
+    """So that n + 1 bars give what TTR's volatility(calc="yang.zhang", n = n) gives for the last of them."""
+    opened, high = np.array([90.0, 101.0, 102.0, 99.0]), np.array([95.0, 104.0, 103.0, 101.0])
+    low, close = np.array([80.0, 100.0, 98.0, 97.0]), np.array([100.0, 103.0, 99.0, 100.0])
+    n, k = 3, 0.34 / (1.34 + 4 / 2)
+    within = np.log(high / close) * np.log(high / opened) + np.log(low / close) * np.log(low / opened)
+    variance = (
+        np.var(np.log(opened[1:] / close[:-1]), ddof=1)
+        + k * np.var(np.log(close / opened)[1:], ddof=1)
+        + (1 - k) * within[1:].sum() / n
+    )
+    found = risk.volatility(opened, high, low, close, estimator="yang_zhang", bars_per_year=1)
+    assert found == pytest.approx(math.sqrt(variance))
+
+
 def test_the_jump_share_is_unknown_if_nothing_moved() -> None:
     assert risk.jump_share(np.zeros(5)) is None
     assert risk.jump_share(np.array([0.01])) is None
