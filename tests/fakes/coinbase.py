@@ -196,12 +196,7 @@ class FakeCoinbase:
         self.requests.append(self._loop.time())
         request = json.loads(raw)
         self.subscriptions.append(request)
-        everywhere = request.get("product_ids", [])
-        wanted: dict[str, set[str]] = {}
-        for channel in request.get("channels", []):
-            entry = {"name": channel} if isinstance(channel, str) else channel
-            name = ALIASES.get(entry["name"], entry["name"])
-            wanted.setdefault(name, set()).update([*everywhere, *entry.get("product_ids", [])])
+        wanted = self._wanted(request)
         if request["type"] == "subscribe" and (reason := self._against(wanted)) is not None:
             self._put(client, {"type": "error", "message": "Failed to subscribe", "reason": reason})
             return
@@ -219,6 +214,16 @@ class FakeCoinbase:
         if request["type"] == "subscribe":
             self._greet(client, new)
             self.begin.set()
+
+    def _wanted(self, request: dict[str, Any]) -> dict[str, set[str]]:
+        """Return the products of each channel that a request names."""
+        everywhere = request.get("product_ids", [])
+        wanted: dict[str, set[str]] = {}
+        for channel in request.get("channels", []):
+            entry = {"name": channel} if isinstance(channel, str) else channel
+            name = ALIASES.get(entry["name"], entry["name"])
+            wanted.setdefault(name, set()).update([*everywhere, *entry.get("product_ids", [])])
+        return wanted
 
     def _against(self, wanted: dict[str, set[str]]) -> str | None:
         for name, ids in wanted.items():
@@ -265,6 +270,14 @@ class FakeCoinbase:
             client.channels.clear()
             client.socket.transport.abort()
             return
+        self._account_and_put(client, frame)
+
+    def _account_and_put(self, client: Client, frame: dict[str, Any]) -> None:
+        self._account(frame)
+        self._put_raw(client, dumps(frame))
+
+    def _account(self, frame: dict[str, Any]) -> None:
+        """Enter what a client receives into the ledger."""
         kind, product = frame["type"], self.products.get(frame.get("product_id", ""))
         if product is not None and "trade_id" in frame:
             product.account.heard.add(frame["trade_id"])
@@ -272,7 +285,6 @@ class FakeCoinbase:
             product.account.tickers.append(frame)
         if product is not None and kind in {"snapshot", "l2update"}:
             product.account.quotes.append(product.best())
-        self._put_raw(client, dumps(frame))
 
     def _put_raw(self, client: Client, frame: str | bytes) -> None:
         client.out.put_nowait(frame)

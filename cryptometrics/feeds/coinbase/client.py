@@ -71,6 +71,10 @@ class _ReconnectError(Exception):
     """The connection must be made anew: a refused request may succeed later, or frames are missing."""
 
 
+class _SequenceError(_ReconnectError):
+    """Frames are missing from a connection."""
+
+
 class _RateLimiter:
     """Limits requests to MAX_REQUESTS_PER_S per second."""
 
@@ -243,18 +247,18 @@ class _Connection:
             while self._client.full:
                 await asyncio.sleep(TEND_S)
             self._why, self._was_up = GapKind.DOWN, False
-            opened = time.monotonic()
+            opened, is_broken = time.monotonic(), False
             try:
                 await self._listen()
             except _ReconnectError as error:
-                reason = str(error)
+                reason, is_broken = str(error), isinstance(error, _SequenceError)
                 self._client.connectivity.failed(reason)
             except _FAILURES as error:
                 reason = _CLOSED_BY_US.get(self._why) or _one_line(error)
                 self._client.connectivity.failed(reason)
                 self._raise_if_final(error)
-            if self._was_up and time.monotonic() - opened > STEADY_S:
-                failures = 0
+            if self._was_up and (is_broken or time.monotonic() - opened > STEADY_S):
+                failures = 0  # a missing frame says nothing against the next connection
             failures += 1
             self._client.lost(self._pairs, self._why, self._number)
             wait = retry.wait_after(failures)
@@ -312,7 +316,7 @@ class _Connection:
                     frame: Any = await socket.recv(decode=False)
                     client.take(frame, number)
                     if reason := feed.broken.pop(number, None):
-                        raise _ReconnectError(reason)
+                        raise _SequenceError(reason)
                     if feed.subscribed is not None:
                         self._check_subscribed(feed.subscribed)
                         feed.subscribed = None
