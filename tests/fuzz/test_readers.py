@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import os
 import tempfile
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from cryptometrics import config
 from cryptometrics.alerts.rules import RulesError
 from cryptometrics.cli import rule_file
 from cryptometrics.errors import UserError
+from cryptometrics.feeds.coinbase.advanced.feed import AdvancedFeed
 from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
 from cryptometrics.feeds.recording import Recording
 from cryptometrics.kafka.client import client_conf
@@ -29,6 +31,8 @@ from cryptometrics.store.connection_options import checked, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 
 EXAMPLES = 100 * max(1, int(float(os.environ.get("FUZZ_SECONDS", "3")) / 3))
 VARIABLES = [
@@ -124,13 +128,13 @@ def _recording(content: bytes) -> None:
 
 def _frames(content: bytes) -> None:
     """Whatever comes, nothing is raised, and what goes on the topic is a tick, a gap, or rejected."""
-    for book in (False, True):
-        feed = ExchangeFeed(["BTC-USD"], book=book)
+    for kind, book in itertools.product((ExchangeFeed, AdvancedFeed), (False, True)):
+        feed = kind(["BTC-USD"], book=book)
         for number, frame in enumerate([content, *content.split(b"\n"), content]):
             _take(feed, frame, 1_782_907_200.0 + number)
 
 
-def _take(feed: ExchangeFeed, frame: bytes, at: float) -> None:
+def _take(feed: CoinbaseFeed, frame: bytes, at: float) -> None:
     for key, value in feed.take(frame, at):
         with contextlib.suppress(RejectedError):
             decode(key, value, datetime.now(UTC))
