@@ -52,7 +52,7 @@ def gaps(settings: Settings) -> list[tuple[str, float, float]]:
     return rows(
         settings,
         "SELECT kind, extract(epoch FROM begins_at)::float, extract(epoch FROM ends_at)::float "
-        "FROM feed_gaps WHERE kind <> 'start' ORDER BY kafka_offset",
+        "FROM feed_gaps WHERE kind NOT IN ('start', 'end') ORDER BY kafka_offset",
     )
 
 
