@@ -26,9 +26,9 @@ MAX_FOLDED = 20_000
 # Lateness depends on the order of the topic. A tick may be a day ahead of those that follow it.
 _TICKS = """
 SELECT pair, (extract(epoch FROM timestamp) * 1000000)::bigint, kafka_partition, kafka_offset,
-       bid::text, ask::text, late
+       bid::text, ask::text, late, bid_size::text, ask_size::text
 FROM (
-    SELECT pair, timestamp, kafka_partition, kafka_offset, bid, ask,
+    SELECT pair, timestamp, kafka_partition, kafka_offset, bid, ask, bid_size, ask_size,
            coalesce(trade_id < max(trade_id) OVER (
                PARTITION BY pair ORDER BY kafka_partition, kafka_offset
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS late
@@ -65,8 +65,8 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam has no types
                 yield from self._folded(*zip(*block, strict=True))
 
     def _folded(self, *columns: Any) -> Iterator[TimestampedValue]:
-        pairs, times, partitions, offsets, bids, asks, late = columns
-        table = table_of(partitions, offsets, pairs, bids, asks, times, late)
+        pairs, times, partitions, offsets, bids, asks, late, bid_sizes, ask_sizes = columns
+        table = table_of(partitions, offsets, pairs, bids, asks, times, late, sizes=(bid_sizes, ask_sizes))
         for pair, at, aggregate in fold_table(table, self._job.shape):
             part = PartialAggregate(aggregate, at, None)
             yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(at))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KEYS = (
     *("pair", "session", "consumer_group", "ticks", "late", "bid", "ask", "mid_price", "spread"),
     *("highest_bid", "highest_bid_at", "lowest_ask", "lowest_ask_at", "max_spread", "max_spread_at"),
-    *("first_at", "last_at"),
+    *("first_at", "last_at", "bid_size", "ask_size"),
 )
 """Keys of the JSON and columns of the plain table."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.market.table import PairTicks, Rows
     from cryptometrics.market.table_metrics import PairQuotes
-    from cryptometrics.market.text_columns import Flags, Ints
+    from cryptometrics.market.text_columns import Ints
 
 _MAX_INT = 2**63 - 1
 # The quotient is built from four groups of three decimals.
@@ -34,77 +33,98 @@ def fold(
     numbers: the window that each tick belongs to.
     quotes: of the ticks; without them the ticks are folded one by one.
     """
-    sums = None if quotes is None else _SumColumns.of(quotes)
-    first = int(numbers[0])
-    known = [first] if (numbers == first).all() else np.unique(numbers).tolist()
-    for number in known:
-        rows = np.arange(len(numbers)) if len(known) == 1 else np.flatnonzero(numbers == number)
-        if quotes is None or sums is None:
+    steps = np.diff(numbers)
+    order = np.arange(len(numbers))
+    if len(steps) and int(steps.min()) < 0:
+        order = np.argsort(numbers, kind="stable")
+        steps = np.diff(numbers[order])
+    starts = np.append(0, np.flatnonzero(steps) + 1)
+    known = numbers[order[starts]].tolist()
+    windows_of_rows = np.split(order, starts[1:])
+    sums = None if quotes is None else _sums(quotes, order, starts)
+    if quotes is None or sums is None:
+        trades_known = bool((ticks.table.trade_size[ticks.rows] >= 0).all())
+        for number, rows in zip(known, windows_of_rows, strict=True):
             chosen = [ticks.ticks[row] for row in rows.tolist()]
             offsets, late = ticks.offset[rows].tolist(), int(ticks.late[rows].sum())
-            trades_known = bool((ticks.table.trade_size[ticks.rows[rows]] >= 0).all())
-            aggregate = windows.fold(chosen, ticks.partition, offsets, late, trades_known=trades_known)
-            yield number, aggregate
-        else:
-            yield number, _aggregate(quotes, rows, sums)
+            yield (
+                number,
+                windows.fold(chosen, ticks.partition, offsets, late, trades_known=trades_known),
+            )
+        return
+    for number, rows, totals in zip(known, windows_of_rows, sums, strict=True):
+        yield number, _aggregate(quotes, rows, totals)
 
 
-class _SumColumns(NamedTuple):
-    """Columns of a pair's ticks that only a window's sums need."""
+class _Sums(NamedTuple):
+    """The sums of one window."""
 
-    bps: Ints
-    is_sized: Flags
-    price: Ints
-    """Of trades, like their sizes."""
-    size: Ints
-    """0 without a trade."""
-    buy_size: Ints
-    """0 if the taker did not buy."""
-    price_scale: int
-    size_scale: int
-    trades_known: bool
+    spread: Decimal
+    bps: Decimal
+    late: int
+    sized_ticks: int
+    bid_size: Decimal
+    ask_size: Decimal
+    trades: TradeSums | None
 
-    @classmethod
-    def of(cls, quotes: PairQuotes) -> _SumColumns | None:
-        """Return the columns of all ticks; None where 64 bits are too few."""
-        trades = scaled_trades(quotes.ticks)
-        if trades is None:
-            return None
-        price, price_scale, size, size_scale = trades
-        return cls(
-            bps=_bps_units(quotes),
-            is_sized=(quotes.bid_size.units >= 0) & (quotes.ask_size.units >= 0),
-            price=price,
-            size=size,
-            buy_size=size * quotes.ticks.table.is_buy[quotes.ticks.rows],
-            price_scale=price_scale,
-            size_scale=size_scale,
-            trades_known=int(size.min()) >= 0,
+
+def _sums(quotes: PairQuotes, order: Rows, starts: Ints) -> list[_Sums] | None:
+    """Return the sums of each window, None where 64 bits are too few for a trade.
+
+    order: the rows, window by window. starts: where in `order` each window begins.
+    """
+    ticks = quotes.ticks
+    trades = scaled_trades(ticks)
+    if trades is None:
+        return None
+    price, price_scale, size, size_scale = trades
+
+    def decimals(column: Ints, scale: int) -> list[Decimal]:
+        return [Decimal(number).scaleb(-scale, EXACT) for number in _totals(column[order], starts)]
+
+    is_sized = (quotes.bid_size.units >= 0) & (quotes.ask_size.units >= 0)
+    of_trades: list[TradeSums | None] = [None] * len(starts)
+    if int(size.min()) >= 0:
+        price = np.maximum(price, 0)  # without a trade the price may be missing, and the size is 0
+        if int(price.max()) * int(size.max()) > _MAX_INT:
+            price = price.astype(object)
+        of_trades = list(
+            map(
+                TradeSums,
+                _totals((size > 0)[order].astype(np.int64), starts),
+                decimals(size, size_scale),
+                decimals(price * size, price_scale + size_scale),
+                decimals(size * ticks.table.is_buy[ticks.rows], size_scale),
+            )
         )
-
-    def trades(self, rows: Rows) -> TradeSums | None:
-        """Return the sums of the trades in some rows."""
-        if not self.trades_known:
-            return None
-        price, size = self.price[rows], self.size[rows]
-        # No price is below 0 where there is a trade.
-        fits = int(price.max()) * int(size.max()) <= _MAX_INT // len(rows)
-        notional = int(price @ size) if fits else sum(map(operator.mul, price.tolist(), size.tolist()))
-        return TradeSums(
-            trades=int(np.count_nonzero(size)),
-            volume=_scaled_sum(size, self.size_scale),
-            notional=Decimal(notional).scaleb(-self.price_scale - self.size_scale, EXACT),
-            buy_volume=_scaled_sum(self.buy_size[rows], self.size_scale),
+    return list(
+        map(
+            _Sums,
+            decimals(quotes.spread.units, quotes.scale),
+            decimals(_bps_units(quotes), BPS_PLACES),
+            _totals(ticks.late[order].astype(np.int64), starts),
+            _totals(is_sized[order].astype(np.int64), starts),
+            decimals(quotes.bid_size.units * is_sized, quotes.size_scale),
+            decimals(quotes.ask_size.units * is_sized, quotes.size_scale),
+            of_trades,
         )
+    )
 
 
-def _aggregate(quotes: PairQuotes, rows: Rows, sums: _SumColumns) -> Aggregate:
+def _totals(numbers: Ints, starts: Ints) -> list[int]:
+    """Return the sum of each window's numbers, which are not negative, whatever its size."""
+    if int(numbers.max()) > _MAX_INT // len(numbers):
+        numbers = numbers.astype(object)
+    totals: list[int] = np.add.reduceat(numbers, starts).tolist()
+    return totals
+
+
+def _aggregate(quotes: PairQuotes, rows: Rows, sums: _Sums) -> Aggregate:
     ticks, scale, times = quotes.ticks, quotes.scale, quotes.ticks.time[rows]
     mid, spread = quotes.mid_price, quotes.spread
     opens = int(rows[times.argmin()])  # of equal times the first
     closes = int(rows[len(times) - 1 - times[::-1].argmax()])  # and the last
     high, low = int(rows[mid.units[rows].argmax()]), int(rows[mid.units[rows].argmin()])
-    sized = rows[sums.is_sized[rows]]
     return Aggregate(
         ticks=len(rows),
         open=decimal(mid, opens, scale),
@@ -115,14 +135,14 @@ def _aggregate(quotes: PairQuotes, rows: Rows, sums: _SumColumns) -> Aggregate:
         closed=(from_microseconds(int(ticks.time[closes])), ticks.partition, int(ticks.offset[closes])),
         highest_bid=decimal(quotes.bid, int(rows[quotes.bid.units[rows].argmax()]), scale),
         lowest_ask=decimal(quotes.ask, int(rows[quotes.ask.units[rows].argmin()]), scale),
-        spread_sum=_scaled_sum(spread.units[rows], scale),
+        spread_sum=sums.spread,
         max_spread=decimal(spread, int(rows[spread.units[rows].argmax()]), scale),
-        spread_bps_sum=_scaled_sum(sums.bps[rows], BPS_PLACES),
-        late=int(ticks.late[rows].sum()),
-        sized_ticks=len(sized),
-        bid_size_sum=_scaled_sum(quotes.bid_size.units[sized], quotes.size_scale),
-        ask_size_sum=_scaled_sum(quotes.ask_size.units[sized], quotes.size_scale),
-        trades=sums.trades(rows),
+        spread_bps_sum=sums.bps,
+        late=sums.late,
+        sized_ticks=sums.sized_ticks,
+        bid_size_sum=sums.bid_size,
+        ask_size_sum=sums.ask_size,
+        trades=sums.trades,
     )
 
 
@@ -142,12 +162,3 @@ def _bps_units(quotes: PairQuotes) -> Ints:
         quotient = quotient * _GROUP + digits
     rounded: Ints = quotient + (2 * rest >= total)
     return rounded
-
-
-def _scaled_sum(numbers: Ints, scale: int) -> Decimal:
-    """Return the sum of units of 10^-scale that are not negative, whatever its size."""
-    if not len(numbers):
-        return Decimal(0)
-    fits = int(numbers.max()) <= _MAX_INT // len(numbers)
-    total = int(numbers.sum()) if fits else sum(numbers.tolist())
-    return Decimal(total).scaleb(-scale, EXACT)

@@ -104,11 +104,13 @@ def _pair_states(touched: list[tuple[CachedPair, str, Session]]) -> list[PairSta
     states: dict[str, PairState] = {}
     for pair, _, session in touched:
         bid, ask, time = session.last_bid, session.last_ask, session.last_at
+        sizes = session.last_bid_size, session.last_ask_size
         if pair.stored is not None and pair.stored.time > time:
             bid, ask, time = pair.stored.bid, pair.stored.ask, pair.stored.time
+            sizes = pair.stored.bid_size, pair.stored.ask_size
         trades = pair.trade_ids
         highest = trades.highest if trades.highest >= 0 else None
-        pair.stored = PairState(pair.name, bid, ask, time, str(trades), trades.floor, highest)
+        pair.stored = PairState(pair.name, bid, ask, time, str(trades), trades.floor, highest, *sizes)
         states[pair.name] = pair.stored
     return list(states.values())
 

@@ -76,6 +76,8 @@ class PairState:
     trade_ids: str
     trade_ids_floor: int
     trade_id: int | None
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
 
 
 @dataclass(slots=True)
@@ -151,26 +153,30 @@ ON CONFLICT (consumer_group, topic, kafka_partition, day) DO UPDATE SET
 _SESSIONS = """
 INSERT INTO session_extremes
     (consumer_group, pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread,
-     max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late)
+     max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late, last_bid_size, last_ask_size)
 SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
     %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::timestamptz[],
-    %s::timestamptz[], %s::bigint[], %s::bigint[])
+    %s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
 ON CONFLICT (consumer_group, pair, session) DO UPDATE SET
     highest_bid = excluded.highest_bid, highest_bid_at = excluded.highest_bid_at,
     lowest_ask = excluded.lowest_ask, lowest_ask_at = excluded.lowest_ask_at,
     max_spread = excluded.max_spread, max_spread_at = excluded.max_spread_at,
     last_bid = excluded.last_bid, last_ask = excluded.last_ask, last_at = excluded.last_at,
-    first_at = excluded.first_at, ticks = excluded.ticks, late = excluded.late
+    first_at = excluded.first_at, ticks = excluded.ticks, late = excluded.late,
+    last_bid_size = excluded.last_bid_size, last_ask_size = excluded.last_ask_size
 """
 
 _PAIRS = """
-INSERT INTO pair_state (consumer_group, pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
-SELECT %s, pair, bid, ask, timestamp, trade_ids::int8multirange, trade_ids_floor, trade_id
+INSERT INTO pair_state
+    (consumer_group, pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id, bid_size, ask_size)
+SELECT %s, pair, bid, ask, timestamp, trade_ids::int8multirange, trade_ids_floor, trade_id, bid_size, ask_size
 FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[], %s::bigint[],
-    %s::bigint[]) AS p (pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id)
+    %s::bigint[], %s::numeric[], %s::numeric[])
+    AS p (pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id, bid_size, ask_size)
 ON CONFLICT (consumer_group, pair) DO UPDATE SET
     bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_ids = excluded.trade_ids,
-    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id, recorded_at = now()
+    trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id, bid_size = excluded.bid_size,
+    ask_size = excluded.ask_size, recorded_at = now()
 """
 
 _REJECTED = """
@@ -208,7 +214,11 @@ def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> Non
         cursor.execute(_SESSIONS, [topic.group, *arrays(_session_rows(batch.sessions))])
     if batch.pairs:
         pairs = (
-            (p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id) for p in batch.pairs
+            (
+                *(p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id),
+                *(p.bid_size, p.ask_size),
+            )
+            for p in batch.pairs
         )
         cursor.execute(_PAIRS, [topic.group, *arrays(pairs)])
     if batch.windows:
@@ -262,6 +272,7 @@ def _session_rows(sessions: dict[tuple[str, str], Session]) -> list[tuple[Value,
         (
             pair, name, s.highest_bid, s.highest_bid_at, s.lowest_ask, s.lowest_ask_at, s.max_spread,
             s.max_spread_at, s.last_bid, s.last_ask, s.last_at, s.first_at, s.ticks, s.late,
+            s.last_bid_size, s.last_ask_size,
         )
         for (pair, name), s in sessions.items()
     ]  # fmt: skip

@@ -18,6 +18,7 @@ from cryptometrics.market.table import NO_TRADE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from decimal import Decimal
 
     from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 COPY_COLUMNS = (
     "pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp, consumer_group, "
-    "session, kind, trade_id, kafka_partition, kafka_offset"
+    "session, kind, trade_id, kafka_partition, kafka_offset, bid_size, ask_size"
 )
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 """The beginning of the stream."""
@@ -77,24 +78,42 @@ def encode_one(
             middle,
             _NULL if tick.trade_id is None else _SIZED_LONG(8, tick.trade_id),
             _PLACE(4, place[0], 8, place[1]),
+            _optional_number(tick.bid_size),
+            _optional_number(tick.ask_size),
         )
     )
 
 
 def _encode_form(metrics: PairMetrics, names: Names) -> bytes:
     ticks, numbers = metrics.ticks, metrics.numbers
-    largest = max(int(column.units.max()) for column in numbers)
-    digits = max(-(-len(str(largest)) // 4), 1)
+    digits = _digits(*numbers)
     has_trade = bool(ticks.trade_id[0] != NO_TRADE)
-    template = _layout(names, ticks.partition, digits, digits - 1 - metrics.scale // 4, has_trade)
+    sizes = [
+        (f"size_{side}", column)
+        for side, column in (("bid", metrics.bid_size), ("ask", metrics.ask_size))
+        if column.units[0] >= 0
+    ]
+    size_digits = max([_digits(column) for _, column in sizes], default=1)
+    template = _layout(
+        *(names, ticks.partition, digits, digits - 1 - metrics.scale // 4, has_trade),
+        *(tuple(name for name, _ in sizes), size_digits, size_digits - 1 - metrics.size_scale // 4),
+    )
     rows = np.repeat(template, len(ticks))
     for number, column in enumerate(numbers):
         _put_numbers(rows[f"number_{number}"], column, digits)
+    for name, column in sizes:
+        _put_numbers(rows[name], column, size_digits)
     rows["timestamp"] = ticks.time - _POSTGRES_EPOCH_US
     if has_trade:
         rows["trade_id"] = ticks.trade_id
     rows["kafka_offset"] = ticks.offset
     return rows.tobytes()
+
+
+def _digits(*columns: NumberColumn) -> int:
+    """Return how many digits of base 10,000 the largest number has."""
+    largest = max(int(column.units.max()) for column in columns)
+    return max(-(-len(str(largest)) // 4), 1)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -110,11 +129,22 @@ def _texts(names: Names) -> tuple[bytes, bytes]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _layout(names: Names, partition: int, digits: int, weight: int, has_trade: bool) -> NDArray[Any]:
-    """Return a row with these names and everything else that is the same in each."""
+def _layout(
+    names: Names,
+    partition: int,
+    digits: int,
+    weight: int,
+    has_trade: bool,
+    sizes: tuple[str, ...],
+    size_digits: int,
+    size_weight: int,
+) -> NDArray[Any]:
+    """Return a row with these names and everything else that is the same in each.
+
+    sizes: the names of the sizes that are not NULL.
+    """
     pair, group, session, kind = names
-    number = [("size", ">i4"), ("digits", ">i2"), ("weight", ">i2"), ("sign", ">i2"), ("places", ">i2")]
-    number += [(f"digit_{place}", ">i2") for place in range(digits)]
+    number, size = _number_fields(digits), _number_fields(size_digits)
     fields: list[tuple[str, Any]] = [("fields", ">i2"), *_sized("pair", f"V{len(pair)}")]
     fields += [(f"number_{place}", number) for place in range(_NUMBERS)]
     fields += _sized("timestamp", ">i8")
@@ -122,6 +152,7 @@ def _layout(names: Names, partition: int, digits: int, weight: int, has_trade: b
         fields += _sized(name, f"V{len(value)}")
     fields += _sized("trade_id", ">i8") if has_trade else [("trade_id_size", ">i4")]
     fields += _sized("kafka_partition", ">i4") + _sized("kafka_offset", ">i8")
+    fields += [(name, size if name in sizes else ">i4") for name in ("size_bid", "size_ask")]
     layout = np.dtype(fields)
     row = np.zeros(1, layout)
     row["fields"] = _FIELDS
@@ -130,12 +161,24 @@ def _layout(names: Names, partition: int, digits: int, weight: int, has_trade: b
     for name, value in (("pair", pair), ("group", group), ("session", session), ("kind", kind)):
         row[name] = np.void(value)
     for place in range(_NUMBERS):
-        number_field = row[f"number_{place}"]
-        number_field["size"], number_field["digits"] = 8 + 2 * digits, digits
-        number_field["weight"] = weight
+        _fill_number(row[f"number_{place}"], digits, weight)
+    for name in ("size_bid", "size_ask"):
+        if name in sizes:
+            _fill_number(row[name], size_digits, size_weight)
+        else:
+            row[name] = -1
     row["trade_id_size"] = 8 if has_trade else -1
     row["kafka_partition"] = partition
     return row
+
+
+def _number_fields(digits: int) -> list[tuple[str, str]]:
+    number = [("size", ">i4"), ("digits", ">i2"), ("weight", ">i2"), ("sign", ">i2"), ("places", ">i2")]
+    return number + [(f"digit_{place}", ">i2") for place in range(digits)]
+
+
+def _fill_number(field: NDArray[Any], digits: int, weight: int) -> None:
+    field["size"], field["digits"], field["weight"] = 8 + 2 * digits, digits, weight
 
 
 def _sized(name: str, form: str) -> list[tuple[str, Any]]:
@@ -151,6 +194,10 @@ def _put_numbers(field: NDArray[Any], column: NumberColumn, digits: int) -> None
         rest = higher
     field["digit_0"] = rest
     field["places"] = column.places
+
+
+def _optional_number(number: Decimal | None) -> bytes:
+    return _NULL if number is None else _number(f"{number:f}")
 
 
 @functools.lru_cache(maxsize=16_384)

@@ -28,9 +28,10 @@ ROWS_PER_SLICE = 20_000
 
 _TEXTS = ("pair", "session", "consumer_group", "kind")
 _PRICES = ("bid", "ask", "mid_price", "spread", "spread_bps")
+_SIZES = ("bid_size", "ask_size")
 _EXTREMES = ("session_highest_bid", "session_lowest_ask", "session_max_spread")
 _NUMBERS = ("trade_id", "kafka_partition", "kafka_offset")
-COLUMNS = ("quoted_at", *_TEXTS[:3], *_PRICES, *_EXTREMES, "kind", *_NUMBERS, "recorded_at")
+COLUMNS = ("quoted_at", *_TEXTS[:3], *_PRICES, *_EXTREMES, "kind", *_NUMBERS, "recorded_at", *_SIZES)
 """The columns of the CSV and the keys of the JSON, in order; they are columns of the view crypto_quotes."""
 
 _DAYS = """
@@ -133,7 +134,7 @@ def _json(column: str) -> sql.Composed:
     name = sql.Identifier(column)
     if column.endswith("_at"):
         return _time(name)
-    if column in _PRICES or column in _EXTREMES:
+    if column in (*_PRICES, *_EXTREMES, *_SIZES):
         return sql.SQL("{}::text").format(name)  # exact, however its reader parses numbers
     return sql.SQL("{}").format(name)
 

@@ -54,6 +54,7 @@ RELATIONS = {
         "crypto_sessions",
     ),
     "0008_roles": (),
+    "0010_sizes": (),
     "0011_completeness": (),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
@@ -74,6 +75,7 @@ FUNCTIONS = {
     "0006_alerts": (),
     "0007_views": (),
     "0008_roles": (),
+    "0010_sizes": (),
     "0011_completeness": (),
 }
 """The functions that each migration is the first to create."""

@@ -49,7 +49,8 @@ ORDER BY pair
 
 _SESSIONS = """
 SELECT pair, session, consumer_group, ticks, late, last_bid AS bid, last_ask AS ask, highest_bid,
-       highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at
+       highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at,
+       last_bid_size AS bid_size, last_ask_size AS ask_size
 FROM session_extremes
 WHERE consumer_group = %(group)s
   AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
@@ -97,6 +98,9 @@ class SessionRow:
     max_spread_at: datetime
     first_at: datetime
     last_at: datetime
+    bid_size: Decimal | None = None
+    """Of the newest quote, in the base currency; None where the feed sends none."""
+    ask_size: Decimal | None = None
 
     @property
     def mid_price(self) -> Decimal:

@@ -27,6 +27,7 @@ _INSERT = """
 INSERT INTO crypto_windows AS w
     (consumer_group, name, pair, window_start, window_end, ticks, open, high, low, close,
      highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum,
+     sized_ticks, bid_size_sum, ask_size_sum, trades, volume, notional, buy_volume,
      open_at, open_partition, open_offset,
      close_at, close_partition, close_offset, complete)
 SELECT %(group)s, %(name)s, n.*, %(complete)s
@@ -34,6 +35,8 @@ FROM unnest(%(pair)s::text[], %(start)s::timestamptz[], %(end)s::timestamptz[], 
     %(open)s::numeric[], %(high)s::numeric[], %(low)s::numeric[], %(close)s::numeric[],
     %(highest_bid)s::numeric[], %(lowest_ask)s::numeric[], %(max_spread)s::numeric[], %(late)s::bigint[],
     %(spread_sum)s::numeric[], %(spread_bps_sum)s::numeric[],
+    %(sized_ticks)s::bigint[], %(bid_size_sum)s::numeric[], %(ask_size_sum)s::numeric[], %(trades)s::bigint[],
+    %(volume)s::numeric[], %(notional)s::numeric[], %(buy_volume)s::numeric[],
     %(open_at)s::timestamptz[], %(open_partition)s::int[], %(open_offset)s::bigint[],
     %(close_at)s::timestamptz[], %(close_partition)s::int[], %(close_offset)s::bigint[]) AS n (pair, start)
 ORDER BY pair, start
@@ -45,7 +48,8 @@ _OPENS = """(excluded.open_at, excluded.open_partition, excluded.open_offset, ex
 _CLOSES = """(excluded.close_at, excluded.close_partition, excluded.close_offset, excluded.close)
          > (w.close_at, w.close_partition, w.close_offset, w.close)"""
 
-# `market.windows.merge` in SQL. `complete` is never reset; `updated_at` shows later changes.
+# `market.windows.merge` in SQL. A stored NULL stays NULL: what is unknown of a part is unknown of the window.
+# `complete` is never reset; `updated_at` shows later changes.
 _MERGE = (
     _INSERT
     + f"""
@@ -65,7 +69,11 @@ _MERGE = (
     lowest_ask = least(w.lowest_ask, excluded.lowest_ask),
     max_spread = greatest(w.max_spread, excluded.max_spread), late = w.late + excluded.late,
     spread_sum = w.spread_sum + excluded.spread_sum,
-    spread_bps_sum = w.spread_bps_sum + excluded.spread_bps_sum, updated_at = now()
+    spread_bps_sum = w.spread_bps_sum + excluded.spread_bps_sum,
+    sized_ticks = w.sized_ticks + excluded.sized_ticks, bid_size_sum = w.bid_size_sum + excluded.bid_size_sum,
+    ask_size_sum = w.ask_size_sum + excluded.ask_size_sum, trades = w.trades + excluded.trades,
+    volume = w.volume + excluded.volume, notional = w.notional + excluded.notional,
+    buy_volume = w.buy_volume + excluded.buy_volume, updated_at = now()
 """
 )
 
@@ -76,16 +84,22 @@ _OVERWRITE = (
     window_end = excluded.window_end, ticks = excluded.ticks, open = excluded.open, high = excluded.high,
     low = excluded.low, close = excluded.close, highest_bid = excluded.highest_bid,
     lowest_ask = excluded.lowest_ask, max_spread = excluded.max_spread, late = excluded.late,
-    spread_sum = excluded.spread_sum, spread_bps_sum = excluded.spread_bps_sum, open_at = excluded.open_at,
+    spread_sum = excluded.spread_sum, spread_bps_sum = excluded.spread_bps_sum,
+    sized_ticks = excluded.sized_ticks, bid_size_sum = excluded.bid_size_sum,
+    ask_size_sum = excluded.ask_size_sum, trades = excluded.trades, volume = excluded.volume,
+    notional = excluded.notional, buy_volume = excluded.buy_volume, open_at = excluded.open_at,
     open_partition = excluded.open_partition, open_offset = excluded.open_offset,
     close_at = excluded.close_at, close_partition = excluded.close_partition,
     close_offset = excluded.close_offset, complete = excluded.complete, updated_at = now()
 WHERE (w.window_end, w.ticks, w.open, w.high, w.low, w.close, w.highest_bid, w.lowest_ask, w.max_spread,
-       w.late, w.spread_sum, w.spread_bps_sum, w.open_at, w.open_partition, w.open_offset, w.close_at,
+       w.late, w.spread_sum, w.spread_bps_sum, w.sized_ticks, w.bid_size_sum, w.ask_size_sum, w.trades,
+       w.volume, w.notional, w.buy_volume, w.open_at, w.open_partition, w.open_offset, w.close_at,
        w.close_partition, w.close_offset, w.complete)
     IS DISTINCT FROM (excluded.window_end, excluded.ticks, excluded.open, excluded.high, excluded.low,
        excluded.close, excluded.highest_bid, excluded.lowest_ask, excluded.max_spread, excluded.late,
-       excluded.spread_sum, excluded.spread_bps_sum, excluded.open_at, excluded.open_partition,
+       excluded.spread_sum, excluded.spread_bps_sum, excluded.sized_ticks,
+       excluded.bid_size_sum, excluded.ask_size_sum, excluded.trades, excluded.volume, excluded.notional,
+       excluded.buy_volume, excluded.open_at, excluded.open_partition,
        excluded.open_offset, excluded.close_at, excluded.close_partition, excluded.close_offset,
        excluded.complete)
     AND (excluded.ticks >= w.ticks OR NOT %(keep_larger)s)
@@ -148,11 +162,19 @@ def _values(
         "close_at": array(part.closed[0] for part in parts),
         "close_partition": array(part.closed[1] for part in parts),
         "close_offset": array(part.closed[2] for part in parts),
-    } | {column: array(getattr(part, column) for part in parts) for column in _AS_NAMED}
+    } | {
+        **{column: array(getattr(part, column) for part in parts) for column in _AS_NAMED},
+        **{
+            column: array(None if part.trades is None else getattr(part.trades, column) for part in parts)
+            for column in _OF_TRADES
+        },
+    }
 
 
 _AS_NAMED = (
     *("ticks", "open", "high", "low", "close", "highest_bid", "lowest_ask", "max_spread", "late"),
-    *("spread_sum", "spread_bps_sum"),
+    *("spread_sum", "spread_bps_sum", "sized_ticks", "bid_size_sum", "ask_size_sum"),
 )
 """Columns with the name of their field in `Aggregate`."""
+_OF_TRADES = ("trades", "volume", "notional", "buy_volume")
+"""Columns with the name of their field in `TradeSums`."""

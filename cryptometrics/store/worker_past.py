@@ -24,13 +24,14 @@ NEARBY = timedelta(seconds=10)
 """Ticks closer than this are searched together: their rows are in the same blocks."""
 
 _PAIRS = """
-SELECT pair, bid, ask, timestamp, trade_ids::text, trade_ids_floor, trade_id
+SELECT pair, bid, ask, timestamp, trade_ids::text, trade_ids_floor, trade_id, bid_size, ask_size
 FROM pair_state WHERE consumer_group = %s AND pair = ANY(%s)
 """
 
 _SESSIONS = """
 SELECT e.pair, e.session, e.highest_bid, e.highest_bid_at, e.lowest_ask, e.lowest_ask_at, e.max_spread,
-       e.max_spread_at, e.last_bid, e.last_ask, e.last_at, e.first_at, e.ticks, e.late
+       e.max_spread_at, e.last_bid, e.last_ask, e.last_at, e.first_at, e.ticks, e.late,
+       e.last_bid_size, e.last_ask_size
 FROM session_extremes e JOIN unnest(%s::text[], %s::text[]) AS wanted (pair, session) USING (pair, session)
 WHERE e.consumer_group = %s
 """

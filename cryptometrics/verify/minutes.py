@@ -24,22 +24,24 @@ NAME = "1m"
 COLUMNS = (
     "pair, window_start, window_end, ticks, open, high, low, close, highest_bid, lowest_ask, avg_spread, "
     "max_spread, avg_spread_bps, late, spread_sum, spread_bps_sum, open_at, open_partition, open_offset, "
-    "close_at, close_partition, close_offset"
+    "close_at, close_partition, close_offset, sized_ticks, bid_size_sum, ask_size_sum, avg_bid_size, "
+    "avg_ask_size"
 )
-"""Every column of `crypto_windows` that follows from the ticks."""
+"""Every column of `crypto_windows` that follows from rows; those of trades need the topic."""
 
 _TICKS = "SELECT * FROM crypto_metrics WHERE consumer_group = %(group)s"
 _TOPIC_ORDER = "kafka_partition, kafka_offset"
 
 
-def true_windows(ticks: str = _TICKS, order: str = _TOPIC_ORDER) -> str:
+def true_windows(ticks: str = _TICKS, order: str = _TOPIC_ORDER, before_sizes: str = "false") -> str:
     """Return the query of the windows that follow from stored ticks alone.
 
     A window begins every `slide`, and a tick counts in each [start, start + size) that contains it. The
     parameters are `group`, `size` and `slide`. Arrays compare element by element, so the least one is the
     first tick of a window, and the greatest one the last.
 
-    ticks: the query of the ticks. order: their order on the topic.
+    ticks: the query of the ticks. order: their order on the topic. before_sizes: whether a tick was stored
+    without sizes, so that the sums of sizes are unknown.
     """
     return f"""
 SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ticks,
@@ -50,7 +52,10 @@ SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ti
     timestamptz 'epoch' + opened[1]::bigint * interval '1 microsecond' AS open_at,
     opened[2]::int AS open_partition, opened[3]::bigint AS open_offset,
     timestamptz 'epoch' + closed[1]::bigint * interval '1 microsecond' AS close_at,
-    closed[2]::int AS close_partition, closed[3]::bigint AS close_offset
+    closed[2]::int AS close_partition, closed[3]::bigint AS close_offset,
+    sized_ticks, bid_size_sum, ask_size_sum,
+    round((bid_size_sum + 0.000000000000000000) / nullif(sized_ticks, 0), 18) AS avg_bid_size,
+    round((ask_size_sum + 0.000000000000000000) / nullif(sized_ticks, 0), 18) AS avg_ask_size
 FROM (
     SELECT pair, start, count(*) AS ticks,
         min(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price])
@@ -60,7 +65,12 @@ FROM (
         max(mid_price) AS high, min(mid_price) AS low, max(bid) AS highest_bid, min(ask) AS lowest_ask,
         max(spread) AS max_spread, sum(spread) AS spread_sum,
         sum(div(4000000000000 * (ask - bid) + (bid + ask), 2 * (bid + ask)) * 0.00000001) AS spread_bps_sum,
-        count(*) FILTER (WHERE trade_id < highest) AS late
+        count(*) FILTER (WHERE trade_id < highest) AS late,
+        CASE WHEN NOT bool_or({before_sizes}) THEN count(bid_size + ask_size) END AS sized_ticks,
+        CASE WHEN NOT bool_or({before_sizes})
+             THEN coalesce(sum(bid_size) FILTER (WHERE ask_size IS NOT NULL), 0) END AS bid_size_sum,
+        CASE WHEN NOT bool_or({before_sizes})
+             THEN coalesce(sum(ask_size) FILTER (WHERE bid_size IS NOT NULL), 0) END AS ask_size_sum
     FROM (
         SELECT *, date_bin(%(slide)s::interval, timestamp, 'epoch') AS newest,
             max(trade_id) OVER (PARTITION BY pair ORDER BY {order}
@@ -74,7 +84,7 @@ FROM (
 
 
 TRUE_WINDOWS = true_windows()
-_TRUE_MINUTES = true_windows(ROWS, "era, kafka_partition, kafka_offset")
+_TRUE_MINUTES = true_windows(ROWS, "era, kafka_partition, kafka_offset", "before_sizes")
 
 
 class WindowDifference(NamedTuple):

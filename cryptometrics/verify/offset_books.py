@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # records; the topic's id stays the same then.
 _BOOKS = """
 SELECT topic, topic_id, kafka_partition AS partition, first_offset, next_offset,
-       metrics, rejected, gaps, duplicates, holes,
+       metrics, rejected, gaps, duplicates, holes, sizes_from,
        dense_rank() OVER (ORDER BY topic_begun_at, turn)::int AS era,
        lag(ended_at) OVER (PARTITION BY kafka_partition ORDER BY ended_at) AS begins, ended_at AS ends
 FROM (SELECT *, min(begun_at) OVER (PARTITION BY topic_id) AS topic_begun_at,
@@ -29,16 +29,18 @@ ORDER BY topic_begun_at, topic, kafka_partition
 """
 
 ROWS = """
-    SELECT m.*, b.topic, b.era
+    SELECT m.*, b.topic, b.era, coalesce(m.kafka_offset < b.sizes_from, false) AS before_sizes
     FROM crypto_metrics m
     LEFT JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(eras)s::int[],
-                     %(begins)s::timestamptz[], %(ends)s::timestamptz[])
-        AS b (topic, kafka_partition, era, begins, ends)
+                     %(begins)s::timestamptz[], %(ends)s::timestamptz[], %(sizes_from)s::bigint[])
+        AS b (topic, kafka_partition, era, begins, ends, sizes_from)
       ON b.kafka_partition = m.kafka_partition
      AND m.recorded_at >= coalesce(b.begins, '-infinity') AND m.recorded_at < coalesce(b.ends, 'infinity')
     WHERE m.consumer_group = %(group)s
 """
 """The rows of a group with their topic and `era`, the number of the topic among those of its name.
+
+`before_sizes`: whether an earlier version stored the row, without sizes.
 
 Their order on the topic is (era, kafka_partition, kafka_offset). The parameters are `GroupBooks.parameters`.
 """
@@ -58,6 +60,8 @@ class OffsetBook:
     gaps: int
     duplicates: int
     holes: int
+    sizes_from: int
+    """The first offset stored with sizes; rows before it have none."""
     era: int
     """Number of the topic among those of its name, from 1: recreated, or read again from its beginning."""
     begins: datetime | None
@@ -93,6 +97,7 @@ class GroupBooks:
             "eras": [book.era for book in self.books],
             "begins": [book.begins for book in self.books],
             "ends": [book.ends for book in self.books],
+            "sizes_from": [book.sizes_from for book in self.books],
             "pruned": f"{{{','.join(f'[{day}, {day}]' for day in sorted({p.day for p in self.pruned}))}}}",
         }
 

@@ -25,6 +25,8 @@ _ROWS = f"""
 SELECT topic, kafka_partition, kafka_offset, array_remove(ARRAY[
     CASE WHEN mid_price <> (bid + ask) * 0.5 THEN 'mid_price' END,
     CASE WHEN spread <> ask - bid THEN 'spread' END,
+    CASE WHEN bid_size < 0 OR before_sizes AND bid_size IS NOT NULL THEN 'bid_size' END,
+    CASE WHEN ask_size < 0 OR before_sizes AND ask_size IS NOT NULL THEN 'ask_size' END,
     CASE WHEN highest_bid < true_highest_bid
            OR highest_bid > true_highest_bid AND {_COMPLETE} THEN 'highest_bid' END,
     CASE WHEN lowest_ask > true_lowest_ask
@@ -34,7 +36,7 @@ SELECT topic, kafka_partition, kafka_offset, array_remove(ARRAY[
 ], NULL)
 FROM (
     SELECT topic, kafka_partition, kafka_offset, pair, session, bid, ask, mid_price, spread,
-           highest_bid, lowest_ask, max_spread,
+           highest_bid, lowest_ask, max_spread, bid_size, ask_size, before_sizes,
            max(bid) OVER so_far AS true_highest_bid, min(ask) OVER so_far AS true_lowest_ask,
            max(ask - bid) OVER so_far AS true_max_spread
     FROM ({ROWS}) AS metrics
@@ -43,6 +45,7 @@ FROM (
 ) AS m
 WHERE mid_price <> (bid + ask) * 0.5 OR spread <> ask - bid OR highest_bid <> true_highest_bid
    OR lowest_ask <> true_lowest_ask OR max_spread <> true_max_spread
+   OR bid_size < 0 OR ask_size < 0 OR before_sizes AND coalesce(bid_size, ask_size) IS NOT NULL
 """  # noqa: S608  (constants)
 
 # A trade that is missing from the state would be stored again when the feed repeats it.
@@ -69,11 +72,14 @@ JOIN ({ROWS}) AS m USING (pair, trade_id, timestamp)
 _SESSIONS = f"""
 SELECT s.pair, s.session,
        s.ticks, s.highest_bid, s.lowest_ask, s.max_spread, s.last_bid, s.last_ask,
+       s.last_bid_size, s.last_ask_size,
        extract(epoch FROM s.highest_bid_at), extract(epoch FROM s.lowest_ask_at),
        extract(epoch FROM s.max_spread_at), extract(epoch FROM s.first_at), extract(epoch FROM s.last_at),
        count(bid), max(bid), min(ask), max(ask - bid),
        (max(ARRAY[era, kafka_partition, kafka_offset, bid]) FILTER (WHERE timestamp = s.last_at))[4],
        (max(ARRAY[era, kafka_partition, kafka_offset, ask]) FILTER (WHERE timestamp = s.last_at))[4],
+       (max(ARRAY[era, kafka_partition, kafka_offset, bid_size]) FILTER (WHERE timestamp = s.last_at))[4],
+       (max(ARRAY[era, kafka_partition, kafka_offset, ask_size]) FILTER (WHERE timestamp = s.last_at))[4],
        (min(ARRAY[era, kafka_partition, kafka_offset, extract(epoch FROM timestamp)])
            FILTER (WHERE bid = s.highest_bid))[4],
        (min(ARRAY[era, kafka_partition, kafka_offset, extract(epoch FROM timestamp)])
@@ -88,6 +94,7 @@ ORDER BY s.pair, s.session
 """  # noqa: S608  (constants)
 _SESSION_COLUMNS = (
     *("ticks", "highest_bid", "lowest_ask", "max_spread", "last_bid", "last_ask"),
+    *("last_bid_size", "last_ask_size"),
     *("highest_bid_at", "lowest_ask_at", "max_spread_at", "first_at", "last_at"),
 )
 
@@ -114,7 +121,8 @@ ORDER BY pair, session
 _PAIRS = f"""
 SELECT pair, p.timestamp, max(s.last_at), p.trade_id, upper(p.trade_ids) - 1, m.highest,
        pair IN (SELECT pair FROM ({INCOMPLETE}) AS i),
-       coalesce(bool_or((p.timestamp, p.bid, p.ask) = (s.last_at, s.last_bid, s.last_ask)), false)
+       coalesce(bool_or((p.timestamp, p.bid, p.ask) = (s.last_at, s.last_bid, s.last_ask)
+           AND (p.bid_size, p.ask_size) IS NOT DISTINCT FROM (s.last_bid_size, s.last_ask_size)), false)
 FROM pair_state p
 LEFT JOIN session_extremes s USING (consumer_group, pair)
 LEFT JOIN (SELECT pair, max(trade_id) AS highest FROM crypto_metrics

@@ -17,6 +17,7 @@ from cryptometrics.kafka.topic import describe_topic
 from cryptometrics.times import to_microseconds
 from cryptometrics.verify.findings import FindingKind
 from cryptometrics.verify.message_decoder import GapMessage, InvalidMessageError, QuoteMessage, read
+from cryptometrics.verify.minute_trades import MinuteTrades
 from cryptometrics.verify.offset_books import ROWS
 from cryptometrics.verify.topic_reader import TopicReader
 
@@ -38,7 +39,7 @@ MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 """Between the worker's clock when it decoded a message, and `recorded_at`."""
 
 REFUSED_BY_POSTGRES = "refused_by_postgres"
-_QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id")
+_QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id", "bid_size", "ask_size")
 
 # The fields of a gap that are in its message; those of a start lack its beginning.
 _FINGERPRINT = """
@@ -52,20 +53,21 @@ _FINGERPRINT = """
 _STORED = f"""
 SELECT topic COLLATE "C" AS topic, kafka_partition, kafka_offset, kafka_offset AS last_offset,
        'metrics' AS outcome, recorded_at, pair, kind, bid, ask, timestamp, trade_id,
-       NULL AS reason, NULL::bytea AS key, NULL::bytea AS value, NULL::timestamptz AS kafka_timestamp,
-       NULL::text AS gap
+       bid_size, ask_size, NULL AS reason, NULL::bytea AS key, NULL::bytea AS value,
+       NULL::timestamptz AS kafka_timestamp, NULL::text AS gap
 FROM ({ROWS}) AS metrics
 UNION ALL
 SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'rejected', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, reason, sha256(key), sha256(value), kafka_timestamp, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       reason, sha256(key), sha256(value), kafka_timestamp, NULL
 FROM rejected_ticks WHERE consumer_group = %(group)s
 UNION ALL
 SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'gaps', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {_FINGERPRINT}
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {_FINGERPRINT}
 FROM feed_gaps WHERE consumer_group = %(group)s
 UNION ALL
 SELECT topic, kafka_partition, first_offset, last_offset, reason, recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM skipped_offsets WHERE consumer_group = %(group)s
 ORDER BY topic, kafka_partition, kafka_offset
 """  # noqa: S608  (constants)
@@ -109,6 +111,7 @@ class TopicCheck:
         self._progress = progress
         self._done = 0
         self._duplicates: list[tuple[str, int, datetime, int]] = []
+        self.trades = MinuteTrades()
         self.notes: list[str] = []
         self.unchecked = 0
         """Offsets whose messages the topic no longer holds."""
@@ -131,6 +134,7 @@ class TopicCheck:
                     self._check(reader, book, stored, ids[book.topic])
         finally:
             reader.close()
+        self.trades.check(self._connection, self._books.group, self._findings)
 
     def _topic_id(self, book: OffsetBook) -> str | None:
         """Return the current id of the topic; None if it does not exist or the book is closed."""
@@ -221,6 +225,9 @@ class TopicCheck:
         elif outcome == "duplicate":
             self._add_duplicate(book, found, offset)
         else:
+            if offset < book.sizes_from:
+                found = found._replace(bid_size=None, ask_size=None)
+            self.trades.add(found, known=offset >= book.sizes_from)
             for column, true, stored in zip(_QUOTE, found, record[_QUOTE_AT:], strict=False):
                 if true != stored:
                     self._findings.add_offsets(FindingKind.DIFFERS, partition, offset, column=column)

@@ -40,6 +40,8 @@ def test_json_is_exact(cli: Cli, store: Store) -> None:
             "max_spread_at": "2024-01-05T10:00:01.500000Z",
             "first_at": "2024-01-05T10:00:00Z",
             "last_at": "2024-01-05T10:00:02Z",
+            "bid_size": None,
+            "ask_size": None,
         }
     ]
     assert done.stderr == "reading group g1, the only one there is\n"

@@ -53,7 +53,14 @@ def tick(number: int) -> tuple[bytes, bytes]:
         "best_ask": f"{bid + 0.01 * (number % 9):.3f}",
         "time": (START + timedelta(milliseconds=50 * trade - 50_000)).isoformat(),
         "trade_id": trade * 2 if not late else trade * 2 + 1,
-    } | dict.fromkeys(("sequence", "side", "last_size", "best_bid_size", "best_ask_size"), "1")
+        "sequence": 1,
+        "best_bid_size": f"{number % 7}.{number % 11:08d}",
+        "price": f"{bid:.2f}",
+        "last_size": f"{0.001 * (number % 13):.3f}",
+        "side": "buy" if number % 3 else "sell",
+    }
+    if number % 6:  # a tick without one of the sizes is not sized
+        value["best_ask_size"] = f"{number % 5}.5"
     return pair.encode(), json.dumps(value).encode()
 
 
@@ -270,6 +277,8 @@ def test_damaged_books_are_found(damaged: Any, statement: str, expected: set[Fin
             (name, f"{name} + interval '1 microsecond'")
             for name in ("highest_bid_at", "lowest_ask_at", "max_spread_at", "first_at", "last_at")
         ),
+        ("last_bid_size", "coalesce(last_bid_size, 0) + 1"),
+        ("last_ask_size", "coalesce(last_ask_size, 0) + 1"),
         ("ticks", "ticks - 1"),
         ("late", "late + 1"),
     ],
@@ -284,6 +293,7 @@ def test_damaged_sessions_are_found(damaged: Any, column: str, change: str) -> N
     [
         ("bid = bid + 1", "bid, ask, timestamp"),
         ("ask = ask + 1", "bid, ask, timestamp"),
+        ("bid_size = coalesce(bid_size, 0) + 1", "bid, ask, timestamp"),
         ("timestamp = timestamp - interval '1 microsecond'", "bid, ask, timestamp"),
         ("trade_id = trade_id + 1", "trade_id"),
         ("trade_ids = '{[1,2)}'", "trade_id"),
@@ -291,6 +301,38 @@ def test_damaged_sessions_are_found(damaged: Any, column: str, change: str) -> N
 )
 def test_damaged_pairs_are_found(damaged: Any, change: str, column: str) -> None:
     assert (FindingKind.PAIR, column) in damaged(f"UPDATE pair_state SET {change} WHERE pair = 'SHIB-USD'")
+
+
+@pytest.mark.parametrize("column", ["bid_size", "ask_size"])
+def test_a_wrong_size_is_found_with_the_topic(damaged: Any, column: str) -> None:
+    statement = f"UPDATE crypto_metrics SET {column} = coalesce({column}, 0) + 1 WHERE {ONE}"
+    assert (FindingKind.DIFFERS, column) in damaged(statement, topic=True)
+
+
+def test_sizes_before_the_first_offset_with_sizes_are_found(damaged: Any) -> None:
+    found = damaged("UPDATE consumer_offsets SET sizes_from = next_offset")
+    assert {(FindingKind.ROW, "bid_size"), (FindingKind.ROW, "ask_size"), (FindingKind.WINDOW, None)} <= set(
+        found
+    )
+
+
+@pytest.mark.parametrize("column", ["trades", "volume", "notional", "buy_volume"])
+def test_wrong_trades_of_a_minute_are_found_with_the_topic(damaged: Any, column: str) -> None:
+    statement = f"UPDATE crypto_windows SET {column} = {column} + 1"
+    assert damaged(statement) == []
+    assert (FindingKind.WINDOW, None) in damaged(statement, topic=True)
+
+
+def test_what_an_earlier_version_stored_has_neither_sizes_nor_trades(damaged: Any) -> None:
+    as_before = """
+    UPDATE consumer_offsets SET sizes_from = next_offset;
+    UPDATE crypto_metrics SET bid_size = NULL, ask_size = NULL;
+    UPDATE session_extremes SET last_bid_size = NULL, last_ask_size = NULL;
+    UPDATE pair_state SET bid_size = NULL, ask_size = NULL;
+    UPDATE crypto_windows SET sized_ticks = NULL, bid_size_sum = NULL, ask_size_sum = NULL, trades = NULL,
+        volume = NULL, notional = NULL, buy_volume = NULL
+    """
+    assert damaged(as_before, topic=True) == []
 
 
 @pytest.mark.parametrize(
@@ -392,10 +434,10 @@ def test_rows_of_a_topic_that_was_made_again_are_told_apart(source: Source) -> N
             """
             INSERT INTO crypto_metrics (pair, bid, ask, mid_price, spread, highest_bid, lowest_ask,
                 max_spread, timestamp, consumer_group, session, kind, kafka_partition, kafka_offset,
-                recorded_at)
+                recorded_at, bid_size, ask_size)
             SELECT DISTINCT ON (kafka_partition) pair, last_bid, last_ask, (last_bid + last_ask) / 2,
                 last_ask - last_bid, s.highest_bid, s.lowest_ask, s.max_spread, last_at, consumer_group,
-                session, 'quote', kafka_partition, 0, clock_timestamp()
+                session, 'quote', kafka_partition, 0, clock_timestamp(), last_bid_size, last_ask_size
             FROM session_extremes s JOIN crypto_metrics m USING (consumer_group, pair, session)
             WHERE consumer_group = 'g' ORDER BY kafka_partition, last_at DESC
             """

@@ -25,6 +25,7 @@ from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.market.ticks import EXACT
 from cryptometrics.market.trade_ids import MAX_RANGES
+from cryptometrics.market.windows import TradeSums
 from cryptometrics.pipeline.calculator import CalculatedBatch, Calculator
 from cryptometrics.store.copy_rows import COPY_COLUMNS
 from cryptometrics.store.partition_claims import Claim
@@ -72,6 +73,13 @@ def quote(bid: str, ask: str, second: int = 0, trade_id: int | None = None, pair
     time = (EVENING + timedelta(seconds=second)).isoformat(timespec="microseconds").replace("+00:00", "Z")
     fields = {"type": "ticker", "product_id": pair, "best_bid": bid, "best_ask": ask, "time": time}
     return json.dumps(fields | ({} if trade_id is None else {"trade_id": trade_id})).encode()
+
+
+def sized_quote(second: int, bid_size: str | None, ask_size: str | None, kind: str = "ticker") -> bytes:
+    """Return a quote with sizes, and a trade of 2 at 10 that the taker bought in even seconds."""
+    fields = json.loads(quote("1", "2", second)) | {"type": kind, "best_bid_size": bid_size}
+    fields |= {"best_ask_size": ask_size, "price": "10", "last_size": "2"}
+    return json.dumps(fields | {"side": "sell" if second % 2 else "buy"}).encode()
 
 
 def start(before: int | None, pair: str = "BTC-USD") -> bytes:
@@ -153,6 +161,8 @@ def _parsed(fields: list[bytes | None]) -> Row:
     values: Row = dict(zip(names, fields, strict=True))
     for name in names[1:8]:
         values[name] = _decimal(values[name])
+    for name in ("bid_size", "ask_size"):
+        values[name] = None if values[name] is None else _decimal(values[name])
     for name in ("pair", "consumer_group", "session", "kind"):
         values[name] = values[name].decode()
     since_2000 = timedelta(microseconds=_whole(values.pop("timestamp")))
@@ -506,3 +516,35 @@ def test_a_batch_with_bad_messages_leaves_no_cycles() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("count", [3, 60])
+def test_sizes_reach_the_rows_the_minutes_and_the_newest_quote(count: int) -> None:
+    """Few ticks are measured one by one, many as columns: a size has the same digits both ways."""
+    sizes = [("0.46688654", "8000"), ("0", None), (None, "2.50"), ("12345678.1", "1")]
+    drawn = [sizes[number % 4] for number in range(count)]
+    values = [
+        sized_quote(number % 5, *each, "quote" if number % 3 == 2 else "ticker")
+        for number, each in enumerate(drawn)
+    ]
+    memory = Memory()
+    stream = [Message(0, offset, value) for offset, value in enumerate(values)]
+    work = calculator(memory, {0: 0}, "drill").calculate(stream, [])
+    memory.commit(work)
+    rows = sorted(memory.rows, key=lambda row: row["offset"])
+    stored = [
+        tuple(None if row[n] is None else str(row[n]) for n in ("bid_size", "ask_size")) for row in rows
+    ]
+    assert stored == drawn
+    (minute,) = work.batch.windows.values()
+    both = [each for each in drawn if None not in each]
+    assert minute.sized_ticks == len(both)
+    assert minute.bid_size_sum == sum(Decimal(str(bid)) for bid, _ in both)
+    assert minute.ask_size_sum == sum(Decimal(str(ask)) for _, ask in both)
+    trades = [number for number in range(count) if number % 3 != 2]
+    bought = sum(number % 5 % 2 == 0 for number in trades)
+    assert minute.trades == TradeSums(
+        len(trades), Decimal(2 * len(trades)), Decimal(20 * len(trades)), Decimal(2 * bought)
+    )
+    state = memory.known_pairs["BTC-USD"]
+    assert (state.bid_size, state.ask_size) == tuple(each and Decimal(each) for each in drawn[-1])
