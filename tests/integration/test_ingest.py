@@ -269,8 +269,9 @@ def test_a_book_that_is_lost_is_asked_for_again(settings: Settings, cli: Cli, tm
     unreadable = [gap["pair"] for gap in report["gaps"] if gap["kind"] == "unreadable"]
     assert set(unreadable) == {PAIRS[0], PAIRS[2]}
     for pair, ids in heard.items():
-        missed = missed_by_gaps(report["gaps"], pair)
-        assert sorted([*ids, *missed]) == list(range(min(ids), max(ids) + 1))
+        # On a slow machine, the first connection may end before the first trade: then only a gap has it.
+        told = sorted([*ids, *missed_by_gaps(report["gaps"], pair)])
+        assert told == list(range(told[0], max(ids) + 1))
     assert all(numbers["reconnects"] == 2 for numbers in report["pairs"])
 
 
