@@ -1,7 +1,7 @@
 """Evaluate rules on ticks in topic order: alerts that fire and alerts that resolve. Pure.
 
 The result does not depend on how the ticks are cut into batches, nor on restarts: everything that later
-evaluation needs is in the saved states and in the time of each pair's newest tick.
+evaluation needs is in the saved states and in the time of each market's newest tick.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from cryptometrics.alerts.kinds import OnGaps, OnQuotes, OnRecords, OnSilence
 from cryptometrics.alerts.rule_state import RuleState, SavedState, Transition
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from cryptometrics.alerts.rules import Rule
 
 CLOCK = ""
-"""Rule name under which a pair's clock is saved if it differs from the pair's newest tick."""
+"""Rule name under which a market's clock is saved if it differs from the market's newest tick."""
 MAX_BEHIND = 100
 """Consecutive older ticks after which the clock is reset. Otherwise one timestamp in the future, or a replay,
-would mute the pair."""
+would mute the market."""
 
 
 class ObservedRecord(NamedTuple):
@@ -39,9 +40,9 @@ class ObservedRecord(NamedTuple):
 
 
 class ObservedGap(NamedTuple):
-    """A gap record of a pair, as rules about gaps see it."""
+    """A gap record of a market, as rules about gaps see it."""
 
-    pair: str
+    market: Market
     time: datetime
     trades: int | None
     """Number of missed trades; None if it is unknown."""
@@ -50,7 +51,7 @@ class ObservedGap(NamedTuple):
 
 
 class StoredStates(NamedTuple):
-    """What is stored about a pair or partition."""
+    """What is stored about a market or partition."""
 
     newest: datetime | None
     """Time of its newest tick."""
@@ -59,25 +60,25 @@ class StoredStates(NamedTuple):
 
 
 class _Subject:
-    """A pair or a partition, with its rules and its clock."""
+    """A market or a partition, with its rules and its clock."""
 
-    def __init__(self, name: str, partition: int, rules: Iterable[Rule], stored: StoredStates) -> None:
-        self.name, self.partition = name, partition
-        # Only pairs have a stored newest time; for a partition it stays None, and the clock is saved.
-        self._is_pair = name != subject_of(partition)
+    def __init__(self, market: Market, partition: int, rules: Iterable[Rule], stored: StoredStates) -> None:
+        self.market, self.partition = market, partition
+        # Only markets have a stored newest time; for a partition it stays None, and the clock is saved.
+        self._is_market = market != subject_of(partition)
         self.newest = self.clock = stored.newest
         """Time of the newest tick, and the current time: equal, except after a reset."""
         self.behind = 0
         if CLOCK in stored.saved and (memory := stored.saved[CLOCK].memory):
             self.clock, self.behind = stored.saved[CLOCK].since or self.newest, json.loads(memory)
-        self.rules = [_EvaluatedRule(rule, name, stored.saved.get(rule.name)) for rule in rules]
+        self.rules = [_EvaluatedRule(rule, market, stored.saved.get(rule.name)) for rule in rules]
         self._stored = dict(stored.saved)
 
     def advance(self, time: datetime) -> bool:
         """Advance the clock to a tick's time; return False for a tick that is too old to evaluate."""
         if self.clock is None or time >= self.clock:
             self.clock, self.behind = time, 0
-            if self._is_pair and (self.newest is None or time > self.newest):
+            if self._is_market and (self.newest is None or time > self.newest):
                 self.newest = time
             return True
         self.behind += 1
@@ -88,13 +89,13 @@ class _Subject:
             rule.rewind(time)
         return True
 
-    def changes(self) -> dict[tuple[str, str], SavedState]:
+    def changes(self) -> dict[tuple[str, Market], SavedState]:
         """Return the states that changed since the last call, to be stored."""
         now = {rule.state.rule.name: rule.saved() for rule in self.rules}
         now[CLOCK] = self._saved_clock()
         changed = {name: saved for name, saved in now.items() if self._stored.get(name, _NEW) != saved}
         self._stored |= changed
-        return {(name, self.name): saved for name, saved in changed.items()}
+        return {(name, self.market): saved for name, saved in changed.items()}
 
     def _saved_clock(self) -> SavedState:
         differs = self.clock != self.newest
@@ -107,10 +108,10 @@ _NEW = SavedState("inactive", None, None, None)
 
 
 class _EvaluatedRule:
-    """A rule on a pair or partition: its state and its meter."""
+    """A rule on a market or partition: its state and its meter."""
 
-    def __init__(self, rule: Rule, name: str, saved: SavedState | None) -> None:
-        self.state = RuleState(rule, name, saved)
+    def __init__(self, rule: Rule, market: Market, saved: SavedState | None) -> None:
+        self.state = RuleState(rule, market, saved)
         self.meter: Meter | None = None
         self.share: RejectedShare | None = None
         match rule.source:
@@ -144,7 +145,7 @@ class _EvaluatedRule:
 
 
 class Evaluator:
-    """Evaluates rules and collects the changes. A pair must be loaded before its first tick."""
+    """Evaluates rules and collects the changes. A market must be loaded before its first tick."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._pair_rules: list[Rule] = []
@@ -159,8 +160,8 @@ class Evaluator:
                     pass  # see `stale_feed`
                 case source:
                     assert_never(source)
-        self._subjects: dict[str, _Subject] = {}
-        self._touched: dict[str, _Subject] = {}
+        self._subjects: dict[Market, _Subject] = {}
+        self._touched: dict[Market, _Subject] = {}
         self._transitions: list[Transition] = []
 
     @property
@@ -173,22 +174,22 @@ class Evaluator:
         """Whether any rule is about rejected ticks."""
         return bool(self._partition_rules)
 
-    def unknown(self, names: Iterable[str]) -> set[str]:
-        """Return the pairs and partitions that must be loaded first."""
-        return {name for name in names if name not in self._subjects}
+    def unknown(self, markets: Iterable[Market]) -> set[Market]:
+        """Return the markets and partitions that must be loaded first."""
+        return {market for market in markets if market not in self._subjects}
 
-    def load(self, name: str, partition: int, stored: StoredStates) -> None:
-        """Load a pair, or a partition under its `subject_of`, from what is stored."""
-        if name == subject_of(partition):
+    def load(self, market: Market, partition: int, stored: StoredStates) -> None:
+        """Load a market, or a partition under its `subject_of`, from what is stored."""
+        if market == subject_of(partition):
             rules = self._partition_rules
         else:
-            rules = [rule for rule in self._pair_rules if rule.covers(name)]
-        self._subjects[name] = _Subject(name, partition, rules, stored)
+            rules = [rule for rule in self._pair_rules if rule.covers(market)]
+        self._subjects[market] = _Subject(market, partition, rules, stored)
 
     def drop(self, partitions: Iterable[int]) -> None:
-        """Drop the state of these partitions and their pairs."""
+        """Drop the state of these partitions and their markets."""
         gone = set(partitions)
-        self._subjects = {n: each for n, each in self._subjects.items() if each.partition not in gone}
+        self._subjects = {key: each for key, each in self._subjects.items() if each.partition not in gone}
 
     def drop_all(self) -> None:
         """Drop all state, including changes that were not taken."""
@@ -197,11 +198,11 @@ class Evaluator:
         self._transitions.clear()
 
     def quote(self, quote: Quote) -> None:
-        """Evaluate a tick of a loaded pair."""
-        subject = self._subjects[quote.pair]
+        """Evaluate a tick of a loaded market."""
+        subject = self._subjects[quote.market]
         if not subject.rules:
             return
-        self._touched[quote.pair] = subject
+        self._touched[quote.market] = subject
         if not subject.advance(quote.time):
             return
         for rule in subject.rules:
@@ -217,11 +218,11 @@ class Evaluator:
                     meter.resolved(quote)
 
     def skip(self, run: TickRun) -> bool:
-        """Skip ticks of a loaded pair if surely none of them causes a transition; return whether it did.
+        """Skip ticks of a loaded market if surely none of them causes a transition; return whether it did.
 
         If it did not, nothing has changed, and the ticks must be evaluated one by one.
         """
-        subject = self._subjects[run.pair]
+        subject = self._subjects[run.market]
         if not subject.rules:
             return True
         if not run.in_order or (subject.clock is not None and run.first < subject.clock):
@@ -236,17 +237,17 @@ class Evaluator:
             if rule.meter is not None:
                 rule.meter.skip(run)
         subject.advance(run.last)
-        self._touched[run.pair] = subject
+        self._touched[run.market] = subject
         return True
 
     def gap(self, gap: ObservedGap) -> None:
-        """Evaluate a gap of a loaded pair."""
-        subject = self._subjects[gap.pair]
+        """Evaluate a gap of a loaded market."""
+        subject = self._subjects[gap.market]
         for rule in subject.rules:
             state = rule.state
             if rule.meter is not None or state.state == "firing":
                 continue
-            self._touched[gap.pair] = subject
+            self._touched[gap.market] = subject
             if (gap.trades is None or gap.trades > state.rule.level) and state.cooled_down(gap.time):
                 trades = None if gap.trades is None else Decimal(gap.trades)
                 self._transitions.append(state.fire(gap.time, trades, gap.partition, gap.offset))
@@ -254,7 +255,7 @@ class Evaluator:
     def record(self, record: ObservedRecord) -> None:
         """Evaluate a record of a loaded partition."""
         subject = self._subjects[subject_of(record.partition)]
-        self._touched[subject.name] = subject
+        self._touched[subject.market] = subject
         if record.time is not None:
             subject.advance(record.time)
         if (at := subject.clock) is None:
@@ -266,16 +267,16 @@ class Evaluator:
             if transition is not None:
                 self._transitions.append(transition)
 
-    def take(self) -> tuple[list[Transition], dict[tuple[str, str], SavedState]]:
-        """Return and clear the changes: transitions, and (rule, pair) → its state."""
+    def take(self) -> tuple[list[Transition], dict[tuple[str, Market], SavedState]]:
+        """Return and clear the changes: transitions, and (rule, market) → its state."""
         transitions, self._transitions = self._transitions, []
         touched, self._touched = self._touched, {}
-        saved: dict[tuple[str, str], SavedState] = {}
+        saved: dict[tuple[str, Market], SavedState] = {}
         for subject in touched.values():
             saved |= subject.changes()
         return transitions, saved
 
 
-def subject_of(partition: int) -> str:
-    """Return the name that takes the pair's place in a rule about a partition; no pair has such a name."""
-    return f"partition {partition}"
+def subject_of(partition: int) -> Market:
+    """Return what takes the market's place in a rule about a partition; no venue or pair has such a name."""
+    return Market("", f"partition {partition}")

@@ -78,7 +78,7 @@ def _above_level(source: Source, required: tuple[str, ...], optional: tuple[str,
     return RuleKind(source, required, optional, firing, resolved)
 
 
-_OF_QUOTES = ("pairs", "resolve_below", "for")
+_OF_QUOTES = ("pairs", "venues", "resolve_below", "for")
 
 KINDS: dict[str, RuleKind] = {
     "spread_bps": _above_level(
@@ -105,6 +105,17 @@ KINDS: dict[str, RuleKind] = {
         ("resolve_below", "for", "ticks"),
         "{value} % of the ticks rejected within {within}",
     ),
-    "stale": RuleKind(OnSilence(), ("for",), ("pairs",), "no tick for {value} s", "ticks arrive again"),
-    "gap": RuleKind(OnGaps(), (), ("pairs", "level"), "the feed missed {value} trades", "ticks arrive again"),
+    "stale": RuleKind(
+        OnSilence(),
+        ("for",),
+        (
+            "pairs",
+            "venues",
+        ),
+        "no tick for {value} s",
+        "ticks arrive again",
+    ),
+    "gap": RuleKind(
+        OnGaps(), (), ("pairs", "venues", "level"), "the feed missed {value} trades", "ticks arrive again"
+    ),
 }

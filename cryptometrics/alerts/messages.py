@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from cryptometrics.alerts.rules import Rule
+    from cryptometrics.market.venues import Market
 
 
-def message(rule: Rule, pair: str, value: Decimal | None, *, firing: bool) -> str:
-    """Return an alert in one line, such as `BTC-USD: spread is 31.2 bps, above 25 for 10s`.
+def message(rule: Rule, market: Market, value: Decimal | None, *, firing: bool) -> str:
+    """Return an alert in one line, such as `BTC-USD (coinbase): spread is 31.2 bps, above 25 for 10s`.
 
-    pair: or `partition N`; value: None if it is unknown.
+    market: or a partition, which has no venue; value: None if it is unknown.
     """
     kind = KINDS[rule.kind]
     words = (kind.firing if firing else kind.resolved).format(
@@ -27,7 +28,8 @@ def message(rule: Rule, pair: str, value: Decimal | None, *, firing: bool) -> st
         within=duration(rule.within),
         hold=f" for {duration(rule.hold)}" if rule.hold else "",
     )
-    return f"{pair}: {words}"
+    venue = f" ({market.venue})" if market.venue else ""
+    return f"{market.pair}{venue}: {words}"
 
 
 def condition(rule: Rule) -> str:

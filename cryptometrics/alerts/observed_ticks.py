@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cryptometrics.market.venues import Market
 from cryptometrics.times import from_microseconds
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Quote(NamedTuple):
     """A tick as rules see it, with the extremes of its session that include it."""
 
-    pair: str
+    market: Market
     time: datetime
     bid: Decimal
     ask: Decimal
@@ -40,8 +41,8 @@ class Quote(NamedTuple):
 def quote_of(tick: Tick, metrics: TickMetrics, session: str, state: Session, place: tuple[int, int]) -> Quote:
     """Return one tick as rules see it; state: of its session, the tick included."""
     return Quote(
-        tick.pair, tick.time, tick.bid, tick.ask, metrics.mid_price, metrics.spread, session,
-        state.highest_bid, state.lowest_ask, *place,
+        Market(tick.venue, tick.pair), tick.time, tick.bid, tick.ask, metrics.mid_price, metrics.spread,
+        session, state.highest_bid, state.lowest_ask, *place,
     )  # fmt: skip
 
 
@@ -50,7 +51,7 @@ class TickRun:
 
     def __init__(self, metrics: PairMetrics) -> None:
         self._metrics = metrics
-        self.pair = metrics.ticks.pair
+        self.market = metrics.ticks.market
         self.session = str(metrics.ticks.session)
         self.partition = metrics.ticks.partition
 
@@ -110,9 +111,11 @@ class TickRun:
         unit = Decimal(1).scaleb(-metrics.scale)
         decimals = (_decimals(column.units.tolist(), unit) for column in numbers)
         times, offsets = metrics.ticks.time.tolist(), metrics.ticks.offset.tolist()
-        pair, session, partition = self.pair, self.session, self.partition
+        market, session, partition = self.market, self.session, self.partition
         return [
-            Quote(pair, from_microseconds(time), bid, ask, mid, spread, session, high, low, partition, offset)
+            Quote(
+                market, from_microseconds(time), bid, ask, mid, spread, session, high, low, partition, offset
+            )
             for time, offset, bid, ask, mid, spread, high, low in zip(times, offsets, *decimals, strict=True)
         ]
 

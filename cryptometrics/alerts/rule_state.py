@@ -1,4 +1,4 @@
-"""The state of a rule for a pair: inactive, pending or firing, and its transitions. Pure.
+"""The state of a rule for a market: inactive, pending or firing, and its transitions. Pure.
 
 The states are Prometheus's. A rule is pending while its level is exceeded, and fires after the time `for`. It
 resolves when the value is at or below `resolve_below`.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from cryptometrics.alerts.rules import Rule
+    from cryptometrics.market.venues import Market
 
 State = Literal["inactive", "pending", "firing"]
 
@@ -41,8 +42,8 @@ class Transition:
     """An alert that starts to fire, or one that resolves."""
 
     rule: Rule
-    pair: str
-    """Or `partition N`, for a rule about rejected ticks."""
+    market: Market
+    """Or a partition (see `evaluator.subject_of`), for a rule about rejected ticks."""
     firing: bool
     at: datetime
     """Event time of the tick that caused it; for a stale feed, the wall clock's."""
@@ -56,14 +57,14 @@ class Transition:
     @property
     def message(self) -> str:
         """The transition in one line, for people."""
-        return message(self.rule, self.pair, self.value, firing=self.firing)
+        return message(self.rule, self.market, self.value, firing=self.firing)
 
 
 class RuleState:
-    """The state of one rule for one pair."""
+    """The state of one rule for one market."""
 
-    def __init__(self, rule: Rule, pair: str, saved: SavedState | None = None) -> None:
-        self.rule, self.pair = rule, pair
+    def __init__(self, rule: Rule, market: Market, saved: SavedState | None = None) -> None:
+        self.rule, self.market = rule, market
         self._level, self._resolve_below = rule.level, rule.resolve_below
         self._hold, self._cooldown = rule.hold, rule.cooldown
         self.state: State = saved.state if saved else "inactive"
@@ -98,7 +99,7 @@ class RuleState:
     ) -> Transition:
         """Start to fire, whatever the value is."""
         self.state, self.since = "firing", self.since or at
-        return Transition(self.rule, self.pair, True, at, self.since, _rounded(value), partition, offset)
+        return Transition(self.rule, self.market, True, at, self.since, _rounded(value), partition, offset)
 
     def resolve(
         self, at: datetime, value: Decimal | None, partition: int | None, offset: int | None
@@ -106,7 +107,7 @@ class RuleState:
         """Resolve the firing alert."""
         at = max(at, self.since or at)  # a tick older than the end of a gap resolves its alert, too
         since, self.state, self.since, self.resolved_at = self.since or at, "inactive", None, at
-        return Transition(self.rule, self.pair, False, at, since, _rounded(value), partition, offset)
+        return Transition(self.rule, self.market, False, at, since, _rounded(value), partition, offset)
 
     def rewind(self, at: datetime) -> None:
         """Set the clock back to `at`."""

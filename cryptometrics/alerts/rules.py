@@ -21,6 +21,8 @@ from cryptometrics.times import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from cryptometrics.market.venues import Market
+
 Severity = Literal["info", "warning", "critical"]
 
 DEFAULT_COOLDOWN = timedelta(minutes=1)
@@ -31,6 +33,7 @@ MAX_RULES = 200
 
 _is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}").fullmatch
 _is_glob = re.compile(r"[A-Z0-9*?\[\]!-]{1,41}").fullmatch
+_is_venue_glob = re.compile(r"[a-z0-9*?\[\]!-]{1,32}").fullmatch
 _is_header = re.compile(r"\s*\[\[\s*rule\s*\]\]").match
 _key_at = re.compile(r"\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*=").match
 
@@ -57,6 +60,8 @@ class Rule:
     severity: Severity
     pairs: tuple[str, ...]
     """Globs; empty for a rule about a partition."""
+    venues: tuple[str, ...]
+    """Globs, likewise."""
     ticks: int
     """Minimum of ticks for a share."""
 
@@ -65,9 +70,9 @@ class Rule:
         """What the rule is evaluated on."""
         return KINDS[self.kind].source
 
-    def covers(self, pair: str) -> bool:
-        """Return whether the rule applies to this pair."""
-        return any(fnmatch.fnmatchcase(pair, glob) for glob in self.pairs)
+    def covers(self, market: Market) -> bool:
+        """Return whether the rule applies to this pair at this venue."""
+        return _matches(market.pair, self.pairs) and _matches(market.venue, self.venues)
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,7 @@ class _Table:
             cooldown=self._duration("cooldown", DEFAULT_COOLDOWN),
             severity=self._choice("severity", dict.fromkeys(("info", "warning", "critical")), "warning"),  # type: ignore[arg-type]
             pairs=self._pairs() if "pairs" in spec.keys else (),
+            venues=self._venues() if "pairs" in spec.keys else (),
             ticks=self._count("ticks", DEFAULT_TICKS),
         )
         return None if self.problems else rule
@@ -288,6 +294,24 @@ class _Table:
                 )
         return tuple(map(str, globs))
 
+    def _venues(self) -> tuple[str, ...]:
+        value = self._table.get("venues", ["*"])
+        globs = [value] if isinstance(value, str) else value
+        if not isinstance(globs, list) or not globs:
+            self._wrong("venues", 'must be a list such as ["coinbase", "*-replay"]')
+            return ()
+        for glob in globs:
+            if not isinstance(glob, str) or not _is_venue_glob(glob):
+                self._wrong(
+                    "venues",
+                    f"{glob!r} is neither a venue such as coinbase nor a pattern such as *-replay",
+                )
+        return tuple(map(str, globs))
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+
 
 def _has_wildcard(glob: str) -> bool:
     return any(sign in glob for sign in "*?[")
@@ -296,6 +320,11 @@ def _has_wildcard(glob: str) -> bool:
 def named_pairs(rule: Rule) -> set[str]:
     """Return the pairs that a rule names in full: they are expected even if they never had a tick."""
     return {glob for glob in rule.pairs if not _has_wildcard(glob)}
+
+
+def named_venues(rule: Rule) -> set[str]:
+    """Return the venues that a rule names in full."""
+    return {glob for glob in rule.venues if not _has_wildcard(glob)}
 
 
 def example() -> str:

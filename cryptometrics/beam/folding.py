@@ -19,6 +19,7 @@ from cryptometrics.market.table_decoder import decode
 from cryptometrics.market.table_metrics import MIN_COLUMN_TICKS, quotes_of
 from cryptometrics.market.table_windows import fold
 from cryptometrics.market.trade_ids import TradeIds
+from cryptometrics.market.venues import Market
 from cryptometrics.times import EPOCH, MICROSECOND, from_microseconds, to_microseconds
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MAX_TRADE_TIMES = 1_000
 """Trades of a pair whose times are kept; an older trade that comes again counts as a duplicate."""
 
 StoredTrades = tuple[str, str, int, bytes, bytes]
-"""A pair, its trade ids and their floor, and of the newest trades the ids and the times."""
+"""A market as text, its trade ids and their floor, and of the newest trades the ids and the times."""
 
 
 class PartialAggregate(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ class ReadCounts(NamedTuple):
 
 
 class _Trades:
-    """The trades of a pair: all ids as ranges, and the times of the newest in microseconds since 1970."""
+    """The trades of a market: all ids as ranges, and the times of the newest in microseconds since 1970."""
 
     __slots__ = ("ids", "times")
 
@@ -91,33 +92,35 @@ class _Trades:
 class TradeMemory:
     """The trades read so far. It changes only by `keep`: a split sees it as of the end of a poll."""
 
-    def __init__(self, pairs: Iterable[StoredTrades] = ()) -> None:
-        self._pairs = {
-            pair: _Trades(TradeIds(ids, floor), zip(array("q", trades), array("q", times), strict=True))
-            for pair, ids, floor, trades, times in pairs
+    def __init__(self, markets: Iterable[StoredTrades] = ()) -> None:
+        self._markets = {
+            Market.parse(market): _Trades(
+                TradeIds(ids, floor), zip(array("q", trades), array("q", times), strict=True)
+            )
+            for market, ids, floor, trades, times in markets
         }
 
     def state(self) -> tuple[StoredTrades, ...]:
         """Return the memory in a form that can be stored."""
         return tuple(
             (
-                pair,
+                str(market),
                 str(trades.ids),
                 trades.ids.floor,
                 array("q", [trade_id for trade_id, _ in trades.pairs()]).tobytes(),
                 array("q", [time for _, time in trades.pairs()]).tobytes(),
             )
-            for pair, trades in self._pairs.items()
+            for market, trades in self._markets.items()
         )
 
-    def known(self, pair: str) -> _Trades:
-        """Return the trades of a pair, which the caller must not change."""
-        trades = self._pairs.get(pair)
+    def known(self, market: Market) -> _Trades:
+        """Return the trades of a market, which the caller must not change."""
+        trades = self._markets.get(market)
         return _Trades(TradeIds()) if trades is None else trades
 
-    def keep(self, pair: str, news: _Trades) -> None:
-        """Add the trades read of a pair."""
-        trades = self._pairs.setdefault(pair, _Trades(news.ids))
+    def keep(self, market: Market, news: _Trades) -> None:
+        """Add the trades read of a market."""
+        trades = self._markets.setdefault(market, _Trades(news.ids))
         trades.ids = news.ids
         trades.add(news.pairs())
         excess = len(trades.times) - MAX_TRADE_TIMES
@@ -133,15 +136,16 @@ class Poll:
         """Begin with the trades of earlier polls."""
         self._job = job
         self._memory = memory
-        self._news: dict[str, _Trades] = {}
+        self._news: dict[Market, _Trades] = {}
         self.parts: list[tuple[str, PartialAggregate]] = []
+        """By market as text, because the encoding of a key must be the same everywhere."""
         self.counts = ReadCounts()
         self.newest: datetime | None = None
 
     def keep(self, memory: TradeMemory) -> None:
         """Add the trades that were read to a memory."""
-        for pair, news in self._news.items():
-            memory.keep(pair, news)
+        for market, news in self._news.items():
+            memory.keep(market, news)
 
     def read(
         self, partition: int, messages: Sequence[Record], now: datetime, watermark: datetime | None
@@ -153,10 +157,10 @@ class Poll:
         pairs = table.by_pair()
         duplicates.mark(pairs, self._trades_of, self._seen_before)
         for ticks in pairs:
-            self._news[ticks.pair].add((trade_id, time) for _, trade_id, time in duplicates.keys(ticks))
+            self._news[ticks.market].add((trade_id, time) for _, trade_id, time in duplicates.keys(ticks))
         wanted = ~table.duplicate & ~_outside(table, self._job)
         parts = list(fold_table(table.only(wanted), self._job.shape))
-        self.parts += [(pair, PartialAggregate(part, at, watermark)) for pair, at, part in parts]
+        self.parts += [(str(market), PartialAggregate(part, at, watermark)) for market, at, part in parts]
         if parts:
             self.newest = max(part.closed[0] for *_, part in parts)
         repeated = int(table.duplicate.sum())
@@ -165,17 +169,17 @@ class Poll:
         self.counts = self.counts.plus(ReadCounts(ticks_folded, repeated, len(rejected), outside))
 
     def _trades_of(self, ticks: PairTicks) -> TradeIds:
-        news = self._news.get(ticks.pair)
+        news = self._news.get(ticks.market)
         if news is None:
-            known = self._memory.known(ticks.pair).ids
-            news = self._news[ticks.pair] = _Trades(TradeIds(str(known), known.floor))
+            known = self._memory.known(ticks.market).ids
+            news = self._news[ticks.market] = _Trades(TradeIds(str(known), known.floor))
         return news.ids
 
     def _seen_before(self, keys: Collection[TradeKey]) -> set[TradeKey]:
         seen: set[TradeKey] = set()
         for key in keys:
-            pair, trade_id, time = key
-            known, news = self._memory.known(pair), self._news[pair]
+            market, trade_id, time = key
+            known, news = self._memory.known(market), self._news[market]
             times = news.times.get(trade_id, set()) | known.times.get(trade_id, set())
             # Without its times, which are kept of the newest trades only, a known trade is a duplicate.
             if time in times or (not times and trade_id in known.ids):
@@ -183,10 +187,10 @@ class Poll:
         return seen
 
 
-def fold_table(table: TickTable, shape: Shape) -> Iterator[tuple[str, datetime, Aggregate]]:
-    """Yield pair, a time in the same windows, and the aggregate of each group of ticks.
+def fold_table(table: TickTable, shape: Shape) -> Iterator[tuple[Market, datetime, Aggregate]]:
+    """Yield market, a time in the same windows, and the aggregate of each group of ticks.
 
-    A group is the ticks of one pair and partition that lie in the same windows: of one grain of fixed and
+    A group is the ticks of one market and partition that lie in the same windows: of one grain of fixed and
     sliding windows, or of a stretch without a gap of session windows.
     """
     for pair in table.by_pair():
@@ -202,11 +206,11 @@ def fold_table(table: TickTable, shape: Shape) -> Iterator[tuple[str, datetime, 
         quotes = quotes_of(ticks) if len(ticks) >= MIN_COLUMN_TICKS else None
         for number, aggregate in fold(ticks, numbers, quotes):
             if shape.gap is not None:
-                yield ticks.pair, aggregate.opened[0], aggregate
+                yield ticks.market, aggregate.opened[0], aggregate
             elif shape.grain is not None:
-                yield ticks.pair, from_microseconds(number * (shape.grain // MICROSECOND)), aggregate
+                yield ticks.market, from_microseconds(number * (shape.grain // MICROSECOND)), aggregate
             else:
-                yield ticks.pair, EPOCH, aggregate
+                yield ticks.market, EPOCH, aggregate
 
 
 def _stretches(time: Ints, gap: int) -> Ints:

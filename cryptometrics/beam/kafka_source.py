@@ -58,7 +58,7 @@ class _IdleConsumer:
 
 
 class _TopicReader(beam.DoFn):  # type: ignore[misc]
-    """Reads the partitions that its element owns, and yields (pair, PartialAggregate)."""
+    """Reads the partitions that its element owns, and yields (market, PartialAggregate)."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -133,8 +133,8 @@ class _TopicReader(beam.DoFn):  # type: ignore[misc]
             if poll.newest is not None:
                 watermark.see(partition, poll.newest, now)
             self._count(poll.counts)
-            for pair, part in poll.parts:
-                yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(part.at))
+            for market, part in poll.parts:
+                yield TimestampedValue((market, part), Timestamp.from_utc_datetime(part.at))
 
     def _take_warm(self, topic: str, positions: dict[int, int], reached: Timestamp | None) -> _IdleConsumer:
         from cryptometrics import config
@@ -210,7 +210,7 @@ class ReadBounded(_TopicReader):
         tracker: Any = beam.DoFn.RestrictionParam(ShareRestrictionProvider()),  # noqa: B008  (Beam's way)
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterable[TimestampedValue]:
-        """Yield (pair, PartialAggregate)."""
+        """Yield (market, PartialAggregate)."""
         yield from self._read(element, tracker, estimator)
 
 
@@ -224,12 +224,12 @@ class ReadEndless(_TopicReader):
         tracker: Any = beam.DoFn.RestrictionParam(ShareRestrictionProvider()),  # noqa: B008  (Beam's way)
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterable[TimestampedValue]:
-        """Yield (pair, PartialAggregate)."""
+        """Yield (market, PartialAggregate)."""
         yield from self._read(element, tracker, estimator)
 
 
 class FromKafka(beam.PTransform):  # type: ignore[misc]
-    """The (pair, PartialAggregate) of the partitions that these readers own."""
+    """The (market, PartialAggregate) of the partitions that these readers own."""
 
     def __init__(self, job: Job, readers: list[TopicShare]) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from apache_beam.utils.windowed_value import PaneInfoTiming
 from cryptometrics.beam import read_counts
 from cryptometrics.beam.folding import ReadCounts
 from cryptometrics.beam.postgres_sink import Row, Write, WriteTooLate
+from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import Aggregate, merge
 from cryptometrics.times import MICROSECOND
 
@@ -34,13 +35,13 @@ EARLY_S = 5
 
 
 class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
-    """(pair, PartialAggregate) to Row: assign windows, drop what is too late, merge, make panes."""
+    """(market, PartialAggregate) to Row: assign windows, drop what is too late, merge, make panes."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
         self.too_late: Any = None
-        """When following: ("PAIR START", ticks dropped so far)."""
+        """When following: ("MARKET START", ticks dropped so far)."""
 
     def expand(self, parts: Any) -> Any:
         """Return the rows; when following, one whenever a window has changed."""
@@ -69,12 +70,12 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
             taken = decided.taken
             self.too_late = decided[TOO_LATE] | "count" >> CountTooLate()
         else:
-            taken = taken | "all" >> beam.MapTuple(lambda pair, part: (pair, part.aggregate))
+            taken = taken | "all" >> beam.MapTuple(lambda market, part: (market, part.aggregate))
         return taken | "merge" >> beam.CombinePerKey(Merge()) | "rows" >> beam.ParDo(AsRow(job))
 
 
 class CountTooLate(beam.PTransform):  # type: ignore[misc]
-    """("PAIR START", ticks) to the sum so far, which the checkpoints contain."""
+    """("MARKET START", ticks) to the sum so far, which the checkpoints contain."""
 
     def expand(self, left_out: Any) -> Any:
         """Sum the dropped ticks of each window."""
@@ -91,7 +92,7 @@ class CountTooLate(beam.PTransform):  # type: ignore[misc]
 
 
 class Windows(beam.PTransform):  # type: ignore[misc]
-    """(pair, PartialAggregate) to rows in PostgreSQL."""
+    """(market, PartialAggregate) to rows in PostgreSQL."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ def window_fn(shape: Shape) -> WindowFn:
 
 
 class MergeSessions(beam.DoFn):  # type: ignore[misc]
-    """(pair, all its parts) to one Row per session; Beam's own sessions take quadratic time."""
+    """(market, all its parts) to one Row per session; Beam's own sessions take quadratic time."""
 
     def __init__(self, job: Job) -> None:
         assert job.shape.gap is not None  # noqa: S101
@@ -124,14 +125,14 @@ class MergeSessions(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: tuple[str, Iterable[PartialAggregate]]) -> Iterator[Row]:
         """Sort the parts by their first ticks, and merge those that begin within the gap."""
-        pair, parts = element
+        market, parts = element
         since, until = self._job.since, self._job.until
         for session in self._merged(parts):
             begin, end = session.opened[0], session.closed[0] + self._gap
             # Unread ticks beyond the bounds may belong to the session.
             if (since is not None and begin - since < self._gap) or (until is not None and end > until):
                 continue
-            yield Row(pair, begin, end, session, complete=end <= self._job.begun)
+            yield Row(*Market.parse(market), begin, end, session, complete=end <= self._job.begun)
 
     def _merged(self, parts: Iterable[PartialAggregate]) -> Iterator[Aggregate]:
         session: Aggregate | None = None
@@ -166,7 +167,7 @@ class Uncut(beam.DoFn):  # type: ignore[misc]
 
 
 class NotTooLate(beam.DoFn):  # type: ignore[misc]
-    """Drops and counts what its window no longer takes: (pair, PartialAggregate) to (pair, Aggregate).
+    """Drops and counts what its window no longer takes: (market, PartialAggregate) to (market, Aggregate).
 
     A runner would drop it without a word. Its watermark is never ahead of the one that the reader gave with
     the part, so nothing that passes here is dropped there.
@@ -182,17 +183,17 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Any]:
         """Decide for one window of a part."""
-        pair, part = element
+        market, part = element
         if part.watermark is not None:
             watermark = Timestamp.from_utc_datetime(part.watermark)
             if window.end + self._lateness <= watermark:
                 self._dropped.inc(part.aggregate.ticks)
                 read_counts.add(ReadCounts(too_late=part.aggregate.ticks))
                 # A string, because the encoding of a key must be the same everywhere.
-                of_window = f"{pair} {_moment(window.start).isoformat()}"
+                of_window = f"{market} {_moment(window.start).isoformat()}"
                 yield beam.pvalue.TaggedOutput(TOO_LATE, (of_window, part.aggregate.ticks))
                 return
-        yield pair, part.aggregate
+        yield market, part.aggregate
 
 
 class Merge(beam.CombineFn):  # type: ignore[misc]
@@ -217,7 +218,7 @@ class Merge(beam.CombineFn):  # type: ignore[misc]
 
 
 class AsRow(beam.DoFn):  # type: ignore[misc]
-    """(pair, Aggregate) to Row, once per pane. A window without ticks has no row."""
+    """(market, Aggregate) to Row, once per pane. A window without ticks has no row."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -229,12 +230,12 @@ class AsRow(beam.DoFn):  # type: ignore[misc]
         pane: Any = beam.DoFn.PaneInfoParam,
     ) -> Iterator[Row]:
         """Add the window's bounds, and whether it is complete."""
-        pair, aggregate = element
+        market, aggregate = element
         if aggregate is not None:
             end = _moment(window.end)
             # In a bounded run the last pane comes at the end of time, so its timing means nothing.
             complete = pane.timing != PaneInfoTiming.EARLY if self._job.follow else end <= self._job.begun
-            yield Row(pair, _moment(window.start), end, aggregate, complete)
+            yield Row(*Market.parse(market), _moment(window.start), end, aggregate, complete)
 
 
 def _duration(length: timedelta) -> Duration:

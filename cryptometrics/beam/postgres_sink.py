@@ -9,6 +9,7 @@ import apache_beam as beam
 import msgspec
 from apache_beam.metrics import Metrics
 
+from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import Aggregate  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ MAX_ROWS = 2_000
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One window of a pair, as known so far."""
+    """One window of a pair at a venue, as known so far."""
 
+    venue: str
     pair: str
     start: datetime
     end: datetime
@@ -35,7 +37,7 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     def __init__(self, group: str, name: str) -> None:
         self._group = group
         self._name = name
-        self._held: dict[tuple[str, datetime], Any] = {}
+        self._held: dict[tuple[Market, datetime], Any] = {}
         self._connection: psycopg.Connection | None = None
 
     def start_bundle(self) -> None:
@@ -52,7 +54,7 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
             self._connection.close()
             self._connection = None
 
-    def _hold(self, key: tuple[str, datetime], value: Any) -> None:
+    def _hold(self, key: tuple[Market, datetime], value: Any) -> None:
         """Add a value to the batch; the last one of a key counts."""
         self._held[key] = value
         if len(self._held) >= MAX_ROWS:
@@ -84,7 +86,7 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
 
         retrying(_TransientError, timeout=settings.wait)(write)
 
-    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
+    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[Market, datetime], Any]) -> None:
         raise NotImplementedError
 
 
@@ -98,15 +100,15 @@ class Write(_Sink):
 
     def process(self, row: Row) -> None:
         """Add a row."""
-        self._hold((row.pair, row.start), row)
+        self._hold((Market(row.venue, row.pair), row.start), row)
 
-    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
+    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[Market, datetime], Any]) -> None:
         from cryptometrics.store.windows import overwrite
 
         for complete in (False, True):
             rows = [
-                (row.pair, row.start, row.end, row.aggregate)
-                for row in held.values()
+                (market, row.start, row.end, row.aggregate)
+                for (market, _), row in held.items()
                 if row.complete is complete
             ]
             if rows:
@@ -117,14 +119,14 @@ class Write(_Sink):
 
 
 class WriteTooLate(_Sink):
-    """Writes the ticks too late for their windows: ("PAIR START", ticks so far)."""
+    """Writes the ticks too late for their windows: ("MARKET START", ticks so far)."""
 
     def process(self, element: tuple[str, int]) -> None:
         """Add a count."""
-        pair, _, start = element[0].partition(" ")
-        self._hold((pair, datetime.fromisoformat(start)), element[1])
+        market, _, start = element[0].rpartition(" ")
+        self._hold((Market.parse(market), datetime.fromisoformat(start)), element[1])
 
-    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[str, datetime], Any]) -> None:
+    def _write(self, cursor: psycopg.Cursor, held: dict[tuple[Market, datetime], Any]) -> None:
         from cryptometrics.store.windows import write_too_late
 
         write_too_late(cursor, self._group, self._name, held)

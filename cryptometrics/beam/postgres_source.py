@@ -1,4 +1,4 @@
-"""Read stored ticks as (pair, PartialAggregate), at the speed of PostgreSQL."""
+"""Read stored ticks as (market, PartialAggregate), at the speed of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MAX_FOLDED = 20_000
 
 # Lateness depends on the order of the topic. A tick may be a day ahead of those that follow it.
 _TICKS = """
-SELECT pair, (extract(epoch FROM timestamp) * 1000000)::bigint, kafka_partition, kafka_offset,
+SELECT venue, pair, (extract(epoch FROM timestamp) * 1000000)::bigint, kafka_partition, kafka_offset,
        bid::text, ask::text, late, bid_size::text, ask_size::text
 FROM (
-    SELECT pair, timestamp, kafka_partition, kafka_offset, bid, ask, bid_size, ask_size,
+    SELECT venue, pair, timestamp, kafka_partition, kafka_offset, bid, ask, bid_size, ask_size,
            coalesce(trade_id < max(trade_id) OVER (
-               PARTITION BY pair ORDER BY kafka_partition, kafka_offset
+               PARTITION BY venue, pair ORDER BY kafka_partition, kafka_offset
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS late
     FROM crypto_metrics
     WHERE consumer_group = %(group)s AND timestamp >= coalesce(%(before)s::timestamptz, timestamp)
@@ -48,7 +48,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         self._counter = Metrics.counter("aggregate", "ticks")
 
     def process(self, _element: None) -> Iterator[TimestampedValue]:
-        """Yield (pair, PartialAggregate)."""
+        """Yield (market, PartialAggregate)."""
         from cryptometrics import config
         from cryptometrics.store.connection import connect
 
@@ -65,17 +65,19 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam has no types
                 yield from self._folded(*zip(*block, strict=True))
 
     def _folded(self, *columns: Any) -> Iterator[TimestampedValue]:
-        pairs, times, partitions, offsets, bids, asks, late, bid_sizes, ask_sizes = columns
-        table = table_of(partitions, offsets, pairs, bids, asks, times, late, sizes=(bid_sizes, ask_sizes))
-        for pair, at, aggregate in fold_table(table, self._job.shape):
+        venues, pairs, times, partitions, offsets, bids, asks, late, bid_sizes, ask_sizes = columns
+        table = table_of(
+            partitions, offsets, venues, pairs, bids, asks, times, late, sizes=(bid_sizes, ask_sizes)
+        )
+        for market, at, aggregate in fold_table(table, self._job.shape):
             part = PartialAggregate(aggregate, at, None)
-            yield TimestampedValue((pair, part), Timestamp.from_utc_datetime(at))
+            yield TimestampedValue((str(market), part), Timestamp.from_utc_datetime(at))
         read_counts.add(ReadCounts(ticks=len(table)))
         self._counter.inc(len(table))
 
 
 class FromPostgres(beam.PTransform):  # type: ignore[misc]
-    """The (pair, PartialAggregate) of the ticks that the job's group has stored."""
+    """The (market, PartialAggregate) of the ticks that the job's group has stored."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()

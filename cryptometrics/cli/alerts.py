@@ -143,6 +143,7 @@ def test() -> None:
 def _test_alert() -> Notification:
     from decimal import Decimal
 
+    from cryptometrics.market.venues import SIMULATED
     from cryptometrics.notify.outbox import Notification
 
     now = datetime.now(UTC)
@@ -155,6 +156,7 @@ def _test_alert() -> Notification:
         consumer_group="test",
         rule="test",
         kind="spread_bps",
+        venue=SIMULATED,
         pair="TEST-USD",
         severity="info",
         level=Decimal(25),

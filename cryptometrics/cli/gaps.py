@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cryptometrics.store.feed_gaps import GapRow, PairGaps
 
 PAIR_COLUMNS = {
+    "venue": "venue",
     "pair": "pair",
     "covered_s": "covered s",
     "ticks": "ticks",
@@ -25,6 +26,7 @@ PAIR_COLUMNS = {
     "reconnects": "reconnects",
 }
 GAP_COLUMNS = {
+    "venue": "venue",
     "pair": "pair",
     "kind": "kind",
     "begins_at": "from (UTC)",
@@ -94,6 +96,6 @@ def _show(columns: dict[str, str], rows: Sequence[object], exact: Sequence[str])
     if for_people():
         cells = [[short(getattr(row, key), time=TIME.removeprefix("%Y-")) for key in columns] for row in rows]
         heads = list(columns.values())
-        print_table(heads, cells, numbers=set(heads) - {"pair", "kind"}, uncut=heads)
+        print_table(heads, cells, numbers=set(heads) - {"venue", "pair", "kind"}, uncut=heads)
     else:
         print_table(list(exact), [[plain(getattr(row, key)) for key in exact] for row in rows])

@@ -54,7 +54,7 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
                 raise click.exceptions.Exit(1)
             click.echo("the schema is up to date")
             return
-        applied = roles.migrate_and_grant(connection)
+        applied = roles.migrate_and_grant(connection, lambda text: click.echo(text, err=True))
         made = roles.create_roles(connection) if grants else []
     click.echo(f"schema: {'applied ' + ', '.join(applied) if applied else 'up to date'}")
     if grants:

@@ -42,7 +42,7 @@ MAX_SHOWN = 10
 @click.option(
     "--shift-to-now",
     is_flag=True,
-    help="Shift event times so that the replay starts now (at speed 0: ends now).",
+    help="Shift event times so that the replay starts now (at speed 0: ends now); the venue gets -replay.",
 )
 @options.as_json
 def replay(

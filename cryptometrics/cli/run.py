@@ -142,7 +142,7 @@ def _prepare(settings: Settings) -> None:
     from cryptometrics.store.migrate import migrate
 
     with database(settings) as connection:
-        if applied := migrate(connection):
+        if applied := migrate(connection, lambda text: click.echo(text, err=True)):
             _report(f"schema: applied {', '.join(applied)}")
     wait_for_kafka(settings)
     if create_topic(settings, options.DEFAULT_PARTITIONS):

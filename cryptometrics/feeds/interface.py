@@ -25,6 +25,8 @@ class Feed(Protocol):
     Times are seconds since the epoch. Each method returns the messages that follow from its call.
     """
 
+    venue: str
+    """The venue of its messages; `market.venues` has the rule for names."""
     frames: int
     """Frames taken so far."""
     ignored: Counter[str]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.feeds.gzip_members import Damage
 from cryptometrics.feeds.recording import LostPairs
 from cryptometrics.market.gap_records import GapKind
+from cryptometrics.market.venues import replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,9 +34,12 @@ def replay(
     """Yield the messages of a recording in blocks; empty ones while the next frame is not due.
 
     speed: multiple of the recorded speed; 0: as fast as possible.
-    shift_to_now: move the times so that the recording begins now; at speed 0, so that it ends now.
+    shift_to_now: move the times so that the recording begins now; at speed 0, so that it ends now. The venue
+    then gets the suffix of a replay.
     """
     clock = _ShiftedClock(recording, speed) if shift_to_now else None
+    if clock is not None:
+        feed.venue = replayed(feed.venue)
     pace = _ReplayPace(speed) if speed else None
     block: list[Message] = []
     take, add, at = feed.take, block.extend, 0.0

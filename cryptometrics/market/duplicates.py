@@ -1,8 +1,8 @@
 """The one rule for duplicates and late ticks of the feed.
 
-A tick is a duplicate if an earlier tick of the topic has the same pair, trade id and time. It is late if its
-trade id is below one that came earlier. A tick whose trade id is new cannot be a duplicate, so only ticks
-with a known trade id, the suspects, are compared with earlier ticks.
+A tick is a duplicate if an earlier tick of the topic has the same market (venue and pair), trade id and time.
+It is late if its trade id is below one that came earlier. A tick whose trade id is new cannot be a duplicate,
+so only ticks with a known trade id, the suspects, are compared with earlier ticks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from cryptometrics.market.table import NO_TRADE
 from cryptometrics.market.trade_ids import MAX_RANGES
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from cryptometrics.market.text_columns import Flags
     from cryptometrics.market.trade_ids import TradeIds
 
-TradeKey = tuple[str, int, int]
-"""Pair, trade id, and time in microseconds since 1970: what identifies a tick of the feed."""
+TradeKey = tuple[Market, int, int]
+"""Market, trade id, and time in microseconds since 1970: what identifies a tick of the feed."""
 
 
 def mark(
@@ -32,7 +33,7 @@ def mark(
 ) -> None:
     """Mark the duplicates and the late ticks of a table in its columns, and note all trade ids.
 
-    pairs: all ticks of one table. trades_of: returns the known trade ids of a pair, which are updated.
+    pairs: all ticks of one table. trades_of: returns the known trade ids of a market, which are updated.
     seen_before: returns which of some ticks an earlier table held.
     """
     suspects: list[PairTicks] = []
@@ -48,8 +49,8 @@ def mark(
             suspects.append(ticks.only(is_known))
     if not suspects:
         return
-    names = {ticks.pair for ticks in suspects}
-    seen = {key for ticks in certain if ticks.pair in names for key in keys(ticks)}
+    names = {ticks.market for ticks in suspects}
+    seen = {key for ticks in certain if ticks.market in names for key in keys(ticks)}
     # Earlier tables are asked only for what this one does not hold itself.
     seen |= seen_before({key for ticks in suspects for key in keys(ticks)} - seen)
     for ticks in suspects:
@@ -63,13 +64,13 @@ def mark(
 def keys(ticks: PairTicks) -> list[TradeKey]:
     """Return the key of each tick that has a trade id."""
     known = zip(ticks.trade_id.tolist(), ticks.time.tolist(), strict=True)
-    return [(ticks.pair, trade_id, time) for trade_id, time in known if trade_id != NO_TRADE]
+    return [(ticks.market, trade_id, time) for trade_id, time in known if trade_id != NO_TRADE]
 
 
 def keys_in(tables: Iterable[TickTable], wanted: Collection[TradeKey]) -> set[TradeKey]:
     """Return which of some keys these tables hold."""
-    pairs = {pair for pair, _, _ in wanted}
-    held = (keys(ticks) for table in tables for ticks in table.by_pair() if ticks.pair in pairs)
+    markets = {market for market, _, _ in wanted}
+    held = (keys(ticks) for table in tables for ticks in table.by_pair() if ticks.market in markets)
     return {key for some in held for key in some}.intersection(wanted)
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError
+from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError, why_no_venue
 from cryptometrics.market.ticks import EARLIEST, MAX_AHEAD, MAX_TRADE_ID, is_pair
+from cryptometrics.market.venues import DEFAULT_VENUE, is_venue
 from cryptometrics.times import iso
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Gap:
     last_trade_id: int | None = None
     proves: bool | None = None
     """Of a `start`: whether the feed can prove that it misses nothing that it sends; None if unknown."""
+    venue: str = DEFAULT_VENUE
 
     @property
     def trades_missed(self) -> int | None:
@@ -89,6 +91,7 @@ class _WireGap(msgspec.Struct, omit_defaults=True):
     first_trade_id: int | None = None
     last_trade_id: int | None = None
     proves: bool | None = None
+    venue: str = DEFAULT_VENUE
 
 
 class _Type(msgspec.Struct):
@@ -104,7 +107,8 @@ def encode(gap: Gap) -> tuple[bytes, bytes]:
     """Return a gap as key and value of a Kafka record."""
     begins = None if gap.begins is None else _text(gap.begins)
     wire = _WireGap(
-        "gap", gap.pair, gap.kind, _text(gap.time), begins, gap.first_trade_id, gap.last_trade_id, gap.proves
+        "gap", gap.pair, gap.kind, _text(gap.time), begins, gap.first_trade_id, gap.last_trade_id,
+        gap.proves, gap.venue,
     )  # fmt: skip
     return gap.pair.encode(), _write_wire(wire)
 
@@ -135,11 +139,13 @@ def decode(key: bytes | None, value: bytes | None, now: datetime, error: Rejecte
         raise RejectedError(Reason.BAD_PAIR, "product_id of the gap is not of the form BASE-QUOTE")
     if key != wire.product_id.encode():
         raise RejectedError(Reason.KEY_MISMATCH, f"the record's key is not the gap's pair {wire.product_id}")
+    if not is_venue(wire.venue):
+        raise why_no_venue(wire.venue)
     time = _time(wire.time, now)
     begins = None if wire.begins is None else _time(wire.begins, now)
     _check(wire, time, begins)
     trades = wire.first_trade_id, wire.last_trade_id
-    return Gap(wire.product_id, GapKind(wire.kind), time, begins, *trades, wire.proves)
+    return Gap(wire.product_id, GapKind(wire.kind), time, begins, *trades, wire.proves, wire.venue)
 
 
 def _check(wire: _WireGap, time: datetime, begins: datetime | None) -> None:
@@ -187,6 +193,7 @@ def as_fields(gaps: Iterable[Gap]) -> list[dict[str, Any]]:
     """Return gaps for JSON, with the names of the columns of `feed_gaps`."""
     return [
         {
+            "venue": gap.venue,
             "pair": gap.pair,
             "kind": str(gap.kind),
             "begins_at": None if gap.begins is None else _text(gap.begins),

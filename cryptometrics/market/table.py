@@ -1,4 +1,4 @@
-"""The ticks of a batch as columns: `TickTable`, and `PairTicks`, the part of one pair and session.
+"""The ticks of a batch as columns: `TickTable`, and `PairTicks`, the part of one market and session.
 
 A table holds valid ticks in the order of their messages, a column for each field of a tick and for what is
 known of its record: partition, offset, and whether it is a duplicate or late. Decoding makes it
@@ -18,6 +18,7 @@ import numpy as np
 from cryptometrics.market import text_columns
 from cryptometrics.market.text_columns import DAY_US, NOTHING
 from cryptometrics.market.ticks import Tick, Trade
+from cryptometrics.market.venues import Market
 from cryptometrics.times import EPOCH, from_microseconds
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class TickTable:
     partition: Ints
     offset: Ints
     pair: list[str]
+    venue: list[str]
     kind: list[Kind]
     bid_text: list[str]
     ask_text: list[str]
@@ -107,6 +109,7 @@ class TickTable:
             _size(self.bid_size_text[row]),
             _size(self.ask_size_text[row]),
             self._trade(row) if self.trade_size[row] > 0 else None,
+            self.venue[row],
         )
 
     def _trade(self, row: int) -> Trade:
@@ -137,39 +140,51 @@ class TickTable:
         return bool((self.form == self.form[:1]).all())
 
     def by_pair(self) -> list[PairTicks]:
-        """Return the ticks of each pair in each partition, in the order of the topic."""
+        """Return the ticks of each pair of each venue in each partition, in the order of the topic."""
         if not len(self):
             return []
-        names = list(dict.fromkeys(self.pair))
-        number_of = {name: number for number, name in enumerate(names)}
-        numbers = np.fromiter(map(number_of.__getitem__, self.pair), np.int64, len(self))
-        numbers += self.partition * len(names)
+        markets, numbers = self._markets()
+        numbers += self.partition * len(markets)
         if int(numbers.max()) < _MAX_SMALL:
             numbers = numbers.astype(np.int16)  # numpy sorts these without comparing
         order = np.argsort(numbers, kind="stable")
         bounds = np.flatnonzero(np.diff(numbers[order])) + 1
         parts: list[PairTicks] = []
         for rows in np.split(order, bounds):
-            partition, number = divmod(int(numbers[rows[0]]), len(names))
-            parts.append(PairTicks(self, rows, names[number], partition))
+            partition, number = divmod(int(numbers[rows[0]]), len(markets))
+            parts.append(PairTicks(self, rows, markets[number], partition))
         return parts
+
+    def _markets(self) -> tuple[list[Market], Ints]:
+        """Return the markets of the table, and the number of each tick's market among them."""
+        pair_numbers, pairs = _numbered(self.pair)
+        venue_numbers, venues = _numbered(self.venue)
+        if len(venues) == 1:  # nearly always
+            return [Market(venues[0], pair) for pair in pairs], pair_numbers
+        markets = [Market(venue, pair) for venue in venues for pair in pairs]
+        return markets, venue_numbers * len(pairs) + pair_numbers
 
 
 class PairTicks:
-    """Ticks of one pair and partition in the order of the topic; after `by_session`, of one session."""
+    """Ticks of one market and partition in the order of the topic; after `by_session`, of one session."""
 
     def __init__(
-        self, table: TickTable, rows: Rows, pair: str, partition: int, session: str | None = None
+        self, table: TickTable, rows: Rows, market: Market, partition: int, session: str | None = None
     ) -> None:
         """Take these rows of a table; `session` is None as long as they are not divided by session."""
         self.table = table
         self.rows = rows
-        self.pair = pair
+        self.market = market
         self.partition = partition
         self.session = session
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def pair(self) -> str:
+        """The pair of all of them."""
+        return self.market.pair
 
     @functools.cached_property
     def time(self) -> Ints:
@@ -203,7 +218,7 @@ class PairTicks:
 
     def only(self, keep: Flags | Rows) -> PairTicks:
         """Return the ticks that a mask, or an array of positions among them, selects."""
-        return PairTicks(self.table, self.rows[keep], self.pair, self.partition, self.session)
+        return PairTicks(self.table, self.rows[keep], self.market, self.partition, self.session)
 
     def without_duplicates(self) -> PairTicks:
         """Return the ticks that the feed has not sent before."""
@@ -226,10 +241,10 @@ class PairTicks:
         """Yield the ticks of each session: the one of this name, or without a name one for each UTC day."""
         if name is not None:
             if len(self):
-                yield PairTicks(self.table, self.rows, self.pair, self.partition, name)
+                yield PairTicks(self.table, self.rows, self.market, self.partition, name)
             return
         for day, ticks in self.by_day():
-            yield PairTicks(self.table, ticks.rows, self.pair, self.partition, day)
+            yield PairTicks(self.table, ticks.rows, self.market, self.partition, day)
 
     def by_form(self) -> Iterator[tuple[Kind, PairTicks, Flags | None]]:
         """Yield the ticks of each form (see `TickTable.form`) with their kind and their mask.
@@ -249,6 +264,7 @@ class PairTicks:
 def table_of(
     partitions: Sequence[int],
     offsets: Sequence[int],
+    venues: Sequence[str],
     pairs: Sequence[str],
     bids: Sequence[str],
     asks: Sequence[str],
@@ -276,6 +292,7 @@ def table_of(
         partition=np.array(partitions, np.int64),
         offset=np.array(offsets, np.int64),
         pair=list(pairs),
+        venue=list(venues),
         kind=["ticker"] * len(pairs),
         bid_text=list(bids),
         ask_text=list(asks),
@@ -306,6 +323,15 @@ def table_of(
 
 def _size(text: str) -> Decimal | None:
     return Decimal(text) if text else None
+
+
+def _numbered(names: list[str]) -> tuple[Ints, list[str]]:
+    """Return the number of each name among the different ones, and those in the order of appearance."""
+    different = list(dict.fromkeys(names))
+    if len(different) == 1:
+        return np.zeros(len(names), np.int64), different
+    number_of = {name: number for number, name in enumerate(different)}
+    return np.fromiter(map(number_of.__getitem__, names), np.int64, len(names)), different
 
 
 @functools.lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ from cryptometrics.market import text_columns, tick_decoder
 from cryptometrics.market.table import NO_TRADE, TickTable
 from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, RejectedError
 from cryptometrics.market.ticks import EARLIEST, MAX_AHEAD, MAX_TRADE_ID, Kind
+from cryptometrics.market.venues import DEFAULT_VENUE, is_venue
 from cryptometrics.times import MICROSECOND, to_microseconds
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class _Plain(msgspec.Struct, gc=False):
     price: str = ""
     last_size: str = ""
     side: Literal["buy", "sell", ""] = ""
+    venue: str = DEFAULT_VENUE
 
 
 _read = msgspec.json.Decoder(_Plain).decode
@@ -61,6 +63,7 @@ def decode(
     """
     kind: list[Kind] = []
     named: list[str] = []
+    venue: list[str] = []
     bid_text: list[str] = []
     ask_text: list[str] = []
     time_text: list[str] = []
@@ -75,6 +78,7 @@ def decode(
         wires = _wires(values[begin : begin + _AT_ONCE])
         kind += [wire.type for wire in wires]
         named += [wire.product_id for wire in wires]
+        venue += [wire.venue for wire in wires]
         bid_text += [wire.best_bid for wire in wires]
         ask_text += [wire.best_ask for wire in wires]
         time_text += [wire.time for wire in wires]
@@ -95,13 +99,13 @@ def decode(
     now_us = to_microseconds(now)
     odd = bid_odd | ask_odd | bid_size_odd | ask_size_odd | trade_price_odd | trade_size_odd | time_odd
     odd |= (time < _EARLIEST_US) | (time > now_us + _MAX_AHEAD_US)
-    if pair != named:
-        odd |= np.array([one != other for one, other in zip(pair, named, strict=True)])
+    odd |= _misnamed(pair, named, venue)
     table = TickTable(
         message=np.arange(len(values)),
         partition=partitions,
         offset=offsets,
         pair=pair,  # type: ignore[arg-type]  # None differs from any name, so the row is decoded alone below
+        venue=venue,
         kind=kind,
         bid_text=bid_text,
         ask_text=ask_text,
@@ -170,6 +174,16 @@ def _wires(values: Sequence[bytes | None]) -> list[_Plain]:
     return wires
 
 
+def _misnamed(keys: Sequence[str | None], pairs: Sequence[str], venues: Sequence[str]) -> Flags:
+    """Return where the pair is not that of the key, or the venue is not valid."""
+    misnamed = np.zeros(len(pairs), np.bool_)
+    if keys != pairs:
+        misnamed |= np.array([key != pair for key, pair in zip(keys, pairs, strict=True)])
+    if invalid := {venue for venue in set(venues) if not is_venue(venue)}:
+        misnamed |= np.array([venue in invalid for venue in venues])
+    return misnamed
+
+
 def _crossed(table: TickTable) -> Flags:
     """Return where the bid may be above the ask: numbers too long to compare count as crossed."""
     bid, ask = table.bid, table.ask
@@ -187,7 +201,7 @@ def _crossed(table: TickTable) -> Flags:
 def _put(table: TickTable, row: int, wire: tick_decoder.DecodedTick) -> None:
     """Fill in the row of a message that was decoded alone."""
     tick = wire.tick
-    table.pair[row], table.kind[row] = tick.pair, tick.kind
+    table.pair[row], table.venue[row], table.kind[row] = tick.pair, tick.venue, tick.kind
     table.bid_text[row], table.ask_text[row] = wire.bid_text, wire.ask_text
     table.time[row] = to_microseconds(tick.time)
     table.trade_id[row] = NO_TRADE if tick.trade_id is None else tick.trade_id

@@ -33,6 +33,7 @@ from cryptometrics.market.ticks import (
     is_pair,
     is_price,
 )
+from cryptometrics.market.venues import DEFAULT_VENUE, MAX_VENUE_CHARS, is_venue
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Reason(enum.StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     BAD_PAIR = "bad_pair"
     KEY_MISMATCH = "key_mismatch"
+    BAD_VENUE = "bad_venue"
     BAD_PRICE = "bad_price"
     BAD_SIZE = "bad_size"
     BAD_TRADE = "bad_trade"
@@ -114,6 +116,7 @@ class _Wire(msgspec.Struct, gc=False):
     price: str | None = None
     last_size: str | None = None
     side: str | None = None
+    venue: str = DEFAULT_VENUE
 
 
 _read_wire = msgspec.json.Decoder(_Wire).decode
@@ -143,6 +146,8 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
     pair = wire.product_id
     if pair != pairs_in([key])[0]:
         raise _why_no_pair(key, pair)
+    if not is_venue(wire.venue):
+        raise why_no_venue(wire.venue)
     bid = _price(wire.best_bid) if len(wire.best_bid) <= MAX_PRICE_CHARS else None
     ask = _price(wire.best_ask) if len(wire.best_ask) <= MAX_PRICE_CHARS else None
     if bid is None or ask is None:
@@ -157,7 +162,18 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
     ask_size = _optional("best_ask_size", wire.best_ask_size, Reason.BAD_SIZE)
     trade = _trade(wire)
     return DecodedTick(
-        Tick(pair, kind, bid, ask, time, trade_id, bid_size, ask_size, trade if kind == "ticker" else None),
+        Tick(
+            pair,
+            kind,
+            bid,
+            ask,
+            time,
+            trade_id,
+            bid_size,
+            ask_size,
+            trade if kind == "ticker" else None,
+            wire.venue,
+        ),
         wire.best_bid,
         wire.best_ask,
         wire.best_bid_size or "",
@@ -212,6 +228,14 @@ def _why_no_pair(key: bytes | None, pair: str) -> RejectedError:
     if not is_pair(pair):
         return RejectedError(Reason.BAD_PAIR, f"product_id {_shown(pair)} is not of the form BASE-QUOTE")
     return RejectedError(Reason.KEY_MISMATCH, f"the record's key {_shown(key)} is not the pair {pair}")
+
+
+def why_no_venue(venue: str) -> RejectedError:
+    """Return the error for a message whose venue does not follow the rule of `venues`."""
+    return RejectedError(
+        Reason.BAD_VENUE,
+        f"venue {_shown(venue)} is not 1 to {MAX_VENUE_CHARS} lower-case letters, digits and hyphens",
+    )
 
 
 def _why_no_price(field: str, text: str) -> RejectedError:

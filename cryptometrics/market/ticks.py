@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from cryptometrics.market.venues import DEFAULT_VENUE
+
 INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
 """Digits a price or a size may have before and after the point."""
 MAX_PRICE_CHARS = INTEGER_DIGITS + 1 + FRACTION_DIGITS
@@ -65,3 +67,4 @@ class Tick(msgspec.Struct, gc=False):
     """At the best bid; None where the feed has none, and likewise `ask_size`."""
     ask_size: Decimal | None = None
     trade: Trade | None = None
+    venue: str = DEFAULT_VENUE

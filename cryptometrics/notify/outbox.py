@@ -27,7 +27,7 @@ _LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 
 _NEXT = """
 SELECT n.id, n.status, n.idempotency_key AS key, n.attempts, a.id AS alert_id, a.consumer_group,
-       a.rule, a.kind, a.pair, a.severity, a.level,
+       a.rule, a.kind, a.venue, a.pair, a.severity, a.level,
        CASE n.status WHEN 'firing' THEN a.value ELSE a.resolved_value END AS value,
        CASE n.status WHEN 'firing' THEN a.message ELSE a.resolved_message END AS message,
        a.started_at, a.fired_at, CASE n.status WHEN 'resolved' THEN a.resolved_at END AS resolved_at,
@@ -61,6 +61,8 @@ class Notification:
     consumer_group: str
     rule: str
     kind: str
+    venue: str
+    """Empty for a rule about rejected ticks."""
     pair: str
     severity: str
     level: Decimal

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 def resolve_alerts(
     connection: psycopg.Connection, group: str, rules: Iterable[Rule], *, notify: bool
 ) -> None:
-    """Resolve each firing alert whose rule no longer exists or no longer covers its pair."""
+    """Resolve each firing alert whose rule no longer exists or no longer covers its market."""
     by_name = {rule.name: rule for rule in rules}
     with connection.transaction():
-        for name, pair in store.firing(connection, group):
+        for name, market in store.firing(connection, group):
             rule = by_name.get(name)
-            if rule is None or (rule.pairs and not rule.covers(pair)):
-                store.retire(connection, group, name, pair, notify=notify)
-                log.get_logger(group=group).info("alert_retired", rule=name, pair=pair)
+            if rule is None or (rule.pairs and not rule.covers(market)):
+                store.retire(connection, group, name, market, notify=notify)
+                log.get_logger(group=group).info(
+                    "alert_retired", rule=name, venue=market.venue, pair=market.pair
+                )

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from cryptometrics import log, retry
-from cryptometrics.notify import outbox, removed_rules, stale_feed_check
+from cryptometrics.notify import outbox, removed_rules
 from cryptometrics.notify.delivery import deliver_next
 from cryptometrics.notify.stale_feed_check import StaleFeedCheck
 from cryptometrics.notify.webhook import Webhook
+from cryptometrics.store import alerts
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.database_errors import one_line
 from cryptometrics.times import Interval
@@ -94,7 +95,7 @@ class Sender:
     def _send(self, connection: psycopg.Connection) -> None:
         """Deliver notifications and check for stale feeds until the worker ends."""
         removed_rules.resolve_alerts(connection, self._group, self._rules, notify=self._webhook is not None)
-        active_since = stale_feed_check.now(connection)
+        active_since = alerts.now(connection)
         stale_check = Interval(STALE_CHECK_S)
         while not self._stopped.is_set():
             if stale_check.elapsed():

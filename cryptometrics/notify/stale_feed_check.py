@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.alerts import stale_feed
 from cryptometrics.alerts.kinds import OnSilence
-from cryptometrics.alerts.rule_state import SavedState
-from cryptometrics.alerts.stale_feed import LastTicks
 from cryptometrics.store import alerts as store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
     from datetime import datetime
 
     import psycopg
@@ -20,15 +18,6 @@ if TYPE_CHECKING:
 
 EXPECTED_S = 7 * 24 * 3600.0
 """How long after its rule has fired a silent pair is still expected; a pair that a rule names always is."""
-
-_LAST_TICKS = """
-SELECT pair, recorded_at FROM pair_state
-WHERE consumer_group = %s AND recorded_at > now() - make_interval(secs => %s)
-"""
-_SAVED_STATES = """
-SELECT rule, pair, state, since, resolved_at, memory::text FROM alert_states
-WHERE consumer_group = %s AND rule = ANY(%s)
-"""
 
 
 class StaleFeedCheck:
@@ -47,26 +36,6 @@ class StaleFeedCheck:
         names = [rule.name for rule in self._rules]
         expected_s = EXPECTED_S + max(rule.hold for rule in self._rules).total_seconds()
         with connection.transaction(), connection.cursor() as cursor:
-            known = _last_ticks(connection, self._group, names, expected_s)
+            known = store.last_ticks(connection, self._group, names, expected_s)
             transitions, states = stale_feed.evaluate(self._rules, known, watched_since)
             store.write(cursor, self._group, transitions, states, notify=self._notify)
-
-
-def now(connection: psycopg.Connection) -> datetime:
-    """Return the database's time: the clock of everything stored, and one for all workers."""
-    row = connection.execute("SELECT now()").fetchone()
-    assert row is not None  # noqa: S101  (a SELECT without FROM has a row)
-    moment: datetime = row[0]
-    return moment
-
-
-def _last_ticks(
-    connection: psycopg.Connection, group: str, rules: Collection[str], expected_s: float
-) -> LastTicks:
-    """Load the time of each pair's last tick within `expected_s` seconds, and the rules' saved states."""
-    last: dict[str, datetime] = dict(connection.execute(_LAST_TICKS, [group, expected_s]).fetchall())
-    saved = {
-        (rule, pair): SavedState(*state)
-        for rule, pair, *state in connection.execute(_SAVED_STATES, [group, list(rules)])
-    }
-    return LastTicks(now(connection), last, saved)

@@ -145,6 +145,7 @@ def generic(alert: Notification) -> dict[str, Any]:
         "status": alert.status,
         "rule": alert.rule,
         "kind": alert.kind,
+        "venue": alert.venue or None,
         "pair": alert.pair,
         "severity": alert.severity,
         "message": alert.message,

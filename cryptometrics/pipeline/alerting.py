@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cryptometrics.alerts.evaluator import Evaluator, ObservedGap, ObservedRecord, subject_of
 from cryptometrics.alerts.observed_ticks import Quote, TickRun
 from cryptometrics.kafka.record import created
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ class Alerting:
     def __init__(
         self,
         rules: Sequence[Rule],
-        load: Callable[[Iterable[str]], Mapping[str, StoredStates]],
+        load: Callable[[Iterable[Market]], Mapping[Market, StoredStates]],
         *,
         notify: bool,
     ) -> None:
@@ -46,20 +47,23 @@ class Alerting:
     def evaluate(self, messages: Sequence[record.Record], observed: Iterable[Observed], batch: Batch) -> None:
         """Evaluate a batch and put what has changed into it.
 
-        messages: of the batch; observed: its ticks, pair by pair.
+        messages: of the batch; observed: its ticks, market by market.
         """
         evaluator = self._evaluator
-        by_pair: dict[str, list[Observed | ObservedGap]] = {}
-        gaps = (ObservedGap(g.pair, g.ends, g.trades_missed, g.partition, g.offset) for g in batch.gaps)
+        by_market: dict[Market, list[Observed | ObservedGap]] = {}
+        gaps = (
+            ObservedGap(Market(g.venue, g.pair), g.ends, g.trades_missed, g.partition, g.offset)
+            for g in batch.gaps
+        )
         for each in (*observed, *gaps) if evaluator.has_pair_rules else ():
-            by_pair.setdefault(each.pair, []).append(each)
-        partition_of = {pair: of[0].partition for pair, of in by_pair.items()}
+            by_market.setdefault(each.market, []).append(each)
+        partition_of = {market: of[0].partition for market, of in by_market.items()}
         if evaluator.has_record_rules:
             partition_of |= {subject_of(partition): partition for partition in batch.parts}
         if unknown := evaluator.unknown(partition_of):
-            for name, past in self._load(unknown).items():
-                evaluator.load(name, partition_of[name], past)
-        for of in by_pair.values():
+            for market, past in self._load(unknown).items():
+                evaluator.load(market, partition_of[market], past)
+        for of in by_market.values():
             self._evaluate_pair(of)
         if evaluator.has_record_rules:
             rejected = {(each.partition, each.offset) for each in batch.rejected}

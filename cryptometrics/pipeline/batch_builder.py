@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.market.metrics import Session
     from cryptometrics.market.table import PairTicks, TickTable
+    from cryptometrics.market.venues import Market
     from cryptometrics.market.windows import Aggregate
     from cryptometrics.pipeline.alerting import Observed
     from cryptometrics.pipeline.pair_cache import CachedPair
@@ -57,7 +58,8 @@ class BatchBuilder:
             if self.observed is not None:
                 self.observed.append(TickRun(measured))
         minutes = table_windows.fold(ticks, ticks.time // _MINUTE_US, measured)
-        self._add_minutes(ticks.pair, minutes)
+        self._add_minutes(ticks.market, minutes)
+        self._note_progress(ticks)
         session.late += int(ticks.late.sum())
         self._touched.append((pair, name, session))
 
@@ -70,7 +72,7 @@ class BatchBuilder:
             batch.parts[int(partition)].metrics += int(count)
         batch.days = list(self._days.values())
         # Copies: the sessions go on with the next batch while this one is being written.
-        batch.sessions = {(pair.name, name): copy(session) for pair, name, session in self._touched}
+        batch.sessions = {(pair.market, name): copy(session) for pair, name, session in self._touched}
         batch.pairs = _pair_states(self._touched)
         return {day for _, day in self._days}
 
@@ -84,12 +86,17 @@ class BatchBuilder:
             if self.observed is not None:
                 self.observed.append(quote_of(tick, own, name, session, place))
 
-    def _add_minutes(self, pair: str, parts: Iterable[tuple[int, Aggregate]]) -> None:
+    def _add_minutes(self, market: Market, parts: Iterable[tuple[int, Aggregate]]) -> None:
         minutes = self._batch.windows
         for number, part in parts:
-            key = pair, from_microseconds(number * _MINUTE_US)
+            key = market, from_microseconds(number * _MINUTE_US)
             known = minutes.get(key)
             minutes[key] = part if known is None else merge(known, part)
+
+    def _note_progress(self, ticks: PairTicks) -> None:
+        progress, key = self._batch.progress, (ticks.partition, ticks.market.venue)
+        newest = from_microseconds(int(ticks.time.max()))
+        progress[key] = max(newest, progress.get(key, newest))
 
     def _count_day(self, day: str, ticks: PairTicks) -> None:
         first, last = int(ticks.offset[0]), int(ticks.offset[-1])
@@ -101,7 +108,7 @@ class BatchBuilder:
 
 def _pair_states(touched: list[tuple[CachedPair, str, Session]]) -> list[PairState]:
     """Return the state of each pair touched, with its newest quote by event time across its sessions."""
-    states: dict[str, PairState] = {}
+    states: dict[Market, PairState] = {}
     for pair, _, session in touched:
         bid, ask, time = session.last_bid, session.last_ask, session.last_at
         sizes = session.last_bid_size, session.last_ask_size
@@ -110,8 +117,8 @@ def _pair_states(touched: list[tuple[CachedPair, str, Session]]) -> list[PairSta
             sizes = pair.stored.bid_size, pair.stored.ask_size
         trades = pair.trade_ids
         highest = trades.highest if trades.highest >= 0 else None
-        pair.stored = PairState(pair.name, bid, ask, time, str(trades), trades.floor, highest, *sizes)
-        states[pair.name] = pair.stored
+        pair.stored = PairState(pair.market, bid, ask, time, str(trades), trades.floor, highest, *sizes)
+        states[pair.market] = pair.stored
     return list(states.values())
 
 

@@ -189,9 +189,9 @@ class Calculator:
 
         def seen_before(keys: Collection[TradeKey]) -> set[TradeKey]:
             found = duplicates.keys_in(tables, keys)
-            wanted = ((pair, trade_id, from_microseconds(time)) for pair, trade_id, time in set(keys) - found)
+            wanted = ((market, trade, from_microseconds(time)) for market, trade, time in set(keys) - found)
             stored = self._past.stored(wanted)
-            return found | {(pair, trade, to_microseconds(time)) for pair, trade, time in stored}
+            return found | {(market, trade, to_microseconds(time)) for market, trade, time in stored}
 
         duplicates.mark(pairs, trades_of, seen_before)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.market.metrics import Session
     from cryptometrics.market.table import PairTicks
+    from cryptometrics.market.venues import Market
     from cryptometrics.store.batch_transaction import PairState
     from cryptometrics.store.partition_claims import Claim
     from cryptometrics.store.worker_past import TickKey
@@ -29,11 +30,11 @@ MAX_SESSIONS = 50_000
 class Past(Protocol):
     """What a calculation looks up in the past of its consumer group."""
 
-    def pairs(self, names: Collection[str]) -> dict[str, PairState]:
+    def pairs(self, markets: Collection[Market]) -> dict[Market, PairState]:
         """Return the state of each of these pairs that has a tick."""
 
-    def sessions(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Session]:
-        """Return the state of each of these (pair, session) that has a tick."""
+    def sessions(self, keys: Collection[tuple[Market, str]]) -> dict[tuple[Market, str], Session]:
+        """Return the state of each of these (market, session) that has a tick."""
 
     def stored(self, ticks: Iterable[TickKey]) -> set[TickKey]:
         """Return which of these ticks have a row."""
@@ -52,9 +53,9 @@ class LastTrade(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class CachedPair:
-    """A pair: its newest quote, its trade ids, its sessions in use."""
+    """A pair at a venue: its newest quote, its trade ids, its sessions in use."""
 
-    name: str
+    market: Market
     stored: PairState | None
     """As of the newest calculated batch; None before the first."""
     trade_ids: TradeIds
@@ -74,7 +75,7 @@ class OwnedPartition:
     partition: int
     epoch: int
     next_offset: int
-    pairs: dict[str, CachedPair] = field(default_factory=dict)
+    pairs: dict[Market, CachedPair] = field(default_factory=dict)
 
 
 class PairCache:
@@ -120,46 +121,46 @@ class PairCache:
 
     def pair(self, ticks: PairTicks) -> CachedPair:
         """Return the pair of some ticks, after `load` of them."""
-        return self._owned[ticks.partition].pairs[ticks.pair]
+        return self._owned[ticks.partition].pairs[ticks.market]
 
-    def last_trade(self, name: str) -> LastTrade:
+    def last_trade(self, market: Market) -> LastTrade:
         """Return the last trade of a pair, also of one that is not in the cache."""
-        pair = self._elsewhere(name)
+        pair = self._elsewhere(market)
         if pair is not None:
             return pair.last_trade
-        stored = self._past.pairs([name]).get(name)
-        return _new_pair(name, stored).last_trade
+        stored = self._past.pairs([market]).get(market)
+        return _new_pair(market, stored).last_trade
 
     def load(self, pairs: Iterable[PairTicks]) -> None:
         """Load what these ticks need and the cache lacks: pairs, sessions, table partitions of days."""
-        missing: dict[tuple[str, str], list[OwnedPartition]] = {}
+        missing: dict[tuple[Market, str], list[OwnedPartition]] = {}
         for ticks in pairs:
             owned = self._owned[ticks.partition]
-            pair = owned.pairs.get(ticks.pair)
+            pair = owned.pairs.get(ticks.market)
             # A pair in two partitions of this worker is one pair all the same.
-            if pair is None and (pair := self._elsewhere(ticks.pair)) is not None:
-                owned.pairs[ticks.pair] = pair
+            if pair is None and (pair := self._elsewhere(ticks.market)) is not None:
+                owned.pairs[ticks.market] = pair
             for day in ticks.days:
                 name = self._session or day
                 if pair is None or name not in pair.sessions:
-                    missing.setdefault((ticks.pair, name), []).append(owned)
+                    missing.setdefault((ticks.market, name), []).append(owned)
                 self._add_day(day)
         if missing:
             self._look_up(missing)
 
-    def _look_up(self, missing: dict[tuple[str, str], list[OwnedPartition]]) -> None:
-        new = {pair for (pair, _), owners in missing.items() if pair not in owners[0].pairs}
+    def _look_up(self, missing: dict[tuple[Market, str], list[OwnedPartition]]) -> None:
+        new = {market for (market, _), owners in missing.items() if market not in owners[0].pairs}
         stored = self._past.pairs(new) if new else {}
         sessions = self._past.sessions(missing)
-        for (name, session), owners in missing.items():
-            pair = owners[0].pairs.get(name) or _new_pair(name, stored.get(name))
+        for (market, session), owners in missing.items():
+            pair = owners[0].pairs.get(market) or _new_pair(market, stored.get(market))
             for owned in owners:
-                owned.pairs[name] = pair
-            pair.sessions[session] = sessions.get((name, session))
+                owned.pairs[market] = pair
+            pair.sessions[session] = sessions.get((market, session))
 
-    def _elsewhere(self, name: str) -> CachedPair | None:
+    def _elsewhere(self, market: Market) -> CachedPair | None:
         """Return a pair from whichever partition has it."""
-        found = (owned.pairs.get(name) for owned in self._owned.values())
+        found = (owned.pairs.get(market) for owned in self._owned.values())
         return next((pair for pair in found if pair is not None), None)
 
     def _add_day(self, day: str) -> None:
@@ -168,6 +169,6 @@ class PairCache:
             self._days.add(day)
 
 
-def _new_pair(name: str, stored: PairState | None) -> CachedPair:
+def _new_pair(market: Market, stored: PairState | None) -> CachedPair:
     trades = TradeIds(stored.trade_ids, stored.trade_ids_floor) if stored else TradeIds()
-    return CachedPair(name, stored, trades)
+    return CachedPair(market, stored, trades)

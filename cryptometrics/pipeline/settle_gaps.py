@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.market.gap_records import Gap, GapKind
+from cryptometrics.market.venues import Market
 from cryptometrics.pipeline.pair_cache import LastTrade
 from cryptometrics.store.feed_gaps import StoredGap
 from cryptometrics.times import from_microseconds
@@ -30,25 +31,27 @@ class FoundGap(NamedTuple):
 
 
 def settle(
-    found: Iterable[FoundGap], table: TickTable, last_trade: Callable[[str], LastTrade]
+    found: Iterable[FoundGap], table: TickTable, last_trade: Callable[[Market], LastTrade]
 ) -> list[StoredGap]:
     """Return the gaps as they are stored.
 
-    table: the valid ticks of the batch. last_trade: returns the last trade of a pair before the batch.
+    table: the valid ticks of the batch. last_trade: returns the last trade of a market before the batch.
     """
     stored: list[StoredGap] = []
-    known: dict[str, LastTrade] = {}
+    known: dict[Market, LastTrade] = {}
     for partition, offset, gap, before in found:
         begins, first, missed = gap.begins, gap.first_trade_id, gap.trades_missed
         last = gap.last_trade_id
         if gap.kind is GapKind.START:
-            if gap.pair not in known:
-                known[gap.pair] = last_trade(gap.pair)
-            highest, begins = _up_to(known[gap.pair], gap.pair, table, before)
+            market = Market(gap.venue, gap.pair)
+            if market not in known:
+                known[market] = last_trade(market)
+            highest, begins = _up_to(known[market], market, table, before)
             first, missed = missed_before(highest, last)
         stored.append(
             StoredGap(
-                partition, offset, gap.pair, gap.kind, begins, gap.time, first, last, missed, gap.proves
+                partition, offset, gap.venue, gap.pair, gap.kind, begins, gap.time, first, last, missed,
+                gap.proves,
             )
         )  # fmt: skip
     return stored
@@ -65,9 +68,9 @@ def missed_before(highest: int, last: int | None) -> tuple[int | None, int | Non
     return highest + 1, None if last is None else max(last - highest, 0)
 
 
-def _up_to(past: LastTrade, pair: str, table: TickTable, end: int) -> LastTrade:
-    """Return the last trade of a pair, the first `end` ticks of the table included."""
-    rows = [row for row in range(end) if table.pair[row] == pair]
+def _up_to(past: LastTrade, market: Market, table: TickTable, end: int) -> LastTrade:
+    """Return the last trade of a market, the first `end` ticks of the table included."""
+    rows = [row for row in range(end) if (table.venue[row], table.pair[row]) == market]
     if not rows:
         return past
     newest = from_microseconds(int(table.time[rows].max()))

@@ -205,7 +205,7 @@ class Worker:
         """Mark the minutes that the watermark has passed, including those of silent pairs."""
         positions = self._db.calculator.positions()
         at_end = [] if self._db.writer.in_flight() else self._consumer.at_end(positions)
-        window_completion.complete_passed(self._db.connection, self._topic.group, positions, at_end)
+        window_completion.complete_passed(self._db.connection, self._topic, positions, at_end)
 
     def _handle_event(self, event: Message) -> None:
         """Handle an event, which `consume` returns instead of a message."""

@@ -9,6 +9,8 @@ from psycopg.rows import class_row
 
 from cryptometrics.alerts.evaluator import StoredStates
 from cryptometrics.alerts.rule_state import SavedState
+from cryptometrics.alerts.stale_feed import LastTicks
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
 # If a row of alert_states was deleted by hand, the rule fires again: the alert then continues.
 _FIRE = """
 WITH fired AS (
-    INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, message,
+    INSERT INTO alerts (consumer_group, rule, kind, venue, pair, severity, level, value, message,
                         started_at, fired_at, kafka_partition, kafka_offset)
-    VALUES (%(group)s, %(rule)s, %(kind)s, %(pair)s, %(severity)s, %(level)s, %(value)s, %(message)s,
-            %(since)s, %(at)s, %(partition)s, %(offset)s)
-    ON CONFLICT (consumer_group, rule, pair) WHERE resolved_at IS NULL DO NOTHING
+    VALUES (%(group)s, %(rule)s, %(kind)s, %(venue)s, %(pair)s, %(severity)s, %(level)s, %(value)s,
+            %(message)s, %(since)s, %(at)s, %(partition)s, %(offset)s)
+    ON CONFLICT (consumer_group, rule, venue, pair) WHERE resolved_at IS NULL DO NOTHING
     RETURNING id
 )
 INSERT INTO alert_notifications (consumer_group, alert_id, status)
@@ -35,46 +37,64 @@ SELECT %(group)s, id, 'firing' FROM fired WHERE %(notify)s
 _RESOLVE = """
 WITH resolved AS (
     UPDATE alerts SET resolved_at = %(at)s, resolved_value = %(value)s, resolved_message = %(message)s
-    WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s AND resolved_at IS NULL
+    WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
+      AND resolved_at IS NULL
     RETURNING id
 )
 INSERT INTO alert_notifications (consumer_group, alert_id, status)
 SELECT %(group)s, id, 'resolved' FROM resolved WHERE %(notify)s
 """
 _SAVE = """
-INSERT INTO alert_states AS s (consumer_group, rule, pair, state, since, resolved_at, memory)
-SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[],
-    %s::jsonb[])
-ON CONFLICT (consumer_group, rule, pair) DO UPDATE SET
+INSERT INTO alert_states AS s (consumer_group, rule, venue, pair, state, since, resolved_at, memory)
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
+    %s::timestamptz[], %s::jsonb[])
+ON CONFLICT (consumer_group, rule, venue, pair) DO UPDATE SET
     state = excluded.state, since = excluded.since, resolved_at = excluded.resolved_at,
     memory = excluded.memory
 """
 
 _SAVED = """
-SELECT pair, rule, state, since, resolved_at, memory::text FROM alert_states
-WHERE consumer_group = %s AND pair = ANY(%s)
+SELECT s.venue, s.pair, s.rule, s.state, s.since, s.resolved_at, s.memory::text
+FROM alert_states s JOIN unnest(%s::text[], %s::text[]) AS wanted (venue, pair) USING (venue, pair)
+WHERE s.consumer_group = %s
 """
-_NEWEST = "SELECT pair, timestamp FROM pair_state WHERE consumer_group = %s AND pair = ANY(%s)"
+_NEWEST = """
+SELECT p.venue, p.pair, p.timestamp
+FROM pair_state p JOIN unnest(%s::text[], %s::text[]) AS wanted (venue, pair) USING (venue, pair)
+WHERE p.consumer_group = %s
+"""
 
-_FIRING_RULES = "SELECT rule, pair FROM alerts WHERE consumer_group = %s AND resolved_at IS NULL"
+_LAST_TICKS = """
+SELECT venue, pair, recorded_at FROM pair_state
+WHERE consumer_group = %s AND recorded_at > now() - make_interval(secs => %s)
+"""
+_SAVED_BY_RULE = """
+SELECT rule, venue, pair, state, since, resolved_at, memory::text FROM alert_states
+WHERE consumer_group = %s AND rule = ANY(%s)
+"""
+
+_FIRING_RULES = "SELECT rule, venue, pair FROM alerts WHERE consumer_group = %s AND resolved_at IS NULL"
 # Nothing else is known about a rule that was removed.
 _RETIRE = """
 WITH retired AS (
     UPDATE alerts SET resolved_at = greatest(now(), fired_at),
-        resolved_message = pair || ': its rule was removed, or no longer applies to this pair'
-    WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s AND resolved_at IS NULL
+        resolved_message = pair || CASE venue WHEN '' THEN '' ELSE ' (' || venue || ')' END
+            || ': its rule was removed, or no longer applies to this pair'
+    WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
+      AND resolved_at IS NULL
     RETURNING id
 ), forgotten AS (
-    DELETE FROM alert_states WHERE consumer_group = %(group)s AND rule = %(rule)s AND pair = %(pair)s
+    DELETE FROM alert_states
+    WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
 )
 INSERT INTO alert_notifications (consumer_group, alert_id, status)
 SELECT %(group)s, id, 'resolved' FROM retired WHERE %(notify)s
 """
 
 _LIST = """
-SELECT a.id, a.consumer_group, a.rule, a.kind, a.pair, a.severity, a.level, a.value, a.message, a.started_at,
-       a.fired_at, a.resolved_at, a.resolved_value, a.resolved_message, a.kafka_partition, a.kafka_offset,
-       a.recorded_at,
+SELECT a.id, a.consumer_group, a.rule, a.kind, a.venue, a.pair, a.severity, a.level, a.value, a.message,
+       a.started_at, a.fired_at, a.resolved_at, a.resolved_value, a.resolved_message, a.kafka_partition,
+       a.kafka_offset, a.recorded_at,
        count(n.id) AS notifications, count(n.delivered_at) AS delivered,
        (array_agg(n.last_error ORDER BY n.id) FILTER (WHERE n.delivered_at IS NULL))[1] AS last_error
 FROM alerts a LEFT JOIN alert_notifications n ON n.alert_id = a.id
@@ -94,6 +114,8 @@ class Alert:
     consumer_group: str
     rule: str
     kind: str
+    venue: str
+    """Empty for a rule about rejected ticks."""
     pair: str
     severity: str
     level: Decimal
@@ -117,13 +139,13 @@ def write(
     cursor: psycopg.Cursor,
     group: str,
     transitions: Sequence[Transition],
-    saved: Mapping[tuple[str, str], SavedState],
+    saved: Mapping[tuple[str, Market], SavedState],
     *,
     notify: bool,
 ) -> None:
     """Write transitions and states in the caller's transaction.
 
-    saved: (rule, pair) → state. notify: whether a webhook is configured.
+    saved: (rule, market) → state. notify: whether a webhook is configured.
     """
     for news in transitions:
         cursor.execute(
@@ -132,7 +154,8 @@ def write(
                 "group": group,
                 "rule": news.rule.name,
                 "kind": news.rule.kind,
-                "pair": news.pair,
+                "venue": news.market.venue,
+                "pair": news.market.pair,
                 "severity": news.rule.severity,
                 "level": news.rule.level,
                 "value": news.value,
@@ -145,29 +168,58 @@ def write(
             },
         )
     if saved:
-        rows: Iterable[tuple[Any, ...]] = ((*place, *standing) for place, standing in saved.items())
+        rows: Iterable[tuple[Any, ...]] = (
+            (rule, *market, *standing) for (rule, market), standing in saved.items()
+        )
         cursor.execute(_SAVE, [group, *map(list, zip(*rows, strict=True))])
 
 
 def load_states(
-    connection: psycopg.Connection, group: str, names: Collection[str]
-) -> dict[str, StoredStates]:
-    """Load the states of these pairs and partitions, including those without any yet."""
-    newest: dict[str, datetime] = dict(connection.execute(_NEWEST, [group, list(names)]).fetchall())
-    saved: dict[str, dict[str, SavedState]] = {name: {} for name in names}
-    for pair, rule, *standing in connection.execute(_SAVED, [group, list(names)]):
-        saved[pair][rule] = SavedState(*standing)
-    return {name: StoredStates(newest.get(name), saved[name]) for name in names}
+    connection: psycopg.Connection, group: str, markets: Collection[Market]
+) -> dict[Market, StoredStates]:
+    """Load the states of these markets and partitions, including those without any yet."""
+    values = [*map(list, zip(*markets, strict=True)), group]
+    newest: dict[Market, datetime] = {
+        Market(venue, pair): at for venue, pair, at in connection.execute(_NEWEST, values)
+    }
+    saved: dict[Market, dict[str, SavedState]] = {market: {} for market in markets}
+    for venue, pair, rule, *standing in connection.execute(_SAVED, values):
+        saved[Market(venue, pair)][rule] = SavedState(*standing)
+    return {market: StoredStates(newest.get(market), saved[market]) for market in markets}
 
 
-def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, str]]:
-    """Return rule and pair of each firing alert."""
-    return connection.execute(_FIRING_RULES, [group]).fetchall()
+def now(connection: psycopg.Connection) -> datetime:
+    """Return the database's time: the clock of everything stored, and one for all workers."""
+    row = connection.execute("SELECT now()").fetchone()
+    assert row is not None  # noqa: S101  (a SELECT without FROM has a row)
+    moment: datetime = row[0]
+    return moment
 
 
-def retire(connection: psycopg.Connection, group: str, rule: str, pair: str, *, notify: bool) -> None:
-    """Resolve an alert whose rule was removed or no longer applies to the pair."""
-    connection.execute(_RETIRE, {"group": group, "rule": rule, "pair": pair, "notify": notify})
+def last_ticks(
+    connection: psycopg.Connection, group: str, rules: Collection[str], expected_s: float
+) -> LastTicks:
+    """Load when each market's last tick was stored, within `expected_s` seconds, and the rules' states."""
+    last: dict[Market, datetime] = {
+        Market(venue, pair): at for venue, pair, at in connection.execute(_LAST_TICKS, [group, expected_s])
+    }
+    saved = {
+        (rule, Market(venue, pair)): SavedState(*state)
+        for rule, venue, pair, *state in connection.execute(_SAVED_BY_RULE, [group, list(rules)])
+    }
+    return LastTicks(now(connection), last, saved)
+
+
+def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, Market]]:
+    """Return rule and market of each firing alert."""
+    rows = connection.execute(_FIRING_RULES, [group])
+    return [(rule, Market(venue, pair)) for rule, venue, pair in rows]
+
+
+def retire(connection: psycopg.Connection, group: str, rule: str, market: Market, *, notify: bool) -> None:
+    """Resolve an alert whose rule was removed or no longer applies to the market."""
+    values = {"group": group, "rule": rule, "venue": market.venue, "pair": market.pair, "notify": notify}
+    connection.execute(_RETIRE, values)
 
 
 def listed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptometrics.store import alerts, feed_gaps, windows
+from cryptometrics.store import alerts, feed_gaps, window_completion, windows
 from cryptometrics.store.array_text import array, arrays
 from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
 from cryptometrics.store.text_encoding import storable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.alerts.rule_state import SavedState, Transition
     from cryptometrics.market.metrics import Session
+    from cryptometrics.market.venues import Market
     from cryptometrics.market.windows import Aggregate
     from cryptometrics.store.array_text import Value
     from cryptometrics.store.feed_gaps import StoredGap
@@ -69,7 +70,7 @@ class RejectedOffset:
 class PairState:
     """The newest quote of a pair by event time, and its stored trades (see `market.trade_ids`)."""
 
-    pair: str
+    market: Market
     bid: Decimal
     ask: Decimal
     time: datetime
@@ -100,17 +101,19 @@ class Batch:
     """Rows of `crypto_metrics`, encoded by `copy_rows`, one or more in each element."""
     days: list[DayRows] = field(default_factory=list)
     """The counts of `rows`, one for each partition and day."""
-    sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
-    """(pair, session) → the session as of the end of the batch."""
+    sessions: dict[tuple[Market, str], Session] = field(default_factory=dict)
+    """(market, session) → the session as of the end of the batch."""
     pairs: list[PairState] = field(default_factory=list)
-    windows: dict[tuple[str, datetime], Aggregate] = field(default_factory=dict)
-    """(pair, minute) → the aggregate that the batch adds."""
+    windows: dict[tuple[Market, datetime], Aggregate] = field(default_factory=dict)
+    """(market, minute) → the aggregate that the batch adds."""
+    progress: dict[tuple[int, str], datetime] = field(default_factory=dict)
+    """(partition, venue) → the newest event time of its ticks."""
     rejected: list[RejectedOffset] = field(default_factory=list)
     skipped: list[SkippedOffsets] = field(default_factory=list)
     gaps: list[StoredGap] = field(default_factory=list)
     alerts: list[Transition] = field(default_factory=list)
-    alert_states: dict[tuple[str, str], SavedState] = field(default_factory=dict)
-    """(rule, pair) → its state as of the end of the batch."""
+    alert_states: dict[tuple[str, Market], SavedState] = field(default_factory=dict)
+    """(rule, market) → its state as of the end of the batch."""
     notify: bool = False
     """Whether a webhook is configured, to which alerts are sent."""
 
@@ -152,12 +155,12 @@ ON CONFLICT (consumer_group, topic, kafka_partition, day) DO UPDATE SET
 
 _SESSIONS = """
 INSERT INTO session_extremes
-    (consumer_group, pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread,
+    (consumer_group, venue, pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread,
      max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late, last_bid_size, last_ask_size)
-SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
-    %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::timestamptz[],
-    %s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
-ON CONFLICT (consumer_group, pair, session) DO UPDATE SET
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::numeric[], %s::timestamptz[],
+    %s::numeric[], %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::numeric[], %s::numeric[],
+    %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
+ON CONFLICT (consumer_group, venue, pair, session) DO UPDATE SET
     highest_bid = excluded.highest_bid, highest_bid_at = excluded.highest_bid_at,
     lowest_ask = excluded.lowest_ask, lowest_ask_at = excluded.lowest_ask_at,
     max_spread = excluded.max_spread, max_spread_at = excluded.max_spread_at,
@@ -168,12 +171,14 @@ ON CONFLICT (consumer_group, pair, session) DO UPDATE SET
 
 _PAIRS = """
 INSERT INTO pair_state
-    (consumer_group, pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id, bid_size, ask_size)
-SELECT %s, pair, bid, ask, timestamp, trade_ids::int8multirange, trade_ids_floor, trade_id, bid_size, ask_size
-FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[], %s::bigint[],
-    %s::bigint[], %s::numeric[], %s::numeric[])
-    AS p (pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id, bid_size, ask_size)
-ON CONFLICT (consumer_group, pair) DO UPDATE SET
+    (consumer_group, venue, pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id,
+     bid_size, ask_size)
+SELECT %s, venue, pair, bid, ask, timestamp, trade_ids::int8multirange, trade_ids_floor, trade_id,
+    bid_size, ask_size
+FROM unnest(%s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[],
+    %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
+    AS p (venue, pair, bid, ask, timestamp, trade_ids, trade_ids_floor, trade_id, bid_size, ask_size)
+ON CONFLICT (consumer_group, venue, pair) DO UPDATE SET
     bid = excluded.bid, ask = excluded.ask, timestamp = excluded.timestamp, trade_ids = excluded.trade_ids,
     trade_ids_floor = excluded.trade_ids_floor, trade_id = excluded.trade_id, bid_size = excluded.bid_size,
     ask_size = excluded.ask_size, recorded_at = now()
@@ -215,7 +220,8 @@ def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> Non
     if batch.pairs:
         pairs = (
             (
-                *(p.pair, p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id),
+                *p.market,
+                *(p.bid, p.ask, p.time, p.trade_ids, p.trade_ids_floor, p.trade_id),
                 *(p.bid_size, p.ask_size),
             )
             for p in batch.pairs
@@ -223,6 +229,8 @@ def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> Non
         cursor.execute(_PAIRS, [topic.group, *arrays(pairs)])
     if batch.windows:
         windows.merge(cursor, topic.group, batch.windows)
+    if batch.progress:
+        window_completion.advance(cursor, topic, batch.progress)
     if batch.rejected:
         rejected = (
             (
@@ -267,12 +275,12 @@ def _advance(cursor: psycopg.Cursor, topic: GroupTopic, parts: dict[int, Partiti
         raise FencedError(f"{len(parts) - cursor.rowcount} of {len(parts)} partitions have another owner")
 
 
-def _session_rows(sessions: dict[tuple[str, str], Session]) -> list[tuple[Value, ...]]:
+def _session_rows(sessions: dict[tuple[Market, str], Session]) -> list[tuple[Value, ...]]:
     return [
         (
-            pair, name, s.highest_bid, s.highest_bid_at, s.lowest_ask, s.lowest_ask_at, s.max_spread,
+            *market, name, s.highest_bid, s.highest_bid_at, s.lowest_ask, s.lowest_ask_at, s.max_spread,
             s.max_spread_at, s.last_bid, s.last_ask, s.last_at, s.first_at, s.ticks, s.late,
             s.last_bid_size, s.last_ask_size,
         )
-        for (pair, name), s in sessions.items()
+        for (market, name), s in sessions.items()
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cryptometrics.market.table import NO_TRADE
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
 
 COPY_COLUMNS = (
     "pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp, consumer_group, "
-    "session, kind, trade_id, kafka_partition, kafka_offset, bid_size, ask_size"
+    "venue, session, kind, trade_id, kafka_partition, kafka_offset, bid_size, ask_size"
 )
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 """The beginning of the stream."""
 TRAILER = struct.pack("!h", -1)
 """The end of the stream."""
 
-Names = tuple[bytes, bytes, bytes, bytes]
-"""Pair, consumer group, session and kind."""
+Names = tuple[bytes, bytes, bytes, bytes, bytes]
+"""Pair, consumer group, venue, session and kind."""
 
 _NULL = b"\xff\xff\xff\xff"
 _SIZED_LONG = struct.Struct("!iq").pack
@@ -52,7 +53,7 @@ _MICROSECOND = timedelta(microseconds=1)
 def encode(metrics: PairMetrics, group: str) -> Iterator[bytes]:
     """Yield the rows of some measured ticks of a consumer group, in one piece for each form of tick."""
     for kind, ticks, mask in metrics.ticks.by_form():
-        names = _names(ticks.pair, group, str(ticks.session), kind)
+        names = _names(ticks.market, group, str(ticks.session), kind)
         yield _encode_form(metrics if mask is None else metrics.only(ticks, mask), names)
 
 
@@ -64,7 +65,7 @@ def encode_one(
     state: of the session as of this tick. names: consumer group and session. place: partition and offset.
     """
     group, session = names
-    head, middle = _texts(_names(tick.pair, group, session, tick.kind))
+    head, middle = _texts(_names(Market(tick.venue, tick.pair), group, session, tick.kind))
     numbers = (
         tick.bid, tick.ask, metrics.mid_price, metrics.spread, state.highest_bid, state.lowest_ask,
         state.max_spread,
@@ -117,8 +118,8 @@ def _digits(*columns: NumberColumn) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _names(pair: str, group: str, session: str, kind: str) -> Names:
-    return pair.encode(), group.encode(), session.encode(), kind.encode()
+def _names(market: Market, group: str, session: str, kind: str) -> Names:
+    return market.pair.encode(), group.encode(), market.venue.encode(), session.encode(), kind.encode()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -143,12 +144,13 @@ def _layout(
 
     sizes: the names of the sizes that are not NULL.
     """
-    pair, group, session, kind = names
+    pair, group, venue, session, kind = names
     number, size = _number_fields(digits), _number_fields(size_digits)
     fields: list[tuple[str, Any]] = [("fields", ">i2"), *_sized("pair", f"V{len(pair)}")]
     fields += [(f"number_{place}", number) for place in range(_NUMBERS)]
     fields += _sized("timestamp", ">i8")
-    for name, value in (("group", group), ("session", session), ("kind", kind)):
+    texts = (("group", group), ("venue", venue), ("session", session), ("kind", kind))
+    for name, value in texts:
         fields += _sized(name, f"V{len(value)}")
     fields += _sized("trade_id", ">i8") if has_trade else [("trade_id_size", ">i4")]
     fields += _sized("kafka_partition", ">i4") + _sized("kafka_offset", ">i8")
@@ -156,9 +158,10 @@ def _layout(
     layout = np.dtype(fields)
     row = np.zeros(1, layout)
     row["fields"] = _FIELDS
-    for name in ("pair", "timestamp", "group", "session", "kind", "kafka_partition", "kafka_offset"):
+    fixed = "timestamp", "kafka_partition", "kafka_offset"
+    for name in ("pair", *(name for name, _ in texts), *fixed):
         row[f"{name}_size"] = layout[name].itemsize
-    for name, value in (("pair", pair), ("group", group), ("session", session), ("kind", kind)):
+    for name, value in (("pair", pair), *texts):
         row[name] = np.void(value)
     for place in range(_NUMBERS):
         _fill_number(row[f"number_{place}"], digits, weight)

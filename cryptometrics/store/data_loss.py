@@ -93,7 +93,10 @@ _RENAME = sql.SQL("""
 UPDATE {table} SET topic = %(closed)s
 WHERE consumer_group = %(group)s AND topic = %(topic)s AND kafka_partition = %(partition)s
 """)
-_RENAMED = ("rejected_ticks", "skipped_offsets", "feed_gaps", "metric_days", "pruned_days")
+_RENAMED = (
+    *("rejected_ticks", "skipped_offsets", "feed_gaps", "metric_days", "pruned_days"),
+    "window_progress",  # the new topic may hold older quotes, of minutes that are not complete
+)
 
 
 def skip(connection: psycopg.Connection, topic: GroupTopic, claim: Claim, loss: Loss) -> Claim:

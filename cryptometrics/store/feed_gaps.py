@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 _INSERT = """
 INSERT INTO feed_gaps
-    (consumer_group, topic, kafka_partition, kafka_offset, pair, kind, begins_at, ends_at,
+    (consumer_group, topic, kafka_partition, kafka_offset, venue, pair, kind, begins_at, ends_at,
      first_trade_id, last_trade_id, trades_missed, proves)
-SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[],
-    %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
+SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+    %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
 """
 
 _GAPS = """
-SELECT pair, kind, begins_at, ends_at, first_trade_id, last_trade_id, trades_missed, proves
+SELECT venue, pair, kind, begins_at, ends_at, first_trade_id, last_trade_id, trades_missed, proves
 FROM feed_gaps
 WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
   AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
-ORDER BY ends_at, pair, kafka_partition, kafka_offset
+ORDER BY ends_at, venue, pair, kafka_partition, kafka_offset
 """
 
 # A gap that began before `since` counts from `since` on. Missed frames whose trades are not known end their
 # connection; missed trades do not.
 _PAIRS = """
-SELECT pair, coalesce(ticks, 0) AS ticks, first_at, last_at, gaps, trades_missed, longest_gap_s, reconnects,
-       unknown,
+SELECT venue, pair, coalesce(ticks, 0) AS ticks, first_at, last_at, gaps, trades_missed, longest_gap_s,
+       reconnects, unknown,
        round(coalesce(greatest(extract(epoch FROM last_at - first_at) - away_s, 0), 0)::numeric, 3)::float8
            AS covered_s
 FROM (
-    SELECT pair, count(*) FILTER (WHERE kind NOT IN ('start', 'end')) AS gaps,
+    SELECT venue, pair, count(*) FILTER (WHERE kind NOT IN ('start', 'end')) AS gaps,
            coalesce(sum(trades_missed), 0)::bigint AS trades_missed,
            round(coalesce(max(extract(epoch FROM ends_at - begins_at)), 0), 3)::float8 AS longest_gap_s,
            count(*) FILTER (WHERE kind IN ('down', 'silence', 'overflow') OR is_whole_connection)
@@ -51,20 +51,20 @@ FROM (
     FROM feed_gaps, LATERAL (SELECT kind = 'missed' AND first_trade_id IS NULL) AS _ (is_whole_connection)
     WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
       AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
-    GROUP BY pair
+    GROUP BY venue, pair
 ) AS gaps
 LEFT JOIN (
     {ticks}
-) AS ticks USING (pair)
-ORDER BY pair
+) AS ticks USING (venue, pair)
+ORDER BY venue, pair
 """
 _ALL_TICKS = """
-    SELECT pair, sum(ticks)::bigint AS ticks, min(first_at) AS first_at, max(last_at) AS last_at
-    FROM session_extremes WHERE consumer_group = %(group)s GROUP BY pair
+    SELECT venue, pair, sum(ticks)::bigint AS ticks, min(first_at) AS first_at, max(last_at) AS last_at
+    FROM session_extremes WHERE consumer_group = %(group)s GROUP BY venue, pair
 """
 _TICKS_SINCE = """
-    SELECT pair, count(*) AS ticks, min(timestamp) AS first_at, max(timestamp) AS last_at
-    FROM crypto_metrics WHERE consumer_group = %(group)s AND timestamp >= %(since)s GROUP BY pair
+    SELECT venue, pair, count(*) AS ticks, min(timestamp) AS first_at, max(timestamp) AS last_at
+    FROM crypto_metrics WHERE consumer_group = %(group)s AND timestamp >= %(since)s GROUP BY venue, pair
 """
 
 
@@ -74,6 +74,7 @@ class StoredGap:
 
     partition: int
     offset: int
+    venue: str
     pair: str
     kind: str
     begins: datetime | None
@@ -88,6 +89,7 @@ class StoredGap:
 class GapRow:
     """A gap as it is listed."""
 
+    venue: str
     pair: str
     kind: str
     begins_at: datetime | None
@@ -102,6 +104,7 @@ class GapRow:
 class PairGaps:
     """Ticks and gaps of a pair's live feed."""
 
+    venue: str
     pair: str
     ticks: int
     first_at: datetime | None
@@ -122,7 +125,7 @@ def write(cursor: psycopg.Cursor, topic: GroupTopic, gaps: Iterable[StoredGap]) 
     """Insert gaps in the transaction of their batch."""
     rows = (
         (
-            g.partition, g.offset, g.pair, g.kind, g.begins, g.ends,
+            g.partition, g.offset, g.venue, g.pair, g.kind, g.begins, g.ends,
             g.first_trade_id, g.last_trade_id, g.trades_missed, g.proves,
         )
         for g in gaps

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from typing import TYPE_CHECKING
 
 from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
 LOCK = 0x63727970746F6D65
@@ -54,6 +57,7 @@ RELATIONS = {
         "crypto_sessions",
     ),
     "0008_roles": (),
+    "0009_venues": ("window_progress",),
     "0010_sizes": (),
     "0011_completeness": (),
 }
@@ -75,10 +79,26 @@ FUNCTIONS = {
     "0006_alerts": (),
     "0007_views": (),
     "0008_roles": (),
+    "0009_venues": (),
     "0010_sizes": (),
     "0011_completeness": (),
 }
 """The functions that each migration is the first to create."""
+WITHOUT_WORKERS = frozenset({"0009_venues"})
+"""Migrations that change what workers write, so that none may run meanwhile."""
+
+_STEP = re.compile(r"^-- Step: (.+)$", re.MULTILINE)
+"""A line in a migration before a step that may take long; its text is shown."""
+
+# Without the right to read other users' activity the server hides when a session began; then the process id
+# and the database must do.
+_WORKERS = """
+SELECT DISTINCT o.consumer_group, o.owner
+FROM consumer_offsets o JOIN pg_stat_activity a ON a.pid = o.backend_pid
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+  AND coalesce(a.backend_start = o.backend_start, true)
+ORDER BY 1, 2
+"""
 
 _MAKE_REGISTER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -117,11 +137,15 @@ ORDER BY 1
 """
 
 
-def migrate(connection: psycopg.Connection) -> list[str]:
+def migrate(
+    connection: psycopg.Connection, progress: Callable[[str], None] = lambda _text: None
+) -> list[str]:
     """Apply the pending migrations in one transaction, and return their names.
 
     A second caller waits for the first, and then finds nothing to do. Raises UserError, and changes nothing,
-    if a foreign object has a name that a migration needs.
+    if a foreign object has a name that a migration needs, or if a worker runs that has to be stopped first.
+
+    progress: called before each step that may take long, when an existing schema is migrated.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -131,9 +155,40 @@ def migrate(connection: psycopg.Connection) -> list[str]:
         if missing:
             connection.execute(_MAKE_REGISTER)
         for name in missing:
-            connection.execute(_migrations()[name].encode())
+            if name in WITHOUT_WORKERS:
+                _refuse_workers(connection)
+            report = progress if next(iter(RELATIONS)) not in missing else None
+            _apply(connection, name, _migrations()[name], report)
             connection.execute("INSERT INTO schema_migrations (name) VALUES (%s)", [name])
     return missing
+
+
+def _apply(
+    connection: psycopg.Connection, name: str, script: str, progress: Callable[[str], None] | None
+) -> None:
+    """Run a migration, step by step if it names some."""
+    first, *steps = _STEP.split(script)
+    connection.execute(first.encode())
+    for text, statements in zip(steps[::2], steps[1::2], strict=True):
+        if progress is not None:
+            progress(f"{name}: {text}")
+        connection.execute(statements.encode())
+
+
+def _refuse_workers(connection: psycopg.Connection) -> None:
+    """Raise UserError if a worker runs; until the transaction ends, none can claim a partition."""
+    _refuse_running(connection)  # at once: the lock waits for the batch that a worker writes
+    connection.execute("LOCK TABLE consumer_offsets IN SHARE ROW EXCLUSIVE MODE")
+    _refuse_running(connection)
+
+
+def _refuse_running(connection: psycopg.Connection) -> None:
+    workers = [f"{owner} of group {group}" for group, owner in connection.execute(_WORKERS)]
+    if workers:
+        raise UserError(
+            f"a worker is running ({', '.join(workers)}): stop `process`, run `cryptometrics init-db`, and "
+            "start `process` again. Nothing was changed"
+        )
 
 
 def pending(connection: psycopg.Connection) -> list[str]:

@@ -16,6 +16,8 @@ from cryptometrics.errors import UserError
 from cryptometrics.store.migrate import LOCK, created_objects, migrate, schema_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
 OWNER, WRITER, READER = ROLES = ("cryptometrics_owner", "cryptometrics_writer", "cryptometrics_reader")
@@ -38,6 +40,7 @@ WRITER_RIGHTS = {
     "schema_migrations": "SELECT",
     "session_extremes": _KEEP,
     "skipped_offsets": "SELECT, INSERT, UPDATE (topic)",
+    "window_progress": _KEEP,
 }
 """The writer's privileges on each table. Tables that do not exist yet are skipped; a test finds tables
 that are missing here. `topic` changes when a topic is recreated."""
@@ -142,10 +145,15 @@ def create_roles(connection: psycopg.Connection) -> list[str]:
     return added
 
 
-def migrate_and_grant(connection: psycopg.Connection) -> list[str]:
-    """Apply pending migrations and grant privileges in one transaction; return what was applied."""
+def migrate_and_grant(
+    connection: psycopg.Connection, progress: Callable[[str], None] = lambda _text: None
+) -> list[str]:
+    """Apply pending migrations and grant privileges in one transaction; return what was applied.
+
+    progress: as in `migrate`.
+    """
     with connection.transaction():
-        applied = migrate(connection)
+        applied = migrate(connection, progress)
         grant(connection)
     return applied
 

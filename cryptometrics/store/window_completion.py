@@ -1,33 +1,51 @@
-"""Mark minutes as complete once the watermark of their partition has passed them."""
+"""Mark minutes as complete once the watermark of their partition and venue has passed them.
+
+Each batch moves the watermarks of its venues, in `window_progress`. They are kept apart: simulated ticks of
+now say nothing about the minutes of a replay of last year. A pair that is silent has complete minutes all the
+same, as its venue's other pairs go on.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cryptometrics.market.windows import MAX_OUT_OF_ORDER
+from cryptometrics.store.array_text import arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
 
     import psycopg
 
-IDLE_S = 60.0
-"""Seconds without a tick after which a partition that is read to its end counts as idle."""
+    from cryptometrics.store.partition_claims import GroupTopic
 
-# The newest window of a partition is open, so the watermark follows from the open ones. A tick from the
-# future moves it no further than the present. Rows that a batch has locked are left for the next call.
+IDLE_S = 60.0
+"""Seconds without a tick of a venue, after which it counts as idle in a partition that is read to its end."""
+
+# A tick from the future moves the watermark no further than the present. `updated_at` tells when the venue's
+# last tick was stored, whatever its time was.
+_ADVANCE = """
+INSERT INTO window_progress AS p
+    (consumer_group, topic, kafka_partition, venue, complete_until)
+SELECT %s, %s, n.kafka_partition, n.venue, least(n.newest, now()) - %s::interval
+FROM unnest(%s::int[], %s::text[], %s::timestamptz[]) AS n (kafka_partition, venue, newest)
+ON CONFLICT (consumer_group, topic, kafka_partition, venue) DO UPDATE SET
+    complete_until = greatest(p.complete_until, excluded.complete_until), updated_at = now()
+"""
+
+# Rows that a batch has locked are left for the next call.
 _COMPLETE = """
-WITH open AS (
-    SELECT ctid AS place, window_end,
-           least(max(close_at) OVER passed, now()) - %(out_of_order)s AS watermark,
-           close_partition = ANY(%(at_end)s)
-               AND max(updated_at) OVER passed < now() - %(idle)s * interval '1 second' AS idle
-    FROM crypto_windows
-    WHERE consumer_group = %(group)s AND name = '1m' AND NOT complete AND close_partition = ANY(%(owned)s)
-    WINDOW passed AS (PARTITION BY close_partition)
-), due AS (
-    SELECT w.ctid AS place FROM crypto_windows w JOIN open ON w.ctid = open.place
-    WHERE open.window_end <= open.watermark OR open.idle
+WITH due AS (
+    SELECT w.ctid AS place
+    FROM crypto_windows w
+    JOIN window_progress p ON (p.consumer_group, p.kafka_partition, p.venue)
+                            = (w.consumer_group, w.close_partition, w.venue)
+    WHERE w.consumer_group = %(group)s AND w.name = '1m' AND NOT w.complete
+      AND w.close_partition = ANY(%(owned)s) AND p.topic = %(topic)s
+      AND (w.window_end <= p.complete_until
+           OR p.kafka_partition = ANY(%(at_end)s)
+              AND p.updated_at < now() - %(idle)s * interval '1 second')
     FOR UPDATE OF w SKIP LOCKED
 )
 UPDATE crypto_windows w SET complete = true FROM due
@@ -35,9 +53,18 @@ WHERE w.ctid = due.place AND w.consumer_group = %(group)s AND NOT w.complete
 """
 
 
+def advance(cursor: psycopg.Cursor, topic: GroupTopic, newest: Mapping[tuple[int, str], datetime]) -> None:
+    """Move the watermarks in the transaction of their ticks.
+
+    newest: (partition, venue) → the newest event time of the ticks.
+    """
+    rows = [(*key, time) for key, time in sorted(newest.items())]
+    cursor.execute(_ADVANCE, [topic.group, topic.name, MAX_OUT_OF_ORDER, *arrays(rows)])
+
+
 def complete_passed(
     connection: psycopg.Connection,
-    group: str,
+    topic: GroupTopic,
     owned: Collection[int],
     at_end: Collection[int],
     *,
@@ -46,15 +73,15 @@ def complete_passed(
     """Mark the minutes that the watermark has passed as complete, and return their number.
 
     owned: the partitions to check. at_end: those that are read to their end; after `idle` seconds without
-    a tick, even their last minutes are complete.
+    a tick of a venue, even its last minutes are complete.
     """
     return connection.execute(
         _COMPLETE,
         {
-            "group": group,
+            "group": topic.group,
+            "topic": topic.name,
             "owned": list(owned),
             "at_end": list(at_end),
             "idle": idle,
-            "out_of_order": MAX_OUT_OF_ORDER,
         },
     ).rowcount

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.market.venues import Market
     from cryptometrics.market.windows import Aggregate
 
 MINUTES = "1m"
@@ -25,22 +26,24 @@ MINUTES = "1m"
 # Sorted, so that two writers of the same windows cannot deadlock.
 _INSERT = """
 INSERT INTO crypto_windows AS w
-    (consumer_group, name, pair, window_start, window_end, ticks, open, high, low, close,
+    (consumer_group, name, venue, pair, window_start, window_end, ticks, open, high, low, close,
      highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum,
      sized_ticks, bid_size_sum, ask_size_sum, trades, volume, notional, buy_volume,
      open_at, open_partition, open_offset,
      close_at, close_partition, close_offset, complete)
 SELECT %(group)s, %(name)s, n.*, %(complete)s
-FROM unnest(%(pair)s::text[], %(start)s::timestamptz[], %(end)s::timestamptz[], %(ticks)s::bigint[],
+FROM unnest(%(venue)s::text[], %(pair)s::text[], %(start)s::timestamptz[], %(end)s::timestamptz[],
+    %(ticks)s::bigint[],
     %(open)s::numeric[], %(high)s::numeric[], %(low)s::numeric[], %(close)s::numeric[],
     %(highest_bid)s::numeric[], %(lowest_ask)s::numeric[], %(max_spread)s::numeric[], %(late)s::bigint[],
     %(spread_sum)s::numeric[], %(spread_bps_sum)s::numeric[],
     %(sized_ticks)s::bigint[], %(bid_size_sum)s::numeric[], %(ask_size_sum)s::numeric[], %(trades)s::bigint[],
     %(volume)s::numeric[], %(notional)s::numeric[], %(buy_volume)s::numeric[],
     %(open_at)s::timestamptz[], %(open_partition)s::int[], %(open_offset)s::bigint[],
-    %(close_at)s::timestamptz[], %(close_partition)s::int[], %(close_offset)s::bigint[]) AS n (pair, start)
-ORDER BY pair, start
-ON CONFLICT (consumer_group, name, pair, window_start) DO UPDATE SET
+    %(close_at)s::timestamptz[], %(close_partition)s::int[], %(close_offset)s::bigint[])
+    AS n (venue, pair, start)
+ORDER BY venue, pair, start
+ON CONFLICT (consumer_group, name, venue, pair, window_start) DO UPDATE SET
 """
 
 _OPENS = """(excluded.open_at, excluded.open_partition, excluded.open_offset, excluded.open)
@@ -107,16 +110,17 @@ WHERE (w.window_end, w.ticks, w.open, w.high, w.low, w.close, w.highest_bid, w.l
 )
 
 _TOO_LATE = """
-INSERT INTO crypto_windows_too_late (consumer_group, name, pair, window_start, ticks)
-SELECT %s, %s, n.* FROM unnest(%s::text[], %s::timestamptz[], %s::bigint[]) AS n (pair, start)
-ORDER BY pair, start
-ON CONFLICT (consumer_group, name, pair, window_start) DO UPDATE SET ticks = excluded.ticks
+INSERT INTO crypto_windows_too_late (consumer_group, name, venue, pair, window_start, ticks)
+SELECT %s, %s, n.*
+FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::bigint[]) AS n (venue, pair, start)
+ORDER BY venue, pair, start
+ON CONFLICT (consumer_group, name, venue, pair, window_start) DO UPDATE SET ticks = excluded.ticks
 """
 
 
-def merge(cursor: psycopg.Cursor, group: str, windows: dict[tuple[str, datetime], Aggregate]) -> None:
-    """Add a batch's part of each (pair, minute) to the stored one, within the batch's transaction."""
-    rows = [(pair, start, start + MINUTE, part) for (pair, start), part in windows.items()]
+def merge(cursor: psycopg.Cursor, group: str, windows: dict[tuple[Market, datetime], Aggregate]) -> None:
+    """Add a batch's part of each (market, minute) to the stored one, within the batch's transaction."""
+    rows = [(market, start, start + MINUTE, part) for (market, start), part in windows.items()]
     cursor.execute(_MERGE, _values(group, MINUTES, rows, complete=False))
 
 
@@ -124,12 +128,12 @@ def overwrite(
     cursor: psycopg.Cursor,
     group: str,
     name: str,
-    rows: Iterable[tuple[str, datetime, datetime, Aggregate]],
+    rows: Iterable[tuple[Market, datetime, datetime, Aggregate]],
     *,
     complete: bool,
     keep_larger: bool = False,
 ) -> None:
-    """Write whole windows, (pair, start, end, aggregate), except those that are stored already.
+    """Write whole windows, (market, start, end, aggregate), except those that are stored already.
 
     keep_larger: also keep stored windows with more ticks: retention may have left only a part to read.
     """
@@ -138,22 +142,23 @@ def overwrite(
 
 
 def write_too_late(
-    cursor: psycopg.Cursor, group: str, name: str, counts: Mapping[tuple[str, datetime], int]
+    cursor: psycopg.Cursor, group: str, name: str, counts: Mapping[tuple[Market, datetime], int]
 ) -> None:
-    """Write how many ticks have come too late for each (pair, window) so far."""
-    pairs, starts = [pair for pair, _ in counts], [start for _, start in counts]
-    cursor.execute(_TOO_LATE, [group, name, pairs, starts, list(counts.values())])
+    """Write how many ticks have come too late for each (market, window) so far."""
+    rows = [(*market, start, ticks) for (market, start), ticks in counts.items()]
+    cursor.execute(_TOO_LATE, [group, name, *map(list, zip(*rows, strict=True))])
 
 
 def _values(
-    group: str, name: str, rows: list[tuple[str, datetime, datetime, Aggregate]], *, complete: bool
+    group: str, name: str, rows: list[tuple[Market, datetime, datetime, Aggregate]], *, complete: bool
 ) -> dict[str, object]:
     parts = [part for *_, part in rows]
     return {
         "group": group,
         "name": name,
         "complete": complete,
-        "pair": array(pair for pair, *_ in rows),
+        "venue": array(market.venue for market, *_ in rows),
+        "pair": array(market.pair for market, *_ in rows),
         "start": array(start for _, start, *_ in rows),
         "end": array(end for _, _, end, _ in rows),
         "open_at": array(part.opened[0] for part in parts),

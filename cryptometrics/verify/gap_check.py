@@ -23,21 +23,23 @@ WITH placed AS (
            begins_at, first_trade_id, last_trade_id, trades_missed,
            max(trade_id) OVER before AS highest, max(timestamp) OVER before AS newest
     FROM (
-        SELECT era, topic, kafka_partition, kafka_offset, pair, trade_id, timestamp, NULL AS kind,
+        SELECT era, topic, kafka_partition, kafka_offset, venue, pair, trade_id, timestamp, NULL AS kind,
                NULL::timestamptz AS begins_at, NULL::bigint AS first_trade_id, NULL::bigint AS last_trade_id,
                NULL::bigint AS trades_missed
         FROM ({ROWS}) AS metrics
-        WHERE pair IN (SELECT pair FROM feed_gaps WHERE consumer_group = %(group)s AND kind = 'start')
+        WHERE (venue, pair) IN (SELECT venue, pair FROM feed_gaps
+                                WHERE consumer_group = %(group)s AND kind = 'start')
         UNION ALL
-        SELECT b.era, g.topic, g.kafka_partition, g.kafka_offset, g.pair, NULL, NULL, g.kind, g.begins_at,
-               g.first_trade_id, g.last_trade_id, g.trades_missed
+        SELECT b.era, g.topic, g.kafka_partition, g.kafka_offset, g.venue, g.pair, NULL, NULL, g.kind,
+               g.begins_at,               g.first_trade_id, g.last_trade_id, g.trades_missed
         FROM feed_gaps g
         JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(eras)s::int[])
             AS b (topic, kafka_partition, era) USING (topic, kafka_partition)
         WHERE g.consumer_group = %(group)s AND g.kind = 'start'
-          AND g.pair NOT IN (SELECT pair FROM ({INCOMPLETE}) AS i)
+          AND (g.venue, g.pair) NOT IN (SELECT venue, pair FROM ({INCOMPLETE}) AS i)
     ) AS ticks_and_starts
-    WINDOW before AS (PARTITION BY pair COLLATE "C" ORDER BY era, kafka_partition, kafka_offset
+    WINDOW before AS (PARTITION BY venue COLLATE "C", pair COLLATE "C"
+                      ORDER BY era, kafka_partition, kafka_offset
                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
 SELECT topic, kafka_partition, kafka_offset FROM placed

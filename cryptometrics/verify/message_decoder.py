@@ -26,6 +26,9 @@ TRADE_ID_END = 2**63 - 1
 """Exclusive upper bound of a trade id."""
 
 _PAIR = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
+_VENUE = re.compile(r"[a-z0-9-]{1,32}")
+DEFAULT_VENUE = "coinbase"
+"""Of a message without the field."""
 _PRICE = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{1,12})?(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -66,6 +69,7 @@ class QuoteMessage(NamedTuple):
     ask: Decimal
     time: datetime
     trade_id: int | None
+    venue: str
     bid_size: Decimal | None
     ask_size: Decimal | None
     trade: TradeMessage | None
@@ -82,6 +86,7 @@ class GapMessage:
     first_trade_id: int | None
     last_trade_id: int | None
     proves: bool | None
+    venue: str
 
 
 class _Integer(str):
@@ -105,6 +110,7 @@ _QUOTE_FIELDS: Mapping[str, _Types] = {
     **dict.fromkeys(("type", "product_id", "best_bid", "best_ask", "time"), _TEXT),
     "trade_id": _OPTIONAL_INTEGER,
     **dict.fromkeys(("best_bid_size", "best_ask_size", "price", "last_size", "side"), _OPTIONAL_TEXT),
+    "venue": _TEXT,
 }
 _GAP_FIELDS: Mapping[str, _Types] = {
     **dict.fromkeys(("type", "product_id", "kind", "time"), _TEXT),
@@ -112,6 +118,7 @@ _GAP_FIELDS: Mapping[str, _Types] = {
     "first_trade_id": _OPTIONAL_INTEGER,
     "last_trade_id": _OPTIONAL_INTEGER,
     "proves": _OPTIONAL_BOOLEAN,
+    "venue": _TEXT,
 }
 
 
@@ -191,6 +198,7 @@ def _checked(document: object, fields: Mapping[str, _Types]) -> dict[str, Any]:
     if not isinstance(document, tuple):
         raise InvalidMessageError("not_object")
     found: dict[str, Any] = {name: None for name, types in fields.items() if NoneType in types}
+    found["venue"] = DEFAULT_VENUE
     for name, value in document:
         if name in fields:
             if type(value) not in fields[name]:
@@ -210,7 +218,7 @@ def _is_utf8(text: str) -> bool:
 def _read_quote(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> QuoteMessage:
     if fields["type"] not in {"ticker", "quote"}:
         raise InvalidMessageError("unknown_type")
-    pair = _pair(fields["product_id"], key)
+    pair, venue = _pair(fields["product_id"], key), _venue(fields["venue"])
     bid, ask = _price(fields["best_bid"]), _price(fields["best_ask"])
     if bid > ask:
         raise InvalidMessageError("crossed_quote")
@@ -223,11 +231,11 @@ def _read_quote(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> 
     trade = _trade(fields)
     if fields["type"] == "quote":
         trade = None
-    return QuoteMessage(pair, fields["type"], bid, ask, time, trade_id, bid_size, ask_size, trade)
+    return QuoteMessage(pair, fields["type"], bid, ask, time, trade_id, venue, bid_size, ask_size, trade)
 
 
 def _read_gap(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> GapMessage:
-    pair = _pair(fields["product_id"], key)
+    pair, venue = _pair(fields["product_id"], key), _venue(fields["venue"])
     ends = _time(fields["time"], now)
     begins = None if fields["begins"] is None else _time(fields["begins"], now)
     kind = fields["kind"]
@@ -245,7 +253,7 @@ def _read_gap(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> Ga
         )
     if not is_valid:
         raise InvalidMessageError("bad_gap")
-    return GapMessage(pair, kind, begins, ends, first, last, proves)
+    return GapMessage(pair, kind, begins, ends, first, last, proves, venue)
 
 
 def _pair(text: str, key: bytes | None) -> str:
@@ -253,6 +261,12 @@ def _pair(text: str, key: bytes | None) -> str:
         raise InvalidMessageError("bad_pair")
     if key != text.encode():
         raise InvalidMessageError("key_mismatch")
+    return text
+
+
+def _venue(text: str) -> str:
+    if not _VENUE.fullmatch(text):
+        raise InvalidMessageError("bad_venue")
     return text
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from cryptometrics.verify.message_decoder import QuoteMessage
 
 _MINUTES = """
-SELECT pair, window_start, ticks, trades, volume, notional, buy_volume
+SELECT venue, pair, window_start, ticks, trades, volume, notional, buy_volume
 FROM crypto_windows WHERE consumer_group = %s AND name = '1m'
-ORDER BY pair, window_start
+ORDER BY venue, pair, window_start
 """
 _WIDE = decimal.Context(prec=200, traps=[decimal.Inexact, decimal.InvalidOperation])
 
@@ -44,12 +44,12 @@ class MinuteTrades:
     """Sums up the trades of each minute from the messages of its rows: one small entry a minute and pair."""
 
     def __init__(self) -> None:
-        self._minutes: dict[tuple[str, datetime], _Minute] = {}
+        self._minutes: dict[tuple[str, str, datetime], _Minute] = {}
 
     def add(self, quote: QuoteMessage, *, known: bool) -> None:
         """Add the message of a row; known: whether the row was stored by a version that sums up trades."""
         start = quote.time.replace(second=0, microsecond=0)
-        minute = self._minutes.setdefault((quote.pair, start), _Minute())
+        minute = self._minutes.setdefault((quote.venue, quote.pair, start), _Minute())
         minute.ticks += 1
         minute.is_known &= known
         if (trade := quote.trade) is not None:
@@ -61,8 +61,8 @@ class MinuteTrades:
 
     def check(self, connection: psycopg.Connection, group: str, findings: Findings) -> None:
         """Compare the minutes of which every message was read; retention may have left only a part."""
-        for pair, start, ticks, *stored in connection.execute(_MINUTES, [group]):
-            minute = self._minutes.get((pair, start))
+        for venue, pair, start, ticks, *stored in connection.execute(_MINUTES, [group]):
+            minute = self._minutes.get((venue, pair, start))
             if minute is not None and minute.ticks == ticks and minute.sums() != tuple(stored):
-                text = f"{pair} at {start:%Y-%m-%d %H:%M}: its trades are not those of the topic"
+                text = f"{pair} ({venue}) at {start:%Y-%m-%d %H:%M}: its trades are not those of the topic"
                 findings.add_text(FindingKind.WINDOW, text)

@@ -22,10 +22,10 @@ NAME = "1m"
 """The name of the windows that `process` keeps."""
 
 COLUMNS = (
-    "pair, window_start, window_end, ticks, open, high, low, close, highest_bid, lowest_ask, avg_spread, "
-    "max_spread, avg_spread_bps, late, spread_sum, spread_bps_sum, open_at, open_partition, open_offset, "
-    "close_at, close_partition, close_offset, sized_ticks, bid_size_sum, ask_size_sum, avg_bid_size, "
-    "avg_ask_size"
+    "venue, pair, window_start, window_end, ticks, open, high, low, close, highest_bid, lowest_ask, "
+    "avg_spread, max_spread, avg_spread_bps, late, spread_sum, spread_bps_sum, open_at, "
+    "open_partition, open_offset, close_at, close_partition, close_offset, sized_ticks, bid_size_sum, "
+    "ask_size_sum, avg_bid_size, avg_ask_size"
 )
 """Every column of `crypto_windows` that follows from rows; those of trades need the topic."""
 
@@ -44,7 +44,7 @@ def true_windows(ticks: str = _TICKS, order: str = _TOPIC_ORDER, before_sizes: s
     without sizes, so that the sums of sizes are unknown.
     """
     return f"""
-SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ticks,
+SELECT venue, pair, start AS window_start, start + %(size)s::interval AS window_end, ticks,
     opened[4] AS open, high, low, closed[4] AS close, highest_bid, lowest_ask,
     round((spread_sum + 0.000000000000000000) / ticks, 18) AS avg_spread, max_spread,
     round((spread_bps_sum + 0.000000000000000000) / ticks, 8) AS avg_spread_bps, late,
@@ -57,7 +57,7 @@ SELECT pair, start AS window_start, start + %(size)s::interval AS window_end, ti
     round((bid_size_sum + 0.000000000000000000) / nullif(sized_ticks, 0), 18) AS avg_bid_size,
     round((ask_size_sum + 0.000000000000000000) / nullif(sized_ticks, 0), 18) AS avg_ask_size
 FROM (
-    SELECT pair, start, count(*) AS ticks,
+    SELECT venue, pair, start, count(*) AS ticks,
         min(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price])
             AS opened,
         max(ARRAY[extract(epoch FROM timestamp) * 1000000, kafka_partition, kafka_offset, mid_price])
@@ -73,12 +73,12 @@ FROM (
              THEN coalesce(sum(ask_size) FILTER (WHERE bid_size IS NOT NULL), 0) END AS ask_size_sum
     FROM (
         SELECT *, date_bin(%(slide)s::interval, timestamp, 'epoch') AS newest,
-            max(trade_id) OVER (PARTITION BY pair ORDER BY {order}
+            max(trade_id) OVER (PARTITION BY venue, pair ORDER BY {order}
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
         FROM ({ticks}) AS stored
     ) AS ticks, generate_series(newest, newest - %(size)s::interval, -%(slide)s::interval) AS start
     WHERE start + %(size)s::interval > timestamp
-    GROUP BY pair, start
+    GROUP BY venue, pair, start
 ) AS windows
 """  # noqa: S608  (constants)
 
@@ -90,6 +90,7 @@ _TRUE_MINUTES = true_windows(ROWS, "era, kafka_partition, kafka_offset", "before
 class WindowDifference(NamedTuple):
     """A stored window that differs from the one that follows from its ticks."""
 
+    venue: str
     pair: str
     start: datetime
     stored: int
@@ -113,13 +114,13 @@ def differing_windows(
     """Return each stored window that differs from the query `truth`, which may have more parameters."""
     values = {**parameters, "group": group, "name": name, "size": size, "slide": slide or size}
     query = f"""
-        SELECT pair, window_start, coalesce(stored.ticks, 0), coalesce(truth.ticks, 0),
+        SELECT venue, pair, window_start, coalesce(stored.ticks, 0), coalesce(truth.ticks, 0),
                coalesce(to_jsonb(stored) - 'late' = to_jsonb(truth) - 'late', false)
         FROM (SELECT {COLUMNS} FROM crypto_windows
               WHERE consumer_group = %(group)s AND name = %(name)s) AS stored
-        FULL JOIN ({truth}) AS truth USING (pair, window_start)
+        FULL JOIN ({truth}) AS truth USING (venue, pair, window_start)
         WHERE stored IS DISTINCT FROM truth
-        ORDER BY pair, window_start
+        ORDER BY venue, pair, window_start
     """  # noqa: S608  (constants)
     return [WindowDifference(*row) for row in connection.execute(query.encode(), values)]
 
@@ -143,5 +144,5 @@ def check_minutes(connection: psycopg.Connection, books: GroupBooks, findings: F
         else:
             problem = "its values are not those of the rows"
         findings.add_text(
-            FindingKind.WINDOW, f"{minute.pair} at {minute.start:%Y-%m-%d %H:%M}: {problem}"
+            FindingKind.WINDOW, f"{minute.pair} ({minute.venue}) at {minute.start:%Y-%m-%d %H:%M}: {problem}"
         )  # fmt: skip

@@ -85,7 +85,7 @@ ORDER BY topic, kafka_partition, first_offset
 """
 
 _INCOMPLETE_NAMES = f"""
-SELECT pair || ' in ' || session FROM ({INCOMPLETE}) AS i ORDER BY session, pair
+SELECT pair || ' (' || venue || ') in ' || session FROM ({INCOMPLETE}) AS i ORDER BY session, pair, venue
 """  # noqa: S608  (constants)
 
 

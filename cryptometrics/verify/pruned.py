@@ -44,7 +44,7 @@ COUNTED_DAYS = f"""
 """The counts in `metric_days` of the days that still exist."""
 
 INCOMPLETE = """
-    SELECT pair, session FROM session_extremes
+    SELECT venue, pair, session FROM session_extremes
     WHERE consumer_group = %(group)s AND %(pruned)s::datemultirange && daterange(
         (first_at AT TIME ZONE 'UTC')::date, (last_at AT TIME ZONE 'UTC')::date, '[]')
 """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.offset_books import GroupBooks
 
-_COMPLETE = f"(pair, session) NOT IN ({INCOMPLETE})"
+_COMPLETE = f"(venue, pair, session) NOT IN ({INCOMPLETE})"
 
 # One pass over the group. Texts are sorted by their bytes: faster, and sufficient for grouping. If rows of a
 # session were pruned, an extreme may exceed that of the rows left, but never fall short of it.
@@ -35,12 +35,12 @@ SELECT topic, kafka_partition, kafka_offset, array_remove(ARRAY[
            OR max_spread > true_max_spread AND {_COMPLETE} THEN 'max_spread' END
 ], NULL)
 FROM (
-    SELECT topic, kafka_partition, kafka_offset, pair, session, bid, ask, mid_price, spread,
+    SELECT topic, kafka_partition, kafka_offset, venue, pair, session, bid, ask, mid_price, spread,
            highest_bid, lowest_ask, max_spread, bid_size, ask_size, before_sizes,
            max(bid) OVER so_far AS true_highest_bid, min(ask) OVER so_far AS true_lowest_ask,
            max(ask - bid) OVER so_far AS true_max_spread
     FROM ({ROWS}) AS metrics
-    WINDOW so_far AS (PARTITION BY pair COLLATE "C", session COLLATE "C"
+    WINDOW so_far AS (PARTITION BY venue COLLATE "C", pair COLLATE "C", session COLLATE "C"
                       ORDER BY era, kafka_partition, kafka_offset ROWS UNBOUNDED PRECEDING)
 ) AS m
 WHERE mid_price <> (bid + ask) * 0.5 OR spread <> ask - bid OR highest_bid <> true_highest_bid
@@ -53,8 +53,8 @@ _UNKNOWN_TO_STATE = f"""
 SELECT topic, kafka_partition, kafka_offset,
        CASE WHEN s.pair IS NULL THEN 'session' WHEN p.pair IS NULL THEN 'pair' ELSE 'trade_id' END
 FROM ({ROWS}) AS m
-LEFT JOIN session_extremes s USING (consumer_group, pair, session)
-LEFT JOIN pair_state p USING (consumer_group, pair)
+LEFT JOIN session_extremes s USING (consumer_group, venue, pair, session)
+LEFT JOIN pair_state p USING (consumer_group, venue, pair)
 WHERE consumer_group = %(group)s
   AND (s.pair IS NULL OR p.pair IS NULL
        OR m.trade_id >= p.trade_ids_floor AND NOT p.trade_ids @> m.trade_id)
@@ -62,15 +62,15 @@ WHERE consumer_group = %(group)s
 
 _REPEATED = f"""
 SELECT topic, m.kafka_partition, m.kafka_offset
-FROM (SELECT pair, trade_id, timestamp FROM crypto_metrics
+FROM (SELECT venue, pair, trade_id, timestamp FROM crypto_metrics
       WHERE consumer_group = %(group)s AND trade_id IS NOT NULL
-      GROUP BY pair, trade_id, timestamp HAVING count(*) > 1) AS repeated
-JOIN ({ROWS}) AS m USING (pair, trade_id, timestamp)
+      GROUP BY venue, pair, trade_id, timestamp HAVING count(*) > 1) AS repeated
+JOIN ({ROWS}) AS m USING (venue, pair, trade_id, timestamp)
 """  # noqa: S608  (constants)
 
 # Arrays compare element by element: the least one is the first row of the topic, the greatest the last.
 _SESSIONS = f"""
-SELECT s.pair, s.session,
+SELECT s.venue, s.pair, s.session,
        s.ticks, s.highest_bid, s.lowest_ask, s.max_spread, s.last_bid, s.last_ask,
        s.last_bid_size, s.last_ask_size,
        extract(epoch FROM s.highest_bid_at), extract(epoch FROM s.lowest_ask_at),
@@ -87,10 +87,10 @@ SELECT s.pair, s.session,
        (min(ARRAY[era, kafka_partition, kafka_offset, extract(epoch FROM timestamp)])
            FILTER (WHERE ask - bid = s.max_spread))[4],
        extract(epoch FROM min(timestamp)), extract(epoch FROM max(timestamp))
-FROM session_extremes s LEFT JOIN ({ROWS}) AS m USING (consumer_group, pair, session)
+FROM session_extremes s LEFT JOIN ({ROWS}) AS m USING (consumer_group, venue, pair, session)
 WHERE consumer_group = %(group)s AND {_COMPLETE}
-GROUP BY s.consumer_group, s.pair, s.session
-ORDER BY s.pair, s.session
+GROUP BY s.consumer_group, s.venue, s.pair, s.session
+ORDER BY s.venue, s.pair, s.session
 """  # noqa: S608  (constants)
 _SESSION_COLUMNS = (
     *("ticks", "highest_bid", "lowest_ask", "max_spread", "last_bid", "last_ask"),
@@ -100,36 +100,38 @@ _SESSION_COLUMNS = (
 
 # A late tick may follow a pruned one of any earlier session, so the rows may show fewer late ticks.
 _LATE = f"""
-SELECT pair, session, s.late, coalesce(m.late, 0)
+SELECT venue, pair, session, s.late, coalesce(m.late, 0)
 FROM session_extremes s LEFT JOIN (
-    SELECT pair, session, count(*) FILTER (WHERE trade_id < highest) AS late
+    SELECT venue, pair, session, count(*) FILTER (WHERE trade_id < highest) AS late
     FROM (
-        SELECT pair, session, trade_id,
-               max(trade_id) OVER (PARTITION BY pair COLLATE "C" ORDER BY era, kafka_partition, kafka_offset
+        SELECT venue, pair, session, trade_id,
+               max(trade_id) OVER (PARTITION BY venue COLLATE "C", pair COLLATE "C"
+                                   ORDER BY era, kafka_partition, kafka_offset
                                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
         FROM ({ROWS}) AS metrics WHERE trade_id IS NOT NULL
     ) AS trades
-    GROUP BY pair, session
-) AS m USING (pair, session)
+    GROUP BY venue, pair, session
+) AS m USING (venue, pair, session)
 WHERE consumer_group = %(group)s
   AND (s.late < coalesce(m.late, 0)
-       OR s.late > coalesce(m.late, 0) AND pair NOT IN (SELECT pair FROM ({INCOMPLETE}) AS i))
-ORDER BY pair, session
+       OR s.late > coalesce(m.late, 0)
+          AND (venue, pair) NOT IN (SELECT venue, pair FROM ({INCOMPLETE}) AS i))
+ORDER BY venue, pair, session
 """  # noqa: S608  (constants)
 
 # The newest quote of a pair is the last one of some session, and sessions are checked against the rows.
 _PAIRS = f"""
-SELECT pair, p.timestamp, max(s.last_at), p.trade_id, upper(p.trade_ids) - 1, m.highest,
-       pair IN (SELECT pair FROM ({INCOMPLETE}) AS i),
+SELECT venue, pair, p.timestamp, max(s.last_at), p.trade_id, upper(p.trade_ids) - 1, m.highest,
+       (venue, pair) IN (SELECT venue, pair FROM ({INCOMPLETE}) AS i),
        coalesce(bool_or((p.timestamp, p.bid, p.ask) = (s.last_at, s.last_bid, s.last_ask)
            AND (p.bid_size, p.ask_size) IS NOT DISTINCT FROM (s.last_bid_size, s.last_ask_size)), false)
 FROM pair_state p
-LEFT JOIN session_extremes s USING (consumer_group, pair)
-LEFT JOIN (SELECT pair, max(trade_id) AS highest FROM crypto_metrics
-           WHERE consumer_group = %(group)s GROUP BY pair) AS m USING (pair)
+LEFT JOIN session_extremes s USING (consumer_group, venue, pair)
+LEFT JOIN (SELECT venue, pair, max(trade_id) AS highest FROM crypto_metrics
+           WHERE consumer_group = %(group)s GROUP BY venue, pair) AS m USING (venue, pair)
 WHERE consumer_group = %(group)s
-GROUP BY consumer_group, pair, m.highest
-ORDER BY pair
+GROUP BY consumer_group, venue, pair, m.highest
+ORDER BY venue, pair
 """  # noqa: S608  (constants)
 _TICKS = "SELECT sum(ticks)::bigint FROM session_extremes WHERE consumer_group = %(group)s"
 
@@ -167,14 +169,14 @@ def check_sessions(connection: psycopg.Connection, books: GroupBooks, findings: 
     If days were pruned, also compare the ticks of all sessions with the rows that were written.
     """
     width = len(_SESSION_COLUMNS)
-    for pair, session, *values in connection.execute(_SESSIONS, books.parameters):
+    for venue, pair, session, *values in connection.execute(_SESSIONS, books.parameters):
         for column, stored, found in zip(_SESSION_COLUMNS, values[:width], values[width:], strict=True):
             if stored != found:
                 shown = _moment if column.endswith("_at") else str
-                text = f"{pair} in session {session}: {shown(stored)}, {shown(found)} in the rows"
+                text = f"{pair} ({venue}) in session {session}: {shown(stored)}, {shown(found)} in the rows"
                 findings.add_text(FindingKind.SESSION, text, column=column)
-    for pair, session, stored, found in connection.execute(_LATE, books.parameters):
-        text = f"{pair} in session {session}: {stored}, {found} in the rows"
+    for venue, pair, session, stored, found in connection.execute(_LATE, books.parameters):
+        text = f"{pair} ({venue}) in session {session}: {stored}, {found} in the rows"
         findings.add_text(FindingKind.SESSION, text, column="late")
     if books.pruned:
         (ticks,) = connection.execute(_TICKS, books.parameters).fetchone() or (None,)
@@ -187,14 +189,15 @@ def check_sessions(connection: psycopg.Connection, books: GroupBooks, findings: 
 def check_pairs(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
     """Compare `pair_state` with the sessions and the rows."""
     rows = connection.execute(_PAIRS, books.parameters)
-    for pair, stored_at, newest_at, trade_id, end_of_ids, highest, is_pruned, is_last_quote in rows:
+    for venue, pair, stored_at, newest_at, trade_id, end_of_ids, highest, is_pruned, is_last_quote in rows:
+        market = f"{pair} ({venue})"
         if not is_last_quote or stored_at != newest_at:
-            text = f"{pair}: the quote of {stored_at} is not the newest one of its sessions, of {newest_at}"
+            text = f"{market}: the quote of {stored_at} is not the newest one of its sessions, of {newest_at}"
             findings.add_text(FindingKind.PAIR, text, column="bid, ask, timestamp")
         if is_pruned and (highest is None or highest < trade_id):
             highest = trade_id  # noqa: PLW2901  (the row may be pruned)
         if not trade_id == end_of_ids == highest:
-            text = f"{pair}: {trade_id}, {end_of_ids} in trade_ids, {highest} in the rows"
+            text = f"{market}: {trade_id}, {end_of_ids} in trade_ids, {highest} in the rows"
             findings.add_text(FindingKind.PAIR, text, column="trade_id")
 
 

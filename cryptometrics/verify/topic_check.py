@@ -39,11 +39,11 @@ MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 """Between the worker's clock when it decoded a message, and `recorded_at`."""
 
 REFUSED_BY_POSTGRES = "refused_by_postgres"
-_QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id", "bid_size", "ask_size")
+_QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id", "venue", "bid_size", "ask_size")
 
 # The fields of a gap that are in its message; those of a start lack its beginning.
 _FINGERPRINT = """
-    array_to_string(ARRAY[pair, kind, (extract(epoch FROM ends_at) * 1000000)::bigint::text,
+    array_to_string(ARRAY[venue, pair, kind, (extract(epoch FROM ends_at) * 1000000)::bigint::text,
         CASE WHEN kind <> 'start' THEN (extract(epoch FROM begins_at) * 1000000)::bigint::text END,
         CASE WHEN kind <> 'start' THEN first_trade_id::text END, last_trade_id::text,
         CASE WHEN kind <> 'start' THEN trades_missed::text END, proves::text], ' ', '-')
@@ -53,21 +53,21 @@ _FINGERPRINT = """
 _STORED = f"""
 SELECT topic COLLATE "C" AS topic, kafka_partition, kafka_offset, kafka_offset AS last_offset,
        'metrics' AS outcome, recorded_at, pair, kind, bid, ask, timestamp, trade_id,
-       bid_size, ask_size, NULL AS reason, NULL::bytea AS key, NULL::bytea AS value,
+       venue, bid_size, ask_size, NULL AS reason, NULL::bytea AS key, NULL::bytea AS value,
        NULL::timestamptz AS kafka_timestamp, NULL::text AS gap
 FROM ({ROWS}) AS metrics
 UNION ALL
 SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'rejected', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        reason, sha256(key), sha256(value), kafka_timestamp, NULL
 FROM rejected_ticks WHERE consumer_group = %(group)s
 UNION ALL
 SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'gaps', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {_FINGERPRINT}
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {_FINGERPRINT}
 FROM feed_gaps WHERE consumer_group = %(group)s
 UNION ALL
 SELECT topic, kafka_partition, first_offset, last_offset, reason, recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM skipped_offsets WHERE consumer_group = %(group)s
 ORDER BY topic, kafka_partition, kafka_offset
 """  # noqa: S608  (constants)
@@ -78,11 +78,11 @@ _REJECTED_AT = _QUOTE_AT + len(_QUOTE)
 # day was pruned, it may be missing.
 _NOT_REPEATING = f"""
 SELECT d.kafka_offset
-FROM unnest(%(d_pairs)s::text[], %(d_trade_ids)s::bigint[], %(d_times)s::timestamptz[],
-            %(d_offsets)s::bigint[]) AS d (pair, trade_id, timestamp, kafka_offset)
+FROM unnest(%(d_venues)s::text[], %(d_pairs)s::text[], %(d_trade_ids)s::bigint[], %(d_times)s::timestamptz[],
+            %(d_offsets)s::bigint[]) AS d (venue, pair, trade_id, timestamp, kafka_offset)
 LEFT JOIN (SELECT * FROM ({ROWS}) AS metrics
            WHERE timestamp BETWEEN %(earliest)s AND %(latest)s) AS m
-  ON (m.pair, m.trade_id, m.timestamp) = (d.pair, d.trade_id, d.timestamp)
+  ON (m.venue, m.pair, m.trade_id, m.timestamp) = (d.venue, d.pair, d.trade_id, d.timestamp)
  AND (m.era < %(era)s
       OR m.era = %(era)s AND (m.kafka_partition <> %(partition)s OR m.kafka_offset < d.kafka_offset))
 WHERE m.pair IS NULL AND NOT %(pruned)s::datemultirange @> (d.timestamp AT TIME ZONE 'UTC')::date
@@ -110,8 +110,8 @@ class TopicCheck:
         self._findings = findings
         self._progress = progress
         self._done = 0
-        self._duplicates: list[tuple[str, int, datetime, int]] = []
         self.trades = MinuteTrades()
+        self._duplicates: list[tuple[str, str, int, datetime, int]] = []
         self.notes: list[str] = []
         self.unchecked = 0
         """Offsets whose messages the topic no longer holds."""
@@ -256,7 +256,7 @@ class TopicCheck:
         if quote.trade_id is None:
             self._findings.add_offsets(FindingKind.NO_DUPLICATE, book.topic_partition, offset)
             return
-        self._duplicates.append((quote.pair, quote.trade_id, quote.time, offset))
+        self._duplicates.append((quote.venue, quote.pair, quote.trade_id, quote.time, offset))
         if len(self._duplicates) >= MAX_DUPLICATES:
             self._look_up_duplicates(book)
 
@@ -264,8 +264,9 @@ class TopicCheck:
         """Report the duplicates that repeat no earlier row."""
         if not self._duplicates:
             return
-        pairs, trade_ids, times, offsets = map(list, zip(*self._duplicates, strict=True))
+        venues, pairs, trade_ids, times, offsets = map(list, zip(*self._duplicates, strict=True))
         values = self._books.parameters | {
+            "d_venues": venues,
             "d_pairs": pairs,
             "d_trade_ids": trade_ids,
             "d_times": times,
@@ -297,6 +298,7 @@ def _fingerprint(gap: GapMessage) -> str:
     if gap.first_trade_id is not None and gap.last_trade_id is not None:
         missed = gap.last_trade_id - gap.first_trade_id + 1
     parts = (
+        gap.venue,
         gap.pair,
         gap.kind,
         to_microseconds(gap.ends),

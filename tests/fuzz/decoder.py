@@ -20,6 +20,7 @@ import psutil
 
 from cryptometrics.market.tick_decoder import RejectedError, decode
 from cryptometrics.market.ticks import EARLIEST, MAX_AHEAD, Tick, is_pair
+from cryptometrics.market.venues import is_venue
 from tests.fuzz.messages import CORPUS, Message, mutations
 from tests.tables import decode_messages
 
@@ -74,6 +75,7 @@ def check(message: Message, outcome: Outcome) -> None:
         return
     assert isinstance(outcome, Tick), message
     assert is_pair(outcome.pair), message
+    assert is_venue(outcome.venue), message
     assert outcome.pair.encode() == key, message
     assert outcome.kind in ("ticker", "quote"), message
     assert 0 < outcome.bid <= outcome.ask, message

@@ -21,6 +21,7 @@ GOOD: dict[str, object] = {
     "trade_id": 370843401,
     "best_bid_size": "0.46688654",
     "best_ask_size": "1.56637040",
+    "venue": "coinbase-replay",
     "price": "3120.25",
     "last_size": "0.0148",
     "side": "buy",
@@ -40,6 +41,8 @@ VALUES: tuple[object, ...] = (
     # what other languages would obey: SQL, COPY's text format, terminals
     *("ETH-USD\t", "ETH-USD\n", "\\N", "\\.", "'; DROP TABLE crypto_metrics; --"),
     *("\x1b]0;title\x07", "\x9b31m", "\u202eDSU-HTE"),
+    # venues and what is nearly one
+    *("simulated", "a" * 32, "a" * 33, "Coinbase", "coin_base", "coinbase\n", "köln"),
     # times and what is nearly one
     *("2026-07-01T11:59:58Z", "2026-07-01T11:59:58.123456789Z", "2026-07-01T11:59:58.999999999999Z"),
     *("2026-07-01T24:00:00Z", "2026-07-01T23:59:60Z", "2026-02-30T00:00:00Z"),
@@ -76,7 +79,7 @@ CORPUS: tuple[Message, ...] = (
     (b"ETH-USD", b"\xef\xbb\xbf" + (_message()[1] or b"")),
     (b"ETH-USD", (_message()[1] or b"").ljust(64 * 1024)),
     (b"ETH-USD", (_message()[1] or b"").ljust(64 * 1024 + 1)),
-    *(_message(**{name: value}) for name in list(GOOD)[:11] for value in VALUES),
+    *(_message(**{name: value}) for name in list(GOOD)[:12] for value in VALUES),
 )
 """Each of these is decoded in every run, unchanged."""
 

@@ -36,6 +36,7 @@ GAP: dict[str, object] = {
     "begins": "2026-07-01T11:50:00Z",
     "first_trade_id": 370843401,
     "last_trade_id": 370843499,
+    "venue": "coinbase-replay",
 }
 # Where JSON parsers differ: unread text that is not UTF-8, lone surrogates, huge numbers, repeated fields.
 EXTRAS = (
@@ -79,7 +80,7 @@ def _stored(message: Message) -> object:
             return str(reason.reason)
         return GapMessage(
             gap.pair, str(gap.kind), gap.begins, gap.time, gap.first_trade_id, gap.last_trade_id,
-            gap.proves,
+            gap.proves, gap.venue,
         )  # fmt: skip
     trade = None
     if tick.trade is not None:
@@ -91,6 +92,7 @@ def _stored(message: Message) -> object:
         tick.ask,
         tick.time,
         tick.trade_id,
+        tick.venue,
         tick.bid_size,
         tick.ask_size,
         trade,

@@ -217,7 +217,7 @@ def test_a_gap_of_the_feed_fires_in_its_place_among_the_ticks(bench: Bench, tick
     bench.send(*((120 + second, 1) for second in range(ticks)))
     bench.process('[[rule]]\nname = "gap"\nkind = "gap"\nlevel = 4\n')
     assert bench.alerts() == [("gap", "BTC-USD", 110, 110, 120, 5.0)]
-    assert bench.rows("SELECT message FROM alerts") == [("BTC-USD: the feed missed 5 trades",)]
+    assert bench.rows("SELECT message FROM alerts") == [("BTC-USD (coinbase): the feed missed 5 trades",)]
 
 
 def test_a_tick_that_comes_after_midnight_from_before_it_is_late(bench: Bench) -> None:
@@ -254,7 +254,7 @@ def test_alerts_are_listed_with_those_that_fire_first(bench: Bench, cli: Cli) ->
     columns = ["status", "severity", "rule", "what", "fired_at", "resolved_at", "webhook"]
     assert lines[0].split() == columns
     assert [line.split()[0] for line in lines[1:]] == ["firing", "resolved", "resolved"]
-    assert "BTC-USD: spread is 130 bps, above 100" in lines[1]
+    assert "BTC-USD (coinbase): spread is 130 bps, above 100" in lines[1]
     assert lines[1].rstrip().endswith("no webhook")
     listed = json.loads(cli("alerts", "list", "--json", "--group", bench.group).stdout)
     assert [(a["status"], a["value"], a["level"]) for a in listed] == [

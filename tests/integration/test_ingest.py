@@ -208,7 +208,7 @@ def test_a_start_tells_what_was_missed_since_the_last_one(settings: Settings, cl
     cli("verify", "--topic")
     text = cli("gaps", "--group", "g1", "--pair", "BTC-USD").stdout
     assert text.splitlines()[0].split() == [
-        *("pair", "covered_s", "ticks", "gaps", "trades_missed", "longest_gap_s", "reconnects")
+        *("venue", "pair", "covered_s", "ticks", "gaps", "trades_missed", "longest_gap_s", "reconnects")
     ]  # fmt: skip
     assert "ETH-USD" not in text
     rows(settings, "UPDATE feed_gaps SET trades_missed = trades_missed + 1 WHERE kind = 'start'")

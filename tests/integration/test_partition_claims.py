@@ -142,7 +142,9 @@ def test_a_refused_value_takes_the_batch_back_and_is_named(
     refused = batch(mine)
     refused.days = [DayRows(0, "2026-01-31", 5, 7, 3)]
     refused.skipped.append(SkippedOffsets(0, 9, 8, "hole"))
-    refused.gaps = [StoredGap(0, 6, "A-B", "start", None, datetime.now(UTC), None, None, None, None)] * after
+    refused.gaps = [
+        StoredGap(0, 6, "coinbase", "A-B", "start", None, datetime.now(UTC), None, None, None, None)
+    ] * after
     with pytest.raises(psycopg.errors.CheckViolation) as refusal:
         write(connection, GROUP_TOPIC, refused)
     assert is_refusal(refusal.value)

@@ -136,20 +136,21 @@ class Bench:
         records, ends = self.topic()
         expected = recomputed(records, session, refused)
         kept = self.metrics(
-            "kafka_partition, kafka_offset, pair, session, kind, trade_id, timestamp, bid, ask, mid_price, "
-            "spread, highest_bid, lowest_ask, max_spread",
+            "kafka_partition, kafka_offset, venue, pair, session, kind, trade_id, timestamp, bid, ask, "
+            "mid_price, spread, highest_bid, lowest_ask, max_spread",
             group,
         )
         assert len(kept) == len(expected.rows)
         for row, plain in zip(kept, expected.rows, strict=True):
             assert row == plain
         extremes = self.rows(
-            "SELECT pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread, "
-            "max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late FROM session_extremes "
+            "SELECT venue, pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, "
+            "max_spread, max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late "
+            "FROM session_extremes "
             "WHERE consumer_group = %s",
             group,
         )
-        assert {row[:2]: row[2:] for row in extremes} == expected.extremes
+        assert {row[:3]: row[3:] for row in extremes} == expected.extremes
         rejected = self.rows(
             "SELECT kafka_partition, kafka_offset, key, value FROM rejected_ticks "
             "WHERE consumer_group = %s ORDER BY 1, 2",
@@ -205,7 +206,7 @@ class Recomputed(NamedTuple):
     rows: list[tuple[Any, ...]]
     rejected: list[Read]
     duplicates: list[tuple[int, int]]
-    extremes: dict[tuple[str, str], tuple[Any, ...]]
+    extremes: dict[tuple[str, str, str], tuple[Any, ...]]
 
 
 def valid(key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
@@ -217,6 +218,7 @@ def valid(key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
         assert fields["type"] in {"ticker", "quote"}
         assert key == fields["product_id"].encode()
         assert re.fullmatch("[A-Z0-9]+-[A-Z0-9]+", fields["product_id"])
+        assert re.fullmatch("[a-z0-9-]{1,32}", fields.setdefault("venue", "coinbase"))
         for name in ("best_bid", "best_ask"):
             assert re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,18})?", fields[name])
             fields[name] = Decimal(fields[name])
@@ -237,24 +239,24 @@ def recomputed(records: Sequence[Read], named: str | None, refused: Sequence[int
     """Compute everything anew with plain lists; `refused` are trade ids that PostgreSQL does not take."""
     result = Recomputed([], [], [], {})
     seen: set[tuple[Any, ...]] = set()
-    highest: dict[str, int] = {}
-    sessions: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    highest: dict[tuple[str, str], int] = {}
+    sessions: dict[tuple[str, str, str], list[tuple[Any, ...]]] = {}
     with localcontext(prec=100):
         for record in records:
             tick = valid(record.key, record.value)
             if tick is None or tick["trade_id"] in refused:
                 result.rejected.append(record)
                 continue
-            pair, at, trade_id = tick["product_id"], tick["time"], tick["trade_id"]
-            if trade_id is not None and (pair, trade_id, at) in seen:
+            market, at, trade_id = (tick["venue"], tick["product_id"]), tick["time"], tick["trade_id"]
+            if trade_id is not None and (market, trade_id, at) in seen:
                 result.duplicates.append(record[:2])
                 continue
-            late = trade_id is not None and trade_id < highest.get(pair, -1)
+            late = trade_id is not None and trade_id < highest.get(market, -1)
             if trade_id is not None:
-                seen.add((pair, trade_id, at))
-                highest[pair] = max(trade_id, highest.get(pair, -1))
+                seen.add((market, trade_id, at))
+                highest[market] = max(trade_id, highest.get(market, -1))
             bid, ask = tick["best_bid"], tick["best_ask"]
-            key = pair, named or at.date().isoformat()
+            key = *market, named or at.date().isoformat()
             ticks = sessions.setdefault(key, [])
             ticks.append((bid, ask, ask - bid, at, late))
             result.rows.append(

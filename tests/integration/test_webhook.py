@@ -48,11 +48,12 @@ def notification(**changes: Any) -> Notification:
         "consumer_group": "g1",
         "rule": "wide",
         "kind": "spread_bps",
+        "venue": "coinbase",
         "pair": "BTC-USD",
         "severity": "critical",
         "level": Decimal(25),
         "value": Decimal("31.25"),
-        "message": "BTC-USD: spread is 31.25 bps, above 25",
+        "message": "BTC-USD (coinbase): spread is 31.25 bps, above 25",
         "started_at": now,
         "fired_at": now,
         "resolved_at": None,
@@ -73,9 +74,10 @@ def test_an_alert_is_posted_as_json_with_its_key(receiver: Receiver) -> None:
         "status": "firing",
         "rule": "wide",
         "kind": "spread_bps",
+        "venue": "coinbase",
         "pair": "BTC-USD",
         "severity": "critical",
-        "message": "BTC-USD: spread is 31.25 bps, above 25",
+        "message": "BTC-USD (coinbase): spread is 31.25 bps, above 25",
         "level": "25",
         "value": "31.25",
         "started_at": "2026-07-01T12:00:00.250000Z",
@@ -88,7 +90,7 @@ def test_an_alert_is_posted_as_json_with_its_key(receiver: Receiver) -> None:
 def test_slack_gets_a_text_with_its_signs_escaped(receiver: Receiver) -> None:
     Webhook(receiver.url, "slack").send(notification(consumer_group="a<b>&c"))
     assert receiver.posts[0].body == {
-        "text": "[FIRING] critical wide: BTC-USD: spread is 31.25 bps, above 25 "
+        "text": "[FIRING] critical wide: BTC-USD (coinbase): spread is 31.25 bps, above 25 "
         "(2026-07-01T12:00:00.250000Z, group a&lt;b&gt;&amp;c)"
     }
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import MINUTE, Aggregate, merge
-from cryptometrics.store import windows
+from cryptometrics.store import window_completion, windows
+from cryptometrics.store.partition_claims import GroupTopic
 from cryptometrics.store.window_completion import complete_passed
 from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows, true_windows
 from tests.aggregates import of_tick
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
+BTC = Market("coinbase", "BTC-USD")
+TOPIC = GroupTopic("g1", "t", "id")
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
@@ -30,12 +34,13 @@ def part(
     return of_tick(place, Decimal(bid), Decimal(ask), late=late)
 
 
-def put(connection: psycopg.Connection, pair: str, *parts: Aggregate) -> None:
-    """Merge parts of one pair, each by itself, into its minutes."""
+def put(connection: psycopg.Connection, pair: str, *parts: Aggregate, venue: str = "coinbase") -> None:
+    """Merge parts of one market, each by itself, into its minutes, as their batches do."""
     for each in parts:
         minute = each.opened[0].replace(second=0, microsecond=0)
         with connection.cursor() as cursor:
-            windows.merge(cursor, "g1", {(pair, minute): each})
+            windows.merge(cursor, "g1", {(Market(venue, pair), minute): each})
+            window_completion.advance(cursor, TOPIC, {(each.closed[1], venue): each.closed[0]})
 
 
 def stored(connection: psycopg.Connection) -> list[tuple[str, datetime, bool]]:
@@ -73,9 +78,7 @@ def test_the_database_merges_as_the_definition_does(connection: psycopg.Connecti
 
 def test_to_write_a_whole_window_again_changes_nothing(connection: psycopg.Connection) -> None:
     def write(ticks: int) -> datetime:
-        rows = [
-            ("BTC-USD", START, START + MINUTE, reduce(merge, [part(n, n, "1", "2") for n in range(ticks)]))
-        ]
+        rows = [(BTC, START, START + MINUTE, reduce(merge, [part(n, n, "1", "2") for n in range(ticks)]))]
         with connection.cursor() as cursor:
             windows.overwrite(cursor, "g1", "mine", rows, complete=True)
         row = connection.execute("SELECT updated_at, ticks, name FROM crypto_windows").fetchone()
@@ -93,11 +96,11 @@ def test_minutes_are_complete_once_their_partition_has_passed_them(connection: p
     put(connection, "A-USD", part(5, 1, "1", "2"))
     put(connection, "B-USD", part(59, 2, "1", "2"), part(61.9, 3, "1", "2"))
     put(connection, "C-USD", part(5, 1, "1", "2", partition=1))
-    assert complete_passed(connection, "g1", [0, 1], [0, 1]) == 0  # 2 s are left for what comes late
+    assert complete_passed(connection, TOPIC, [0, 1], [0, 1]) == 0  # 2 s are left for what comes late
     put(connection, "B-USD", part(62, 4, "1", "2"))
-    assert complete_passed(connection, "g1", [1], []) == 0
-    assert complete_passed(connection, "other", [0, 1], []) == 0
-    assert complete_passed(connection, "g1", [0, 1], [0, 1]) == 2
+    assert complete_passed(connection, TOPIC, [1], []) == 0
+    assert complete_passed(connection, GroupTopic("other", "t", "id"), [0, 1], []) == 0
+    assert complete_passed(connection, TOPIC, [0, 1], [0, 1]) == 2
     # A-USD has fallen silent, its partition has not. C-USD's has, but a moment ago only.
     assert stored(connection) == [
         ("A-USD", START, True),
@@ -110,8 +113,8 @@ def test_minutes_are_complete_once_their_partition_has_passed_them(connection: p
 def test_a_partition_without_ticks_is_idle_only_when_read_to_its_end(connection: psycopg.Connection) -> None:
     put(connection, "A-USD", part(5, 1, "1", "2"))
     put(connection, "C-USD", part(5, 1, "1", "2", partition=1))
-    assert complete_passed(connection, "g1", [0, 1], [1]) == 0
-    assert complete_passed(connection, "g1", [0, 1], [1], idle=0) == 1
+    assert complete_passed(connection, TOPIC, [0, 1], [1]) == 0
+    assert complete_passed(connection, TOPIC, [0, 1], [1], idle=0) == 1
     assert stored(connection) == [("A-USD", START, False), ("C-USD", START, True)]
     put(connection, "C-USD", part(6, 2, "1", "2", partition=1))  # it came late, and counts all the same
     assert stored(connection) == [("A-USD", START, False), ("C-USD", START, True)]
@@ -121,7 +124,20 @@ def test_a_tick_of_the_future_completes_nothing(connection: psycopg.Connection) 
     ahead = datetime.now(UTC) + timedelta(hours=1)
     put(connection, "A-USD", of_tick((datetime.now(UTC), 0, 1), Decimal(1), Decimal(2)))
     put(connection, "A-USD", of_tick((ahead, 0, 2), Decimal(1), Decimal(2)))
-    assert complete_passed(connection, "g1", [0], []) == 0
+    assert complete_passed(connection, TOPIC, [0], []) == 0
+
+
+def test_each_venue_has_a_watermark_of_its_own(connection: psycopg.Connection) -> None:
+    """Ticks of now complete no minutes of an old replay, whose silent pairs do not wait for each other."""
+    replay = "coinbase-replay"
+    put(connection, "A-USD", part(5, 1, "1", "2"), venue=replay)
+    put(connection, "B-USD", part(30, 2, "1", "2"), venue=replay)
+    put(connection, "A-USD", of_tick((datetime.now(UTC), 0, 3), Decimal(1), Decimal(2)), venue="simulated")
+    assert complete_passed(connection, TOPIC, [0], []) == 0
+    put(connection, "B-USD", part(62, 4, "1", "2"), venue=replay)
+    assert complete_passed(connection, TOPIC, [0], []) == 2
+    complete = "SELECT venue, pair FROM crypto_windows WHERE complete ORDER BY pair"
+    assert connection.execute(complete).fetchall() == [(replay, "A-USD"), (replay, "B-USD")]
 
 
 def test_a_row_that_a_batch_has_in_hand_is_not_waited_for(
@@ -131,8 +147,8 @@ def test_a_row_that_a_batch_has_in_hand_is_not_waited_for(
     with psycopg.connect(settings.postgres()) as other:
         other.execute("SELECT FROM crypto_windows ORDER BY window_start LIMIT 1 FOR UPDATE")
         connection.execute("SET lock_timeout = '1s'")
-        assert complete_passed(connection, "g1", [0], []) == 0
-    assert complete_passed(connection, "g1", [0], []) == 1
+        assert complete_passed(connection, TOPIC, [0], []) == 0
+    assert complete_passed(connection, TOPIC, [0], []) == 1
 
 
 def test_minutes_views_and_the_migration_say_what_the_ticks_say(
@@ -195,11 +211,12 @@ def test_minutes_views_and_the_migration_say_what_the_ticks_say(
     connection.execute("UPDATE crypto_windows SET ticks = ticks + 1, high = high + 1 WHERE pair = 'BTC-USD'")
     assert "minutes with a value that does not follow from their rows" in cli("verify", code=1).stdout
 
-    # What the migration makes of rows that were there before it.
+    # What the migration makes of rows that were there before it. Venues came later.
     script = Path(windows.__file__).parent / "migrations/0005_windows.sql"
     insert = "INSERT INTO crypto_windows"
     fill = insert + script.read_text().partition(insert)[2].partition(";")[0]
     connection.execute("DELETE FROM crypto_windows")
     connection.execute(fill.encode())
+    connection.execute("UPDATE crypto_windows SET venue = 'simulated'")
     without_sizes = true_windows(before_sizes="true")
     assert differing_windows(connection, "g1", "1m", MINUTE, truth=without_sizes) == []

@@ -13,6 +13,7 @@ import pytest
 from cryptometrics.market.metrics import Session, measure, open_session
 from cryptometrics.market.ticks import Tick
 from cryptometrics.market.trade_ids import TradeIds
+from cryptometrics.market.venues import Market
 from cryptometrics.pipeline.worker_sessions import IndexUpdater
 from cryptometrics.store import partition_claims
 from cryptometrics.store.batch_transaction import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
 WIDE = Decimal("9" * 20 + "." + "9" * 18)
 TINY = Decimal("0." + "0" * 17 + "1")
+BTC, ETH, SOL = (Market("coinbase", pair) for pair in ("BTC-USD", "ETH-USD", "SOL-USD"))
+SIMULATED_BTC = Market("simulated", "BTC-USD")
 GROUP_TOPIC = GroupTopic("g", "t", "id")
 
 
@@ -59,10 +62,10 @@ def line(trade_id: int, time: datetime, pair: str = "BTC-USD", group: str = "g")
 
 
 def test_sessions_come_back_as_they_were(connection: psycopg.Connection) -> None:
-    keys = [("BTC-USD", "2026-07-01"), ("BTC-USD", "drill \t\\N"), ("ETH-USD", "2026-07-01")]
+    keys = [(BTC, "2026-07-01"), (BTC, "drill \t\\N"), (ETH, "2026-07-01"), (SIMULATED_BTC, "2026-07-01")]
     stored(connection, Batch(sessions={key: session(n) for n, key in enumerate(keys)}))
     state = StoredPast(connection, "g")
-    found = state.sessions([*keys, ("ETH-USD", "drill \t\\N"), ("SOL-USD", "")])
+    found = state.sessions([*keys, (ETH, "drill \t\\N"), (SOL, "")])
     assert found == {key: session(n) for n, key in enumerate(keys)}
     assert found[keys[0]].highest_bid.as_tuple() == WIDE.as_tuple()
     assert all(one.highest_bid_at.tzinfo is not None for one in found.values())
@@ -103,7 +106,7 @@ def unindexed_blocks(connection: psycopg.Connection) -> int:
 
 
 def test_a_session_is_replaced_by_its_later_state(connection: psycopg.Connection) -> None:
-    key = ("BTC-USD", "s")
+    key = (BTC, "s")
     for ticks in (1, 2):
         stored(connection, Batch(sessions={key: session(ticks)}))
     assert StoredPast(connection, "g").sessions([key]) == {key: session(2)}
@@ -116,33 +119,34 @@ def test_pairs_come_back_with_their_trades(connection: psycopg.Connection, ids: 
     trades = TradeIds()
     for trade_id in ids:
         trades.add(trade_id)
-    one = PairState("BTC-USD", WIDE, TINY, NOON, str(trades), trades.floor, max(ids, default=None))
-    other = PairState("ETH-USD", TINY, WIDE, NOON, "{}", 0, None)
+    one = PairState(BTC, WIDE, TINY, NOON, str(trades), trades.floor, max(ids, default=None))
+    other = PairState(SIMULATED_BTC, TINY, WIDE, NOON, "{}", 0, None)
     stored(connection, Batch(pairs=[one, other]))
-    found = StoredPast(connection, "g").pairs({"BTC-USD", "ETH-USD", "SOL-USD"})
-    assert found == {"BTC-USD": one, "ETH-USD": other}
-    again = TradeIds(found["BTC-USD"].trade_ids, found["BTC-USD"].trade_ids_floor)
+    found = StoredPast(connection, "g").pairs({BTC, SIMULATED_BTC, SOL})
+    assert found == {BTC: one, SIMULATED_BTC: other}
+    again = TradeIds(found[BTC].trade_ids, found[BTC].trade_ids_floor)
     assert [n for n in ids if n in again] == [n for n in ids if not again.unknown(n)]
     assert again.highest == max(ids, default=-1)
-    assert StoredPast(connection, "other").pairs({"BTC-USD"}) == {}
+    assert StoredPast(connection, "other").pairs({BTC}) == {}
 
 
-def test_a_tick_is_stored_only_if_pair_trade_time_and_group_are_the_same(
+def test_a_tick_is_stored_only_if_market_trade_time_and_group_are_the_same(
     connection: psycopg.Connection,
 ) -> None:
     stored(connection, Batch(rows=[line(1, NOON)]))
     stored(connection, Batch(rows=[line(2, NOON, group="other")]), GroupTopic("other", "t", "id"))
     instant = timedelta(microseconds=1)
     asked = [
-        ("BTC-USD", 1, NOON),
-        ("BTC-USD", 1, NOON + instant),
-        ("BTC-USD", 1, NOON - instant),
-        ("BTC-USD", 3, NOON),
-        ("ETH-USD", 1, NOON),
-        ("BTC-USD", 2, NOON),
+        (BTC, 1, NOON),
+        (BTC, 1, NOON + instant),
+        (BTC, 1, NOON - instant),
+        (BTC, 3, NOON),
+        (ETH, 1, NOON),
+        (SIMULATED_BTC, 1, NOON),
+        (BTC, 2, NOON),
     ]
-    assert StoredPast(connection, "g").stored(asked) == {("BTC-USD", 1, NOON)}
-    assert StoredPast(connection, "other").stored(asked) == {("BTC-USD", 2, NOON)}
+    assert StoredPast(connection, "g").stored(asked) == {(BTC, 1, NOON)}
+    assert StoredPast(connection, "other").stored(asked) == {(BTC, 2, NOON)}
     assert StoredPast(connection, "g").stored([]) == set()
 
 
@@ -155,8 +159,8 @@ def test_ticks_near_and_far_are_found_in_whatever_partition(connection: psycopg.
     for time in times:
         state.add_day(time.date())
     stored(connection, Batch(rows=[line(n, time) for n, time in enumerate(times)]))
-    asked = {("BTC-USD", n, time) for n, time in enumerate(times)}
-    wrong = {("BTC-USD", n + 1, time) for n, time in enumerate(times)}
+    asked = {(BTC, n, time) for n, time in enumerate(times)}
+    wrong = {(BTC, n + 1, time) for n, time in enumerate(times)}
     assert state.stored(asked | wrong) == asked
     # What steers the planner holds for this one search only.
     assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
@@ -165,8 +169,8 @@ def test_ticks_near_and_far_are_found_in_whatever_partition(connection: psycopg.
 def test_thousands_are_found_among_many(connection: psycopg.Connection) -> None:
     times = [NOON + timedelta(milliseconds=n) for n in range(20_000)]
     stored(connection, Batch(rows=[line(n, time) for n, time in enumerate(times)]))
-    asked = {("BTC-USD", n, times[n]) for n in range(0, 20_000, 4)}
-    missing = {("BTC-USD", n + 1_000_000, times[n]) for n in range(0, 20_000, 4)}
+    asked = {(BTC, n, times[n]) for n in range(0, 20_000, 4)}
+    missing = {(BTC, n + 1_000_000, times[n]) for n in range(0, 20_000, 4)}
     assert StoredPast(connection, "g").stored(asked | missing) == asked
 
 

@@ -17,6 +17,7 @@ from cryptometrics.feeds.coinbase.values import BadFrameError, number, seconds
 from cryptometrics.market import quote_message
 from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.market.ticks import is_pair
+from cryptometrics.market.venues import DEFAULT_VENUE
 from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 CHECK_S = 1.0
 """Seconds between two searches for missing trades and silent pairs."""
-DEFAULT_VENUE = "coinbase"
-"""The venue of a message that names none."""
 MAX_PAIRS = 10_000
 """Pairs of a recording."""
 
@@ -39,7 +38,7 @@ _NOTHING: list[Message] = []
 class CoinbaseFeed(ABC):
     """Follows the pairs of one run, over any number of connections."""
 
-    venue: ClassVar[str]
+    venue: str
     """The venue of its quotes."""
     reasons: ClassVar[frozenset[str]]
     """Reasons for which this protocol's frames are ignored; any other one counts as malformed."""
@@ -243,6 +242,7 @@ class CoinbaseFeed(ABC):
     def _report(self, gap: Gap) -> None:
         if gap.kind is GapKind.START:
             gap = replace(gap, proves=self.proves)
+        gap = replace(gap, venue=self.venue)
         self._out.append(encode(gap))
         self._on_gap(gap)
 

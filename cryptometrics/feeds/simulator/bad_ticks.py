@@ -68,6 +68,7 @@ KINDS: tuple[tuple[Reason, Callable[[bytes, bytes], Message]], ...] = (
     (Reason.BAD_PAIR, _with(product_id="btc/usd")),
     (Reason.KEY_MISMATCH, lambda _, value: (b"ANOTHER-PAIR", value)),
     (Reason.KEY_MISMATCH, lambda _, value: (None, value)),
+    (Reason.BAD_VENUE, _with(venue="Simulated!")),
     (Reason.BAD_PRICE, _with(best_bid="NaN")),
     (Reason.BAD_PRICE, _with(best_ask="Infinity")),
     (Reason.BAD_PRICE, _with(best_bid="-1.00")),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.feeds.simulator.currencies import MAX_DECIMALS, LastQuote
 from cryptometrics.kafka.tail import read_tails
 from cryptometrics.market.tick_decoder import RejectedError, decode
+from cryptometrics.market.venues import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from cryptometrics.market.ticks import Tick
 
 GROUP = "cryptometrics-simulate"
-MIN_TRADE_ID = 10**14
-"""Simulated trade ids begin at a time in microseconds; no exchange has counted that far."""
 MAX_UNITS = 1 << 40
 """Largest price in units of its last digit: a quote beyond it is not one of ours."""
 
@@ -57,7 +56,7 @@ def last_quotes(records: Iterable[Record], pairs: Iterable[str], now: datetime) 
 
 
 def _is_simulated(tick: Tick) -> bool:
-    return tick.trade_id is not None and tick.trade_id >= MIN_TRADE_ID
+    return tick.venue == SIMULATED and tick.trade_id is not None
 
 
 def _quote(tick: Tick) -> LastQuote | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.feeds.simulator.scenarios import Effect
 from cryptometrics.market.gap_records import Gap, GapKind, encode
+from cryptometrics.market.venues import SIMULATED
 from cryptometrics.times import from_microseconds
 
 if TYPE_CHECKING:
@@ -57,4 +58,6 @@ class Outages:
                 if pair in self._missed and not out[place]:
                     begin, first_missed = self._missed.pop(pair)
                     begins, ends = (from_microseconds(self._start + at) for at in (begin, times[place]))
-                    block[place] = encode(Gap(pair, GapKind.DOWN, ends, begins, first_missed, trade_id))
+                    block[place] = encode(
+                        Gap(pair, GapKind.DOWN, ends, begins, first_missed, trade_id, venue=SIMULATED)
+                    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.feeds.simulator.currencies import currency, split
 from cryptometrics.feeds.simulator.quotes import LARGEST, SIZE_ROWS, SIZES_PER_ROW
+from cryptometrics.market.venues import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Trade = tuple[str, int, int, int, bool, int, int, int, int]
     """The event time, and the columns of `Ticks`."""
 
+_VENUE = f',"venue":"{SIMULATED}"'
 SIZE_DECIMALS = 8
 LARGEST_TRADE = 20_000
 """Worth of the largest trade, in US dollars; most are small."""
@@ -88,7 +90,7 @@ class TickerWriter:
                 f'{{"type":"ticker","sequence":{sequence}{product}{texts[price]}{statistics}{texts[bid]}",'
                 f'"best_bid_size":"{size_texts[bid_size]}","best_ask":"{texts[ask]}",'
                 f'"best_ask_size":"{size_texts[ask_size]}","side":"{"buy" if is_buy else "sell"}",'
-                f'"time":"{time}","trade_id":{trade_id},"last_size":"{size_texts[last_size]}"}}'.encode()
+                f'"time":"{time}","trade_id":{trade_id},"last_size":"{size_texts[last_size]}"{_VENUE}}}'.encode()
             )
             trade_id += 1
         self._volume_day = volume

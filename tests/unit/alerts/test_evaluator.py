@@ -24,6 +24,7 @@ from cryptometrics.alerts.evaluator import (
 )
 from cryptometrics.alerts.observed_ticks import Quote
 from cryptometrics.alerts.rules import Rule, parse
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 6, 30, 23, 59, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")
+BTC, ETH = MARKETS = [Market("coinbase", pair) for pair in PAIRS]
 
 RULES = parse(
     """
@@ -86,12 +88,12 @@ Event = Quote | ObservedGap | ObservedRecord
 class Store:
     """What a database would give back: standings, and each pair's newest tick."""
 
-    saved: dict[tuple[str, str], SavedState] = field(default_factory=dict)
-    newest: dict[str, datetime] = field(default_factory=dict)
+    saved: dict[tuple[str, Market], SavedState] = field(default_factory=dict)
+    newest: dict[Market, datetime] = field(default_factory=dict)
 
-    def past(self, name: str) -> StoredStates:
-        mine = {rule: saved for (rule, pair), saved in self.saved.items() if pair == name}
-        return StoredStates(self.newest.get(name), mine)
+    def past(self, market: Market) -> StoredStates:
+        mine = {rule: saved for (rule, of), saved in self.saved.items() if of == market}
+        return StoredStates(self.newest.get(market), mine)
 
 
 class Session:
@@ -107,8 +109,8 @@ class Session:
         high, low = self._extremes.get((pair, name), (bid, ask))
         high, low = self._extremes[pair, name] = max(high, bid), min(low, ask)
         self.offset += 1
-        mid = (bid + ask) / 2
-        return Quote(pair, time, bid, ask, mid, ask - bid, name, high, low, PAIRS.index(pair), self.offset)
+        mid, market = (bid + ask) / 2, Market("coinbase", pair)
+        return Quote(market, time, bid, ask, mid, ask - bid, name, high, low, PAIRS.index(pair), self.offset)
 
 
 def run(events: Sequence[Event], cuts: Mapping[int, bool], rules: Sequence[Rule] = RULES) -> list[Transition]:
@@ -118,14 +120,14 @@ def run(events: Sequence[Event], cuts: Mapping[int, bool], rules: Sequence[Rule]
         names = (
             {subject_of(event.partition): event.partition}
             if isinstance(event, ObservedRecord)
-            else {event.pair: event.partition}
+            else {event.market: event.partition}
         )
-        for name in evaluator.unknown(names):
-            evaluator.load(name, names[name], store.past(name))
+        for market in evaluator.unknown(names):
+            evaluator.load(market, names[market], store.past(market))
         match event:
             case Quote():
                 evaluator.quote(event)
-                store.newest[event.pair] = max(event.time, store.newest.get(event.pair, event.time))
+                store.newest[event.market] = max(event.time, store.newest.get(event.market, event.time))
             case ObservedGap():
                 evaluator.gap(event)
             case ObservedRecord():
@@ -174,7 +176,7 @@ def streams(draw: st.DrawFn) -> list[Event]:
             events.append(session.quote(what, second - late, mids[what] - half, mids[what] + half))
         elif what == "gap":
             at = START + timedelta(seconds=second)
-            events.append(ObservedGap(PAIRS[0], at, None if move == 0 else abs(move), 0, session.offset))
+            events.append(ObservedGap(BTC, at, None if move == 0 else abs(move), 0, session.offset))
         else:
             at = START + timedelta(seconds=second - late)
             events.append(ObservedRecord(1, session.offset, at, what == "bad"))
@@ -195,26 +197,26 @@ def test_neither_batches_nor_deaths_change_what_fires(
 def test_of_each_rule_and_pair_firing_and_resolved_take_turns(
     events: list[Event], cuts: dict[int, bool]
 ) -> None:
-    fires: dict[tuple[str, str], bool] = {}
+    fires: dict[tuple[str, Market], bool] = {}
     for news in run(events, cuts):
-        assert news.firing != fires.get((news.rule.name, news.pair), False)
-        fires[news.rule.name, news.pair] = news.firing
+        assert news.firing != fires.get((news.rule.name, news.market), False)
+        fires[news.rule.name, news.market] = news.firing
         assert news.since <= news.at
 
 
-def recomputed(rule: Rule, pair: str, events: Sequence[Event]) -> list[tuple[Any, ...]]:
-    """Return, in the plainest way, when a rule about spreads fires: number, rule, pair, firing, since, at."""
+def recomputed(rule: Rule, market: Market, events: Sequence[Event]) -> list[tuple[Any, ...]]:
+    """Return, in the plainest way, when a rule on spreads fires: number, rule, market, firing, since, at."""
     found: list[tuple[Any, ...]] = []
     newest = since = cooled = None
     firing = False
     for number, quote in enumerate(events):
-        if not isinstance(quote, Quote) or quote.pair != pair or (newest and quote.time < newest):
+        if not isinstance(quote, Quote) or quote.market != market or (newest and quote.time < newest):
             continue
         newest = quote.time
         bps = quote.spread / quote.mid * 10_000
         if firing:
             if bps <= rule.resolve_below:
-                found.append((number, rule.name, pair, False, since, newest))
+                found.append((number, rule.name, market, False, since, newest))
                 firing, since, cooled = False, None, newest
         elif bps <= rule.level:
             since = None
@@ -222,7 +224,7 @@ def recomputed(rule: Rule, pair: str, events: Sequence[Event]) -> list[tuple[Any
             since = since or newest
             if newest - since >= rule.hold and (cooled is None or newest - cooled >= rule.cooldown):
                 firing = True
-                found.append((number, rule.name, pair, True, since, newest))
+                found.append((number, rule.name, market, True, since, newest))
     return found
 
 
@@ -233,11 +235,11 @@ def test_spreads_fire_as_a_plain_recomputation_says(events: list[Event]) -> None
     plain = [
         news
         for rule in rules
-        for pair in PAIRS
-        if rule.covers(pair)
-        for news in recomputed(rule, pair, events)
+        for market in MARKETS
+        if rule.covers(market)
+        for news in recomputed(rule, market, events)
     ]
-    found = [(t.rule.name, t.pair, t.firing, t.since, t.at) for t in run(events, {}, rules)]
+    found = [(t.rule.name, t.market, t.firing, t.since, t.at) for t in run(events, {}, rules)]
     assert found == [each[1:] for each in sorted(plain, key=lambda each: each[0])]
 
 
@@ -253,8 +255,8 @@ def test_a_spread_fires_after_its_time_and_resolves_below_the_lower_level() -> N
     assert told(run(events, {}, only("wide"))) == [("wide", True, 6), ("wide", False, 9)]
     firing, resolved = run(events, {}, only("wide"))
     assert (firing.since, firing.value) == (START + timedelta(seconds=1), Decimal(26))
-    assert firing.message == "BTC-USD: spread is 26 bps, above 25 for 5s"
-    assert resolved.message == "BTC-USD: spread is 15 bps, not above 15"
+    assert firing.message == "BTC-USD (coinbase): spread is 26 bps, above 25 for 5s"
+    assert resolved.message == "BTC-USD (coinbase): spread is 15 bps, not above 15"
 
 
 def test_the_level_itself_is_not_above_it() -> None:
@@ -344,7 +346,7 @@ def test_a_share_of_rejected_ticks_needs_ticks_and_passes_with_time() -> None:
     events += records(*((28 + n, False) for n in range(5)))
     found = run(events, {}, only("bad"))
     assert told(found) == [("bad", True, 5), ("bad", False, 27)]
-    assert found[0].pair == "partition 3"
+    assert found[0].market == ("", "partition 3")
     assert found[0].message == "partition 3: 33.3333 % of the ticks rejected within 20s, above 20"
 
 
@@ -357,19 +359,19 @@ def test_a_record_without_a_time_counts_at_the_time_before() -> None:
 @pytest.mark.parametrize(("trades", "fires"), [(None, True), (3, False), (4, True)])
 def test_a_gap_fires_and_resolves_with_the_next_tick(trades: int | None, fires: bool) -> None:
     (tick,) = spreads((9, 10))
-    found = run([ObservedGap("BTC-USD", START, trades, 0, 1), tick], {1: True}, only("gap"))
+    found = run([ObservedGap(BTC, START, trades, 0, 1), tick], {1: True}, only("gap"))
     assert told(found) == ([("gap", True, 0), ("gap", False, 9)] if fires else [])
 
 
 def test_a_rule_that_became_another_one_forgets_what_it_remembered() -> None:
     (tick,) = quotes((0, "100", "100"))
     evaluator = Evaluator(only("move"))
-    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
+    evaluator.load(BTC, 0, StoredStates(None, {}))
     evaluator.quote(tick)
     saved = {rule: saved for (rule, _), saved in evaluator.take()[1].items()}
     (other,) = parse('[[rule]]\nname = "move"\nkind = "session_high_pct"\nlevel = 1')
     evaluator = Evaluator([other])
-    evaluator.load("BTC-USD", 0, StoredStates(tick.time, saved))
+    evaluator.load(BTC, 0, StoredStates(tick.time, saved))
     for quote in quotes((0, "100", "100"), (1, "102", "102")):
         evaluator.quote(quote)
     assert told(evaluator.take()[0]) == [("move", True, 1)]
@@ -377,15 +379,15 @@ def test_a_rule_that_became_another_one_forgets_what_it_remembered() -> None:
 
 def test_partitions_that_are_dropped_are_read_again() -> None:
     evaluator = Evaluator(RULES)
-    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
+    evaluator.load(BTC, 0, StoredStates(None, {}))
     evaluator.load(subject_of(1), 1, StoredStates(None, {}))
     evaluator.drop([1])
-    assert evaluator.unknown(["BTC-USD", subject_of(1)]) == {subject_of(1)}
+    assert evaluator.unknown([BTC, subject_of(1)]) == {subject_of(1)}
 
 
 def test_a_quiet_rule_writes_nothing() -> None:
     evaluator = Evaluator(only("wide", "wide-at-once"))
-    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
+    evaluator.load(BTC, 0, StoredStates(None, {}))
     for quote in spreads(*((second, 10) for second in range(50))):
         evaluator.quote(quote)
     assert evaluator.take() == ([], {})

@@ -15,12 +15,14 @@ from cryptometrics.alerts.messages import condition, message
 from cryptometrics.alerts.meters import Meter
 from cryptometrics.alerts.observed_ticks import Quote, TickRun
 from cryptometrics.alerts.rules import example, parse
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
 RULES = {rule.kind: rule for rule in parse(example())}
 ONE = Decimal(1)
+BTC = Market("coinbase", "BTC-USD")
 
 
 class Spread(Meter):
@@ -59,18 +61,21 @@ def test_a_message_with_an_unknown_field_is_refused_at_once() -> None:
 def test_a_new_kind_is_measured_and_worded_as_its_entry_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "spread", RuleKind(**parts()))
     evaluator = Evaluator(parse('[[rule]]\nname = "wide"\nkind = "spread"\nlevel = 2\n'))
-    evaluator.load("BTC-USD", 0, StoredStates(None, {}))
+    evaluator.load(BTC, 0, StoredStates(None, {}))
     now = datetime(2026, 7, 1, tzinfo=UTC)
     for offset, spread in enumerate(map(Decimal, (2, 3, 1))):
-        evaluator.quote(Quote("BTC-USD", now, ONE, ONE + spread, ONE, spread, "", ONE, ONE, 0, offset))
+        evaluator.quote(Quote(BTC, now, ONE, ONE + spread, ONE, spread, "", ONE, ONE, 0, offset))
     transitions, _ = evaluator.take()
-    assert [each.message for each in transitions] == ["BTC-USD: spread is 3", "BTC-USD: spread is 1 again"]
+    assert [each.message for each in transitions] == [
+        "BTC-USD (coinbase): spread is 3",
+        "BTC-USD (coinbase): spread is 1 again",
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("firing", [True, False])
 def test_each_kind_has_its_words(kind: str, *, firing: bool) -> None:
-    text = message(RULES[kind], "BTC-USD", Decimal("1234.5"), firing=firing)
-    assert text.startswith("BTC-USD: ")
-    assert "1234.5" in text or text == "BTC-USD: ticks arrive again"
+    text = message(RULES[kind], BTC, Decimal("1234.5"), firing=firing)
+    assert text.startswith("BTC-USD (coinbase): ")
+    assert "1234.5" in text or text == "BTC-USD (coinbase): ticks arrive again"
     assert condition(RULES[kind]).startswith(kind)

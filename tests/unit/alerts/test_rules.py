@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.alerts.kinds import KINDS
-from cryptometrics.alerts.rules import RulesError, example, named_pairs, parse
+from cryptometrics.alerts.rules import RulesError, example, named_pairs, named_venues, parse
+from cryptometrics.market.venues import Market
 
 SPREAD = '[[rule]]\nname = "wide"\nkind = "spread_bps"\nlevel = 25\n'
 
@@ -39,7 +40,9 @@ def test_numbers_are_exact() -> None:
 
 def test_pairs_are_patterns() -> None:
     (rule,) = parse(SPREAD + 'pairs = ["BTC-*", "ETH-USD", "[AB]?A-EUR"]\n')
-    assert [rule.covers(pair) for pair in ("BTC-USD", "ETH-USD", "ADA-EUR", "ETH-EUR", "XBTC-USD")] == [
+    assert [
+        rule.covers(Market("any", pair)) for pair in ("BTC-USD", "ETH-USD", "ADA-EUR", "ETH-EUR", "XBTC-USD")
+    ] == [
         True,
         True,
         True,
@@ -47,6 +50,16 @@ def test_pairs_are_patterns() -> None:
         False,
     ]
     assert named_pairs(rule) == {"ETH-USD"}
+
+
+def test_venues_are_patterns() -> None:
+    (rule,) = parse(SPREAD + 'venues = ["coinbase", "*-replay"]\n')
+    venues = ("coinbase", "coinbase-replay", "coinbase-advanced", "simulated")
+    assert [rule.covers(Market(venue, "BTC-USD")) for venue in venues] == [True, True, False, False]
+    assert named_venues(rule) == {"coinbase"}
+    (rule,) = parse(SPREAD)
+    assert rule.covers(Market("simulated", "BTC-USD"))
+    assert named_venues(rule) == set()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.alerts.rules import parse
 from cryptometrics.alerts.stale_feed import LastTicks, evaluate
+from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:
     from cryptometrics.alerts.rule_state import SavedState
@@ -21,20 +22,28 @@ def at(second: float) -> datetime:
     return START + timedelta(seconds=second)
 
 
+def named(market: Market) -> str:
+    return market.pair if market.venue == "coinbase" else str(market)
+
+
 class Watch:
     """Judges as the sender does: again and again, from what it wrote the last time."""
 
     def __init__(self, since: float = 0) -> None:
         self.since = at(since)
-        self.last: dict[str, datetime] = {}
-        self.saved: dict[tuple[str, str], SavedState] = {}
+        self.last: dict[Market, datetime] = {}
+        self.saved: dict[tuple[str, Market], SavedState] = {}
 
-    def look(self, second: float, **ticks: float) -> list[tuple[str, bool, float]]:
-        """Return pair, firing and second of what is new; ticks: when the last one of a base in USD came."""
-        self.last |= {f"{base}-USD": at(stored) for base, stored in ticks.items()}
+    def look(self, second: float, venue: str = "coinbase", **ticks: float) -> list[tuple[str, bool, float]]:
+        """Return pair, firing and second of what is new.
+
+        ticks: when the last one of a base in USD came from the venue. The pair stands with its venue, unless
+        that is coinbase.
+        """
+        self.last |= {Market(venue, f"{base}-USD"): at(stored) for base, stored in ticks.items()}
         news, saved = evaluate(RULES, LastTicks(at(second), self.last, self.saved), self.since)
         self.saved |= saved
-        return [(t.pair, t.firing, (t.at - START).total_seconds()) for t in news]
+        return [(named(t.market), t.firing, (t.at - START).total_seconds()) for t in news]
 
 
 def test_silence_fires_once_and_ends_with_a_tick() -> None:
@@ -76,12 +85,28 @@ def test_within_the_cooldown_silence_does_not_fire_again() -> None:
 def test_a_pair_that_is_forgotten_goes_on_firing() -> None:
     watch = Watch()
     assert watch.look(30, BTC=30, ETH=0) == [("ETH-USD", True, 30)]
-    del watch.last["ETH-USD"]
+    del watch.last[Market("coinbase", "ETH-USD")]
     assert watch.look(59) == []
-    assert watch.saved["stale", "ETH-USD"].state == "firing"
+    assert watch.saved["stale", Market("coinbase", "ETH-USD")].state == "firing"
+
+
+def test_each_venue_of_a_pair_is_missed_by_itself() -> None:
+    watch = Watch()
+    assert watch.look(20, BTC=20) == []
+    assert watch.look(20, venue="simulated", BTC=5) == []
+    assert watch.look(36) == [("simulated BTC-USD", True, 36)]
+    assert watch.look(50) == [("BTC-USD", True, 50)]
+
+
+def test_a_pair_that_is_named_without_a_venue_may_come_from_any() -> None:
+    watch = Watch()
+    assert watch.look(40, venue="simulated", BTC=39) == []
+    watch = Watch()
+    assert watch.look(30) == [("BTC-USD", True, 30)]
+    assert watch.look(41, venue="simulated", BTC=40) == [("BTC-USD", False, 41)]
 
 
 def test_it_says_how_long() -> None:
     news, _ = evaluate(RULES, LastTicks(at(45), {}, {}), at(0))
-    assert [each.message for each in news] == ["BTC-USD: no tick for 45 s"]
+    assert [each.message for each in news] == ["BTC-USD (coinbase): no tick for 45 s"]
     assert news[0].since == START

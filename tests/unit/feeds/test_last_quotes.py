@@ -47,9 +47,11 @@ def found_in(messages: list[Message]) -> dict[str, LastQuote]:
     return last_quotes(map(FakeRecord, messages), PAIRS, NOW)
 
 
-def ticker(bid: str, ask: str, *, trade_id: int) -> Message:
+def ticker(bid: str, ask: str, *, trade_id: int, venue: str = "simulated") -> Message:
     fields = {"type": "ticker", "product_id": "BTC-USD", "best_bid": bid, "best_ask": ask}
-    return b"BTC-USD", json.dumps(fields | {"trade_id": trade_id, "time": "2026-07-01T00:00:10Z"}).encode()
+    return b"BTC-USD", json.dumps(
+        fields | {"trade_id": trade_id, "venue": venue, "time": "2026-07-01T00:00:10Z"}
+    ).encode()
 
 
 def test_a_later_simulation_goes_on_from_an_earlier_one() -> None:
@@ -78,7 +80,7 @@ def test_what_is_not_a_simulated_tick_is_passed_over() -> None:
     outage = stream(400, pairs=PAIRS, scenarios=(schedule("outage", Fraction(0)),), step=Fraction(10**6))
     gaps = [message for message in outage if b'"gap"' in (message[1] or b"")]
     assert gaps
-    foreign = ticker("1.00", "2.00", trade_id=370_843_401)
+    foreign = ticker("1.00", "2.00", trade_id=1_782_864_000_000_000, venue="coinbase")
     without_decimals = ticker("1", "2", trade_id=1_782_864_000_000_000)
     assert found_in([*good, *broken, *gaps, foreign, without_decimals]) == last
     assert last_quotes(map(FakeRecord, good), ["SOL-USD"], NOW).keys() == {"SOL-USD"}

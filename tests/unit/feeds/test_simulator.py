@@ -76,7 +76,7 @@ def test_every_message_is_a_tick_with_the_fields_of_coinbase() -> None:
     fields = (
         *("type", "sequence", "product_id", "price", "open_24h", "volume_24h", "low_24h", "high_24h"),
         *("volume_30d", "best_bid", "best_bid_size", "best_ask", "best_ask_size", "side", "time"),
-        *("trade_id", "last_size"),
+        *("trade_id", "last_size", "venue"),
     )
     for key, value in stream(20_000):
         tick = decode(key, value, NOW)

@@ -27,14 +27,16 @@ NO_TICK = RejectedError(Reason.MISSING_FIELD, "no tick")
 @st.composite
 def valid_gaps(draw: st.DrawFn) -> Gap:
     kind = draw(st.sampled_from(GapKind))
+    venue = draw(st.sampled_from(["coinbase", "simulated"]))
     begins, ends = sorted((draw(times), draw(times)))
     first, last = sorted(draw(st.tuples(*[st.integers(0, MAX_TRADE_ID)] * 2)))
     if kind is GapKind.START:
         proves = draw(st.sampled_from([None, False, True]))
-        return Gap("BTC-USD", kind, ends, None, None, draw(st.sampled_from([None, last])), proves)
+        return Gap("BTC-USD", kind, ends, None, None, draw(st.sampled_from([None, last])), proves, venue)
     if kind is GapKind.END:
-        return Gap("BTC-USD", kind, ends, None)
-    return Gap("BTC-USD", kind, ends, begins, *draw(st.sampled_from([(None, None), (first, last)])))
+        return Gap("BTC-USD", kind, ends, None, venue=venue)
+    missed = draw(st.sampled_from([(None, None), (first, last)]))
+    return Gap("BTC-USD", kind, ends, begins, missed[0], missed[1], None, venue)
 
 
 @given(valid_gaps())
@@ -59,6 +61,9 @@ GOOD: dict[str, Any] = {
     [
         ({"product_id": "btc"}, Reason.BAD_PAIR),
         ({"product_id": "ETH-USD"}, Reason.KEY_MISMATCH),
+        ({"venue": "Nasdaq"}, Reason.BAD_VENUE),
+        ({"venue": ""}, Reason.BAD_VENUE),
+        ({"venue": None}, Reason.WRONG_TYPE),
         ({"kind": "nap"}, Reason.BAD_GAP),
         ({"kind": 1}, Reason.WRONG_TYPE),
         ({"kind": None}, Reason.WRONG_TYPE),

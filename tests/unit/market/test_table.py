@@ -56,6 +56,7 @@ time_texts = st.one_of(
     st.integers(-(10**14), 10**12).map(lambda since: written(NOW + timedelta(microseconds=since))),
 )  # fmt: skip
 trade_ids = st.none() | st.integers(0, 5) | st.sampled_from([-1, 2**63 - 2, 2**63 - 1, 2**64, 1.5, "7", True])
+venues = st.sampled_from(["coinbase", "simulated", "simulated", "a" * 32, "a" * 33, "X", "", "a\n", None, 1])
 names = st.sampled_from(["BTC-USD", "ETH-USD", "btc-usd", "X", "BTC-USD\n", "", "A" * 20 + "-" + "B" * 20])
 
 
@@ -74,6 +75,7 @@ def messages(draw: st.DrawFn) -> tuple[bytes | None, bytes | None]:
         "best_ask": draw(price_texts),
         "time": draw(time_texts),
         "trade_id": draw(trade_ids),
+        "venue": draw(venues),
     }
     for field in draw(st.sets(st.sampled_from(["best_bid_size", "best_ask_size", "price", "last_size"]))):
         fields[field] = draw(price_texts | st.sampled_from(["", "0", None, 1.5]))

@@ -129,6 +129,8 @@ WRONG: list[tuple[Reason, tuple[bytes | None, bytes | None]]] = [
     (Reason.WRONG_TYPE, message(trade_id=-1)),
     (Reason.WRONG_TYPE, message(trade_id=2**63 - 1)),
     (Reason.WRONG_TYPE, message(trade_id=2**70)),
+    (Reason.WRONG_TYPE, message(venue=None)),
+    (Reason.WRONG_TYPE, message(venue=1)),
     (Reason.UNKNOWN_TYPE, message(type="heartbeat")),
     (Reason.UNKNOWN_TYPE, message(type="")),
     *(
@@ -138,6 +140,10 @@ WRONG: list[tuple[Reason, tuple[bytes | None, bytes | None]]] = [
     (Reason.KEY_MISMATCH, (None, message()[1])),
     (Reason.KEY_MISMATCH, (b"", message()[1])),
     (Reason.KEY_MISMATCH, (b"BTC-USD", message()[1])),
+    *(
+        (Reason.BAD_VENUE, message(venue=venue))
+        for venue in ("", "Coinbase", "coin base", "coinbase\n", "coin_base", "börse", "a" * 33)
+    ),
     *(
         (Reason.BAD_PRICE, message(**{field: price}))
         for field in ("best_bid", "best_ask")
@@ -182,6 +188,12 @@ def test_what_is_wrong_is_named(expected: Reason, record: tuple[bytes | None, by
 def test_every_reason_but_the_databases_own_is_reached() -> None:
     # What is wrong with a gap is tested with the gaps.
     assert {expected for expected, _ in WRONG} == set(Reason) - {Reason.REFUSED, Reason.BAD_GAP}
+
+
+def test_a_venue_may_be_named_and_is_coinbase_otherwise() -> None:
+    assert read().venue == "coinbase"
+    for venue in ("coinbase", "simulated", "coinbase-advanced", "0", "-", "a" * 32):
+        assert read(venue=venue).venue == venue
 
 
 def test_the_edges_of_what_is_plausible_are_ticks() -> None:

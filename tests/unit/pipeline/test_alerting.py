@@ -17,6 +17,7 @@ from cryptometrics.alerts.observed_ticks import TickRun, quote_of
 from cryptometrics.alerts.rules import parse
 from cryptometrics.market import metrics
 from cryptometrics.market.table_metrics import measure
+from cryptometrics.market.venues import Market
 from cryptometrics.pipeline.alerting import in_topic_order
 from tests.tables import decode_messages
 
@@ -109,13 +110,13 @@ def test_columns_and_single_ticks_say_the_same(quotes: list[tuple[Decimal, Decim
 
 def evaluated(
     batches: Sequence[Sequence[Raw]], *, in_columns: bool
-) -> tuple[list[Transition], dict[tuple[str, str], tuple[object, ...]], int]:
+) -> tuple[list[Transition], dict[tuple[str, Market], tuple[object, ...]], int]:
     """Judge batches, in columns where possible: what fires, what is saved, how many were passed over."""
     evaluator, measuring = Evaluator(RULES), Measuring()
     found: list[Transition] = []
-    saved: dict[tuple[str, str], tuple[object, ...]] = {}
+    saved: dict[tuple[str, Market], tuple[object, ...]] = {}
     passed = 0
-    evaluator.load("BTC-USD", 3, StoredStates(None, {}))
+    evaluator.load(Market("coinbase", "BTC-USD"), 3, StoredStates(None, {}))
     for batch in batches:
         run, singles = measuring.both(batch)
         if in_columns and evaluator.skip(run):
@@ -175,7 +176,7 @@ def test_a_calm_market_is_passed_over() -> None:
     ticks = [(price, price + Decimal("0.5"), 40 * number) for number, price in enumerate(calm)]
     batches = [ticks[at : at + 100] for at in range(0, len(ticks), 100)]
     measuring, evaluator = Measuring(), Evaluator([rule for rule in RULES if rule.name != "low"])
-    evaluator.load("BTC-USD", 3, StoredStates(None, {}))
+    evaluator.load(Market("coinbase", "BTC-USD"), 3, StoredStates(None, {}))
     first, singles = measuring.both(batches[0])
     assert not evaluator.skip(first), "the session is not known yet"
     for quote in singles:

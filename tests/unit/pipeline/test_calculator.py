@@ -25,6 +25,7 @@ from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.market.ticks import EXACT
 from cryptometrics.market.trade_ids import MAX_RANGES
+from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import TradeSums
 from cryptometrics.pipeline.calculator import CalculatedBatch, Calculator
 from cryptometrics.store.copy_rows import COPY_COLUMNS
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 EVENING = datetime(2026, 6, 30, 23, 59, 55, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")
+BTC = Market("coinbase", "BTC-USD")
 Row = dict[str, Any]
 BOTH_WAYS = pytest.mark.usefixtures("measured")
 
@@ -69,10 +71,18 @@ class Message:
         return self.created
 
 
-def quote(bid: str, ask: str, second: int = 0, trade_id: int | None = None, pair: str = "BTC-USD") -> bytes:
+def quote(
+    bid: str,
+    ask: str,
+    second: int = 0,
+    trade_id: int | None = None,
+    venue: str | None = None,
+    pair: str = "BTC-USD",
+) -> bytes:
     time = (EVENING + timedelta(seconds=second)).isoformat(timespec="microseconds").replace("+00:00", "Z")
     fields = {"type": "ticker", "product_id": pair, "best_bid": bid, "best_ask": ask, "time": time}
-    return json.dumps(fields | ({} if trade_id is None else {"trade_id": trade_id})).encode()
+    optional = {"trade_id": trade_id, "venue": venue}
+    return json.dumps(fields | {key: value for key, value in optional.items() if value is not None}).encode()
 
 
 def sized_quote(second: int, bid_size: str | None, ask_size: str | None, kind: str = "ticker") -> bytes:
@@ -82,9 +92,9 @@ def sized_quote(second: int, bid_size: str | None, ask_size: str | None, kind: s
     return json.dumps(fields | {"side": "sell" if second % 2 else "buy"}).encode()
 
 
-def start(before: int | None, pair: str = "BTC-USD") -> bytes:
+def start(before: int | None, venue: str = "coinbase") -> bytes:
     """Return the record of a feed's start that heard the trade after `before` first."""
-    return encode(Gap(pair, GapKind.START, EVENING, None, None, before))[1]
+    return encode(Gap("BTC-USD", GapKind.START, EVENING, None, None, before, venue=venue))[1]
 
 
 class Memory:
@@ -92,8 +102,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.known_pairs: dict[str, PairState] = {}
-        self.known_sessions: dict[tuple[str, str], Session] = {}
+        self.known_pairs: dict[Market, PairState] = {}
+        self.known_sessions: dict[tuple[Market, str], Session] = {}
         self.days: list[date] = []
         self.fates: dict[tuple[int, int], str] = {}
         self.counts: Counter[tuple[int, str]] = Counter()
@@ -102,16 +112,16 @@ class Memory:
         self.late = 0
         self.gaps: list[tuple[Any, ...]] = []
 
-    def pairs(self, names: Collection[str]) -> dict[str, PairState]:
-        return {name: self.known_pairs[name] for name in names if name in self.known_pairs}
+    def pairs(self, markets: Collection[Market]) -> dict[Market, PairState]:
+        return {market: self.known_pairs[market] for market in markets if market in self.known_pairs}
 
-    def sessions(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Session]:
+    def sessions(self, keys: Collection[tuple[Market, str]]) -> dict[tuple[Market, str], Session]:
         return {key: _copied(self.known_sessions[key]) for key in keys if key in self.known_sessions}
 
     def stored(self, ticks: Iterable[TickKey]) -> set[TickKey]:
         wanted = set(ticks)
         self.asked += wanted
-        return wanted & {(r["pair"], r["trade_id"], r["time"]) for r in self.rows}
+        return wanted & {(Market(r["venue"], r["pair"]), r["trade_id"], r["time"]) for r in self.rows}
 
     def add_day(self, day: date) -> None:
         self.days.append(day)
@@ -149,7 +159,7 @@ class Memory:
         assert len(counted) == len(batch.days)
         self.rows += rows
         self.known_sessions |= {key: _copied(session) for key, session in batch.sessions.items()}
-        self.known_pairs |= {state.pair: state for state in batch.pairs}
+        self.known_pairs |= {state.market: state for state in batch.pairs}
 
 
 def _copied(session: Session) -> Session:
@@ -163,7 +173,7 @@ def _parsed(fields: list[bytes | None]) -> Row:
         values[name] = _decimal(values[name])
     for name in ("bid_size", "ask_size"):
         values[name] = None if values[name] is None else _decimal(values[name])
-    for name in ("pair", "consumer_group", "session", "kind"):
+    for name in ("pair", "consumer_group", "venue", "session", "kind"):
         values[name] = values[name].decode()
     since_2000 = timedelta(microseconds=_whole(values.pop("timestamp")))
     values["time"] = datetime(2000, 1, 1, tzinfo=UTC) + since_2000
@@ -215,8 +225,9 @@ def once(messages: Sequence[Message], session: str | None = None, first: int = 0
     return memory
 
 
-# Streams of two partitions, a pair in each: few prices, trade ids and moments, so that ticks repeat, come
-# late, share an id but not a time, and cross midnight.
+# Streams of two partitions, a pair in each, of two venues: few prices, trade ids and moments, so that ticks
+# repeat, come late, share an id but not a time, and cross midnight.
+venues = st.sampled_from([None, None, "coinbase", "simulated"])
 contents = st.one_of(
     st.builds(
         quote,
@@ -224,8 +235,9 @@ contents = st.one_of(
         st.sampled_from(["2", "2.25", "3"]),
         st.integers(0, 9),
         st.none() | st.integers(0, 8) | st.sampled_from([100, 1000, 2**62]),
+        venues,
     ),
-    st.builds(start, st.none() | st.integers(0, 9)),
+    st.builds(start, st.none() | st.integers(0, 9), st.sampled_from(["coinbase", "simulated"])),
     st.sampled_from([None, b"", b"{}", quote("3", "2"), quote("0", "1"), quote("1", "2", pair="X")]),
 )
 
@@ -250,14 +262,14 @@ class Expected:
     def __init__(self, stream: Sequence[Message]) -> None:
         self.fates: dict[tuple[int, int], str] = {}
         self.rows: list[tuple[Any, ...]] = []
-        self.late: Counter[tuple[str, str]] = Counter()
-        self.ticks: Counter[tuple[str, str]] = Counter()
+        self.late: Counter[tuple[Market, str]] = Counter()
+        self.ticks: Counter[tuple[Market, str]] = Counter()
         position = {0: 0, 1: 0}
-        seen: set[tuple[str, int, str]] = set()
-        highest: dict[str, int] = {}
-        newest: dict[str, datetime] = {}
+        seen: set[tuple[Market, int, str]] = set()
+        highest: dict[Market, int] = {}
+        newest: dict[Market, datetime] = {}
         self.gaps: list[tuple[Any, ...]] = []
-        sessions: dict[tuple[str, str], list[tuple[Decimal, Decimal]]] = {}
+        sessions: dict[tuple[Market, str], list[tuple[Decimal, Decimal]]] = {}
         for message in stream:
             for hole in range(position[message.of], message.at):
                 self.fates[message.of, hole] = "holes"
@@ -268,38 +280,40 @@ class Expected:
                 continue
             fields = json.loads(message.content)
             pair, time = fields["product_id"], fields["time"]
+            market = Market(fields.get("venue", "coinbase"), pair)
             if fields["type"] == "gap":
                 self.fates[place] = "gaps"
                 last: int | None = fields.get("last_trade_id")
                 first: int | None = None
                 missed: int | None = 0
-                if pair in highest:
-                    first = highest[pair] + 1
-                    missed = None if last is None else max(last - highest[pair], 0)
-                self.gaps.append((*place, newest.get(pair), first, last, missed))
+                if market in highest:
+                    first = highest[market] + 1
+                    missed = None if last is None else max(last - highest[market], 0)
+                self.gaps.append((*place, newest.get(market), first, last, missed))
                 continue
             bid, ask = Decimal(fields["best_bid"]), Decimal(fields["best_ask"])
             if pair == "X" or bid > ask or not bid:
                 continue
             trade_id = fields.get("trade_id")
-            if trade_id is not None and (pair, trade_id, time) in seen:
+            if trade_id is not None and (market, trade_id, time) in seen:
                 self.fates[place] = "duplicates"
                 continue
             self.fates[place] = "metrics"
-            key = pair, time[:10]
+            key = market, time[:10]
             if trade_id is not None:
-                seen.add((pair, trade_id, time))
-                self.late[key] += trade_id < highest.get(pair, -1)
-                highest[pair] = max(trade_id, highest.get(pair, -1))
+                seen.add((market, trade_id, time))
+                self.late[key] += trade_id < highest.get(market, -1)
+                highest[market] = max(trade_id, highest.get(market, -1))
             at = datetime.fromisoformat(time)
-            newest[pair] = max(at, newest.get(pair, at))
+            newest[market] = max(at, newest.get(market, at))
             self.ticks[key] += 1
             quotes = sessions.setdefault(key, [])
             quotes.append((bid, ask))
             self.rows.append(
                 (
-                    *place, *key, bid, ask, (bid + ask) / 2, ask - bid, max(b for b, _ in quotes),
-                    min(a for _, a in quotes), max(a - b for b, a in quotes), trade_id,
+                    *place, *market, time[:10], bid, ask, (bid + ask) / 2, ask - bid,
+                    max(b for b, _ in quotes), min(a for _, a in quotes), max(a - b for b, a in quotes),
+                    trade_id,
                 )
             )  # fmt: skip
         self.ends = position
@@ -307,7 +321,7 @@ class Expected:
 
 def as_tuples(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
     names = (
-        "partition", "offset", "pair", "session", "bid", "ask", "mid_price", "spread", "highest_bid",
+        "partition", "offset", "venue", "pair", "session", "bid", "ask", "mid_price", "spread", "highest_bid",
         "lowest_ask", "max_spread", "trade_id",
     )  # fmt: skip
     return sorted(tuple(row[name] for name in names) for row in rows)
@@ -415,7 +429,7 @@ def test_a_refused_tick_leaves_no_trace_in_what_follows() -> None:
     assert (rejected.key, rejected.value) == (b"BTC-USD", stream[1].content)
     assert {row["highest_bid"] for row in memory.rows} == {1}
     # And its trade is not known: sent again it is a tick like any other.
-    assert "[1,2)" not in memory.known_pairs["BTC-USD"].trade_ids
+    assert "[1,2)" not in memory.known_pairs[BTC].trade_ids
 
 
 @pytest.mark.parametrize(
@@ -468,14 +482,14 @@ def test_a_pair_in_two_partitions_is_one_pair(size: int) -> None:
         memory.commit(made.calculate(stream[begin : begin + size], []))
     (session,) = memory.known_sessions.values()
     assert (session.highest_bid, session.ticks) == (Decimal(150), 4)
-    assert memory.known_pairs["BTC-USD"].trade_ids == "{[1,5)}"
+    assert memory.known_pairs[BTC].trade_ids == "{[1,5)}"
 
 
 def test_the_newest_quote_of_a_pair_goes_by_event_time_across_sessions() -> None:
     stream = [
         Message(0, n, quote(bid, "10", second=second)) for n, (bid, second) in enumerate([("1", 9), ("2", 0)])
     ]
-    state = once(stream).known_pairs["BTC-USD"]
+    state = once(stream).known_pairs[BTC]
     assert (str(state.bid), state.time) == ("1", EVENING + timedelta(seconds=9))
 
 
@@ -484,7 +498,7 @@ def test_the_database_is_asked_only_about_trades_that_may_be_there() -> None:
     late = [Message(0, MAX_RANGES + n, quote("1", "2", trade_id=2 * n + 1)) for n in range(MAX_RANGES)]
     memory = once([*gaps, *late])
     assert memory.asked == []
-    assert memory.known_sessions["BTC-USD", "2026-06-30"].late == MAX_RANGES - 1
+    assert memory.known_sessions[BTC, "2026-06-30"].late == MAX_RANGES - 1
 
 
 def test_a_duplicate_of_a_trade_that_memory_gave_up_is_still_found() -> None:
@@ -546,5 +560,5 @@ def test_sizes_reach_the_rows_the_minutes_and_the_newest_quote(count: int) -> No
     assert minute.trades == TradeSums(
         len(trades), Decimal(2 * len(trades)), Decimal(20 * len(trades)), Decimal(2 * bought)
     )
-    state = memory.known_pairs["BTC-USD"]
+    state = memory.known_pairs[BTC]
     assert (state.bid_size, state.ask_size) == tuple(each and Decimal(each) for each in drawn[-1])

@@ -19,6 +19,7 @@ from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import UserError
 from cryptometrics.feeds.quality import Quality
 from cryptometrics.kafka.open_transactions import REPORT_AFTER_S
+from cryptometrics.market.venues import Market
 from cryptometrics.pipeline.calculator import CalculatedBatch
 from cryptometrics.pipeline.worker_report import Histogram, Measurements, WorkerReport
 from cryptometrics.store.batch_transaction import Batch, PartitionOutcome, RejectedOffset
@@ -63,7 +64,7 @@ def test_alerts_that_fired_are_counted_by_severity() -> None:
     critical, info = parse(text.format("critical") + text.format("info"))
     batch = work([1.0], [])
     batch.batch.alerts = [
-        Transition(rule, "BTC-USD", firing, NOW, NOW, None, 0, 0)
+        Transition(rule, Market("coinbase", "BTC-USD"), firing, NOW, NOW, None, 0, 0)
         for rule, firing in ((critical, True), (critical, False), (critical, True), (info, True))
     ]
     found = Measurements()

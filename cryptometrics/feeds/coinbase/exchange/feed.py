@@ -8,6 +8,7 @@ from cryptometrics.feeds.coinbase.exchange import BOOK_CHANNELS, TICKER_CHANNELS
 from cryptometrics.feeds.coinbase.exchange.messages import BookFrame
 from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 from cryptometrics.feeds.coinbase.values import BadFrameError, number, refusal, seconds
+from cryptometrics.market.venues import with_venue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ class ExchangeFeed(CoinbaseFeed):
         continuity.present(at)
         continuity.quality.ticker(found.trade_id, seconds(found.time), at)
         continuity.quality.prices(number(found.best_bid), number(found.best_ask))
-        self._out.append((self._keys[continuity.pair], frame))
+        self._out.append((self._keys[continuity.pair], with_venue(frame, self.venue)))
 
     def _match(self, found: Frame, _frame: bytes, continuity: Continuity, at: float) -> None:
         if found.trade_id is None:
