@@ -222,6 +222,9 @@ def valid(key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
         for name in ("best_bid", "best_ask"):
             assert re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,18})?", fields[name])
             fields[name] = Decimal(fields[name])
+        for name in ("best_bid_size", "best_ask_size", "price", "last_size"):
+            assert re.fullmatch(r"([0-9]{1,20}(\.[0-9]{1,18})?)?", fields.get(name) or "")
+        assert fields.get("side") in {None, "", "buy", "sell"}
         assert 0 < fields["best_bid"] <= fields["best_ask"]
         # Cut to microseconds by hand.
         found = re.fullmatch(r"(.{19})(?:\.([0-9]+))?(Z|[+-]..:..)", fields["time"])

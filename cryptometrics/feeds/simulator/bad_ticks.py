@@ -75,6 +75,8 @@ KINDS: tuple[tuple[Reason, Callable[[bytes, bytes], Message]], ...] = (
     (Reason.BAD_PRICE, _with(best_bid="0.00")),
     (Reason.BAD_PRICE, _with(best_ask="9" * 400)),
     (Reason.BAD_PRICE, _with(best_ask="64_250.00")),
+    (Reason.BAD_SIZE, _with(best_bid_size="1e5")),
+    (Reason.BAD_TRADE, _with(last_size="-1")),
     (Reason.CROSSED_QUOTE, _crossed),
     (Reason.BAD_TIME, _with(time="2024-05-01T12:00:00")),
     (Reason.BAD_TIME, _with(time="2024-02-30T12:00:00Z")),
