@@ -158,6 +158,7 @@ def test_an_end_says_until_when_the_connection_was_heard() -> None:
     feed.take(ticker(0), T0)
     feed.take(ticker(1, ETH), T0 + 5)
     ends = bodies(feed.end(T0 + 9))
+    assert {end["venue"] for end in ends} == {"coinbase-advanced"}
     assert [(end["product_id"], end["kind"], end["time"]) for end in ends] == [
         (pair, "end", "2027-01-15T08:00:05.000000Z") for pair in (BTC, ETH)
     ]
