@@ -23,6 +23,7 @@ from cryptometrics.risk.coverage_tests import (
 )
 from cryptometrics.risk.horizon import tail_risk_of_minutes
 from cryptometrics.risk.minutes import log_returns
+from cryptometrics.risk.pair_minutes import MAX_MINUTES_BEFORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,10 +101,11 @@ def walk(
 
 
 def _minutes_before(close: Column, start: int, returns: int) -> int:
-    """Return how many minutes before `start` hold so many known returns; all of them if too few."""
+    """Return how many minutes in the day before `start` hold so many known returns; all if too few."""
     if not returns:
         return 0
-    backwards = np.cumsum(np.isfinite(np.diff(close[: start + 1]))[::-1])
+    day = close[max(0, start - MAX_MINUTES_BEFORE) : start + 1]
+    backwards = np.cumsum(np.isfinite(np.diff(day))[::-1])
     return min(int(np.searchsorted(backwards, returns)) + 1, len(backwards))
 
 

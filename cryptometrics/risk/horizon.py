@@ -38,8 +38,14 @@ def tail_risk_of_minutes(
             return None
         return tail_risk(known(returns), confidence, method=method)
     returns = log_returns(close)
-    in_range = known(returns[before:])
-    if method == "filtered":
-        earlier = known(returns[:before])[-ewma.start_window(decay) :]
-        in_range = np.concatenate([earlier, in_range])
-    return tail_risk(in_range, confidence, method=method, decay=decay, horizon=horizon)
+    used = with_start_window(returns, before, decay) if method == "filtered" else known(returns[before:])
+    return tail_risk(used, confidence, method=method, decay=decay, horizon=horizon)
+
+
+def with_start_window(returns: Column, before: int, decay: float) -> Column:
+    """Return the known returns of a range, behind as many before it as the start window of `ewma` takes.
+
+    The first `before` returns lie before the range. If they are too few, the window ends in the range.
+    """
+    earlier = known(returns[:before])[-ewma.start_window(decay) :]
+    return np.concatenate([earlier, known(returns[before:])])

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cryptometrics.risk.pair_minutes import MAX_MINUTES_BEFORE, cut_to_range
+from tests.unit.risk.pair_columns import pair_minutes
+
+NAN = math.nan
+
+
+def test_a_range_counts_its_own_minutes_only() -> None:
+    minutes = pair_minutes([10, NAN, NAN, 11, NAN, NAN, 12], "vguvvgu")
+    ranged = cut_to_range(minutes, 4)
+    assert (ranged.minutes, ranged.minutes_with_ticks) == (4, 2)
+    assert (ranged.gap_minutes, ranged.unverified_minutes) == (1, 1)
+    assert ranged.coverage == 0.75  # two with a tick and a quiet one
+    np.testing.assert_equal(ranged.range_bars.close, [11, 11, NAN, 12])
+
+
+def test_the_first_return_of_a_range_is_that_from_the_close_before_it() -> None:
+    ranged = cut_to_range(pair_minutes([10, 20, 40]), 2)
+    np.testing.assert_allclose(ranged.range_returns, [math.log(2), math.log(2)])
+    assert ranged.closes.tolist() == [10, 20, 40]
+
+
+def test_a_quiet_minute_at_the_start_of_a_range_carries_on_the_close_before_it() -> None:
+    ranged = cut_to_range(pair_minutes([10, NAN, NAN, NAN, 20]), 2)
+    assert ranged.range_bars.close.tolist() == [10, 20]
+    np.testing.assert_allclose(ranged.range_returns, [0, math.log(2)])
+
+
+def test_minutes_before_the_first_stored_one_are_unknown() -> None:
+    ranged = cut_to_range(pair_minutes([10, 20]), 5)
+    assert ranged.minutes == 5
+    assert ranged.coverage == 0.4
+    np.testing.assert_equal(ranged.closes, [NAN, NAN, NAN, NAN, 10, 20])
+
+
+def test_without_a_minute_everything_is_unknown() -> None:
+    ranged = cut_to_range(pair_minutes([]), 3)
+    assert (ranged.minutes, ranged.minutes_with_ticks, ranged.coverage) == (3, 0, 0)
+    assert np.isnan(ranged.range_returns).all()
+
+
+@pytest.mark.parametrize("quiet", [MAX_MINUTES_BEFORE - 1, MAX_MINUTES_BEFORE])
+def test_a_range_looks_a_day_back_however_much_is_read(quiet: int) -> None:
+    one = cut_to_range(pair_minutes([10] + [NAN] * quiet + [20]), 1)
+    other = cut_to_range(pair_minutes([9, 10] + [NAN] * quiet + [20]), 1)
+    np.testing.assert_equal(one.bars.close[1:], other.bars.close[-len(one.bars.close) + 1 :])
+    assert math.isnan(one.range_returns[0]) == (quiet == MAX_MINUTES_BEFORE)
+
+
+def test_an_empty_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="range_minutes must be at least 1"):
+        cut_to_range(pair_minutes([10]), 0)
