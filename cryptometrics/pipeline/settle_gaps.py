@@ -46,8 +46,9 @@ def settle(
             market = Market(gap.venue, gap.pair)
             if market not in known:
                 known[market] = last_trade(market)
-            highest, begins = _up_to(known[market], market, table, before)
-            first, missed = missed_before(highest, last)
+            past = _up_to(known[market], market, table, before)
+            begins = past.time
+            first, missed = missed_before(past, last)
         stored.append(
             StoredGap(
                 partition, offset, gap.venue, gap.pair, gap.kind, begins, gap.time, first, last, missed,
@@ -57,15 +58,15 @@ def settle(
     return stored
 
 
-def missed_before(highest: int, last: int | None) -> tuple[int | None, int | None]:
+def missed_before(past: LastTrade, last: int | None) -> tuple[int | None, int | None]:
     """Return the first trade that a feed missed before its start, and how many it missed.
 
-    highest: the highest trade stored before; -1 without one: then the feed begins here and missed nothing.
+    past: what was stored before; without anything the market begins here, and nothing was missed.
     last: the trade before the first one heard; None if none was heard.
     """
-    if highest < 0:
-        return None, 0
-    return highest + 1, None if last is None else max(last - highest, 0)
+    if past.trade_id < 0:
+        return None, 0 if past.time is None else None
+    return past.trade_id + 1, None if last is None else max(last - past.trade_id, 0)
 
 
 def _up_to(past: LastTrade, market: Market, table: TickTable, end: int) -> LastTrade:

@@ -65,8 +65,8 @@ def extreme_before(
 ) -> Decimal | None:
     """Return the extreme of a session before `start`; None if the session begins there.
 
-    otherwise: values of which the least extreme one was reached before `start`. They are used if the extreme
-    of the session was set later.
+    otherwise: values for a session whose extreme was set later; it had reached the least extreme of them
+    before `start`.
     """
     if session.first_at >= start:
         return None

@@ -31,7 +31,7 @@ WITH placed AS (
                                 WHERE consumer_group = %(group)s AND kind = 'start')
         UNION ALL
         SELECT b.era, g.topic, g.kafka_partition, g.kafka_offset, g.venue, g.pair, NULL, NULL, g.kind,
-               g.begins_at,               g.first_trade_id, g.last_trade_id, g.trades_missed
+               g.begins_at, g.first_trade_id, g.last_trade_id, g.trades_missed
         FROM feed_gaps g
         JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(eras)s::int[])
             AS b (topic, kafka_partition, era) USING (topic, kafka_partition)
@@ -46,7 +46,7 @@ SELECT topic, kafka_partition, kafka_offset FROM placed
 WHERE kind = 'start' AND (
     begins_at IS DISTINCT FROM newest OR first_trade_id IS DISTINCT FROM highest + 1
     OR trades_missed IS DISTINCT FROM
-       CASE WHEN highest IS NULL THEN 0 ELSE last_trade_id - least(highest, last_trade_id) END)
+       CASE WHEN newest IS NULL THEN 0 ELSE last_trade_id - least(highest, last_trade_id) END)
 """  # noqa: S608  (constants)
 
 _RANGES = """

@@ -115,21 +115,26 @@ def test_times_are_to_the_microsecond() -> None:
 # What a start has missed
 
 
+EARLIER = datetime(2026, 7, 1, 9, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
-    ("highest", "last", "expected"),
+    ("past", "last", "expected"),
     [
-        (-1, 99, (None, 0)),  # the first one ever: it begins there
-        (-1, None, (None, 0)),
-        (50, 99, (51, 49)),
-        (99, 99, (100, 0)),  # nothing was missed
-        (120, 99, (121, 0)),  # the first ticker is an old one
-        (50, None, (51, None)),
+        (LastTrade(-1, None), 99, (None, 0)),  # the first one ever: it begins there
+        (LastTrade(-1, None), None, (None, 0)),
+        (LastTrade(-1, EARLIER), 99, (None, None)),  # only quotes without trades came before
+        (LastTrade(-1, EARLIER), None, (None, None)),
+        (LastTrade(50, EARLIER), 99, (51, 49)),
+        (LastTrade(99, EARLIER), 99, (100, 0)),  # nothing was missed
+        (LastTrade(120, EARLIER), 99, (121, 0)),  # the first ticker is an old one
+        (LastTrade(50, EARLIER), None, (51, None)),
     ],
 )
 def test_what_a_start_has_missed(
-    highest: int, last: int | None, expected: tuple[int | None, int | None]
+    past: LastTrade, last: int | None, expected: tuple[int | None, int | None]
 ) -> None:
-    assert missed_before(highest, last) == expected
+    assert missed_before(past, last) == expected
 
 
 def message(pair: str, trade_id: int | None, minute: int) -> bytes:
