@@ -59,7 +59,7 @@ RELATIONS = {
     "0008_roles": (),
     "0009_venues": ("window_progress",),
     "0010_sizes": (),
-    "0011_completeness": (),
+    "0011_completeness": ("crypto_markets", "crypto_windows_1m"),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -81,7 +81,9 @@ FUNCTIONS = {
     "0008_roles": (),
     "0009_venues": (),
     "0010_sizes": (),
-    "0011_completeness": (),
+    "0011_completeness": (
+        "crypto_minutes(text, text, text[], timestamp with time zone, timestamp with time zone)",
+    ),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

@@ -3,6 +3,11 @@
 Each batch moves the watermarks of its venues, in `window_progress`. They are kept apart: simulated ticks of
 now say nothing about the minutes of a replay of last year. A pair that is silent has complete minutes all the
 same, as its venue's other pairs go on.
+
+A venue is complete up to the least watermark of its partitions. A partition that is read to its end, and had
+no tick of the venue for `IDLE_S`, would hold it back for ever. So its watermark follows: to the venue's
+highest one, and to the end of its own newest minute if that is later. A venue that stops is complete to its
+last tick.
 """
 
 from __future__ import annotations
@@ -32,6 +37,29 @@ SELECT %s, %s, n.kafka_partition, n.venue, least(n.newest, now()) - %s::interval
 FROM unnest(%s::int[], %s::text[], %s::timestamptz[]) AS n (kafka_partition, venue, newest)
 ON CONFLICT (consumer_group, topic, kafka_partition, venue) DO UPDATE SET
     complete_until = greatest(p.complete_until, excluded.complete_until), updated_at = now()
+"""
+
+# `updated_at` stays: no tick came. A minute of the future does not count, as its tick does not.
+_ADVANCE_IDLE = """
+WITH idle AS (
+    SELECT kafka_partition, venue FROM window_progress
+    WHERE consumer_group = %(group)s AND topic = %(topic)s AND kafka_partition = ANY(%(at_end)s)
+      AND updated_at < now() - %(idle)s * interval '1 second'
+    FOR UPDATE SKIP LOCKED
+), reached AS (
+    SELECT kafka_partition, venue, greatest(
+        (SELECT max(v.complete_until) FROM window_progress v
+         WHERE v.consumer_group = %(group)s AND v.topic = %(topic)s AND v.venue = idle.venue),
+        (SELECT max(w.window_end) FROM crypto_windows w
+         WHERE w.consumer_group = %(group)s AND w.name = '1m' AND NOT w.complete
+           AND w.close_partition = idle.kafka_partition AND w.venue = idle.venue AND w.window_end <= now())
+    ) AS complete_until
+    FROM idle
+)
+UPDATE window_progress p SET complete_until = reached.complete_until FROM reached
+WHERE p.consumer_group = %(group)s AND p.topic = %(topic)s
+  AND (p.kafka_partition, p.venue) = (reached.kafka_partition, reached.venue)
+  AND p.complete_until < reached.complete_until
 """
 
 # Rows that a batch has locked are left for the next call.
@@ -73,15 +101,16 @@ def complete_passed(
     """Mark the minutes that the watermark has passed as complete, and return their number.
 
     owned: the partitions to check. at_end: those that are read to their end; after `idle` seconds without
-    a tick of a venue, even its last minutes are complete.
+    a tick of a venue, even its last minutes are complete, and it does not wait for them any more.
     """
-    return connection.execute(
-        _COMPLETE,
-        {
-            "group": topic.group,
-            "topic": topic.name,
-            "owned": list(owned),
-            "at_end": list(at_end),
-            "idle": idle,
-        },
-    ).rowcount
+    values = {
+        "group": topic.group,
+        "topic": topic.name,
+        "owned": list(owned),
+        "at_end": list(at_end),
+        "idle": idle,
+    }
+    with connection.transaction():
+        if values["at_end"]:
+            connection.execute(_ADVANCE_IDLE, values)
+        return connection.execute(_COMPLETE, values).rowcount

@@ -347,11 +347,11 @@ def test_a_new_table_is_covered_by_the_next_grant(
     admin: psycopg.Connection, connect: Callable[[str], psycopg.Connection]
 ) -> None:
     owner, writer, reader = (connect(role) for role in ROLES)
-    owner.execute("DROP TABLE IF EXISTS feed_gaps")
-    owner.execute("CREATE TABLE feed_gaps (x int)")
+    owner.execute("DROP TABLE IF EXISTS crypto_windows_too_late")
+    owner.execute("CREATE TABLE crypto_windows_too_late (x int)")
     assert roles.grant(owner)
-    writer.execute("INSERT INTO feed_gaps VALUES (1)")
-    assert reader.execute("SELECT x FROM feed_gaps").fetchall() == [(1,)]
+    writer.execute("INSERT INTO crypto_windows_too_late VALUES (1)")
+    assert reader.execute("SELECT x FROM crypto_windows_too_late").fetchall() == [(1,)]
 
 
 def test_rights_that_are_missing_are_given_by_the_next_init_db(

@@ -1,0 +1,147 @@
+"""Read the minutes of pairs, empty ones too, as columns of numbers, each minute with its label.
+
+The label says what is known about a minute's completeness; the view `crypto_windows_1m` defines it. Columns
+are floats, for statistics: exact numbers are in the view.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    import psycopg
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Counts = NDArray[np.int64]
+
+
+class Label(enum.IntEnum):
+    """What is known about the completeness of a minute, the worst first; names are those of the database.
+
+    A coarser window has the least label of its minutes.
+    """
+
+    GAP = 0
+    """A gap record overlaps it, widened by 2 s on both sides."""
+    UNVERIFIED = 1
+    """Nobody knows whether the feed missed something."""
+    IMPORTED = 2
+    """Its prices were imported."""
+    SIMULATED = 3
+    """Its prices were made by `simulate`."""
+    VERIFIED = 4
+    """The feed proves that it missed nothing that it sends, and was heard after the minute."""
+
+
+NAMES = [label.name.lower() for label in Label]
+"""Labels as the database has them, by their number."""
+
+_COLUMNS = (
+    *("open", "high", "low", "close", "spread_bps_sum", "sized_ticks", "bid_size_sum", "ask_size_sum"),
+    *("trades", "volume", "notional", "buy_volume"),
+)
+_MINUTES = f"""
+SELECT pair, extract(epoch FROM window_start)::bigint, ticks,
+    array_position(%(names)s::text[], completeness) - 1, {", ".join(f"{name}::float8" for name in _COLUMNS)}
+FROM crypto_minutes(%(group)s::text, %(venue)s::text, %(pairs)s::text[],
+                    %(since)s::timestamptz, %(until)s::timestamptz)
+ORDER BY pair, window_start
+"""  # noqa: S608  (the names are constants)
+
+_SHARES = """
+SELECT venue, pair, completeness, count(*)
+FROM crypto_minutes(%(group)s::text, NULL, %(pairs)s::text[], %(since)s::timestamptz, NULL)
+GROUP BY venue, pair, completeness
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledMinutes:
+    """Consecutive complete minutes of one pair, oldest first; a value that is not known is NaN.
+
+    Prices are mid prices, sizes are in the base currency, `notional` is in the quote currency.
+    """
+
+    time: NDArray[np.datetime64]
+    """Starts of the minutes, UTC."""
+    ticks: Counts
+    """0 for an empty minute, whose other values are NaN."""
+    label: NDArray[np.int8]
+    """Values of `Label`."""
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    spread_bps_sum: Floats
+    """Sum over the ticks of the spread in basis points of the mid price."""
+    sized_ticks: Floats
+    """Ticks with a size on both sides; the two sums are of these."""
+    bid_size_sum: Floats
+    ask_size_sum: Floats
+    trades: Floats
+    """Tickers with a trade; `volume`, `notional` and `buy_volume` are sums over these."""
+    volume: Floats
+    notional: Floats
+    buy_volume: Floats
+
+    def __len__(self) -> int:
+        """Return the number of minutes."""
+        return len(self.time)
+
+
+def read_minutes(
+    connection: psycopg.Connection,
+    group: str,
+    venue: str,
+    pairs: Collection[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> dict[str, LabelledMinutes]:
+    """Return the complete minutes of each pair that begin from `since` on and before `until`.
+
+    A pair without a minute in the range is not in the result. No minute is before the pair's first tick.
+    """
+    values = {
+        "group": group,
+        "venue": venue,
+        "pairs": list(pairs),
+        "since": since,
+        "until": until,
+        "names": NAMES,
+    }
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(_MINUTES.encode(), values).fetchall()
+    return {
+        pair: _as_columns(list(minutes)) for pair, minutes in itertools.groupby(rows, operator.itemgetter(0))
+    }
+
+
+def _as_columns(rows: list[tuple[Any, ...]]) -> LabelledMinutes:
+    _, starts, ticks, labels, *rest = zip(*rows, strict=True)
+    return LabelledMinutes(
+        np.array(starts, dtype="datetime64[s]"),
+        np.array(ticks, dtype=np.int64),
+        np.array(labels, dtype=np.int8),
+        *(np.array(column, dtype=np.float64) for column in rest),  # None becomes NaN
+    )
+
+
+def count_labels(
+    connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
+) -> dict[tuple[str, str], dict[str, int]]:
+    """Return the number of complete minutes with each label, per venue and pair; all labels are keys."""
+    values = {"group": group, "pairs": list(pairs) or None, "since": since}
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    for venue, pair, label, count in connection.execute(_SHARES, values):
+        counts.setdefault((venue, pair), dict.fromkeys(reversed(NAMES), 0))[label] = count
+    return counts
