@@ -121,12 +121,17 @@ class TickTable:
         """The latest event time, None in an empty table."""
         return from_microseconds(int(self.time.max())) if len(self) else None
 
+    @property
+    def has_quotes(self) -> bool:
+        """Whether some of them are not tickers."""
+        return self.kind.count("ticker") != len(self)
+
     @functools.cached_property
     def form(self) -> Ints:
         """A number that ticks share if they are of one kind and have, or lack, the same optional fields."""
         is_quote = (
             np.array([kind == "quote" for kind in self.kind], np.int64)
-            if "quote" in self.kind
+            if self.has_quotes
             else np.zeros(len(self), np.int64)
         )
         has_trade_id = self.trade_id != NO_TRADE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -25,26 +26,60 @@ _MAX_AHEAD_US = MAX_AHEAD // MICROSECOND
 _AT_ONCE = 1000
 
 
-class _Plain(msgspec.Struct, gc=False):
-    """The fields of a message in the usual form; all other fields are skipped."""
+class _Plain(msgspec.Struct, gc=False, kw_only=True):
+    """The fields of a message in the usual form, in Coinbase's order; all other fields are skipped.
+
+    msgspec looks for each field from where it found the last one, so the order makes it quick.
+    """
 
     type: Kind
     product_id: str
-    best_bid: str
-    best_ask: str
-    time: str
-    trade_id: Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADE_ID)] | None = None
-    best_bid_size: str = ""
-    best_ask_size: str = ""
     price: str = ""
-    last_size: str = ""
+    best_bid: str
+    best_bid_size: str = ""
+    best_ask: str
+    best_ask_size: str = ""
     side: Literal["buy", "sell", ""] = ""
+    time: str
+    trade_id: Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADE_ID)] | None = NO_TRADE
+    last_size: str = ""
     venue: str = DEFAULT_VENUE
 
 
 _read = msgspec.json.Decoder(_Plain).decode
-_UNREAD = _Plain("ticker", "", "", "", "")
+_UNREAD = _Plain(type="ticker", product_id="", best_bid="", best_ask="", time="")
 """The placeholder of a message in another form: all its texts count as odd."""
+
+
+@dataclass(slots=True)
+class _Texts:
+    """The fields of some messages as columns."""
+
+    kind: list[Kind] = field(default_factory=list)
+    venue: list[str] = field(default_factory=list)
+    bid: list[str] = field(default_factory=list)
+    ask: list[str] = field(default_factory=list)
+    bid_size: list[str] = field(default_factory=list)
+    ask_size: list[str] = field(default_factory=list)
+    trade_price: list[str] = field(default_factory=list)
+    trade_size: list[str] = field(default_factory=list)
+    is_buy: list[bool] = field(default_factory=list)
+    time: list[str] = field(default_factory=list)
+    trade_id: list[int | None] = field(default_factory=list)
+
+    def add(self, wires: list[_Plain], venues: list[str]) -> None:
+        """Add messages and their venues."""
+        self.kind += [wire.type for wire in wires]
+        self.venue += venues
+        self.bid += [wire.best_bid for wire in wires]
+        self.ask += [wire.best_ask for wire in wires]
+        self.bid_size += [wire.best_bid_size for wire in wires]
+        self.ask_size += [wire.best_ask_size for wire in wires]
+        self.trade_price += [wire.price for wire in wires]
+        self.trade_size += [wire.last_size for wire in wires]
+        self.is_buy += [wire.side == "buy" for wire in wires]
+        self.time += [wire.time for wire in wires]
+        self.trade_id += [wire.trade_id for wire in wires]
 
 
 def decode(
@@ -61,74 +96,55 @@ def decode(
     keys, values, partitions, offsets: of the records, in the order of the topic.
     now: the time of reading, with its zone; a tick may be a day ahead of it at most.
     """
-    kind: list[Kind] = []
-    named: list[str] = []
-    venue: list[str] = []
-    bid_text: list[str] = []
-    ask_text: list[str] = []
-    time_text: list[str] = []
-    trade_ids: list[int | None] = []
-    bid_size_text: list[str] = []
-    ask_size_text: list[str] = []
-    trade_price_text: list[str] = []
-    trade_size_text: list[str] = []
-    is_buy: list[bool] = []
+    pair = tick_decoder.pairs_in(keys)
+    texts = _Texts()
+    misnamed = np.zeros(len(values), np.bool_)
     # In small blocks: the decoded structs are taken apart while they are still in the processor's cache.
     for begin in range(0, len(values), _AT_ONCE):
-        wires = _wires(values[begin : begin + _AT_ONCE])
-        kind += [wire.type for wire in wires]
-        named += [wire.product_id for wire in wires]
-        venue += [wire.venue for wire in wires]
-        bid_text += [wire.best_bid for wire in wires]
-        ask_text += [wire.best_ask for wire in wires]
-        time_text += [wire.time for wire in wires]
-        trade_ids += [wire.trade_id for wire in wires]
-        bid_size_text += [wire.best_bid_size for wire in wires]
-        ask_size_text += [wire.best_ask_size for wire in wires]
-        trade_price_text += [wire.price for wire in wires]
-        trade_size_text += [wire.last_size for wire in wires]
-        is_buy += [wire.side == "buy" for wire in wires]
-    pair = tick_decoder.pairs_in(keys)
-    bid, bid_places, bid_odd = text_columns.prices(bid_text)
-    ask, ask_places, ask_odd = text_columns.prices(ask_text)
-    bid_size, bid_size_places, bid_size_odd = text_columns.optional(bid_size_text)
-    ask_size, ask_size_places, ask_size_odd = text_columns.optional(ask_size_text)
-    trade_price, trade_price_places, trade_price_odd = text_columns.optional(trade_price_text)
-    trade_size, trade_size_places, trade_size_odd = text_columns.optional(trade_size_text)
-    time, time_odd = text_columns.times(time_text)
+        block = slice(begin, begin + _AT_ONCE)
+        wires = _wires(values[block])
+        venues = _shared([wire.venue for wire in wires])
+        _mark_misnamed(misnamed[block], pair[block], [wire.product_id for wire in wires], venues)
+        texts.add(wires, venues)
+    bid, bid_places, bid_odd = text_columns.prices(texts.bid)
+    ask, ask_places, ask_odd = text_columns.prices(texts.ask)
+    bid_size, bid_size_places, bid_size_odd = text_columns.optional(texts.bid_size)
+    ask_size, ask_size_places, ask_size_odd = text_columns.optional(texts.ask_size)
+    trade_price, trade_price_places, trade_price_odd = text_columns.optional(texts.trade_price)
+    trade_size, trade_size_places, trade_size_odd = text_columns.optional(texts.trade_size)
+    time, time_odd = text_columns.times(texts.time)
     now_us = to_microseconds(now)
     odd = bid_odd | ask_odd | bid_size_odd | ask_size_odd | trade_price_odd | trade_size_odd | time_odd
-    odd |= (time < _EARLIEST_US) | (time > now_us + _MAX_AHEAD_US)
-    odd |= _misnamed(pair, named, venue)
+    odd |= misnamed | (time < _EARLIEST_US) | (time > now_us + _MAX_AHEAD_US)
     table = TickTable(
         message=np.arange(len(values)),
         partition=partitions,
         offset=offsets,
         pair=pair,  # type: ignore[arg-type]  # None differs from any name, so the row is decoded alone below
-        venue=venue,
-        kind=kind,
-        bid_text=bid_text,
-        ask_text=ask_text,
+        venue=texts.venue,
+        kind=texts.kind,
+        bid_text=texts.bid,
+        ask_text=texts.ask,
         bid=bid,
         bid_places=bid_places,
         ask=ask,
         ask_places=ask_places,
-        bid_size_text=bid_size_text,
-        ask_size_text=ask_size_text,
+        bid_size_text=texts.bid_size,
+        ask_size_text=texts.ask_size,
         bid_size=bid_size,
         bid_size_places=bid_size_places,
         ask_size=ask_size,
         ask_size_places=ask_size_places,
-        trade_price_text=trade_price_text,
-        trade_size_text=trade_size_text,
+        trade_price_text=texts.trade_price,
+        trade_size_text=texts.trade_size,
         trade_price=trade_price,
         trade_price_places=trade_price_places,
         trade_size=trade_size,
         trade_size_places=trade_size_places,
-        is_buy=np.array(is_buy, np.bool_),
+        is_buy=np.array(texts.is_buy, np.bool_),
         is_wide=np.zeros(len(values), np.bool_),
         time=time,
-        trade_id=_trade_id_column(trade_ids),
+        trade_id=_trade_id_column(texts.trade_id),
         late=np.zeros(len(values), np.bool_),
         duplicate=np.zeros(len(values), np.bool_),
     )
@@ -148,21 +164,26 @@ def decode(
 
 
 def _trade_id_column(trade_ids: list[int | None]) -> Ints:
-    if None in trade_ids:
-        trade_ids = [NO_TRADE if trade_id is None else trade_id for trade_id in trade_ids]
-    return np.array(trade_ids, np.int64)
+    try:
+        return np.array(trade_ids, np.int64)
+    except TypeError:  # None, which few feeds write
+        return np.array([NO_TRADE if trade_id is None else trade_id for trade_id in trade_ids], np.int64)
 
 
 def _clear_trades(table: TickTable) -> None:
     """Set the trade's size to 0 where there is no trade: without price or size, and in a quote."""
     none = (table.trade_price <= 0) | (table.trade_size <= 0)
-    if "quote" in table.kind:
+    if table.has_quotes:
         none |= np.array([kind == "quote" for kind in table.kind])
     table.trade_size[none] = 0
 
 
 def _wires(values: Sequence[bytes | None]) -> list[_Plain]:
-    if None in values or max(map(len, values), default=0) > MAX_VALUE_BYTES:  # type: ignore[arg-type]
+    try:
+        is_long = max(map(len, values), default=0) > MAX_VALUE_BYTES  # type: ignore[arg-type]
+    except TypeError:  # one has no value
+        is_long = True
+    if is_long:
         values = [v if v is not None and len(v) <= MAX_VALUE_BYTES else b"" for v in values]
     wires: list[_Plain] = []
     unread = iter(values)
@@ -174,14 +195,20 @@ def _wires(values: Sequence[bytes | None]) -> list[_Plain]:
     return wires
 
 
-def _misnamed(keys: Sequence[str | None], pairs: Sequence[str], venues: Sequence[str]) -> Flags:
-    """Return where the pair is not that of the key, or the venue is not valid."""
-    misnamed = np.zeros(len(pairs), np.bool_)
+def _shared(names: list[str]) -> list[str]:
+    """Return the names, as one object if all are equal: comparing and hashing it later is quick."""
+    is_one = bool(names) and names.count(names[0]) == len(names)
+    return names[:1] * len(names) if is_one else names
+
+
+def _mark_misnamed(
+    misnamed: Flags, keys: Sequence[str | None], pairs: Sequence[str], venues: Sequence[str]
+) -> None:
+    """Mark where the pair is not that of the key, or the venue is not valid."""
     if keys != pairs:
         misnamed |= np.array([key != pair for key, pair in zip(keys, pairs, strict=True)])
     if invalid := {venue for venue in set(venues) if not is_venue(venue)}:
         misnamed |= np.array([venue in invalid for venue in venues])
-    return misnamed
 
 
 def _crossed(table: TickTable) -> Flags:

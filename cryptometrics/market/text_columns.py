@@ -28,7 +28,7 @@ NOTHING = -1
 DAY_US = 86_400_000_000
 """Microseconds of a day."""
 
-_NEWLINE, _POINT, _ZERO, _NINE = b"\n.09"
+_NEWLINE, _POINT, _ZERO = b"\n.0"
 _PLAIN_TIME = "2009-01-01T00:00:00.000000Z"
 _LINE = len(_PLAIN_TIME) + 1
 _SEPARATORS = [place for place, character in enumerate(_PLAIN_TIME) if not character.isdigit()]
@@ -40,53 +40,67 @@ _EPOCH = EPOCH.toordinal()
 def prices(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
     """Return the digits of each price as a number, its decimal places, and whether the text is odd.
 
-    A price is a decimal as in `decimals`, and not zero.
+    "64441.10" becomes 6444110 and 2. A plain price has 1 to 18 characters and digits on both sides of at most
+    one point, and is not zero. The numbers of an odd text are meaningless.
     """
-    digits, places, odd = decimals(texts)
+    digits, places, _, odd = _decimals(texts)
     return digits, places, odd | (digits == 0)
 
 
 def optional(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
     """Return the same of decimals that may be zero, and NOTHING for the digits of an empty text."""
-    if "" not in texts:
-        return decimals(texts)
-    count = len(texts)
-    if not any(texts):
+    if not any(texts):  # one look at the first text, as a rule
+        count = len(texts)
         return np.full(count, NOTHING), np.zeros(count, np.int64), np.zeros(count, np.bool_)
-    digits, places, odd = decimals([text or "0" for text in texts])
-    digits[[not text for text in texts]] = NOTHING
+    digits, places, empty, odd = _decimals(texts)
+    if empty.any():
+        digits[empty] = NOTHING
+        odd &= ~empty
     return digits, places, odd
 
 
-def decimals(texts: Sequence[str]) -> tuple[Ints, Ints, Flags]:
-    """Return the digits of each decimal as a number, its decimal places, and whether the text is odd.
-
-    "64441.10" becomes 6444110 and 2. A plain decimal has 1 to 18 characters and digits on both sides of at
-    most one point. The numbers of an odd text are meaningless.
-    """
+def _decimals(texts: Sequence[str]) -> tuple[Ints, Ints, Flags, Flags]:
+    """Return digits, decimal places, whether the text is empty, and whether it is odd, as an empty one is."""
     count = len(texts)
-    text = "\n".join(texts) + "\n"
-    characters = np.frombuffer(text.encode(), np.uint8)
-    ends = np.flatnonzero(characters == _NEWLINE)
-    if len(ends) != count:  # a text with a line break: the column cannot be split
-        return np.zeros(count, np.int64), np.zeros(count, np.int64), np.ones(count, np.bool_)
+    raw = ("\n".join(texts) + "\n").encode()
+    characters = np.frombuffer(raw, np.uint8)
+    marks = np.flatnonzero(characters - _ZERO > 9)  # what is no digit; below zero, bytes wrap around
+    values = characters[marks]
+    if len(marks) == 2 * count and values.tobytes() == b".\n" * count:  # one point in each text, as a rule
+        ends, points = marks[1::2], marks[::2]
+        after = ends - points
+        odd = np.zeros(count, np.bool_)
+    else:
+        is_end = values == _NEWLINE
+        ends = marks[is_end]
+        if len(ends) != count:  # a text with a line break: the column cannot be split
+            zeros = np.zeros(count, np.int64)
+            return zeros, zeros.copy(), np.zeros(count, np.bool_), np.ones(count, np.bool_)
+        after, odd = _points(marks, values, ends, is_end)
     lengths = np.diff(ends, prepend=-1) - 1
-    points = np.flatnonzero(characters == _POINT)
-    pointed = np.searchsorted(ends, points)  # the text that each point belongs to
-    after = np.zeros(count, np.int64)
-    after[pointed] = ends[pointed] - points
-    before = lengths - after
-    odd = (before < 1) | (after == 1) | (lengths > MAX_PLAIN_CHARS)
-    odd[pointed[1:][pointed[1:] == pointed[:-1]]] = True
-    others = np.flatnonzero((characters < _ZERO) | (characters > _NINE))
-    if len(others) != count + len(points):
-        values = characters[others]
-        odd[np.searchsorted(ends, others[(values != _NEWLINE) & (values != _POINT)])] = True
+    odd |= (lengths == after) | (after == 1) | (lengths > MAX_PLAIN_CHARS)
     if odd.any():
         plain = (("0" if is_odd else text) for text, is_odd in zip(texts, odd.tolist(), strict=True))
-        text = "\n".join(plain) + "\n"
-    digits = np.fromstring(text.replace(".", ""), np.int64, sep="\n")
-    return digits, np.maximum(after - 1, 0), odd
+        raw = ("\n".join(plain) + "\n").encode()
+    digits = np.fromstring(raw.translate(None, b"."), np.int64, sep="\n")
+    return digits, np.maximum(after - 1, 0), lengths == 0, odd
+
+
+def _points(marks: Ints, values: NDArray[np.uint8], ends: Ints, is_end: Flags) -> tuple[Ints, Flags]:
+    """Return the length of each text from its point on, 0 without one, and which texts have other marks.
+
+    marks: the places of all that is no digit. values: the characters there. ends, is_end: the line breaks.
+    """
+    count = len(ends)
+    text: Ints = np.cumsum(is_end) - is_end  # the number of the text that each mark belongs to
+    is_point = values == _POINT
+    pointed: Ints = text[is_point]
+    after, odd = np.zeros(count, np.int64), np.zeros(count, np.bool_)
+    after[pointed] = ends[pointed] - marks[is_point]
+    odd[pointed[1:][pointed[1:] == pointed[:-1]]] = True
+    if len(marks) != count + len(pointed):
+        odd[text[~(is_end | is_point)]] = True
+    return after, odd
 
 
 def times(texts: Sequence[str]) -> tuple[Ints, Flags]:
@@ -104,12 +118,12 @@ def times(texts: Sequence[str]) -> tuple[Ints, Flags]:
         odd = ~np.array(is_plain)
         plain = (text if fits else _PLAIN_TIME for text, fits in zip(texts, is_plain, strict=True))
         raw = ("\n".join(plain) + "\n").encode()
-    lines = np.frombuffer(raw, np.uint8).reshape(count, _LINE)
-    odd |= (lines[:, _SEPARATORS] != _SEPARATOR_VALUES).any(axis=1)
-    digits = lines[:, _DIGITS].astype(np.int64) - _ZERO
-    odd |= ((digits < 0) | (digits > 9)).any(axis=1)
+    columns = np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(count, _LINE).T)
+    odd |= (columns[_SEPARATORS] != _SEPARATOR_VALUES[:, np.newaxis]).any(axis=0)
+    digits = columns[_DIGITS] - _ZERO  # below zero, bytes wrap around
+    odd |= (digits > 9).any(axis=0)
     days, hours, minutes, seconds, micros = (
-        _number(digits, begin, end) for begin, end in ((0, 8), (8, 10), (10, 12), (12, 14), (14, 20))
+        _number(digits[begin:end]) for begin, end in ((0, 8), (8, 10), (10, 12), (12, 14), (14, 20))
     )
     odd |= (hours > 23) | (minutes > 59) | (seconds > 59)
     ordinals, is_no_day = _ordinals(days)
@@ -124,11 +138,12 @@ def _aligned(raw: bytes, count: int) -> bool:
     )
 
 
-def _number(digits: Ints, begin: int, end: int) -> Ints:
-    """Combine columns of digits into numbers."""
-    number: Ints = digits[:, begin]
-    for place in range(begin + 1, end):
-        number = number * 10 + digits[:, place]
+def _number(digits: NDArray[np.uint8]) -> Ints:
+    """Combine rows of digits, the highest first, into numbers."""
+    number: Ints = digits[0].astype(np.int64)
+    for row in digits[1:]:
+        number *= 10
+        number += row
     return number
 
 

@@ -185,16 +185,15 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
 
 def pairs_in(keys: Sequence[bytes | None]) -> list[str | None]:
     """Return the pair that each record's key names, None for a key that is not a pair."""
-    if max(map(len, filter(None, keys)), default=0) > MAX_PAIR_CHARS:
-        keys = [key if len(key or b"") <= MAX_PAIR_CHARS else None for key in keys]
-    return list(map(_pair_in, keys))
+    pair_of = {key: None if key is None or len(key) > MAX_PAIR_CHARS else _pair_in(key) for key in set(keys)}
+    return list(map(pair_of.__getitem__, keys))
 
 
 # Few different keys come again and again; longer ones are never cached, so a sender cannot fill the memory.
 @functools.lru_cache(maxsize=4096)
-def _pair_in(key: bytes | None) -> str | None:
+def _pair_in(key: bytes) -> str | None:
     try:
-        text = (key or b"").decode()
+        text = key.decode()
     except UnicodeDecodeError:
         return None
     return text if is_pair(text) else None
