@@ -37,6 +37,10 @@ class PairMinutes:
     unverified: NDArray[np.bool_]
     """Labelled `unverified`."""
 
+    def known_closes(self) -> Column:
+        """Return the close of each minute, quiet ones with the last close, NaN where it is not known."""
+        return fill_quiet_minutes(self.bars, self.heard).close
+
 
 @dataclass(frozen=True, slots=True)
 class RangeMinutes:
@@ -81,7 +85,9 @@ def cut_to_range(minutes: PairMinutes, range_minutes: int) -> RangeMinutes:
     """
     if range_minutes < 1:
         raise ValueError(f"range_minutes must be at least 1, not {range_minutes}")
-    used = _newest(_at_least(minutes, range_minutes + 1), range_minutes + MAX_MINUTES_BEFORE)
+    missing = range_minutes + 1 - len(minutes.ticks)
+    whole = joined(unknown_minutes(missing), minutes) if missing > 0 else minutes
+    used = _newest(whole, range_minutes + MAX_MINUTES_BEFORE)
     ranged = _newest(used, range_minutes)
     bars = fill_quiet_minutes(used.bars, used.heard)
     return RangeMinutes(
@@ -96,28 +102,47 @@ def cut_to_range(minutes: PairMinutes, range_minutes: int) -> RangeMinutes:
     )
 
 
-def _at_least(minutes: PairMinutes, count: int) -> PairMinutes:
-    """Return at least so many minutes: unknown ones come first, which nobody heard."""
-    missing = count - len(minutes.ticks)
-    if missing <= 0:
-        return minutes
-    unknown, no = np.full(missing, np.nan), np.zeros(missing, dtype=np.bool_)
-    bars = minutes.bars
+def unknown_minutes(count: int) -> PairMinutes:
+    """Return minutes of which nothing is known, and that nobody heard; none if the count is negative."""
+    count = max(0, count)
+    nan, no = np.full(count, np.nan), np.zeros(count, dtype=np.bool_)
+    return PairMinutes(Bars(nan, nan, nan, nan), np.zeros(count, dtype=np.int64), no, no, no)
+
+
+def joined(*parts: PairMinutes) -> PairMinutes:
+    """Return consecutive minutes as one."""
+    bars = [part.bars for part in parts]
     return PairMinutes(
-        Bars(*(np.concatenate([unknown, prices]) for prices in (bars.open, bars.high, bars.low, bars.close))),
-        np.concatenate([np.zeros(missing, dtype=np.int64), minutes.ticks]),
-        *(np.concatenate([no, marks]) for marks in (minutes.heard, minutes.gap, minutes.unverified)),
+        Bars(
+            np.concatenate([each.open for each in bars]),
+            np.concatenate([each.high for each in bars]),
+            np.concatenate([each.low for each in bars]),
+            np.concatenate([each.close for each in bars]),
+        ),
+        np.concatenate([part.ticks for part in parts]),
+        np.concatenate([part.heard for part in parts]),
+        np.concatenate([part.gap for part in parts]),
+        np.concatenate([part.unverified for part in parts]),
     )
 
 
+def until(minutes: PairMinutes, newest: int) -> PairMinutes:
+    """Return the minutes without so many of the newest ones."""
+    return _slice(minutes, slice(0, max(0, len(minutes.ticks) - newest)))
+
+
 def _newest(minutes: PairMinutes, count: int) -> PairMinutes:
-    start = max(0, len(minutes.ticks) - count)
+    return _slice(minutes, slice(max(0, len(minutes.ticks) - count), None))
+
+
+def _slice(minutes: PairMinutes, part: slice) -> PairMinutes:
+    bars = minutes.bars
     return PairMinutes(
-        _from(minutes.bars, start),
-        minutes.ticks[start:],
-        minutes.heard[start:],
-        minutes.gap[start:],
-        minutes.unverified[start:],
+        Bars(bars.open[part], bars.high[part], bars.low[part], bars.close[part]),
+        minutes.ticks[part],
+        minutes.heard[part],
+        minutes.gap[part],
+        minutes.unverified[part],
     )
 
 
