@@ -43,6 +43,7 @@ COMMANDS = {
     "plot": "plot:plot",
     "watch": "watch:watch",
     "export": "export:export",
+    "risk": "risk:risk",
     "alerts": "alerts:alerts",
     "rejects": "rejects:rejects",
     "gaps": "gaps:gaps",
