@@ -6,9 +6,9 @@ exact. Where 64 bits are too few, nothing is measured here, and the ticks are me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from cryptometrics.times import from_microseconds
 
 if TYPE_CHECKING:
     from cryptometrics.market.metrics import Session
-    from cryptometrics.market.table import PairTicks
+    from cryptometrics.market.table import PairTicks, Rows
     from cryptometrics.market.text_columns import Flags, Ints
 
 MAX_DIGITS = 18
@@ -49,6 +49,15 @@ class PairQuotes:
     """Below 0 where there is none."""
     ask_size: NumberColumn
 
+    def only(self, ticks: PairTicks, keep: Flags | Rows) -> Self:
+        """Return the same of `ticks`, which a mask or an array of positions selects."""
+        columns: dict[str, Any] = {
+            each.name: NumberColumn(column.units[keep], column.places[keep])
+            for each in fields(self)
+            if isinstance(column := getattr(self, each.name), NumberColumn)
+        }
+        return replace(self, ticks=ticks, **columns)
+
 
 @dataclass(slots=True)
 class PairMetrics(PairQuotes):
@@ -65,19 +74,6 @@ class PairMetrics(PairQuotes):
             self.bid, self.ask, self.mid_price, self.spread,
             self.highest_bid, self.lowest_ask, self.max_spread,
         )  # fmt: skip
-
-    def only(self, ticks: PairTicks, keep: Flags) -> PairMetrics:
-        """Return the metrics of those ticks for which `keep` is true; they are `ticks`."""
-        bid, ask, mid_price, spread, bid_size, ask_size, *extremes = (
-            NumberColumn(column.units[keep], column.places[keep])
-            for column in (
-                *(self.bid, self.ask, self.mid_price, self.spread, self.bid_size, self.ask_size),
-                *(self.highest_bid, self.lowest_ask, self.max_spread),
-            )
-        )
-        return PairMetrics(
-            ticks, self.scale, bid, ask, mid_price, spread, self.size_scale, bid_size, ask_size, *extremes
-        )
 
 
 def quotes_of(ticks: PairTicks, min_places: int = 0) -> PairQuotes | None:

@@ -151,6 +151,10 @@ def test_a_time_that_is_not_odd_is_the_moment_that_it_says(column: list[str]) ->
 prices = st.one_of(
     st.sampled_from(["1", "1.0", "2", "2.50", "3"]),
     st.builds("{}.{}".format, st.integers(1, 10**6), st.integers(0, 10**9)),
+    # As many digits as divide the spread in one, two, three or four steps.
+    st.integers(0, 13)
+    .flatmap(lambda digits: st.integers(10**digits, 10 ** (digits + 1)))
+    .map("{}.50".format),
     st.builds("{}.{}".format, st.integers(1, 10**20 - 1), st.integers(0, 10**18 - 1)),
 )
 quotes = st.tuples(prices, prices, st.integers(-5, 5)).map(
