@@ -48,7 +48,7 @@ def reasons(ranged: RangeMinutes, settings: FigureSettings, figures: PairFigures
 def no_correlation(returns: int, bar: int) -> str:
     """Return why two pairs have no correlation, although both have minutes."""
     if returns < MIN_RETURNS:
-        return _too_few(MIN_RETURNS, returns, f"common returns over {bar} min")
+        return too_few(MIN_RETURNS, returns, f"common returns over {bar} min")
     return NO_MOVE
 
 
@@ -56,14 +56,14 @@ def _no_volatility(ranged: RangeMinutes, settings: FigureSettings, estimator: Es
     returns = known(ranged.range_returns)
     match estimator:
         case "close" | "realized":
-            return _too_few(MIN_RETURNS, len(returns), "returns")
+            return too_few(MIN_RETURNS, len(returns), "returns")
         case "bipower":
             return "no two neighbouring returns are known"
         case "yang_zhang":
-            return _too_few(MIN_RETURNS, len(returns), "bars with a close before them")
+            return too_few(MIN_RETURNS, len(returns), "bars with a close before them")
         case "ewma":
             found = with_start_window(ranged.returns, ranged.before - 1, settings.decay)
-            return _too_few(ewma.start_window(settings.decay), len(found), "returns")
+            return too_few(ewma.start_window(settings.decay), len(found), "returns")
         case _:
             priced = np.isfinite(ranged.range_bars.close).any()
             return "the estimate of the variance is negative" if priced else NO_PRICE
@@ -81,15 +81,16 @@ def _no_tail_risk(ranged: RangeMinutes, settings: FigureSettings) -> str:
         case "historical":
             known_returns = np.isfinite(log_returns(ranged.closes, settings.horizon))
             apart = count_apart(known_returns, settings.horizon)
-            return _too_few(needed, apart, f"returns over {settings.horizon} min that do not overlap")
+            return too_few(needed, apart, f"returns over {settings.horizon} min that do not overlap")
         case "filtered":
             returns = with_start_window(ranged.returns, ranged.before - 1, settings.decay)
             scaled = ewma.rescaled(returns, settings.decay)
             window = ewma.start_window(settings.decay)
-            return _too_few(needed, len(scaled), f"returns after a start window of {window}")
+            return too_few(needed, len(scaled), f"returns after a start window of {window}")
         case _:
-            return _too_few(MIN_RETURNS, len(known(ranged.range_returns)), "returns")
+            return too_few(MIN_RETURNS, len(known(ranged.range_returns)), "returns")
 
 
-def _too_few(needed: int, found: int, of_what: str) -> str:
+def too_few(needed: int, found: int, of_what: str) -> str:
+    """Return that there are fewer of something than a figure needs."""
     return f"{needed:,} {of_what} are needed, there {'is' if found == 1 else 'are'} {found:,}"

@@ -126,7 +126,7 @@ def tail_risk(
                     raise ValueError("historical takes returns of the horizon, and no horizon in steps")
                 return historical(returns, q)
             case "filtered":
-                return historical(_scaled(ewma.rescaled(returns, decay), horizon), q)
+                return historical(scaled_to_horizon(ewma.rescaled(returns, decay), horizon), q)
             case "normal":
                 return normal(returns, q, horizon)
             case "modified":
@@ -188,9 +188,7 @@ def modified(returns: Column, q: float, horizon: int = 1) -> TailRisk | None:
     mean, deviation = _scaled_moments(returns, horizon)
     skewness, kurtosis = _shape(returns)
     z = _NORMAL.inv_cdf(q)
-    corrected = (
-        z + (z**2 - 1) * skewness / 6 + (z**3 - 3 * z) * kurtosis / 24 - (2 * z**3 - 5 * z) * skewness**2 / 36
-    )
+    corrected = cornish_fisher(z, skewness, kurtosis)
     x = corrected
     tail = (
         1
@@ -200,6 +198,13 @@ def modified(returns: Column, q: float, horizon: int = 1) -> TailRisk | None:
     )
     beyond = _NORMAL.pdf(x) * tail / q
     return TailRisk(-(mean + corrected * deviation), -(mean + deviation * min(-beyond, corrected)))
+
+
+def cornish_fisher(z: float, skewness: float, kurtosis: float) -> float:
+    """Return z', the normal quantile z corrected for skewness and excess kurtosis."""
+    return (
+        z + (z**2 - 1) * skewness / 6 + (z**3 - 3 * z) * kurtosis / 24 - (2 * z**3 - 5 * z) * skewness**2 / 36
+    )
 
 
 def _scaled_moments(returns: Column, horizon: int) -> tuple[float, float]:
@@ -217,7 +222,7 @@ def _shape(returns: Column) -> tuple[float, float]:
     return float((units**3).mean()), float((units**4).mean()) - 3
 
 
-def _scaled(returns: Column, horizon: int) -> Column:
+def scaled_to_horizon(returns: Column, horizon: int) -> Column:
     """Return returns with their mean times the horizon and their deviations times its root."""
     if horizon == 1 or not len(returns):
         return returns

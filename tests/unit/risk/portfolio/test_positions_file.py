@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from cryptometrics.risk.portfolio.definition import (
+    Position,
+    RiskSettings,
+    as_document,
+    from_document,
+    pricing_pairs,
+)
+from cryptometrics.risk.portfolio.positions_csv import parse_csv
+from cryptometrics.risk.portfolio.positions_file import PositionsError, example, parse_toml
+from tests.unit.risk.portfolio.holdings import portfolio
+
+HEAD = 'portfolio = "p"\ncurrency = "USD"\n'
+BTC = '[[position]]\nasset = "BTC"\nquantity = "1"\n'
+
+
+def problems(text: str) -> list[str]:
+    try:
+        return [str(problem) for problem in parse_toml(text).problems]
+    except PositionsError as error:
+        return [str(problem) for problem in error.problems]
+
+
+def test_the_example_is_valid_and_complete() -> None:
+    read = parse_toml(example())
+    assert read.problems == ()
+    found = read.portfolio
+    assert found.positions[0] == Position("BTC", Decimal("12.5"), Decimal(61250))
+    assert found.positions[1].quantity == -40
+    assert found.cash == {"USD": 250_000}
+    assert [limit.name for limit in found.limits] == [
+        "limit.gross",
+        "limit.value_at_risk_pct",
+        "limit.expected_shortfall_pct",
+        "limit.drawdown_pct",
+        "limit.concentration_pct",
+        "limit.of.BTC.gross",
+    ]
+    assert found.risk == RiskSettings()
+    [test] = found.stress
+    assert [test.shock(asset) for asset in ("ETH", "SOL")] == [Decimal("-0.43"), Decimal("-0.40")]
+
+
+def test_a_stored_portfolio_is_the_one_that_was_loaded() -> None:
+    found = parse_toml(example()).portfolio.pinned("g", "v", {"BTC": "BTC-USD", "USD": None})
+    assert from_document(as_document(found)) == found
+
+
+def test_equal_numbers_are_stored_as_the_same_text() -> None:
+    one, other = (as_document(portfolio(("BTC", quantity))) for quantity in ("1.50", "1.5"))
+    assert one == other
+
+
+def test_only_what_is_needed_is_needed() -> None:
+    read = parse_toml(HEAD + BTC)
+    assert read.problems == ()
+    assert read.portfolio.venue is None
+    assert read.portfolio.positions[0].cost is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "line 1: portfolio: is missing: every portfolio needs it"),
+        (HEAD, "line 1: the file has neither a [[position]] nor [cash]"),
+        ("portfolio = ", "line 1: portfolio: this is not TOML: invalid value"),
+        ('portfolio = "a b"\ncurrency = "USD"\n' + BTC, "line 1: portfolio: 'a b' must be a name of"),
+        ('portfolio = "p"\ncurrency = "usd"\n' + BTC, "line 2: currency: 'usd' is not an asset: write USD"),
+        (HEAD + 'curency = "USD"\n' + BTC, "line 3: curency: is not a key here: did you mean currency?"),
+        (HEAD + 'venue = "Coin"\n' + BTC, "line 3: venue: 'Coin' must be a venue such as \"coinbase\""),
+        (HEAD + 'treat_as = { USD = "EUR" }\n' + BTC, "line 3: treat_as.USD: USD must count as another"),
+        (HEAD + '[cash]\nUSD = "25x"\n', "line 4: cash.USD: '25x' is not a decimal number"),
+        (HEAD + "[[position]]\nquantity = 1\n", "line 3: position.1.asset: is missing"),
+        (HEAD + '[[position]]\nasset = "BTC"\n', "line 3: position.1.quantity: is missing"),
+        (HEAD + BTC.replace('"1"', '"1e3"'), "line 5: position.1.quantity: '1e3' is not a decimal number"),
+        (HEAD + BTC.replace('"1"', "true"), "line 5: position.1.quantity: true is not a decimal number"),
+        (HEAD + BTC.replace('"1"', "nan"), "line 5: position.1.quantity: NaN is not a decimal number"),
+        (
+            HEAD + BTC.replace('"1"', "1e999999999"),
+            "line 5: position.1.quantity: 1E+999999999 must have at most",
+        ),
+        (HEAD + BTC + 'cost = "-1"\n', "line 6: position.1.cost: '-1' must not be below 0"),
+        (HEAD + BTC + "cots = 1\n", "line 6: position.1.cots: is not a key here: did you mean cost?"),
+        (HEAD + BTC + BTC, "line 7: position.2.asset: BTC already has a position, on line 4"),
+        (HEAD + BTC + "[limits]\ngross = 0\n", "line 7: limits.gross: 0 must be above 0"),
+        (HEAD + BTC + '[limits]\ndrawdown_pct = "-5"\n', "line 7: limits.drawdown_pct: '-5' must be above 0"),
+        (HEAD + BTC + "[limits]\nvar_pct = 5\n", "line 7: limits.var_pct: is not a key here"),
+        (HEAD + BTC + "[limits.of.ETH]\ngross = 5\n", "line 6: limits.of.ETH: no position has the asset ETH"),
+        (HEAD + BTC + "[risk]\nconfidence = 1\n", "line 7: risk.confidence: 1 must be above 0 and below 1"),
+        (HEAD + BTC + '[risk]\nhorizon = "90s"\n', "line 7: risk.horizon: '90s' must be in whole minutes"),
+        (HEAD + BTC + '[risk]\nrange = "30m"\n', "line 7: risk.range: '30m' is shorter than the horizon"),
+        (HEAD + BTC + '[risk]\nmethod = "x"\n', "line 7: risk.method: 'x' must be one of filtered, histor"),
+        (
+            HEAD + BTC + "[risk]\nstale_after = 60\n",
+            "line 7: risk.stale_after: 60 is not a duration in quotes",
+        ),
+        (HEAD + BTC + "[risk]\nwarn_at = 1.5\n", "line 7: risk.warn_at: 1.5 must be above 0 and at most 1"),
+        (
+            HEAD + BTC + '[[stress]]\nname = "x"\nshocks = { BTC = -1.5 }\n',
+            "line 8: stress.1.shocks.BTC: -1.5 is below -1",
+        ),
+        (HEAD + BTC + "[[stress]]\nshocks = { BTC = -1 }\n", "line 6: stress.1.name: None must be a name"),
+        (HEAD + "position = 3\n", "line 3: position: write [[position]], in two brackets"),
+    ],
+)
+def test_a_problem_names_line_key_and_value(text: str, problem: str) -> None:
+    assert any(found.startswith(problem) for found in problems(text)), problems(text)
+
+
+def test_all_problems_are_found_at_once_in_the_order_of_their_lines() -> None:
+    found = problems(
+        'portfolio = "p"\nnote = """\nquantity = 3 # not a key\n"""\n# """\n[cash]\nUSD = "x"\n'
+        '[[position]]\nasset = "BTC"\nquantity = "y"\n[[position]]\nasset = "BTC"\nquantity = 1\n'
+        "[limits]\ngross = -1\nof.BTC.gross = 0\n"
+    )
+    places = [line.split(": ")[:2] for line in found]
+    assert places == [
+        ["line 1", "currency"],
+        ["line 2", "note"],
+        ["line 7", "cash.USD"],
+        ["line 10", "position.1.quantity"],
+        ["line 12", "position.2.asset"],
+        ["line 15", "limits.gross"],
+        ["line 16", "limits.of.BTC.gross"],
+    ]
+
+
+def test_csv_replaces_the_positions_and_nothing_else() -> None:
+    base = portfolio(("BTC", "1"), cash={"USD": Decimal(5)})
+    read = parse_csv("asset,cost,quantity\nETH,1800.50,-3\n\nSOL,,10\n", base)
+    assert read.problems == ()
+    assert read.portfolio.positions == (
+        Position("ETH", Decimal(-3), Decimal("1800.5")),
+        Position("SOL", Decimal(10)),
+    )
+    assert read.portfolio.cash == {"USD": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("asset,amount\nBTC,1\n", "line 1: the first line must be asset,quantity,cost, not 'asset,amount'"),
+        ("", "line 1: the first line must be asset,quantity,cost, not ''"),
+        ("asset,quantity\nBTC,x\n", "line 2: position.1.quantity: 'x' is not a decimal number"),
+        ("asset,quantity\n\nBTC\n", "line 3: position.1.quantity: is missing"),
+        ("asset,quantity\nBTC,1\nBTC,2\n", "line 3: position.2.asset: BTC already has a position, on line 2"),
+        ("asset,quantity\nBTC,1,5\n", "line 2: position.1: has 3 values, the first line names 2"),
+    ],
+)
+def test_a_problem_of_csv_names_its_line(text: str, problem: str) -> None:
+    try:
+        found = [str(each) for each in parse_csv(text, portfolio()).problems]
+    except PositionsError as error:
+        found = [str(each) for each in error.problems]
+    assert any(each.startswith(problem) for each in found), found
+
+
+def test_assets_are_priced_by_pairs_of_the_currency_or_of_what_counts_as_it() -> None:
+    held = portfolio(("BTC", "1"), ("SOL", "1"), ("USDT", "1"), ("WBTC", "1"), ("DOGE", "1"))
+    known = ("BTC-USD", "BTC-USDT", "SOL-USDT", "USDT-USD", "WBTC-USD")
+    treated = {"USDT": "USD", "WBTC": "BTC"}
+    found = pricing_pairs(replace(held, treat_as=treated), known)
+    assert found == {"BTC": "BTC-USD", "SOL": "SOL-USDT", "USDT": None, "WBTC": "BTC-USD"}
