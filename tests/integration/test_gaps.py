@@ -115,7 +115,9 @@ def test_gaps_are_stored_and_counted_and_wrong_ones_rejected(processed: Settings
     ]  # fmt: skip
     assert len(cli("gaps", "--list").stdout.splitlines()) == 8
     assert "no gap records" in cli("gaps", "--pair", "ETH-USD").stdout
-    assert json.loads(cli("gaps", "--since", "1m", "--json").stdout) == {"pairs": [], "gaps": []}
+    assert json.loads(cli("gaps", "--since", "1m", "--json").stdout) == {
+        "pairs": [], "gaps": [], "completeness": [],
+    }  # fmt: skip
     assert "not a time" in cli("gaps", "--since", "soon", code=2).stderr
     cli("verify", "--topic")
 

@@ -120,6 +120,34 @@ def test_a_partition_without_ticks_is_idle_only_when_read_to_its_end(connection:
     assert stored(connection) == [("A-USD", START, False), ("C-USD", START, True)]
 
 
+def test_an_idle_partition_does_not_hold_back_its_venue(connection: psycopg.Connection) -> None:
+    """It follows the venue's other partitions, and a venue that stops is complete to its last minute."""
+    put(connection, "A-USD", part(5, 1, "1", "2"), part(400, 2, "1", "2"))
+    put(connection, "C-USD", part(5, 1, "1", "2", partition=1))
+    put(connection, "D-USD", part(5, 1, "1", "2", partition=2))
+    put(connection, "A-USD", part(3600, 2, "1", "2"), venue="other")
+
+    def reached() -> list[float]:
+        rows = connection.execute(
+            "SELECT complete_until FROM window_progress WHERE venue = 'coinbase' ORDER BY kafka_partition"
+        )
+        return [(time - START).total_seconds() for (time,) in rows]
+
+    complete_passed(connection, TOPIC, [0, 1, 2], [0, 1, 2])
+    assert reached() == [398, 3, 3]  # none is idle yet
+    complete_passed(connection, TOPIC, [1, 2], [1], idle=0)
+    assert reached() == [398, 398, 3]  # partition 2 may still have ticks
+    complete_passed(connection, TOPIC, [0, 1, 2], [0, 1, 2], idle=0)
+    complete_passed(connection, TOPIC, [0, 1, 2], [0, 1, 2], idle=0)
+    assert reached() == [420, 420, 420]
+    put(connection, "C-USD", part(401, 2, "1", "2", partition=1))
+    assert reached() == [420, 420, 420]
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    put(connection, "A-USD", of_tick((ahead, 0, 3), Decimal(1), Decimal(2)))
+    complete_passed(connection, TOPIC, [0], [0], idle=0)
+    assert START + timedelta(seconds=reached()[0]) < datetime.now(UTC)
+
+
 def test_a_tick_of_the_future_completes_nothing(connection: psycopg.Connection) -> None:
     ahead = datetime.now(UTC) + timedelta(hours=1)
     put(connection, "A-USD", of_tick((datetime.now(UTC), 0, 1), Decimal(1), Decimal(2)))

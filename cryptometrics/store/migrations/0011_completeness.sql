@@ -15,9 +15,9 @@ COMMENT ON COLUMN feed_gaps.trades_missed IS 'Number of missed trades; NULL if i
 -- Where a minute comes from, if not from the ticks of the topic: what imports minutes writes it.
 ALTER TABLE crypto_windows ADD COLUMN origin text;
 COMMENT ON COLUMN crypto_windows.origin IS 'NULL: the ticks of the topic; imported: prices from elsewhere, of a time before the feed.';
+CREATE INDEX crypto_windows_imported ON crypto_windows (consumer_group, venue, pair, window_start) WHERE origin = 'imported';
 
--- The markets with minutes, each found by one step in the primary key. Records of the feed have the receiver's
--- times: 2 s are left for a difference between the clocks.
+-- What is known of each market's minutes. The markets are found by one step each in the primary key.
 CREATE VIEW crypto_markets AS
 WITH RECURSIVE keys AS (
     (SELECT consumer_group, name, venue, pair, window_start FROM crypto_windows
@@ -29,30 +29,61 @@ WITH RECURSIVE keys AS (
         ORDER BY w.consumer_group, w.name, w.venue, w.pair, w.window_start LIMIT 1
     ) AS next
 )
-SELECT keys.consumer_group, keys.venue, keys.pair, keys.window_start AS first_minute,
-    date_bin('1 minute', coalesce(
-        (SELECT min(p.complete_until) FROM window_progress p
-         WHERE (p.consumer_group, p.venue) = (keys.consumer_group, keys.venue)
-           AND p.topic = (SELECT newest.topic FROM window_progress newest
-                          WHERE (newest.consumer_group, newest.venue) = (keys.consumer_group, keys.venue)
-                          ORDER BY newest.updated_at DESC, newest.topic LIMIT 1)),
-        (SELECT w.window_end FROM crypto_windows w
-         WHERE (w.consumer_group, w.name, w.venue, w.pair) = (keys.consumer_group, '1m', keys.venue, keys.pair)
-           AND w.complete ORDER BY w.window_start DESC LIMIT 1),
-        keys.window_start
-    ), 'epoch') AS complete_until,
-    max(greatest(
-        (SELECT least(s.timestamp, s.recorded_at) FROM pair_state s
-         WHERE (s.consumer_group, s.venue, s.pair) = (keys.consumer_group, keys.venue, keys.pair)),
-        (SELECT max(g.ends_at) - interval '2 seconds' FROM feed_gaps g
-         WHERE (g.consumer_group, g.venue, g.pair) = (keys.consumer_group, keys.venue, keys.pair))
-    )) OVER (PARTITION BY keys.consumer_group, keys.venue) AS heard_until
-FROM keys WHERE keys.name = '1m';
+SELECT m.consumer_group, m.venue, m.pair, m.first_minute, m.complete_until, m.heard_until,
+    coalesce(known.gaps, '{}') AS gaps, coalesce(known.proven, '{}') AS proven
+FROM (
+    SELECT keys.consumer_group, keys.venue, keys.pair, keys.window_start AS first_minute,
+        date_bin('1 minute', coalesce(
+            (SELECT min(p.complete_until) FROM window_progress p
+             WHERE (p.consumer_group, p.venue) = (keys.consumer_group, keys.venue)
+               AND p.topic = (SELECT newest.topic FROM window_progress newest
+                              WHERE (newest.consumer_group, newest.venue) = (keys.consumer_group, keys.venue)
+                              ORDER BY newest.updated_at DESC, newest.topic LIMIT 1)),
+            (SELECT w.window_end FROM crypto_windows w
+             WHERE (w.consumer_group, w.name, w.venue, w.pair) = (keys.consumer_group, '1m', keys.venue, keys.pair)
+               AND w.complete ORDER BY w.window_start DESC LIMIT 1),
+            keys.window_start
+        ), 'epoch') AS complete_until,
+        max(greatest(
+            (SELECT least(s.timestamp, s.recorded_at) FROM pair_state s
+             WHERE (s.consumer_group, s.venue, s.pair) = (keys.consumer_group, keys.venue, keys.pair)),
+            (SELECT max(g.ends_at) - interval '2 seconds' FROM feed_gaps g
+             WHERE (g.consumer_group, g.venue, g.pair) = (keys.consumer_group, keys.venue, keys.pair))
+        )) OVER (PARTITION BY keys.consumer_group, keys.venue) AS heard_until
+    FROM keys WHERE keys.name = '1m'
+) AS m
+-- Records have the receiver's times: 2 s are left on both sides for a difference between the clocks. Records of one
+-- time count in the order of the topic.
+LEFT JOIN LATERAL (
+    SELECT
+        range_agg(tstzrange(date_bin('1 minute', lost_from - interval '2 seconds', 'epoch'),
+                            date_bin('1 minute', ends_at + interval '62 seconds', 'epoch')))
+            FILTER (WHERE lost_from <= ends_at) AS gaps,
+        range_agg(tstzrange(proven_from, proven_until)) FILTER (WHERE proven_from < proven_until) AS proven
+    FROM (
+        SELECT g.ends_at,
+            -- A start ends a gap that began with the newest sign of the pair before: a record, or a stored quote.
+            CASE g.kind WHEN 'start' THEN greatest(lag(g.ends_at) OVER (ORDER BY g.ends_at, g.kafka_offset),
+                                                   CASE WHEN g.begins_at <= g.ends_at THEN g.begins_at END)
+                        WHEN 'end' THEN NULL
+                        ELSE g.begins_at END AS lost_from,
+            CASE WHEN g.kind = 'start' AND g.proves
+                 THEN date_bin('1 minute', g.ends_at + interval '61.999999 seconds', 'epoch') END AS proven_from,
+            -- What a start proves lasts until the next start or end, but no longer than the feed was heard.
+            date_bin('1 minute', least(m.heard_until,
+                lead(g.ends_at) OVER (PARTITION BY g.kind IN ('start', 'end') ORDER BY g.ends_at, g.kafka_offset)
+                    - interval '2 seconds'), 'epoch') AS proven_until
+        FROM feed_gaps g
+        WHERE (g.consumer_group, g.venue, g.pair) = (m.consumer_group, m.venue, m.pair)
+    ) AS records
+) AS known ON true;
 
 COMMENT ON VIEW crypto_markets IS 'One row per group, venue and pair with minutes: from when on, and until when they are complete. Small and fast.';
 COMMENT ON COLUMN crypto_markets.first_minute IS 'Start of the first minute with a tick.';
 COMMENT ON COLUMN crypto_markets.complete_until IS 'End of the last complete minute of the venue: the least watermark of its partitions in the topic that its newest ticks came from.';
 COMMENT ON COLUMN crypto_markets.heard_until IS 'The newest sign of the venue''s feed: a tick by the exchange''s clock, or a gap record by the receiver''s, less 2 s.';
+COMMENT ON COLUMN crypto_markets.gaps IS 'Ranges of whole minutes that a gap record overlaps, widened by 2 s on both sides. The record of a start is a gap since the newest sign of the pair before it.';
+COMMENT ON COLUMN crypto_markets.proven IS 'Ranges of whole minutes in which the feed proves what it missed: from a start that says so to the next start or end, or to heard_until. Gaps are not left out.';
 
 -- The minutes as a view, and as a function that reads only the pairs and the range that it is given: a series of
 -- minutes cannot be cut short from outside. Both have the same text; without bounds they have the same rows.
@@ -72,34 +103,9 @@ DECLARE
                  WHEN s.is_proven THEN 'verified'
                  ELSE 'unverified' END AS completeness
         FROM crypto_markets m
-        -- Ranges of whole minutes: those that a gap overlaps, widened by 2 s, and those between a start that proves
-        -- its data and the next start or end, or the newest sign of the feed. A start's gap began with the newest
-        -- sign of the pair before it: a record, or a stored quote.
-        CROSS JOIN LATERAL (
-            SELECT
-                range_agg(tstzrange(date_bin('1 minute', lost_from - interval '2 seconds', 'epoch'),
-                                    date_bin('1 minute', ends_at + interval '62 seconds', 'epoch')))
-                    FILTER (WHERE lost_from <= ends_at) AS gaps,
-                range_agg(tstzrange(proven_from, proven_until)) FILTER (WHERE proven_from < proven_until) AS proven
-            FROM (
-                SELECT g.ends_at,
-                    CASE g.kind WHEN 'start' THEN greatest(
-                                    lag(g.ends_at) OVER (ORDER BY g.ends_at, g.kafka_offset),
-                                    CASE WHEN g.begins_at <= g.ends_at THEN g.begins_at END)
-                                WHEN 'end' THEN NULL
-                                ELSE g.begins_at END AS lost_from,
-                    CASE WHEN g.kind = 'start' AND g.proves THEN
-                        date_bin('1 minute', g.ends_at + interval '61.999999 seconds', 'epoch') END AS proven_from,
-                    date_bin('1 minute', least(m.heard_until,
-                        lead(g.ends_at) OVER (PARTITION BY g.kind IN ('start', 'end') ORDER BY g.ends_at, g.kafka_offset)
-                            - interval '2 seconds'), 'epoch') AS proven_until
-                FROM feed_gaps g
-                WHERE (g.consumer_group, g.venue, g.pair) = (m.consumer_group, m.venue, m.pair)
-            ) AS records
-        ) AS known
         -- OFFSET 0 makes the server compare here, so that it need not sort the ranges with each minute.
         CROSS JOIN LATERAL (
-            SELECT minute AS window_start, minute <@ known.gaps AS has_gap, minute <@ known.proven AS is_proven
+            SELECT minute AS window_start, minute <@ m.gaps AS has_gap, minute <@ m.proven AS is_proven
             FROM generate_series(%1$s, %2$s - interval '1 minute', interval '1 minute') AS minute
             OFFSET 0
         ) AS s
