@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MAX_LISTED = 10
 """Names in one line before the rest is only counted."""
@@ -37,3 +37,8 @@ def listed(names: Iterable[str]) -> str:
     every = list(names)
     more = len(every) - MAX_LISTED
     return ", ".join(every[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def are(names: Sequence[str]) -> str:
+    """Return names as the end of a sentence that begins with `there`: `is a` or `are a, b`."""
+    return f"{'is' if len(names) == 1 else 'are'} {listed(names)}"

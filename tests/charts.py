@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from cryptometrics.market.venues import DEFAULT_VENUE, Market
 from cryptometrics.store.candles import SIZES, Candle, Candles
 from cryptometrics.store.running_extremes import EXTREMES, running, session_starts
 from cryptometrics.store.stored_sessions import SessionRow
@@ -30,6 +31,7 @@ def series(
     *,
     every: timedelta = timedelta(seconds=10),
     holes: tuple[range, ...] = (range(100, 160),),
+    venue: str = DEFAULT_VENUE,
 ) -> Series:
     """Return buckets of ten ticks for sessions of (start, buckets), each without the buckets of the holes."""
     rng = random.Random(pair)
@@ -62,6 +64,7 @@ def series(
             extremes |= {metric: values[found], f"{metric}_at": times[found]}
         rows.append(
             SessionRow(
+                venue=venue,
                 pair=pair,
                 session=f"{times[chosen[0]]:%Y-%m-%d}",
                 consumer_group=GROUP,
@@ -85,7 +88,7 @@ def series(
         for metric, values in quotes.items()
     }
     return Series(
-        pair=pair,
+        market=Market(venue, pair),
         group=GROUP,
         sessions=rows,
         start=times[0],
@@ -106,6 +109,7 @@ def candles(
     *,
     name: str = "5m",
     holes: tuple[range, ...] = (range(30, 45), range(70, 72)),
+    venue: str = DEFAULT_VENUE,
 ) -> Candles:
     """Return candles with holes, the last one not complete."""
     rng = random.Random(pair)
@@ -135,4 +139,4 @@ def candles(
                 close_at=start + size - timedelta(seconds=1),
             )
         )
-    return Candles(pair, GROUP, name, size, found)
+    return Candles(Market(venue, pair), GROUP, name, size, found)

@@ -6,6 +6,7 @@ import decimal
 from typing import TYPE_CHECKING
 
 from cryptometrics.alerts.kinds import KINDS
+from cryptometrics.market.venues import venue_label
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -28,7 +29,7 @@ def message(rule: Rule, market: Market, value: Decimal | None, *, firing: bool) 
         within=duration(rule.within),
         hold=f" for {duration(rule.hold)}" if rule.hold else "",
     )
-    venue = f" ({market.venue})" if market.venue else ""
+    venue = f" ({venue_label(market.venue)})" if market.venue else ""
     return f"{market.pair}{venue}: {words}"
 
 

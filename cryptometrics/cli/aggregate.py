@@ -179,7 +179,7 @@ def _run(
     from cryptometrics.cli.connections import database, wait_for_kafka
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.store import stored_sessions
+    from cryptometrics.store.choose_source import resolve_group
     from cryptometrics.store.connection import connect
     from cryptometrics.store.database_errors import explaining
 
@@ -188,7 +188,7 @@ def _run(
     with database(settings) as connection:
         check_name(connection, job)
         if source == "postgres":
-            stored_sessions.resolve_group(connection, job.group)
+            resolve_group(connection, job.group)
     transform: Any
     if source == "postgres":
         from cryptometrics.beam.postgres_source import FromPostgres

@@ -34,6 +34,7 @@ def alerts() -> None:
 
 @alerts.command("list")
 @click.option("--group", callback=options.name, metavar="NAME", help="Only alerts of this group.")
+@options.only_venue
 @click.option(
     "--since",
     callback=options.time,
@@ -42,7 +43,7 @@ def alerts() -> None:
 )
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, help="Maximum number of alerts.")
 @options.as_json
-def list_(group: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
+def list_(group: str | None, venue: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
     """List alerts: firing ones first, then the newest.
 
     \b
@@ -53,7 +54,7 @@ def list_(group: str | None, since: datetime | None, limit: int, as_json: bool) 
     from cryptometrics.store import alerts as store
 
     with database() as connection:
-        found = store.listed(connection, group, since, limit)
+        found = store.listed(connection, group, since, limit, venue=venue)
     if as_json:
         click.echo(json.dumps([_as_dict(alert) for alert in found], indent=2))
     elif not found:

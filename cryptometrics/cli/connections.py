@@ -10,12 +10,13 @@ import click
 from cryptometrics import config, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import psycopg
 
     from cryptometrics.config import Settings
     from cryptometrics.kafka.topic import Topic
+    from cryptometrics.store.choose_source import Choice
 
 
 def waiting(service: str) -> Callable[[BaseException, float], None]:
@@ -70,26 +71,41 @@ def stored() -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def choose_group(connection: psycopg.Connection, group: str | None) -> str:
-    """Return the group to read, and report on stderr which one it is unless the user named it."""
-    from cryptometrics.store import stored_sessions
+@contextlib.contextmanager
+def stored_group(group: str | None, venue: str | None = None) -> Iterator[tuple[psycopg.Connection, str]]:
+    """Read one group from one snapshot, of all its venues; yield the connection and the group's name.
 
-    chosen = stored_sessions.resolve_group(connection, group)
-    if chosen.note:
-        click.echo(chosen.note, err=True)
-    return chosen.name
+    If the group had to be chosen, a line on stderr after the block says which one it is: so an error stays
+    the only line. Raises UserError if a venue is named of which the group has nothing.
+    """
+    from cryptometrics.store.choose_source import check_venue, resolve_group
+
+    with stored() as connection:
+        chosen = resolve_group(connection, group)
+        check_venue(connection, chosen.name, venue)
+        yield connection, chosen.name
+    report_choice(chosen)
 
 
 @contextlib.contextmanager
-def stored_group(group: str | None) -> Iterator[tuple[psycopg.Connection, str]]:
-    """Read one group from one snapshot; yield the connection and the group's name.
+def stored_venue(
+    group: str | None, venue: str | None, pairs: Sequence[str], session: str | None
+) -> Iterator[tuple[psycopg.Connection, str, str]]:
+    """Read one venue of one group from one snapshot; yield the connection, the group and the venue.
 
-    The report on stderr which group it is follows the block, so that an error stays the only line.
+    pairs, session: what will be read, see `resolve_venue`. Reports choices like `stored_group`.
     """
-    from cryptometrics.store import stored_sessions
+    from cryptometrics.store.choose_source import resolve_group, resolve_venue
 
     with stored() as connection:
-        chosen = stored_sessions.resolve_group(connection, group)
-        yield connection, chosen.name
-    if chosen.note:
-        click.echo(chosen.note, err=True)
+        chosen = resolve_group(connection, group)
+        at = resolve_venue(connection, chosen.name, venue, pairs=pairs, session=session)
+        yield connection, chosen.name, at.name
+    report_choice(chosen, at)
+
+
+def report_choice(*choices: Choice) -> None:
+    """Report on stderr what had to be chosen."""
+    for choice in choices:
+        if choice.note:
+            click.echo(choice.note, err=True)

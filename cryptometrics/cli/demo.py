@@ -159,7 +159,7 @@ def _show(settings: Settings) -> list[Path]:
             series = load_series(
                 connection,
                 GROUP,
-                row.pair,
+                row.market,
                 metrics,
                 session=None,
                 since=None,
@@ -173,11 +173,15 @@ def _show(settings: Settings) -> list[Path]:
 
 def _print_table(rows: Sequence[SessionRow]) -> None:
     from cryptometrics.cli.output import print_table, short
+    from cryptometrics.market.venues import venue_label
 
     columns = ("ticks", "bid", "ask", "mid_price", "spread", "highest_bid", "lowest_ask", "max_spread")
     heads = [column.replace("_", "\n") for column in columns]
     cells = [[row.pair, *(short(getattr(row, column)) for column in columns)] for row in rows]
-    print_table(["pair", *heads], cells, numbers=heads)
+    venue = venue_label(rows[0].venue)
+    print_table(
+        ["pair", *heads], cells, numbers=heads, caption=f"venue {venue}; prices in the quote currency"
+    )
 
 
 class _Patience:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     help="Export up to this time (exclusive), in the same format.",
 )
 @options.reading_group
+@options.one_venue
 @click.option(
     "--format",
     "form",
@@ -51,26 +52,31 @@ def export(
     since: datetime | None,
     until: datetime | None,
     group: str | None,
+    venue: str | None,
     form: Format | None,
     out: Path | None,
 ) -> None:
     """Export stored quotes as CSV or JSON lines, ordered by time.
 
-    Prices are exact, times are UTC. Without options it exports everything. In CSV, a text that begins like a
-    formula (= + - @) gets an apostrophe in front; JSON lines stay unchanged. The extremes of a row are in the
-    order of the topic: `session` shows those of a whole session.
+    Prices are exact, times are UTC. Without options it exports everything of one group and venue. In CSV, a
+    text that begins like a formula (= + - @) gets an apostrophe in front; JSON lines stay unchanged. The
+    extremes of a row are in the order of the topic: `session` shows those of a whole session.
 
     \b
     Example:
       cryptometrics export --pair BTC-USD --since 2h --out btc.csv
     """
-    from cryptometrics.cli.connections import choose_group, database
+    from cryptometrics.cli.connections import database, report_choice
     from cryptometrics.cli.progress import Progress
     from cryptometrics.store import export as store
+    from cryptometrics.store.choose_source import resolve_group, resolve_venue
 
     chosen, rows = _format_of(form, out), 0
     with database() as connection:
-        blocks = store.export(connection, choose_group(connection, group), pairs, since, until, chosen)
+        of_group = resolve_group(connection, group)
+        at = resolve_venue(connection, of_group.name, venue, pairs=pairs)
+        report_choice(of_group, at)
+        blocks = store.export(connection, of_group.name, at.name, pairs, since, until, chosen)
         # Close the generator first: until then, its COPY occupies the connection.
         with contextlib.closing(blocks), _written(out) as file, Progress() as progress:
             for block in blocks:

@@ -53,9 +53,16 @@ LABELS = ("verified", "simulated", "imported", "unverified", "gap")
 )
 @click.option("--list", "listing", is_flag=True, help="List every gap instead of totals per pair.")
 @options.reading_group
+@options.only_venue
 @options.as_json
 def gaps(
-    pairs: tuple[str, ...], since: datetime | None, listing: bool, group: str | None, as_json: bool
+    *,
+    pairs: tuple[str, ...],
+    since: datetime | None,
+    listing: bool,
+    group: str | None,
+    venue: str | None,
+    as_json: bool,
 ) -> None:
     """Show what the live feed missed: gaps, trades, reconnects.
 
@@ -69,10 +76,10 @@ def gaps(
     from cryptometrics.store import feed_gaps as store
     from cryptometrics.store.labelled_minutes import count_labels
 
-    with stored_group(group) as (connection, name):
-        summary = store.by_pair(connection, name, pairs, since)
-        rows = store.gaps(connection, name, pairs, since)
-        labels = count_labels(connection, name, pairs, since)
+    with stored_group(group, venue) as (connection, name):
+        summary = store.by_pair(connection, name, pairs, since, venue=venue)
+        rows = store.gaps(connection, name, pairs, since, venue=venue)
+        labels = count_labels(connection, name, pairs, since, venue=venue)
     if as_json:
         click.echo(as_text(summary, rows, labels))
         return

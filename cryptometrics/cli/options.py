@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.market.ticks import is_pair
+from cryptometrics.market.venues import MAX_VENUE_CHARS, is_venue
 from cryptometrics.text import check_name
 from cryptometrics.times import parse_time
 
@@ -39,6 +40,16 @@ def name(_context: click.Context, _option: click.Parameter, value: str | None) -
         return check_name(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def venue(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Validate the name of a venue; a callback for Click."""
+    if value is not None and not is_venue(value):
+        raise click.BadParameter(
+            f"{value[: 2 * MAX_VENUE_CHARS]!r} is not a valid name: "
+            f"names of venues have 1 to {MAX_VENUE_CHARS} of the characters a-z, 0-9 and -"
+        )
+    return value
 
 
 def number(_context: click.Context, _option: click.Parameter, value: float) -> float:
@@ -96,6 +107,14 @@ reading_group = click.option(
     metavar="NAME",
     help="Consumer group to read. [default: the only one, else the one with the newest row]",
 )
+
+one_venue = click.option(
+    "--venue",
+    callback=venue,
+    metavar="NAME",
+    help="Venue to read. [default: the only one, else the one with the newest row]",
+)
+only_venue = click.option("--venue", callback=venue, metavar="NAME", help="Only this venue. [default: all]")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

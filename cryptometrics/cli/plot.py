@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from cryptometrics.market.venues import Market
     from cryptometrics.plot.panels import Panel
     from cryptometrics.store.candles import Candles
     from cryptometrics.store.tick_series import Series
@@ -75,12 +76,14 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     help="Session to draw. [default: the newest of each pair, unless there is a range]",
 )
 @options.reading_group
+@options.one_venue
 @click.option(
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     callback=options.chart,
-    help="Draw all pairs into one .png, .svg or .pdf file. [default: charts/PAIR.png for each pair]",
+    help="Draw all pairs into one .png, .svg or .pdf file. [default: charts/PAIR.png for each pair; with "
+    "--venue, charts/PAIR-VENUE.png]",
 )
 @click.option("--show", is_flag=True, help="Also open a window with the chart.")
 def plot(
@@ -92,21 +95,22 @@ def plot(
     candles: str | None,
     session: str | None,
     group: str | None,
+    venue: str | None,
     out: Path | None,
     show: bool,
 ) -> None:
     """Draw bid, ask, mid price, spread and the session's extremes over time.
 
-    Without --pair it draws every pair of the newest session, or of the range, each on its own chart. Pairs
-    without ticks in the range are left out and named. More than a million ticks are drawn from their minutes,
-    unless --metric asks for bid or ask.
+    Without --pair it draws every pair of the newest session, or of the range, each on its own chart. All of
+    them are of one venue. Pairs without ticks in the range are left out and named. More than a million ticks
+    are drawn from their minutes, unless --metric asks for bid or ask.
 
     \b
     Example:
       cryptometrics plot --pair BTC-USD
       cryptometrics plot --pair BTC-USD --candles 5m --since 6h
     """
-    from cryptometrics.cli.connections import stored_group
+    from cryptometrics.cli.connections import stored_venue
     from cryptometrics.store.candles import load_candles
     from cryptometrics.store.chart_range import load_each, pairs_with_sessions
     from cryptometrics.store.tick_series import load_series
@@ -123,26 +127,29 @@ def plot(
     panels = panels_of(metrics)
     drawn = [line.metric for panel in panels for line in panel.lines]
     span: dict[str, Any] = {"session": session, "since": since, "until": until}
-    with stored_group(group) as (connection, name):
-        chosen, silent = pairs_with_sessions(connection, name, pairs, **span)
+    with stored_venue(group, venue, pairs, session) as (connection, name, at):
+        chosen, silent = pairs_with_sessions(connection, name, at, pairs, **span)
         if len(chosen) > MAX_PAIRS:
             raise UserError(
-                f"{len(chosen)} pairs are too many: choose up to {MAX_PAIRS} with --pair, of {listed(chosen)}"
+                f"{len(chosen)} pairs are too many: choose up to {MAX_PAIRS} with --pair, "
+                f"of {listed(market.pair for market in chosen)}"
             )
 
-        def load(pair: str) -> Series | Candles:
+        def load(market: Market) -> Series | Candles:
             if candles is not None:
                 size = None if candles == BEST else candles
-                return load_candles(connection, name, pair, size, **span)
+                return load_candles(connection, name, market, size, **span)
             points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(chosen))
             minutes = not {"bid", "ask"} & set(metrics)
-            return load_series(connection, name, pair, drawn, buckets=points, minutes=minutes, **span)
+            return load_series(connection, name, market, drawn, buckets=points, minutes=minutes, **span)
 
         loaded, left_out = load_each(chosen, silent, load)
     if left_out:
         click.echo(f"left out, without ticks in that range: {listed(left_out)}", err=True)
-    suffix = "" if candles is None else "-candles"
-    charts = {out: loaded} if out is not None else {_file_of(each.pair, suffix): [each] for each in loaded}
+    suffix = ("" if venue is None else f"-{venue}") + ("" if candles is None else "-candles")
+    charts = (
+        {out: loaded} if out is not None else {_file_of(each.market.pair, suffix): [each] for each in loaded}
+    )
     for path, together in charts.items():
         save(path, figure_of(together, panels, show=show))
         click.echo(path)

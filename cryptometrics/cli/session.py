@@ -1,7 +1,8 @@
-"""`cryptometrics session`: the session's extremes and the newest quote of each pair."""
+"""`cryptometrics session`: the session's extremes and the newest quote of each venue and pair."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from cryptometrics.store.stored_sessions import SessionRow
 
 KEYS = (
-    *("pair", "session", "consumer_group", "ticks", "late", "bid", "ask", "mid_price", "spread"),
+    *("venue", "pair", "session", "consumer_group", "ticks", "late", "bid", "ask", "mid_price", "spread"),
     *("highest_bid", "highest_bid_at", "lowest_ask", "lowest_ask_at", "max_spread", "max_spread_at"),
     *("first_at", "last_at", "bid_size", "ask_size"),
 )
@@ -39,9 +40,12 @@ STACKS = {
     "--session", callback=options.name, metavar="NAME", help="Session to show. [default: the newest]"
 )
 @options.reading_group
+@options.only_venue
 @options.as_json
-def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_json: bool) -> None:
-    """Show the session's extremes and the newest quote of each pair.
+def session(
+    pairs: tuple[str, ...], session: str | None, group: str | None, venue: str | None, as_json: bool
+) -> None:
+    """Show the session's extremes and the newest quote of each venue and pair.
 
     \b
     Example:
@@ -50,8 +54,8 @@ def session(pairs: tuple[str, ...], session: str | None, group: str | None, as_j
     from cryptometrics.cli.connections import stored_group
     from cryptometrics.store import stored_sessions
 
-    with stored_group(group) as (connection, name):
-        rows = stored_sessions.sessions(connection, name, pairs=pairs, session=session)
+    with stored_group(group, venue) as (connection, name):
+        rows = stored_sessions.sessions(connection, name, venue=venue, pairs=pairs, session=session)
     if as_json:
         click.echo(as_text(rows))
     else:
@@ -66,17 +70,25 @@ def as_text(rows: Sequence[SessionRow]) -> str:
 
 
 def show(rows: Sequence[SessionRow]) -> None:
-    """Print a table: two values per column for people, else one line per pair with every value."""
-    from cryptometrics.cli.output import TIME, for_people, plain, print_table, short, stacked
+    """Print a table per venue with two values per column for people, else one line per venue and pair."""
+    from cryptometrics.cli.output import for_people, plain, print_table
 
     if not for_people():
         print_table(KEYS, [[plain(getattr(row, key)) for key in KEYS] for row in rows])
         return
+    for venue, of_venue in itertools.groupby(rows, key=lambda row: row.venue):
+        _show_venue(venue, list(of_venue))
+
+
+def _show_venue(venue: str, rows: Sequence[SessionRow]) -> None:
+    from cryptometrics.cli.output import TIME, print_table, short, stacked
+    from cryptometrics.market.venues import venue_label
+
     cells = []
     for row in rows:
         time = "%H:%M:%S" if row.first_at.date() == row.last_at.date() else TIME.removeprefix("%Y-")
         values = ([short(getattr(row, key), time=time) for key in keys] for keys in STACKS.values())
         cells.append([stacked(above, below) for above, below in values])
     heads = list(STACKS)
-    caption = "prices in the quote currency, times in UTC"
+    caption = f"venue {venue_label(venue)}; prices in the quote currency, times in UTC"
     print_table(heads, cells, numbers=heads[1:], caption=caption)

@@ -36,16 +36,25 @@ STEP_S = 0.05
 @click.command()
 @options.pairs
 @options.reading_group
+@options.only_venue
 @click.option(
     "--refresh", type=click.FloatRange(0.1, 10), default=4, metavar="N", help="Frames per second, at most 10."
 )
 @click.option("--once", is_flag=True, help="Print one frame and exit.")
 @options.as_json
-def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool, as_json: bool) -> None:
+def watch(
+    *,
+    pairs: tuple[str, ...],
+    group: str | None,
+    venue: str | None,
+    refresh: float,
+    once: bool,
+    as_json: bool,
+) -> None:
     """Watch quotes, session extremes, lag and alerts live in the terminal.
 
-    Ages turn yellow after 5 s and red after 30 s; then the quote is dim and listed as old. Ctrl-C ends it.
-    --json prints one frame.
+    A pair appears once for each of its venues. Ages turn yellow after 5 s and red after 30 s; then the quote
+    is dim and listed as old. Ctrl-C ends it. --json prints one frame.
 
     \b
     Example:
@@ -54,16 +63,18 @@ def watch(pairs: tuple[str, ...], group: str | None, refresh: float, once: bool,
     from cryptometrics import config
     from cryptometrics.cli.connections import waiting
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.store import stored_sessions
+    from cryptometrics.store.choose_source import check_venue, resolve_group
     from cryptometrics.watch.poller import Poller
 
     if not (once or as_json or is_live()):
         raise UserError("watch needs a terminal: use --once or --json instead")
 
     def choose(connection: psycopg.Connection) -> str:
-        return stored_sessions.resolve_group(connection, group).name
+        name = resolve_group(connection, group).name
+        check_venue(connection, name, venue)
+        return name
 
-    with Poller(config.load(), choose, pairs, waiting("PostgreSQL")) as view:
+    with Poller(config.load(), choose, pairs, waiting("PostgreSQL"), venue=venue) as view:
         if once or as_json:
             frame = _second_look(view)
             if as_json:
@@ -147,6 +158,7 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
         "trouble": frame.trouble,
         "pairs": [
             {
+                "venue": row.venue,
                 "pair": row.pair,
                 "session": row.session,
                 "bid": f"{row.bid:f}",
@@ -160,7 +172,7 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
                 "last_at": iso(row.last_at),
                 "quote_age_seconds": round((snapshot.at - row.last_at).total_seconds(), 3),
                 "ticks": row.ticks,
-                "ticks_per_second": _rounded(frame.history.rate(row.pair)),
+                "ticks_per_second": _rounded(frame.history.rate(row.market)),
             }
             for row in snapshot.rows
         ],
@@ -177,6 +189,7 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
         **{fate: snapshot.total(fate) for fate in ("metrics", "rejected", "gaps", "duplicates", "holes")},
         "alerts": [
             {
+                "venue": alert.venue,
                 "pair": alert.pair,
                 "rule": alert.rule,
                 "severity": alert.severity,

@@ -43,6 +43,16 @@ def replayed(venue: str) -> str:
     return venue[: MAX_VENUE_CHARS - len(_REPLAY_SUFFIX)] + _REPLAY_SUFFIX
 
 
+def is_simulated(venue: str) -> bool:
+    """Return whether the quotes of a venue are simulated: directly, or replayed."""
+    return venue == SIMULATED or venue.startswith(SIMULATED + _REPLAY_SUFFIX)
+
+
+def venue_label(venue: str) -> str:
+    """Return a venue for people: its name, which says SIMULATED in capitals if its quotes are simulated."""
+    return SIMULATED.upper() + venue.removeprefix(SIMULATED) if is_simulated(venue) else venue
+
+
 def with_venue(message: bytes, venue: str) -> bytes:
     """Return a message, a JSON object with at least one field, that names this venue.
 

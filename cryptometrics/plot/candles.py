@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib.style
 from matplotlib.patches import Patch
 
+from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
 from cryptometrics.plot.figure import STYLE, shortened
 from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend, shade
@@ -39,7 +40,7 @@ def draw(figure: Figure, pairs: Sequence[Candles]) -> None:
 def _draw_pair(block: SubFigure, series: Candles) -> None:
     price, spread = block.subplots(2, sharex=True, height_ratios=HEIGHTS)
     candles = series.candles
-    quote = series.pair.partition("-")[2]
+    quote = series.market.pair.partition("-")[2]
     _draw_candles(price, series)
     price.set_ylabel(f"mid price ({quote})")
     _draw_spreads(spread, series)
@@ -50,7 +51,7 @@ def _draw_pair(block: SubFigure, series: Candles) -> None:
     header(
         block,
         [price, spread],
-        f"{series.pair} · {series.name} candles",
+        f"{series.market.pair} · {venue_label(series.market.venue)} · {series.name} candles",
         [
             f"{start:%Y-%m-%d %H:%M} to {until} UTC",
             f"{sum(c.ticks for c in candles):,} ticks",

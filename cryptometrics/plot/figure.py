@@ -11,6 +11,7 @@ import matplotlib.style
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
 from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend, shade
 from cryptometrics.plot.points import band, day_number, gaps, steps
@@ -91,7 +92,7 @@ def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> Non
     every = block.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, panel in zip(every, panels, strict=True):
         _draw_panel(axes, series, panel)
-    title = f"{series.pair} · {_sessions(series)}"
+    title = f"{series.market.pair} · {venue_label(series.market.venue)} · {_sessions(series)}"
     header(block, list(every), title, [*_range(series), f"group {shortened(series.group)}"])
     time_axis(every[-1], series.start, series.end, wide=is_wide(block))
     block.align_ylabels(every)
@@ -100,7 +101,7 @@ def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> Non
 def _draw_panel(axes: Axes, series: Series, panel: Panel) -> None:
     low, high = _limits(series, panel)
     value_axis(axes, low, high, from_zero=panel.from_zero)
-    axes.set_ylabel(panel.label.format(quote=series.pair.partition("-")[2]))
+    axes.set_ylabel(panel.label.format(quote=series.market.pair.partition("-")[2]))
     handles: list[Artist] = []
     for line in panel.lines:
         handle = _draw_extreme(axes, series, line) if line.is_extreme else _draw_quote(axes, series, line)

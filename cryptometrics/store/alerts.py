@@ -99,6 +99,7 @@ SELECT a.id, a.consumer_group, a.rule, a.kind, a.venue, a.pair, a.severity, a.le
        (array_agg(n.last_error ORDER BY n.id) FILTER (WHERE n.delivered_at IS NULL))[1] AS last_error
 FROM alerts a LEFT JOIN alert_notifications n ON n.alert_id = a.id
 WHERE (%(group)s::text IS NULL OR a.consumer_group = %(group)s)
+  AND (%(venue)s::text IS NULL OR a.venue = %(venue)s)
   AND (%(since)s::timestamptz IS NULL OR a.resolved_at IS NULL OR a.fired_at >= %(since)s)
 GROUP BY a.id
 ORDER BY a.resolved_at IS NULL DESC, a.fired_at DESC, a.id DESC
@@ -223,8 +224,14 @@ def retire(connection: psycopg.Connection, group: str, rule: str, market: Market
 
 
 def listed(
-    connection: psycopg.Connection, group: str | None, since: datetime | None, limit: int
+    connection: psycopg.Connection,
+    group: str | None,
+    since: datetime | None,
+    limit: int,
+    *,
+    venue: str | None = None,
 ) -> list[Alert]:
     """Return firing alerts, then the newest resolved ones, without those that fired before `since`."""
     with connection.cursor(row_factory=class_row(Alert)) as cursor:
-        return cursor.execute(_LIST, {"group": group, "since": since, "limit": limit}).fetchall()
+        values = {"group": group, "venue": venue, "since": since, "limit": limit}
+        return cursor.execute(_LIST, values).fetchall()

@@ -1,4 +1,4 @@
-"""Load the candles of a pair from its minutes."""
+"""Load the candles of a market from its minutes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     import psycopg
+
+    from cryptometrics.market.venues import Market
 
 SIZES = {
     "1m": timedelta(minutes=1),
@@ -40,7 +42,7 @@ SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS
     bool_and(complete) AND date_bin(%(size)s, window_start, 'epoch') + %(size)s <= now() AS complete,
     min(open_at) AS open_at, max(close_at) AS close_at
 FROM crypto_windows
-WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
+WHERE consumer_group = %(group)s AND name = '1m' AND venue = %(venue)s AND pair = %(pair)s
   AND window_start >= date_bin(%(size)s, %(since)s, 'epoch')
   AND window_start < date_bin(%(size)s, %(until)s, 'epoch') + %(size)s
 GROUP BY 1 ORDER BY 1
@@ -66,9 +68,9 @@ class Candle:
 
 
 class Candles(NamedTuple):
-    """The candles of a pair, oldest first; windows without ticks have none."""
+    """The candles of a market, oldest first; windows without ticks have none."""
 
-    pair: str
+    market: Market
     group: str
     name: str
     size: timedelta
@@ -78,19 +80,19 @@ class Candles(NamedTuple):
 def load_candles(
     connection: psycopg.Connection,
     group: str,
-    pair: str,
+    market: Market,
     size: str | None,
     *,
     session: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Candles:
-    """Return the candles of a pair in a range, each of its whole window.
+    """Return the candles of a market in a range, each of its whole window.
 
     size: one of SIZES, or None for the one that suits the range. The range and the errors are those of
     `chart_range`. Raises UserError, too, if the candles are too many to be seen.
     """
-    found = chart_range(connection, group, pair, session=session, since=since, until=until)
+    found = chart_range(connection, group, market, session=session, since=since, until=until)
     begin, end = found.start, found.end
     name = size or _shortest_size(end - begin, MAX_DEFAULT_CANDLES) or "1d"
     if (count := (end - begin) // SIZES[name]) > MAX_CANDLES:
@@ -99,12 +101,12 @@ def load_candles(
             f"{count:,} candles of {name} are too many to be seen: "
             + (f"use --candles {longer}, or a shorter range" if longer else "use a shorter range")
         )
-    values = {"size": SIZES[name], "group": group, "pair": pair, "since": begin, "until": end}
+    values = {"size": SIZES[name], "group": group, "since": begin, "until": end} | market._asdict()
     with connection.cursor(row_factory=class_row(Candle)) as cursor:
         candles = cursor.execute(_CANDLES, values).fetchall()
     if not candles:
         raise found.silence
-    return Candles(pair, group, name, SIZES[name], candles)
+    return Candles(market, group, name, SIZES[name], candles)
 
 
 def _shortest_size(span: timedelta, count: int) -> str | None:

@@ -26,12 +26,12 @@ MIN_SLICES, MAX_SLICES = 24, 1440
 ROWS_PER_SLICE = 20_000
 """Approximate rows of one sort, if they are spread evenly over the day."""
 
-_TEXTS = ("pair", "session", "consumer_group", "kind")
+_TEXTS = ("pair", "session", "consumer_group", "kind", "venue")
 _PRICES = ("bid", "ask", "mid_price", "spread", "spread_bps")
 _SIZES = ("bid_size", "ask_size")
 _EXTREMES = ("session_highest_bid", "session_lowest_ask", "session_max_spread")
 _NUMBERS = ("trade_id", "kafka_partition", "kafka_offset")
-COLUMNS = ("quoted_at", *_TEXTS[:3], *_PRICES, *_EXTREMES, "kind", *_NUMBERS, "recorded_at", *_SIZES)
+COLUMNS = ("quoted_at", *_TEXTS[:3], *_PRICES, *_EXTREMES, "kind", *_NUMBERS, "recorded_at", *_SIZES, "venue")
 """The columns of the CSV and the keys of the JSON, in order; they are columns of the view crypto_quotes."""
 
 _DAYS = """
@@ -41,7 +41,8 @@ WHERE consumer_group = %(group)s AND day BETWEEN %(first)s AND %(last)s GROUP BY
 _SLICE = sql.SQL("""
 COPY (
     SELECT {columns} FROM crypto_quotes
-    WHERE quoted_at >= {start} AND quoted_at < {end} AND consumer_group = {group} AND pair = ANY({pairs})
+    WHERE quoted_at >= {start} AND quoted_at < {end}
+      AND consumer_group = {group} AND venue = {venue} AND pair = ANY({pairs})
     ORDER BY crypto_quotes.quoted_at, kafka_partition, kafka_offset
 ) TO STDOUT WITH ({options})
 """)
@@ -66,19 +67,20 @@ class Block:
 def export(
     connection: psycopg.Connection,
     group: str,
+    venue: str,
     pairs: Sequence[str],
     since: datetime | None,
     until: datetime | None,
     form: Format,
 ) -> Generator[Block]:
-    """Yield the quotes of `pairs`, or of all, with since <= quoted_at < until, in order of time.
+    """Yield the quotes of `pairs`, or of all, at a venue with since <= quoted_at < until, in order of time.
 
     In CSV, text that a spreadsheet would take for a formula is prefixed with an apostrophe. Quotes that are
     stored later for a time already exported are missed. Raises UserError if a pair has no ticks.
     """
-    sessions = pair_sessions(connection, group, pairs=pairs)
+    sessions = pair_sessions(connection, group, venue=venue, pairs=pairs)
     if missing := [pair for pair in pairs if pair not in {row.pair for row in sessions}]:
-        raise no_ticks(connection, group, missing, None)
+        raise no_ticks(connection, group, missing, None, venue=venue)
     chosen = sorted({row.pair for row in sessions})
     start = max(filter(None, (since, min(row.first_at for row in sessions))))
     # Include the newest stored quote, but none that is stored later.
@@ -88,7 +90,13 @@ def export(
         yield Block((",".join(COLUMNS) + "\n").encode(), 0, start)
     for first, last in _slices(connection, group, start, end):
         query = _SLICE.format(
-            columns=_columns(form), start=first, end=last, group=group, pairs=chosen, options=_OPTIONS[form]
+            columns=_columns(form),
+            start=first,
+            end=last,
+            group=group,
+            venue=venue,
+            pairs=chosen,
+            options=_OPTIONS[form],
         )
         with connection.cursor() as cursor:
             with cursor.copy(query) as copy:

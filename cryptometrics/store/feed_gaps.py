@@ -26,7 +26,8 @@ SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s
 _GAPS = """
 SELECT venue, pair, kind, begins_at, ends_at, first_trade_id, last_trade_id, trades_missed, proves
 FROM feed_gaps
-WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
+WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue = %(venue)s)
+  AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
   AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
 ORDER BY ends_at, venue, pair, kafka_partition, kafka_offset
 """
@@ -49,7 +50,8 @@ FROM (
                     FILTER (WHERE (kind <> 'missed' OR is_whole_connection) AND begins_at IS NOT NULL),
                     0)::float8 AS away_s
     FROM feed_gaps, LATERAL (SELECT kind = 'missed' AND first_trade_id IS NULL) AS _ (is_whole_connection)
-    WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
+    WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue = %(venue)s)
+      AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
       AND ends_at >= coalesce(%(since)s, '-infinity'::timestamptz)
     GROUP BY venue, pair
 ) AS gaps
@@ -135,19 +137,29 @@ def write(cursor: psycopg.Cursor, topic: GroupTopic, gaps: Iterable[StoredGap]) 
 
 
 def gaps(
-    connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
+    connection: psycopg.Connection,
+    group: str,
+    pairs: Collection[str] = (),
+    since: datetime | None = None,
+    *,
+    venue: str | None = None,
 ) -> list[GapRow]:
-    """Return the gaps of a group that ended at `since` or later, oldest first."""
-    values = {"group": group, "pairs": list(pairs) or None, "since": since}
+    """Return the gaps of a group, or of one of its venues, that ended at `since` or later, oldest first."""
+    values = {"group": group, "venue": venue, "pairs": list(pairs) or None, "since": since}
     with connection.cursor(row_factory=class_row(GapRow)) as cursor:
         return cursor.execute(_GAPS, values).fetchall()
 
 
 def by_pair(
-    connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
+    connection: psycopg.Connection,
+    group: str,
+    pairs: Collection[str] = (),
+    since: datetime | None = None,
+    *,
+    venue: str | None = None,
 ) -> list[PairGaps]:
-    """Return the pairs of the live feed in a group, with their ticks and gaps since `since`."""
+    """Return the live feed's pairs in a group, or at one of its venues, with ticks and gaps since `since`."""
     query = _PAIRS.format(ticks=_ALL_TICKS if since is None else _TICKS_SINCE)
-    values = {"group": group, "pairs": list(pairs) or None, "since": since}
+    values = {"group": group, "venue": venue, "pairs": list(pairs) or None, "since": since}
     with connection.cursor(row_factory=class_row(PairGaps)) as cursor:
         return cursor.execute(query.encode(), values).fetchall()

@@ -81,7 +81,8 @@ CROSS JOIN LATERAL (
     WHERE (w.consumer_group, w.name, w.venue, w.pair) = (m.consumer_group, '1m', m.venue, m.pair)
       AND w.origin = 'imported' AND w.window_start >= since AND w.window_start <@ (known - m.gaps)
 ) AS imports
-WHERE m.consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR m.pair = ANY(%(pairs)s::text[]))
+WHERE m.consumer_group = %(group)s AND (%(venue)s::text IS NULL OR m.venue = %(venue)s)
+  AND (%(pairs)s::text[] IS NULL OR m.pair = ANY(%(pairs)s::text[]))
 ORDER BY m.venue, m.pair
 """  # noqa: S608  (the expressions are constants)
 
@@ -158,10 +159,15 @@ def _as_columns(rows: list[tuple[Any, ...]]) -> LabelledMinutes:
 
 
 def count_labels(
-    connection: psycopg.Connection, group: str, pairs: Collection[str] = (), since: datetime | None = None
+    connection: psycopg.Connection,
+    group: str,
+    pairs: Collection[str] = (),
+    since: datetime | None = None,
+    *,
+    venue: str | None = None,
 ) -> dict[Market, dict[str, int]]:
     """Return the number of complete minutes with each label, of each venue and pair; all labels are keys."""
-    values = {"group": group, "pairs": list(pairs) or None, "since": since}
+    values = {"group": group, "venue": venue, "pairs": list(pairs) or None, "since": since}
     counts = {}
     for venue, pair, minutes, gap, proven, imported, imported_proven in connection.execute(
         _COUNTS.encode(), values

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.market.venues import Market
     from cryptometrics.store.stored_sessions import SessionRow
 
 MAX_TICKS = 1_000_000
@@ -27,7 +28,7 @@ MAX_TICKS = 1_000_000
 
 _RANGE = """
 FROM crypto_windows
-WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
+WHERE consumer_group = %(group)s AND name = '1m' AND venue = %(venue)s AND pair = %(pair)s
   AND window_start BETWEEN date_bin('1 minute', %(start)s, 'epoch') AND %(end)s
 """
 _TICKS = "SELECT coalesce(sum(ticks), 0)::bigint" + _RANGE
@@ -49,7 +50,7 @@ ORDER BY 1
 # Of the oldest session in the range, which alone can have begun before it.
 _BEFORE = """
 SELECT max(highest_bid), min(lowest_ask), max(max_spread) FROM crypto_windows
-WHERE consumer_group = %(group)s AND name = '1m' AND pair = %(pair)s
+WHERE consumer_group = %(group)s AND name = '1m' AND venue = %(venue)s AND pair = %(pair)s
   AND window_start >= date_bin('1 minute', %(first)s, 'epoch')
   AND window_start < date_bin('1 minute', %(start)s, 'epoch')
 """
@@ -59,17 +60,18 @@ Lists = tuple[list["Decimal"], list["Decimal"], list["Decimal"]]
 
 
 def ticks_between(
-    connection: psycopg.Connection, group: str, pair: str, start: datetime, end: datetime
+    connection: psycopg.Connection, group: str, market: Market, start: datetime, end: datetime
 ) -> int:
     """Return the number of ticks in the minutes of a range."""
-    row = connection.execute(_TICKS, {"group": group, "pair": pair, "start": start, "end": end}).fetchone()
+    values = {"group": group, "start": start, "end": end} | market._asdict()
+    row = connection.execute(_TICKS, values).fetchone()
     return row[0] if row else 0
 
 
-def are_whole(sessions: Sequence[SessionRow], all_of_pair: Collection[SessionRow]) -> bool:
+def are_whole(sessions: Sequence[SessionRow], all_of_market: Collection[SessionRow]) -> bool:
     """Whether the minutes hold ticks of these sessions only, one after the other; minutes have no session."""
     begin, end = min(row.first_at for row in sessions), max(row.last_at for row in sessions)
-    overlapping = [row for row in all_of_pair if row.first_at <= end and row.last_at >= begin]
+    overlapping = [row for row in all_of_market if row.first_at <= end and row.last_at >= begin]
     ordered = sorted(overlapping, key=lambda row: row.first_at)
     return all(one.last_at < other.first_at for one, other in pairwise(ordered)) and len(overlapping) == len(
         sessions
@@ -79,7 +81,7 @@ def are_whole(sessions: Sequence[SessionRow], all_of_pair: Collection[SessionRow
 def load(
     connection: psycopg.Connection,
     group: str,
-    pair: str,
+    market: Market,
     sessions: Sequence[SessionRow],
     start: datetime,
     end: datetime,
@@ -91,7 +93,7 @@ def load(
     width: the width for ticks; it is rounded up to whole minutes.
     """
     width = max(MINUTE, MINUTE * -(-width // MINUTE))
-    values = {"group": group, "pair": pair, "start": start, "end": end, "width": width, "origin": origin}
+    values = {"group": group, "start": start, "end": end, "width": width, "origin": origin} | market._asdict()
     rows = connection.execute(_BUCKETS, values).fetchall()
     first, last, ticks, low, high, close, mean, largest, bps, bid, ask = map(list, zip(*rows, strict=True))
     starts = sorted(row.first_at for row in sessions)

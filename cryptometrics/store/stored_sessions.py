@@ -1,7 +1,7 @@
-"""Look up the groups, pairs and sessions that are stored.
+"""Look up the venues, pairs and sessions of a group.
 
-All of it comes from `session_extremes`, with one row per group, pair and session, and never from the ticks:
-it is as fast for a year of ticks as for a minute.
+All of it comes from `session_extremes`, with one row per group, venue, pair and session, and never from the
+ticks: it is as fast for a year of ticks as for a minute.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
 from cryptometrics.errors import UserError
 from cryptometrics.market.ticks import EXACT
-from cryptometrics.text import listed
+from cryptometrics.market.venues import Market
+from cryptometrics.text import are, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,61 +29,51 @@ MAX_WITH_TIMES = 3
 
 _HALF = Decimal("0.5")
 
-# Groups that have read the same topic to its end have the same newest time; then the last writer is newer.
-_GROUPS = """
-SELECT consumer_group
-FROM session_extremes
-LEFT JOIN (
-    SELECT consumer_group, max(updated_at) AS updated_at FROM consumer_offsets GROUP BY consumer_group
-) AS written USING (consumer_group)
-GROUP BY consumer_group
-ORDER BY max(last_at) DESC, max(updated_at) DESC NULLS LAST, consumer_group
-"""
-
 _PAIRS = """
 SELECT pair, min(first_at), max(last_at)
 FROM session_extremes
-WHERE consumer_group = %(group)s
+WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue = %(venue)s)
 GROUP BY pair
 ORDER BY pair
 """
 
 _SESSIONS = """
-SELECT pair, session, consumer_group, ticks, late, last_bid AS bid, last_ask AS ask, highest_bid,
+SELECT venue, pair, session, consumer_group, ticks, late, last_bid AS bid, last_ask AS ask, highest_bid,
        highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at,
        last_bid_size AS bid_size, last_ask_size AS ask_size
 FROM session_extremes
-WHERE consumer_group = %(group)s
+WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue = %(venue)s)
   AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
   AND (%(session)s::text IS NULL OR session = %(session)s)
-ORDER BY pair, last_at DESC, session
+ORDER BY venue, pair, last_at DESC, session
+"""
+
+# Of each venue: an old replay must not hide behind the live feed.
+_NEWEST_SESSIONS = """
+SELECT DISTINCT ON (venue) venue, session
+FROM session_extremes
+WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue = %(venue)s)
+ORDER BY venue, last_at DESC, session
 """
 
 _SESSION_NAMES = """
 SELECT session
 FROM session_extremes
-WHERE consumer_group = %(group)s
+WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue = %(venue)s)
   AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
 GROUP BY session
 ORDER BY max(last_at) DESC, session
 """
 
 
-class ChosenGroup(NamedTuple):
-    """The group whose rows are read."""
-
-    name: str
-    note: str
-    """Why it was chosen, for stderr; empty if the user named it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow:
-    """A pair's session so far: its newest quote and its extremes.
+    """A market's session so far: its newest quote and its extremes.
 
     Prices are in the quote currency, times are event times in UTC.
     """
 
+    venue: str
     pair: str
     session: str
     consumer_group: str
@@ -103,6 +94,11 @@ class SessionRow:
     ask_size: Decimal | None = None
 
     @property
+    def market(self) -> Market:
+        """The venue and the pair."""
+        return Market(self.venue, self.pair)
+
+    @property
     def mid_price(self) -> Decimal:
         """(bid + ask) / 2 of the newest quote, exact."""
         return EXACT.multiply(EXACT.add(self.bid, self.ask), _HALF)
@@ -113,84 +109,92 @@ class SessionRow:
         return EXACT.subtract(self.ask, self.bid)
 
 
-def resolve_group(connection: psycopg.Connection, group: str | None) -> ChosenGroup:
-    """Return the group named, else the only one, else the one with the newest row.
-
-    Raises UserError if nothing is stored, or nothing for the group named.
-    """
-    groups = [name for (name,) in connection.execute(_GROUPS)]
-    if not groups:
-        raise UserError("no ticks are stored yet: run `cryptometrics process`")
-    if group is not None:
-        if group in groups:
-            return ChosenGroup(group, "")
-        raise UserError(f"group {group} has stored nothing; there {_are(groups)}")
-    newest, *others = groups
-    if not others:
-        return ChosenGroup(newest, f"reading group {newest}, the only one there is")
-    return ChosenGroup(
-        newest, f"reading group {newest}, the one with the newest row; --group reads {listed(others)} instead"
-    )
-
-
 def sessions(
-    connection: psycopg.Connection, group: str, *, pairs: Sequence[str] = (), session: str | None = None
+    connection: psycopg.Connection,
+    group: str,
+    *,
+    venue: str | None = None,
+    pairs: Sequence[str] = (),
+    session: str | None = None,
 ) -> list[SessionRow]:
-    """Return one row per pair, ordered by pair: that of `session`, else of the newest session.
+    """Return one row per market, ordered by venue and pair: that of `session`, else of the newest session.
 
-    If pairs are named, the newest session is that of each pair, else that of the group. Raises UserError,
-    which lists what is stored, if a pair has no ticks, or none in `session`.
+    If pairs are named, the newest session is that of each market, else that of its venue. Without a venue,
+    all venues of the group are looked at. Raises UserError, which lists what is stored, if a pair has no
+    ticks, or none in `session`.
     """
     if session is None and not pairs:
-        session = session_names(connection, group)[0]
-    newest: dict[str, SessionRow] = {}
-    for row in pair_sessions(connection, group, pairs=pairs, session=session):
-        newest.setdefault(row.pair, row)
-    if missing := [pair for pair in pairs if pair not in newest]:
-        raise no_ticks(connection, group, missing, session)
-    if not newest:
-        raise UserError(
-            f"group {group} has no session {session}; there {_are(session_names(connection, group))}"
-        )
-    return list(newest.values())
+        newest = connection.execute(_NEWEST_SESSIONS, {"group": group, "venue": venue}).fetchall()
+        rows = [
+            row for at, name in newest for row in pair_sessions(connection, group, venue=at, session=name)
+        ]
+    else:
+        rows = pair_sessions(connection, group, venue=venue, pairs=pairs, session=session)
+    found: dict[Market, SessionRow] = {}
+    for row in rows:
+        found.setdefault(row.market, row)
+    known = {pair for _, pair in found}
+    if missing := [pair for pair in pairs if pair not in known]:
+        raise no_ticks(connection, group, missing, session, venue=venue)
+    if not found:
+        names = session_names(connection, group, venue=venue)
+        raise UserError(f"{place(group, venue)} has no session {session}; there {are(names)}")
+    return list(found.values())
 
 
 def pair_sessions(
-    connection: psycopg.Connection, group: str, *, pairs: Sequence[str] = (), session: str | None = None
+    connection: psycopg.Connection,
+    group: str,
+    *,
+    venue: str | None = None,
+    pairs: Sequence[str] = (),
+    session: str | None = None,
 ) -> list[SessionRow]:
-    """Return all sessions of `pairs`, or of every pair: ordered by pair, the newest session first."""
+    """Return all sessions of `pairs`, or of every pair: ordered by venue and pair, the newest session first.
+
+    Without a venue, these are the sessions of all venues.
+    """
     with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
-        cursor.execute(_SESSIONS, {"group": group, "pairs": list(pairs) or None, "session": session})
-        return cursor.fetchall()
+        values = {"group": group, "venue": venue, "pairs": list(pairs) or None, "session": session}
+        return cursor.execute(_SESSIONS, values).fetchall()
 
 
-def session_names(connection: psycopg.Connection, group: str, pairs: Sequence[str] = ()) -> list[str]:
-    """Return the names of the sessions of a group, or of some of its pairs, newest first."""
-    return [
-        name for (name,) in connection.execute(_SESSION_NAMES, {"group": group, "pairs": list(pairs) or None})
-    ]
+def session_names(
+    connection: psycopg.Connection, group: str, pairs: Sequence[str] = (), *, venue: str | None = None
+) -> list[str]:
+    """Return the names of the sessions of a group, a venue or some of the pairs, newest first."""
+    values = {"group": group, "venue": venue, "pairs": list(pairs) or None}
+    return [name for (name,) in connection.execute(_SESSION_NAMES, values)]
+
+
+def place(group: str, venue: str | None) -> str:
+    """Return a group and its venue, unless that is None, in words."""
+    return f"group {group}" if venue is None else f"group {group}, venue {venue}"
 
 
 def no_ticks(
-    connection: psycopg.Connection, group: str, pairs: Sequence[str], session: str | None
+    connection: psycopg.Connection,
+    group: str,
+    pairs: Sequence[str],
+    session: str | None,
+    *,
+    venue: str | None = None,
 ) -> UserError:
-    """Return the error that lists what is stored instead: other sessions of these pairs, else other pairs."""
-    if session is not None and (names := session_names(connection, group, pairs)):
-        return UserError(
-            f"no ticks of {listed(pairs)} in session {session} of group {group}; there {_are(names)}"
-        )
-    stored = connection.execute(_PAIRS, {"group": group}).fetchall()
+    """Return the error that lists what is stored instead: other sessions of these pairs, else other pairs.
+
+    With a venue, it is about that venue.
+    """
+    where = place(group, venue)
+    if session is not None and (names := session_names(connection, group, pairs, venue=venue)):
+        return UserError(f"no ticks of {listed(pairs)} in session {session} of {where}; there {are(names)}")
+    stored = connection.execute(_PAIRS, {"group": group, "venue": venue}).fetchall()
     names = [pair for pair, _, _ in stored]
     if len(names) <= MAX_WITH_TIMES:
         known = [
             f"{pair} ({first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC)"
             for pair, first, last in stored
         ]
-        return UserError(f"no ticks of {listed(pairs)} in group {group}; there {_are(known)}")
+        return UserError(f"no ticks of {listed(pairs)} in {where}; there {are(known)}")
     close = [near for pair in pairs for near in difflib.get_close_matches(pair, names, n=3)]
     hint = f" (did you mean {listed(dict.fromkeys(close))}?)" if close else ""
-    return UserError(f"no ticks of {listed(pairs)} in group {group}; there {_are(names)}{hint}")
-
-
-def _are(names: Sequence[str]) -> str:
-    return f"{'is' if len(names) == 1 else 'are'} {listed(names)}"
+    return UserError(f"no ticks of {listed(pairs)} in {where}; there {are(names)}{hint}")

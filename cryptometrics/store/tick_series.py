@@ -1,4 +1,4 @@
-"""Load a pair's metrics over time, reduced in PostgreSQL to as many points as a chart can show.
+"""Load a market's metrics over time, reduced in PostgreSQL to as many points as a chart can show.
 
 The range is divided into buckets of equal width, each with the lowest, highest and last value of each metric.
 So a chart of a thousand rows still shows the spike of one tick in a million.
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.market.venues import Market
     from cryptometrics.store.stored_sessions import SessionRow
 
 # In the quote currency, except spread_bps: basis points of the mid price. Only that quotient is rounded, by
@@ -54,7 +55,8 @@ SELECT min(timestamp), max(timestamp), count(*), count(*) FILTER (WHERE bid = as
        (max(ARRAY[extract(epoch FROM timestamp), kafka_offset, {metrics}]))[3:], ARRAY[{stored}]::numeric[]
 FROM crypto_metrics
 WHERE timestamp BETWEEN %(start)s AND %(end)s
-  AND consumer_group = %(group)s AND pair = %(pair)s AND session = ANY(%(sessions)s)
+  AND consumer_group = %(group)s AND venue = %(venue)s AND pair = %(pair)s
+  AND session = ANY(%(sessions)s)
 GROUP BY date_bin(%(width)s, timestamp, %(origin)s), session
 ORDER BY 1
 """)
@@ -86,13 +88,13 @@ class BucketValues(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A pair's ticks from `start` to `end`, in buckets of `width`; lists have one item per nonempty bucket.
+    """A market's ticks from `start` to `end`, in buckets of `width`; lists have one item per nonempty bucket.
 
     A bucket has ticks of one session. Prices and spreads are in the quote currency, `spread_bps` in basis
     points of the mid price. Extremes are those of the session up to the end of the bucket.
     """
 
-    pair: str
+    market: Market
     group: str
     sessions: list[SessionRow]
     """The sessions that overlap the range, newest first."""
@@ -114,7 +116,7 @@ class Series:
 def load_series(
     connection: psycopg.Connection,
     group: str,
-    pair: str,
+    market: Market,
     metrics: Sequence[str],
     *,
     session: str | None = None,
@@ -123,26 +125,26 @@ def load_series(
     buckets: int = 1200,
     minutes: bool = False,
 ) -> Series:
-    """Return the metrics of a pair in at most `buckets` + 1 points per session.
+    """Return the metrics of a market in at most `buckets` + 1 points per session.
 
     With `minutes`, a range of more than a million ticks is loaded from minutes, which hold mid price, spread
     and extremes. The range and the errors are those of `chart_range`.
     """
     _, sessions, all_sessions, start, end, silence = chart_range(
-        connection, group, pair, session=session, since=since, until=until
+        connection, group, market, session=session, since=since, until=until
     )
     width = bucket_width(end - start, buckets)
     if (
         minutes
         and are_whole(sessions, all_sessions)
-        and ticks_between(connection, group, pair, start, end) > MAX_TICKS
+        and ticks_between(connection, group, market, start, end) > MAX_TICKS
     ):
-        return _of_minutes(connection, group, pair, metrics, sessions, start, end, width)
+        return _of_minutes(connection, group, market, metrics, sessions, start, end, width)
     rows = connection.execute(
         _query(metrics),
         {
+            **market._asdict(),
             "group": group,
-            "pair": pair,
             "sessions": [row.session for row in sessions],
             "start": start,
             "end": end,
@@ -170,7 +172,7 @@ def load_series(
         quotes = found[metric].high if EXTREMES[metric].better is max else found[metric].low
         found[metric] = BucketValues.of_extreme(running(metric, quotes, session_of, sessions, before))
     return Series(
-        pair=pair,
+        market=market,
         group=group,
         sessions=sessions,
         start=start,
@@ -188,7 +190,7 @@ def load_series(
 def _of_minutes(
     connection: psycopg.Connection,
     group: str,
-    pair: str,
+    market: Market,
     metrics: Sequence[str],
     sessions: list[SessionRow],
     start: datetime,
@@ -196,10 +198,10 @@ def _of_minutes(
     width: timedelta,
 ) -> Series:
     width, first_at, last_at, ticks, session_of, known = load(
-        connection, group, pair, sessions, start, end, width, _ORIGIN
+        connection, group, market, sessions, start, end, width, _ORIGIN
     )
     return Series(
-        pair=pair,
+        market=market,
         group=group,
         sessions=sessions,
         start=max(start, first_at[0]),

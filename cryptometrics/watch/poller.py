@@ -33,13 +33,16 @@ class Poller:
         group: Callable[[psycopg.Connection], str],
         pairs: Sequence[str] = (),
         notice: Callable[[BaseException, float], None] | None = None,
+        *,
+        venue: str | None = None,
     ) -> None:
-        """Connect, and poll the group that `group` returns.
+        """Connect, and poll the group that `group` returns: all its markets, or those of `pairs` or `venue`.
 
         notice: called while the start waits for PostgreSQL. Raises the errors of `connect` and `group`.
         """
         self._settings = settings
         self._pairs = pairs
+        self._venue = venue
         self._connection = connect(settings, notice=notice)
         with explaining():
             self.group = group(self._connection)
@@ -95,11 +98,11 @@ class Poller:
         if asked:
             self._lag.compare(snapshot.partitions)
         if self._last is None or not self._last.rows:
-            for pair, mids in self._reader.recent_mids().items():
-                self._history.prepend(pair, mids)
+            for market, mids in self._reader.recent_mids().items():
+                self._history.prepend(market, mids)
         self._history.add(snapshot)
         self._last, self._failures, self._trouble = snapshot, 0, None
 
     def _make_reader(self) -> SnapshotReader:
         self._connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
-        return SnapshotReader(self._connection, self.group, self._pairs)
+        return SnapshotReader(self._connection, self.group, self._pairs, self._venue)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
+from cryptometrics.market.venues import Market
 from cryptometrics.store import stored_sessions
 from cryptometrics.store.connection import snapshot
 from cryptometrics.store.stored_sessions import SessionRow
@@ -20,22 +21,24 @@ if TYPE_CHECKING:
     import psycopg
 
 DISCOVERY_S = 5.0
-"""Interval between two searches for new pairs and sessions."""
+"""Interval between two searches for new markets and sessions."""
 MAX_ALERTS = 50
 SPARKLINE_MINUTES = 15
 
 _NEWEST = """
-SELECT DISTINCT ON (pair) pair, session FROM session_extremes
-WHERE consumer_group = %(group)s AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
-ORDER BY pair, last_at DESC, session
+SELECT DISTINCT ON (venue, pair) venue, pair, session FROM session_extremes
+WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue = %(venue)s)
+  AND (%(pairs)s::text[] IS NULL OR pair = ANY(%(pairs)s))
+ORDER BY venue, pair, last_at DESC, session
 """
 
 _ROWS = """
-SELECT pair, session, consumer_group, ticks, late, last_bid AS bid, last_ask AS ask, highest_bid,
+SELECT venue, pair, session, consumer_group, ticks, late, last_bid AS bid, last_ask AS ask, highest_bid,
        highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at
-FROM session_extremes JOIN unnest(%(pairs)s::text[], %(sessions)s::text[]) AS newest (pair, session)
-     USING (pair, session)
-WHERE consumer_group = %(group)s ORDER BY pair
+FROM session_extremes
+JOIN unnest(%(venues)s::text[], %(pairs)s::text[], %(sessions)s::text[]) AS newest (venue, pair, session)
+     USING (venue, pair, session)
+WHERE consumer_group = %(group)s ORDER BY pair, venue
 """
 
 _PARTITIONS = """
@@ -44,45 +47,57 @@ FROM consumer_offsets WHERE consumer_group = %(group)s AND ended_at IS NULL ORDE
 """
 
 _ALERTS = """
-SELECT pair, rule, severity, message, fired_at FROM alerts
-WHERE consumer_group = %(group)s AND resolved_at IS NULL ORDER BY fired_at DESC LIMIT %(limit)s
+SELECT venue, pair, rule, severity, message, fired_at FROM alerts
+WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue IN (%(venue)s, ''))
+  AND resolved_at IS NULL
+ORDER BY fired_at DESC LIMIT %(limit)s
 """
 
 # A minute's close is its last mid price.
 _MINUTES = """
-SELECT pair, window_end, close FROM crypto_windows
-WHERE consumer_group = %(group)s AND name = '1m' AND pair = ANY(%(pairs)s)
+SELECT venue, pair, window_end, close FROM crypto_windows
+JOIN unnest(%(venues)s::text[], %(pairs)s::text[]) AS shown (venue, pair) USING (venue, pair)
+WHERE consumer_group = %(group)s AND name = '1m'
   AND window_start > now() - make_interval(mins => %(minutes)s) AND window_end <= now()
-ORDER BY pair, window_end
+ORDER BY venue, pair, window_end
 """
 
 
 class SnapshotReader:
     """Reads snapshots of one group over one connection."""
 
-    def __init__(self, connection: psycopg.Connection, group: str, pairs: Sequence[str] = ()) -> None:
-        """Read all pairs of `group`, or only `pairs`."""
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        group: str,
+        pairs: Sequence[str] = (),
+        venue: str | None = None,
+    ) -> None:
+        """Read all markets of `group`, or only those of `pairs` or of `venue`."""
         self._connection = connection
         self._group = group
+        self._venue = venue
         self._pairs = list(pairs) or None
-        self._newest: list[tuple[str, str]] = []
+        self._newest: list[tuple[str, str, str]] = []
+        """Venue, pair and session."""
         self._looked_at = float("-inf")
         self._has_alerts = self._has("alerts")
 
     def read(self) -> Snapshot:
         """Read a snapshot; raise psycopg's errors, and UserError if a pair has no ticks."""
-        connection, names = self._connection, {"group": self._group, "pairs": self._pairs}
+        connection = self._connection
+        names = {"group": self._group, "venue": self._venue, "pairs": self._pairs}
         with snapshot(connection):
             now = self._now()
             if time.monotonic() - self._looked_at > DISCOVERY_S:
                 self._newest = connection.execute(_NEWEST, names).fetchall()
                 self._looked_at = time.monotonic()
-                if missing := set(self._pairs or ()) - {pair for pair, _ in self._newest}:
-                    raise stored_sessions.no_ticks(connection, self._group, sorted(missing), None)
-            pairs, sessions = [list(column) for column in zip(*self._newest, strict=True)] or ([], [])
+                if missing := set(self._pairs or ()) - {pair for _, pair, _ in self._newest}:
+                    raise stored_sessions.no_ticks(
+                        connection, self._group, sorted(missing), None, venue=self._venue
+                    )
             with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
-                cursor.execute(_ROWS, {"group": self._group, "pairs": pairs, "sessions": sessions})
-                rows = cursor.fetchall()
+                rows = cursor.execute(_ROWS, self._shown()).fetchall()
             with connection.cursor(row_factory=class_row(Partition)) as cursor:
                 partitions = cursor.execute(_PARTITIONS, names).fetchall()
             alerts: list[FiringAlert] = []
@@ -91,14 +106,25 @@ class SnapshotReader:
                     alerts = cursor.execute(_ALERTS, names | {"limit": MAX_ALERTS}).fetchall()
         return Snapshot(self._group, now, rows, partitions, alerts)
 
-    def recent_mids(self) -> dict[str, list[tuple[datetime, Decimal]]]:
-        """Return the mid prices of the last minutes by pair, as far as windows of a minute are stored."""
-        found: dict[str, list[tuple[datetime, Decimal]]] = {pair: [] for pair, _ in self._newest}
+    def recent_mids(self) -> dict[Market, list[tuple[datetime, Decimal]]]:
+        """Return the mid prices of the last minutes by market, as far as windows of a minute are stored."""
+        found: dict[Market, list[tuple[datetime, Decimal]]] = {
+            Market(venue, pair): [] for venue, pair, _ in self._newest
+        }
         if self._has("crypto_windows"):
-            values = {"group": self._group, "pairs": list(found), "minutes": SPARKLINE_MINUTES}
-            for pair, at, mid in self._connection.execute(_MINUTES, values):
-                found[pair].append((at, mid))
+            values = self._shown() | {"minutes": SPARKLINE_MINUTES}
+            for venue, pair, at, mid in self._connection.execute(_MINUTES, values):
+                found[Market(venue, pair)].append((at, mid))
         return found
+
+    def _shown(self) -> dict[str, object]:
+        """Return the parameters that name the group, its markets and their sessions."""
+        columns: Sequence[list[str]] = [list(column) for column in zip(*self._newest, strict=True)] or (
+            [],
+            [],
+            [],
+        )
+        return {"group": self._group} | dict(zip(("venues", "pairs", "sessions"), columns, strict=True))
 
     def _has(self, table: str) -> bool:
         row = self._connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone()

@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from cryptometrics.market.venues import is_simulated, venue_label
 from cryptometrics.text import escape, listed
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ SLOW_S, STALE_S = 5.0, 30.0
 HIGH_LAG = 10_000
 """A larger lag is yellow."""
 MAX_ALERTS = 5
+MAX_VENUE = 18
+"""Characters of a venue in the table."""
 SEVERITIES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
 
@@ -121,7 +124,12 @@ def _is_old(data: ScreenData, row: SessionRow) -> bool:
 
 def _old_quotes(data: ScreenData) -> list[Text]:
     """Return a line that names the old quotes, if there are any."""
-    old = [f"{row.pair} {age(_age(data, row)).plain}" for row in data.snapshot.rows if _is_old(data, row)]
+    several = len(_venues(data.snapshot)) > 1
+    old = [
+        f"{row.pair}{f' {venue_label(row.venue)}' if several else ''} {age(_age(data, row)).plain}"
+        for row in data.snapshot.rows
+        if _is_old(data, row)
+    ]
     return [_line((f"old quotes: {listed(old)}", "red"))] if old else []
 
 
@@ -137,18 +145,32 @@ def _head(data: ScreenData) -> Text:
     snapshot = data.snapshot
     sessions = sorted({row.session for row in snapshot.rows})
     session = sessions[-1] if len(sessions) == 1 else f"{len(sessions)} sessions" if sessions else "none yet"
-    rates = [rate for row in snapshot.rows if (rate := data.history.rate(row.pair)) is not None]
+    rates = [rate for row in snapshot.rows if (rate := data.history.rate(row.market)) is not None]
+    venues = _venues(snapshot)
+    simulated = any(map(is_simulated, venues))
     speed = f"{sum(rates):,.0f} ticks/s" if rates else "- ticks/s"
     return _line(
         (f"{snapshot.at:%H:%M:%S} UTC", "bold"),
+        "  ", (listed(map(venue_label, venues)) or "no venue yet", "bold yellow" if simulated else "bold"),
         "  group ", (snapshot.group, "bold"), "  session ", (session, "bold"), f"  {speed}",
     )  # fmt: skip
+
+
+def _venue(venue: str) -> Text:
+    text = _line((venue_label(venue), "yellow" if is_simulated(venue) else ""))
+    text.truncate(MAX_VENUE, overflow="ellipsis")
+    return text
+
+
+def _venues(snapshot: Snapshot) -> list[str]:
+    return sorted({row.venue for row in snapshot.rows})
 
 
 class _Cells(NamedTuple):
     """The values of a pair as text."""
 
     pair: Text
+    venue: Text
     bid: str
     ask: str
     mid: str
@@ -165,9 +187,10 @@ class _Cells(NamedTuple):
 
 
 def _cells(data: ScreenData, row: SessionRow) -> _Cells:
-    mid, rate = row.mid_price, data.history.rate(row.pair)
+    mid, rate = row.mid_price, data.history.rate(row.market)
     return _Cells(
         pair=_line((row.pair, "bold")),
+        venue=_venue(row.venue),
         bid=f"{row.bid:f}",
         ask=f"{row.ask:f}",
         mid=f"{mid:f}",
@@ -192,18 +215,29 @@ def _table(*columns: tuple[str, str]) -> Table:
     return table
 
 
+def _beside(data: ScreenData) -> tuple[list[tuple[str, str]], int]:
+    """Return the column of the venues and its width; none if there is one venue: the head names it."""
+    venues = _venues(data.snapshot)
+    if len(venues) < 2:
+        return [], 0
+    return [("venue", "<")], 1 + max(_venue(venue).cell_len for venue in venues)
+
+
 def _wide(data: ScreenData, room: int, bars: str, points: int) -> tuple[Table, int]:
+    beside, width = _beside(data)
     table = _table(
-        ("pair", "<"), ("bid", ">"), ("ask", ">"), ("mid", ">"), ("spread bps", ">"), ("mid, 15 min", "<"),
+        ("pair", "<"), *beside, ("bid", ">"), ("ask", ">"), ("mid", ">"), ("spread bps", ">"),
+        ("mid, 15 min", "<"),
         ("highest bid", ">"), ("bps off", ">"), ("lowest ask", ">"), ("bps off", ">"), ("max spread", ">"),
         ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
     rows = data.snapshot.rows[:room]
     for row in rows:
         c = _cells(data, row)
-        spark = Text(sparkline(data.history.mids(row.pair, points), bars), "cyan")
+        spark = Text(sparkline(data.history.mids(row.market, max(points - width, 8)), bars), "cyan")
         table.add_row(
-            c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.high, c.from_high, c.low, c.from_low, c.max_spread,
+            c.pair, *([c.venue] if beside else []),
+            c.bid, c.ask, c.mid, c.bps, spark, c.high, c.from_high, c.low, c.from_low, c.max_spread,
             c.age, c.rate, style=c.style,
         )  # fmt: skip
     return table, len(rows)
@@ -215,26 +249,32 @@ def _stacked(data: ScreenData, bars: str, width: int) -> Table:
         ("pair", "<"), ("bid/high", ">"), ("ask/low", ">"), ("mid/max spread", ">"), ("bps", ">"),
         ("mid, 15 min", "<"), ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
-    points = max(width - 68, 8)
+    longest = max((_venue(venue).cell_len for venue in _venues(data.snapshot)), default=0)
+    points = max(width - 68 - max(longest - 9, 0), 8)
     for row in data.snapshot.rows:
         c = _cells(data, row)
-        spark = Text(sparkline(data.history.mids(row.pair, points), bars), "cyan")
+        spark = Text(sparkline(data.history.mids(row.market, points), bars), "cyan")
         table.add_row(c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.age, c.rate, style=c.style)
         off = f"{c.from_high}/{c.from_low}"
-        table.add_row("", c.high, c.low, c.max_spread, "", Text(f"{off} bps"), style="dim")
+        table.add_row(c.venue, c.high, c.low, c.max_spread, "", Text(f"{off} bps"), style="dim")
     return table
 
 
 def _short(data: ScreenData, room: int, bars: str, width: int) -> tuple[Table, int]:
+    beside, taken = _beside(data)
     table = _table(
-        ("pair", "<"), ("mid", ">"), ("bps", ">"), ("mid, 15 min", "<"), ("high bps", ">"), ("low bps", ">"),
+        ("pair", "<"), *beside, ("mid", ">"), ("bps", ">"), ("mid, 15 min", "<"),
+        ("high bps", ">"), ("low bps", ">"),
         ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
     rows = data.snapshot.rows[:room]
     for row in rows:
         c = _cells(data, row)
-        spark = Text(sparkline(data.history.mids(row.pair, max(width - 66, 8)), bars), "cyan")
-        table.add_row(c.pair, c.mid, c.bps, spark, c.from_high, c.from_low, c.age, c.rate, style=c.style)
+        spark = Text(sparkline(data.history.mids(row.market, max(width - 66 - taken, 8)), bars), "cyan")
+        table.add_row(
+            c.pair, *([c.venue] if beside else []), c.mid, c.bps, spark, c.from_high, c.from_low,
+            c.age, c.rate, style=c.style,
+        )  # fmt: skip
     return table, len(rows)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from cryptometrics.market.venues import Market
     from cryptometrics.store.stored_sessions import SessionRow
 
 RATE_S = 5.0
@@ -39,6 +40,8 @@ class Partition:
 class FiringAlert:
     """An alert that fires now."""
 
+    venue: str
+    """Empty for a rule about rejected ticks."""
     pair: str | None
     rule: str
     severity: str
@@ -54,7 +57,7 @@ class Snapshot:
     at: datetime
     """Time by the database's clock, so that every viewer sees the same age."""
     rows: list[SessionRow]
-    """The newest session of each pair, sorted by pair."""
+    """The newest session of each market, sorted by pair and venue."""
     partitions: list[Partition]
     alerts: list[FiringAlert]
     """Newest first; empty if alerts are not used."""
@@ -65,8 +68,8 @@ class Snapshot:
 
 
 @dataclass(slots=True)
-class _PairHistory:
-    """The history of one pair."""
+class _MarketHistory:
+    """The history of one market."""
 
     counts: deque[tuple[float, str, int]] = field(default_factory=deque)
     """(time, session, ticks): the first one at least RATE_S old, the others newer."""
@@ -77,13 +80,13 @@ class History:
     """The recent snapshots of one group, as far as rates and sparklines need them."""
 
     def __init__(self) -> None:
-        self._pairs: dict[str, _PairHistory] = {}
+        self._markets: dict[Market, _MarketHistory] = {}
 
     def add(self, snapshot: Snapshot) -> None:
         """Add the next snapshot."""
         now = snapshot.at.timestamp()
         for row in snapshot.rows:
-            history = self._pairs.setdefault(row.pair, _PairHistory())
+            history = self._markets.setdefault(row.market, _MarketHistory())
             if history.counts and history.counts[-1][1] != row.session:
                 history.counts.clear()  # a new session counts from zero
             history.counts.append((now, row.session, row.ticks))
@@ -94,26 +97,26 @@ class History:
             while history.mids[0][0] < now - HISTORY_S:
                 history.mids.popleft()
 
-    def prepend(self, pair: str, mids: Iterable[tuple[datetime, Decimal]]) -> None:
+    def prepend(self, market: Market, mids: Iterable[tuple[datetime, Decimal]]) -> None:
         """Add mid prices, in order of time, before those of the snapshots."""
-        history = self._pairs.setdefault(pair, _PairHistory())
+        history = self._markets.setdefault(market, _MarketHistory())
         first = history.mids[0][0] if history.mids else float("inf")
         older = [(at.timestamp(), mid) for at, mid in mids if at.timestamp() < first]
         history.mids.extendleft(reversed(older))
 
-    def rate(self, pair: str) -> float | None:
+    def rate(self, market: Market) -> float | None:
         """Return the recent ticks per second; None before the second snapshot."""
-        counts = self._pairs.setdefault(pair, _PairHistory()).counts
+        counts = self._markets.setdefault(market, _MarketHistory()).counts
         if len(counts) < 2 or counts[-1][0] <= counts[0][0]:
             return None
         return (counts[-1][2] - counts[0][2]) / (counts[-1][0] - counts[0][0])
 
-    def mids(self, pair: str, points: int) -> list[Decimal | None]:
+    def mids(self, market: Market, points: int) -> list[Decimal | None]:
         """Return the last mid price of each of `points` equal spans from the oldest one to now.
 
         A span without a mid price repeats the one before.
         """
-        mids = self._pairs.setdefault(pair, _PairHistory()).mids
+        mids = self._markets.setdefault(market, _MarketHistory()).mids
         if not mids or points < 1:
             return []
         first, last = mids[0][0], mids[-1][0]

@@ -24,21 +24,25 @@ class Store(Protocol):
         pair: str = ...,
         group: str = ...,
         session: str = ...,
+        venue: str = ...,
     ) -> None: ...
 
 
 _STORE = sql.SQL("""
 WITH quotes AS ({quotes}), stored AS (
     INSERT INTO crypto_metrics (pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread,
-                                timestamp, consumer_group, session, kind, kafka_partition, kafka_offset)
+                                timestamp, consumer_group, session, kind, kafka_partition, kafka_offset,
+                                venue)
     SELECT {pair}, bid, ask, (bid + ask) * 0.5, ask - bid, max(bid) OVER topic, min(ask) OVER topic,
-           max(ask - bid) OVER topic, at, {group}, {session}, 'quote', 0, n
+           max(ask - bid) OVER topic, at, {group}, {session}, 'quote', 0, n, {venue}
     FROM quotes
     WINDOW topic AS (ORDER BY n)
     RETURNING *
 )
 INSERT INTO session_extremes
-SELECT {group}, {pair}, {session},
+    (consumer_group, venue, pair, session, highest_bid, highest_bid_at, lowest_ask, lowest_ask_at,
+     max_spread, max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late)
+SELECT {group}, {venue}, {pair}, {session},
        max(bid), (array_agg(timestamp ORDER BY bid DESC, kafka_offset))[1],
        min(ask), (array_agg(timestamp ORDER BY ask, kafka_offset))[1],
        max(spread), (array_agg(timestamp ORDER BY spread DESC, kafka_offset))[1],
@@ -59,9 +63,10 @@ def store(settings: Settings) -> Store:
         pair: str = "BTC-USD",
         group: str = "g1",
         session: str = "2024-01-05",
+        venue: str = "coinbase",
     ) -> None:
         query = quotes if isinstance(quotes, str) else _as_query(quotes)
-        names = {"pair": pair, "group": group, "session": session}
+        names = {"pair": pair, "group": group, "session": session, "venue": venue}
         with psycopg.connect(settings.postgres()) as connection:
             connection.execute(
                 "SELECT crypto_metrics_add_day(current_date), crypto_metrics_add_day(current_date - 1)"

@@ -10,15 +10,18 @@ import psycopg
 import pytest
 
 from cryptometrics.errors import UserError
+from cryptometrics.market.venues import Market
 from cryptometrics.plot.panels import METRICS
+from cryptometrics.store.choose_source import resolve_group
 from cryptometrics.store.connection import snapshot
-from cryptometrics.store.stored_sessions import resolve_group, sessions
+from cryptometrics.store.stored_sessions import sessions
 from cryptometrics.store.tick_series import EXPRESSIONS, load_series
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.integration.conftest import Store
 
+BTC = Market("coinbase", "BTC-USD")
 EARLY = [("2024-01-05 10:00", "100.10", "100.30")]
 LATE = [("2024-01-05 12:00", "100.10", "100.30")]
 
@@ -38,9 +41,9 @@ def test_no_group_has_ticks(connection: psycopg.Connection) -> None:
             resolve_group(connection, group)
 
 
-def test_the_only_group_is_read_and_said(connection: psycopg.Connection, store: Store) -> None:
+def test_the_only_group_is_read_without_a_word(connection: psycopg.Connection, store: Store) -> None:
     store(EARLY)
-    assert resolve_group(connection, None) == ("g1", "reading group g1, the only one there is")
+    assert resolve_group(connection, None) == ("g1", "")
 
 
 def test_the_group_with_the_newest_row_is_read_and_the_others_are_named(
@@ -118,7 +121,7 @@ def test_mid_price_and_spread_are_exact_at_any_width(connection: psycopg.Connect
 @pytest.mark.slow
 def test_reduction_keeps_every_extreme(connection: psycopg.Connection, store: Store) -> None:
     store(MANY)
-    series = load_series(connection, "g1", "BTC-USD", METRICS)
+    series = load_series(connection, "g1", BTC, METRICS)
     assert 500 < len(series.ticks) <= 1201
     assert sum(series.ticks) == 300_000
     extremes = {"highest_bid": "max(bid)", "lowest_ask": "min(ask)", "max_spread": "max(ask - bid)"}
@@ -140,7 +143,7 @@ def test_reduction_keeps_every_extreme(connection: psycopg.Connection, store: St
 @pytest.mark.parametrize("buckets", [1, 7, 400, 1200])
 def test_no_more_points_than_asked_for(connection: psycopg.Connection, store: Store, buckets: int) -> None:
     store(MANY.replace("299999", "29999"))
-    series = load_series(connection, "g1", "BTC-USD", ["bid"], buckets=buckets)
+    series = load_series(connection, "g1", BTC, ["bid"], buckets=buckets)
     assert len(series.ticks) <= buckets + 1
     assert sum(series.ticks) == 30_000
 
@@ -153,7 +156,7 @@ def test_few_ticks_come_as_they_are(connection: psycopg.Connection, store: Store
             ("2024-01-05 10:00:09", "0.00001304", "0.00001309"),
         ]
     )
-    series = load_series(connection, "g1", "BTC-USD", ["bid", "spread_bps"])
+    series = load_series(connection, "g1", BTC, ["bid", "spread_bps"])
     assert series.metrics["bid"].last == [Decimal(f"0.0000130{n}") for n in (6, 5, 4)]
     assert series.first_at == series.last_at
     assert series.first_at[0] == datetime(2024, 1, 5, 10, 0, 0, 1, tzinfo=UTC)
@@ -165,7 +168,7 @@ def test_the_last_of_equal_times_is_the_last_of_the_topic(
     connection: psycopg.Connection, store: Store
 ) -> None:
     store([("2024-01-05 10:00", str(bid), "100") for bid in (5, 9, 7)])
-    values = load_series(connection, "g1", "BTC-USD", ["bid"]).metrics["bid"]
+    values = load_series(connection, "g1", BTC, ["bid"]).metrics["bid"]
     assert [*values] == [[5], [9], [7]]
 
 
@@ -174,15 +177,15 @@ def test_a_range_is_cut_to_what_is_stored(connection: psycopg.Connection, store:
     store([(f"2024-01-06 10:0{n}", "200", "201") for n in range(10)], session="b")
     ten = datetime(2024, 1, 5, 10, tzinfo=UTC)
 
-    newest = load_series(connection, "g1", "BTC-USD", ["bid"])
+    newest = load_series(connection, "g1", BTC, ["bid"])
     assert [row.session for row in newest.sessions] == ["b"]
-    everything = load_series(connection, "g1", "BTC-USD", ["bid"], since=ten - timedelta(days=9))
+    everything = load_series(connection, "g1", BTC, ["bid"], since=ten - timedelta(days=9))
     assert [row.session for row in everything.sessions] == ["b", "a"]
     assert (everything.start, sum(everything.ticks)) == (ten, 20)
     within = load_series(
         connection,
         "g1",
-        "BTC-USD",
+        BTC,
         ["bid"],
         since=ten + timedelta(minutes=2),
         until=ten + timedelta(minutes=4),
@@ -192,7 +195,7 @@ def test_a_range_is_cut_to_what_is_stored(connection: psycopg.Connection, store:
         ten + timedelta(minutes=4),
         3,
     )
-    named = load_series(connection, "g1", "BTC-USD", ["bid"], session="a")
+    named = load_series(connection, "g1", BTC, ["bid"], session="a")
     assert named.metrics["bid"].last == [100] * 10
 
 
@@ -204,7 +207,7 @@ def test_a_range_without_ticks_names_the_one_there_is(
     store([*LATE, ("2024-01-05 14:00", "1", "2")], session="later")
     since = datetime(2024, 1, 5, 10, tzinfo=UTC) + timedelta(hours=hours)
     with pytest.raises(UserError, match="from 2024-01-05 10:00:00 to 2024-01-05 14:00:00 UTC"):
-        load_series(connection, "g1", "BTC-USD", ["bid"], since=since, until=since + timedelta(minutes=5))
+        load_series(connection, "g1", BTC, ["bid"], since=since, until=since + timedelta(minutes=5))
 
 
 def test_a_snapshot_sees_one_moment(connection: psycopg.Connection, store: Store) -> None:
@@ -227,5 +230,5 @@ def test_the_newest_minutes_need_no_old_partition(
     with psycopg.connect(settings.postgres()) as other:
         other.execute("LOCK TABLE crypto_metrics_before IN ACCESS EXCLUSIVE MODE")
         since = datetime.now(UTC) - timedelta(minutes=15)
-        series = load_series(connection, "g1", "BTC-USD", ["bid"], since=since)
+        series = load_series(connection, "g1", BTC, ["bid"], since=since)
     assert sum(series.ticks) == 10

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from cryptometrics.cli.plot import figure_of
 from cryptometrics.errors import UserError
+from cryptometrics.market.venues import Market
 from cryptometrics.plot.panels import METRICS, PANELS
 from cryptometrics.store.candles import load_candles
 from cryptometrics.store.connection import connect
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.integration.conftest import Store
 
+BTC = Market("coinbase", "BTC-USD")
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 
 RECENT = """
@@ -38,7 +40,7 @@ def test_the_default_chart_is_named_after_the_pair(cli: Cli, store: Store) -> No
     store(RECENT)
     done = cli("plot", "--pair", "BTC-USD")
     assert done.stdout == "charts/BTC-USD.png\n"
-    assert done.stderr == "reading group g1, the only one there is\n"
+    assert done.stderr == ""
     assert (cli.cwd / "charts/BTC-USD.png").read_bytes().startswith(MAGIC[".png"])
 
 
@@ -64,14 +66,14 @@ def test_silent_pairs_are_left_out_and_named(cli: Cli, store: Store) -> None:
     done = cli("plot", "--since", "9m", "--until", "2m")
     assert done.stdout.splitlines() == ["charts/BTC-USD.png", "charts/SOL-USD.png"]
     assert done.stderr.splitlines() == [
-        "reading group g1, the only one there is",
         "left out, without ticks in that range: ETH-USD, XRP-USD",
     ]
     options = ["--group", "g1", "--since", "9m", "--until", "2m", "--pair", "XRP-USD", "--pair"]
     done = cli("plot", *options, "BTC-USD", "--out", "one.png")
     assert (done.stdout, done.stderr) == ("one.png\n", "left out, without ticks in that range: XRP-USD\n")
     assert cli("plot", *options, "ETH-USD", code=2).stderr.startswith(
-        "error: no ticks of ETH-USD, XRP-USD in group g1 in that range; stored ticks go from 2024-01-05"
+        "error: no ticks of ETH-USD, XRP-USD in group g1, venue coinbase in that range; "
+        "stored ticks go from 2024-01-05"
     )
     assert "no ticks of NO-USD in group g1; there are" in cli("plot", *options, "NO-USD", code=2).stderr
 
@@ -105,7 +107,10 @@ def test_one_file_holds_all_pairs_in_the_format_of_its_name(cli: Cli, store: Sto
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--pair", "NO-USD"], "no ticks of NO-USD in group g1; there is BTC-USD (2024-01-05 10:00:00 to"),
+        (
+            ["--pair", "NO-USD"],
+            "no ticks of NO-USD in group g1, venue coinbase; there is BTC-USD (2024-01-05 10:0",
+        ),
         (["--since", "15m"], "stored ticks go from 2024-01-05 10:00:00 to 2024-01-05 10:00:00 UTC"),
         (["--since", "soon"], "'soon' is not a time"),
         (["--since", "1h", "--until", "2h"], "is after --until"),
@@ -178,7 +183,7 @@ def test_an_extreme_that_came_late_is_in_the_chart_from_its_time_on(
     connection: psycopg.Connection, store: Store
 ) -> None:
     store(LATE)
-    series = load_series(connection, "g1", "BTC-USD", METRICS)
+    series = load_series(connection, "g1", BTC, METRICS)
     last = {metric: [float(value) for value in values.last] for metric, values in series.metrics.items()}
     assert last["max_spread"] == [0.5, 0.5, 30, 30, 30]
     assert last["highest_bid"] == [100, 103, 103, 103, 103]
@@ -191,16 +196,15 @@ def test_an_extreme_that_came_late_is_in_the_chart_from_its_time_on(
 def test_extremes_before_a_range_count(connection: psycopg.Connection, store: Store) -> None:
     store(LATE)
     since = datetime(2024, 1, 5, 10, 0, 15, tzinfo=UTC)
-    series = load_series(connection, "g1", "BTC-USD", METRICS, since=since)
+    series = load_series(connection, "g1", BTC, METRICS, since=since)
     assert [int(value) for value in series.metrics["max_spread"].last] == [30, 30]
     assert [int(value) for value in series.metrics["highest_bid"].last] == [103, 103]
     assert {"max spread 30\nabove this chart", "highest bid 103\nabove this chart"} <= set(legends(series))
     # The session's extremes are set after this range; the first quote of the topic was before it.
     store([(at, bid, ask) for at, bid, ask in sorted(LATE)], pair="ETH-USD")
     until = datetime(2024, 1, 5, 10, 0, 8, tzinfo=UTC)
-    series = load_series(
-        connection, "g1", "ETH-USD", METRICS, since=until - timedelta(seconds=4), until=until
-    )
+    eth = Market("coinbase", "ETH-USD")
+    series = load_series(connection, "g1", eth, METRICS, since=until - timedelta(seconds=4), until=until)
     assert series.metrics["lowest_ask"].last == [Decimal("100.5")]
     assert series.metrics["max_spread"].last == [Decimal("0.5")]
 
@@ -211,9 +215,7 @@ def test_each_session_has_its_extremes_and_the_legend_those_of_all(
     store(LATE)
     # In one bucket with the end of the first session, and without its extremes.
     store([("2024-01-05 10:00:31", "100", "101"), ("2024-01-07 10:00", "99", "101")], session="second")
-    series = load_series(
-        connection, "g1", "BTC-USD", METRICS, since=datetime(2024, 1, 1, tzinfo=UTC), buckets=20
-    )
+    series = load_series(connection, "g1", BTC, METRICS, since=datetime(2024, 1, 1, tzinfo=UTC), buckets=20)
     assert series.width > timedelta(hours=1)
     assert series.session_starts == [1]
     assert [int(value) for value in series.metrics["highest_bid"].last] == [103, 100, 100]
@@ -269,18 +271,18 @@ def put_minutes(
 def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
     put_minutes(settings, "2024-01-05 10:00Z", 300)
     with connect(settings) as connection:
-        loaded = load_candles(connection, "g1", "BTC-USD", "5m")
+        loaded = load_candles(connection, "g1", BTC, "5m")
         assert len(loaded.candles) == 60
         second = loaded.candles[1]
         prices = second.open, second.high, second.low, second.close
         assert (second.ticks, *map(int, prices)) == (50, 102, 119, 90, 101)
         assert (int(second.avg_spread), int(second.max_spread), second.complete) == (1, 5, True)
-        assert load_candles(connection, "g1", "BTC-USD", None).name == "5m"
+        assert load_candles(connection, "g1", BTC, None).name == "5m"
         since = datetime(2024, 1, 5, 14, 30, 30, tzinfo=UTC)
-        assert len(load_candles(connection, "g1", "BTC-USD", "1m", since=since).candles) == 30
+        assert len(load_candles(connection, "g1", BTC, "1m", since=since).candles) == 30
         # At the edges of a range, too, a candle is of its whole window.
         middle = datetime(2024, 1, 5, 11, 2, 30, tzinfo=UTC)
-        cut = load_candles(connection, "g1", "BTC-USD", "5m", since=middle, until=middle).candles
+        cut = load_candles(connection, "g1", BTC, "5m", since=middle, until=middle).candles
         assert cut == [
             candle for candle in loaded.candles if candle.start <= middle < candle.start + loaded.size
         ]
@@ -322,7 +324,7 @@ def test_a_long_range_is_made_of_minutes(cli: Cli, settings: Settings) -> None:
     put_minutes(settings, "2024-01-06 00:00Z", 700, ticks=1_000, session="2024-01-06")
     since = datetime(2024, 1, 5, tzinfo=UTC)
     with connect(settings) as connection:
-        series = load_series(connection, "g1", "BTC-USD", METRICS, since=since, minutes=True)
+        series = load_series(connection, "g1", BTC, METRICS, since=since, minutes=True)
         assert series.of_minutes
         assert (sum(series.ticks), series.width) == (1_400_000, timedelta(minutes=2))
         assert set(METRICS) - set(series.metrics) == {"bid", "ask"}
@@ -330,9 +332,9 @@ def test_a_long_range_is_made_of_minutes(cli: Cli, settings: Settings) -> None:
         assert (int(highest[0]), int(max(highest))) == (111, 809)
         assert series.metrics["highest_bid"].last == [100] * len(series.ticks)
         with pytest.raises(UserError, match="no ticks of BTC-USD"):  # which are not there, only their minutes
-            load_series(connection, "g1", "BTC-USD", ["bid"], since=since)
+            load_series(connection, "g1", BTC, ["bid"], since=since)
         few = load_series(
-            connection, "g1", "BTC-USD", ["mid_price"], since=since, minutes=True,
+            connection, "g1", BTC, ["mid_price"], since=since, minutes=True,
             until=datetime(2024, 1, 7, tzinfo=UTC), session=None,
         )  # fmt: skip
         assert few.of_minutes
@@ -353,7 +355,7 @@ def test_a_long_range_of_minutes_has_the_extremes_before_it(
             "UPDATE session_extremes SET highest_bid = 160, highest_bid_at = '2024-01-05 20:00:30Z'"
         )
     since = datetime(2024, 1, 5, 12, tzinfo=UTC)
-    series = load_series(connection, "g1", "BTC-USD", ["mid_price", "highest_bid"], since=since, minutes=True)
+    series = load_series(connection, "g1", BTC, ["mid_price", "highest_bid"], since=since, minutes=True)
     assert series.of_minutes
     assert [int(value) for value in sorted(set(series.metrics["highest_bid"].last))] == [150, 160]
     assert int(series.metrics["highest_bid"].last[0]) == 150

@@ -23,6 +23,7 @@ def test_json_is_exact(cli: Cli, store: Store) -> None:
     done = cli("session", "--json")
     assert json.loads(done.stdout) == [
         {
+            "venue": "coinbase",
             "pair": "BTC-USD",
             "session": "2024-01-05",
             "consumer_group": "g1",
@@ -44,7 +45,7 @@ def test_json_is_exact(cli: Cli, store: Store) -> None:
             "ask_size": None,
         }
     ]
-    assert done.stderr == "reading group g1, the only one there is\n"
+    assert done.stderr == ""
 
 
 def test_a_pipe_gets_one_whole_line_a_pair(cli: Cli, store: Store) -> None:
@@ -52,7 +53,7 @@ def test_a_pipe_gets_one_whole_line_a_pair(cli: Cli, store: Store) -> None:
     store(BTC, session=long)
     store([("2024-01-05 10:00", "0.00001306", "0.00001307")], pair="SHIB-USD", session=long)
     header, *lines = cli("session", "--group", "g1").stdout.splitlines()
-    assert header.split()[:3] == ["pair", "session", "consumer_group"]
+    assert header.split()[:4] == ["venue", "pair", "session", "consumer_group"]
     assert len(lines) == 2
     assert all(long in line for line in lines)
     assert "0.000013065" in lines[1]

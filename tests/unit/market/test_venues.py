@@ -14,8 +14,10 @@ from cryptometrics.market.venues import (
     SIMULATED,
     VENUE_PATTERN,
     Market,
+    is_simulated,
     is_venue,
     replayed,
+    venue_label,
     with_venue,
 )
 
@@ -32,6 +34,29 @@ def test_a_replay_has_a_venue_of_its_own(venue: str) -> None:
 @pytest.mark.parametrize("venue", [DEFAULT_VENUE, SIMULATED, "coinbase-replay"])
 def test_our_own_names_are_valid(venue: str) -> None:
     assert is_venue(venue)
+
+
+@given(venues)
+def test_simulated_quotes_are_known_however_often_they_are_replayed(venue: str) -> None:
+    assert is_simulated(SIMULATED)
+    assert is_simulated(replayed(SIMULATED))
+    assert is_simulated(replayed(replayed(SIMULATED)))
+    assert is_simulated(venue) == is_simulated(replayed(venue)) or len(venue) > 25
+
+
+@pytest.mark.parametrize(
+    ("venue", "label"),
+    [
+        ("coinbase", "coinbase"),
+        ("coinbase-replay", "coinbase-replay"),
+        ("simulated", "SIMULATED"),
+        ("simulated-replay", "SIMULATED-replay"),
+        ("simulated2", "simulated2"),
+    ],
+)
+def test_people_read_that_quotes_are_simulated(venue: str, label: str) -> None:
+    assert venue_label(venue) == label
+    assert is_simulated(venue) == ("SIMULATED" in label)
 
 
 @given(venues)

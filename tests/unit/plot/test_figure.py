@@ -30,6 +30,7 @@ def series(
     session: str = "2024-01-05",
     ticks_each: int = 1,
     before: tuple[str, str, str] | None = None,
+    venue: str = "coinbase",
 ) -> Series:
     """Return a series of (seconds, bid, ask); `before` are the extremes of the session before it began."""
     times = [START + timedelta(seconds=seconds) for seconds, _, _ in quotes]
@@ -54,14 +55,15 @@ def series(
         return times[values.index(extreme)] if extreme in values else START - timedelta(hours=1)
 
     row = SessionRow(
-        pair=pair, session=session, consumer_group="g1", ticks=len(quotes), late=0, bid=bids[-1],
-        ask=asks[-1], highest_bid=high, highest_bid_at=set_at(bids, high),
+        venue=venue, pair=pair, session=session, consumer_group="g1", ticks=len(quotes), late=0,
+        bid=bids[-1], ask=asks[-1], highest_bid=high, highest_bid_at=set_at(bids, high),
         lowest_ask=low, lowest_ask_at=set_at(asks, low), max_spread=wide, max_spread_at=set_at(spreads, wide),
         first_at=times[0], last_at=times[-1],
     )  # fmt: skip
     return Series(
-        pair=pair, group="g1", sessions=[row], start=times[0], end=times[-1], width=timedelta(seconds=1),
-        first_at=times, last_at=times, ticks=[ticks_each] * len(times), locked=[int(s == 0) for s in spreads],
+        market=row.market, group="g1", sessions=[row], start=times[0],
+        end=times[-1], width=timedelta(seconds=1), first_at=times, last_at=times,
+        ticks=[ticks_each] * len(times), locked=[int(s == 0) for s in spreads],
         metrics={name: BucketValues(values, values, values) for name, values in metrics.items()},
     )  # fmt: skip
 
@@ -133,7 +135,7 @@ def test_only_the_metrics_asked_for_are_drawn() -> None:
 def test_several_pairs_share_a_figure_and_keep_their_units() -> None:
     figure = drawn(MINUTE, series([(0, "1.1", "1.2")], pair="ADA-EUR"))
     assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")] == [
-        "BTC-USD · session 2024-01-05", "ADA-EUR · session 2024-01-05",
+        "BTC-USD · coinbase · session 2024-01-05", "ADA-EUR · coinbase · session 2024-01-05",
     ]  # fmt: skip
     assert figure.axes[3].get_ylabel() == "price (EUR)"
     assert all(isinstance(block, SubFigure) for block in figure.subfigs)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cryptometrics.kafka.open_transactions import OpenTransaction
+from cryptometrics.market.venues import Market
 from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.watch.screen import PLAIN_BARS, WIDE, ScreenData, age, render, sparkline
 from cryptometrics.watch.snapshot import RATE_S, FiringAlert, History, Partition, Snapshot
@@ -20,6 +21,7 @@ from cryptometrics.watch.snapshot import RATE_S, FiringAlert, History, Partition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+BTC = Market("coinbase", "BTC-USD")
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
@@ -30,8 +32,10 @@ def row(
     ticks: int = 10,
     bid: str = "100.00",
     seconds_old: float = 1,
+    venue: str = "coinbase",
 ) -> SessionRow:
     return SessionRow(
+        venue=venue,
         pair=pair,
         session=session,
         consumer_group="g",
@@ -72,7 +76,7 @@ def drawn(frame: ScreenData, width: int, height: int, *, ascii_only: bool = Fals
     return capture.get().splitlines()
 
 
-FIRING = FiringAlert("BTC-USD", "wide", "critical", "spread 12.3 bps above 10", NOW)
+FIRING = FiringAlert("coinbase", "BTC-USD", "wide", "critical", "spread 12.3 bps above 10", NOW)
 
 
 @given(
@@ -113,6 +117,35 @@ def test_six_pairs_are_shown_whole(width: int, height: int) -> None:
     assert "spread 12.3 bps above 10" in text
 
 
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 14), (120, 30), (200, 50)])
+def test_venues_stand_side_by_side(width: int, height: int) -> None:
+    names = ("coinbase", "simulated-replay")
+    rows = [row(pair, venue=venue) for pair in ("BTC-USD", "ETH-USD", "SOL-USD") for venue in names]
+    head, *lines = drawn(frame(rows), width, height)
+    assert "coinbase, SIMULATED-replay" in head
+    assert sum("coinbase" in line for line in lines) == 3
+    assert sum("SIMULATED-replay" in line for line in lines) == 3
+    assert sum(line.startswith("BTC-USD") for line in lines) == 2
+    old = drawn(frame([row(venue=venue, seconds_old=7200) for venue in names]), width, height)
+    assert "old quotes: BTC-USD coinbase 2h, BTC-USD SIMULATED-replay 2h" in old
+
+
+def test_the_head_names_the_venue() -> None:
+    assert "  SIMULATED  group g" in drawn(frame([row(venue="simulated")]), 80, 24)[0]
+    assert "  coinbase  group g" in drawn(frame([row()]), 80, 24)[0]
+
+
+def test_venues_of_a_pair_have_a_history_each() -> None:
+    history = History()
+    for second in range(3):
+        at = NOW + timedelta(seconds=second)
+        rows = [row(ticks=100 * second), row(venue="simulated", ticks=7 * second, bid="5.00")]
+        history.add(Snapshot("g", at, rows, [], []))
+    assert history.rate(BTC) == 100
+    assert history.rate(Market("simulated", "BTC-USD")) == 7
+    assert history.mids(Market("simulated", "BTC-USD"), 3) == [Decimal("5.01")] * 3
+
+
 def test_old_quotes_are_named_with_their_age() -> None:
     rows = [row("BTC-USD", seconds_old=7200), row("ETH-USD", seconds_old=20), row("SOL-USD")]
     now = frame(rows)
@@ -128,7 +161,10 @@ def test_what_is_stored_cannot_control_the_terminal() -> None:
     evil = "\x1b]0;owned\x07\x9b2J\u202e"
     lines = drawn(
         frame(
-            [row(session=evil)], group=evil, alerts=[FiringAlert(evil, evil, evil, evil, NOW)], trouble=evil
+            [row(session=evil)],
+            group=evil,
+            alerts=[FiringAlert(evil, evil, evil, evil, evil, NOW)],
+            trouble=evil,
         ),
         200,
         50,
@@ -145,7 +181,7 @@ def test_a_terminal_without_unicode_gets_plain_bars() -> None:
     shown = ScreenData(Snapshot("g", NOW, [row()], [], []), history, {})
     text = "".join(drawn(shown, 80, 24, ascii_only=True))
     assert text.isascii()
-    assert sparkline(history.mids("BTC-USD", 12), PLAIN_BARS) in text
+    assert sparkline(history.mids(BTC, 12), PLAIN_BARS) in text
 
 
 @given(st.lists(st.none() | st.decimals("0.0001", "99999", places=4), min_size=1, max_size=40))
@@ -170,24 +206,24 @@ def seen(*counts: tuple[float, str, int]) -> History:
 
 
 def test_ticks_a_second_are_those_of_the_last_seconds() -> None:
-    assert seen((0, "a", 100)).rate("BTC-USD") is None
-    assert seen((0, "a", 100), (2, "a", 300)).rate("BTC-USD") == pytest.approx(100)
+    assert seen((0, "a", 100)).rate(BTC) is None
+    assert seen((0, "a", 100), (2, "a", 300)).rate(BTC) == pytest.approx(100)
     old = [(n / 2, "a", 1000 * n) for n in range(20)]
     recent = [(10 + n / 2, "a", 20_000 + 5 * n) for n in range(1, 20)]
-    assert seen(*old, *recent).rate("BTC-USD") == pytest.approx(10)
-    assert seen((0, "a", 100)).rate("ETH-USD") is None
+    assert seen(*old, *recent).rate(BTC) == pytest.approx(10)
+    assert seen((0, "a", 100)).rate(Market("coinbase", "ETH-USD")) is None
 
 
 def test_a_new_session_counts_anew() -> None:
     history = seen((0, "a", 1000), (1, "a", 2000), (2, "b", 5))
-    assert history.rate("BTC-USD") is None
+    assert history.rate(BTC) is None
 
 
 def test_what_was_recalled_comes_before_what_was_seen() -> None:
     history = seen((0, "a", 1))
     older = [(NOW - timedelta(minutes=n), Decimal(n)) for n in (3, 2, 1)]
-    history.prepend("BTC-USD", [*older, (NOW + timedelta(seconds=1), Decimal(999))])
-    mids = [mid for mid in history.mids("BTC-USD", 200) if mid is not None]
+    history.prepend(BTC, [*older, (NOW + timedelta(seconds=1), Decimal(999))])
+    mids = [mid for mid in history.mids(BTC, 200) if mid is not None]
     assert mids[0] == 3
     assert mids[-1] == Decimal("100.01")
     assert Decimal(999) not in mids
@@ -195,7 +231,7 @@ def test_what_was_recalled_comes_before_what_was_seen() -> None:
 
 def test_the_history_is_bounded() -> None:
     history = seen(*((float(n), "a", n) for n in range(2000)))
-    past = history._pairs["BTC-USD"]
+    past = history._markets[BTC]
     assert len(past.mids) <= 902
     assert len(past.counts) <= RATE_S + 3
 
