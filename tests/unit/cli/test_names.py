@@ -34,7 +34,7 @@ def name_options() -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize("words", list(name_options()), ids=" ".join)
 @pytest.mark.parametrize("name", ["", "x" * 101, "a\x1b", "a\x9b", "a\u202eb", "a\nb", "a\u2028b"])
 def test_a_name_that_does_not_print_is_refused_by_every_command(words: tuple[str, ...], name: str) -> None:
-    with pytest.raises(click.BadParameter, match="names have 1 to 100 printable characters") as refused:
+    with pytest.raises(click.BadParameter, match="is not a valid name: names ") as refused:
         cryptometrics.main([*words, name], standalone_mode=False)
     assert refused.value.format_message().isprintable()
 

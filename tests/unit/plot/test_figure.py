@@ -100,7 +100,7 @@ def test_panels_have_units_and_one_time_axis_in_utc() -> None:
 
 def test_title_has_pair_session_range_and_ticks() -> None:
     top = drawn(MINUTE).axes[0]
-    assert top.get_title(loc="left") == "BTC-USD · session 2024-01-05"
+    assert top.get_title(loc="left") == "BTC-USD · coinbase · session 2024-01-05"
     assert [text.get_text() for text in top.texts] == [
         "2024-01-05 10:00:00 to 10:01:00 UTC · 61 ticks · group g1"
     ]
