@@ -169,12 +169,12 @@ def count_labels(
     """Return the number of complete minutes with each label, of each venue and pair; all labels are keys."""
     values = {"group": group, "venue": venue, "pairs": list(pairs) or None, "since": since}
     counts = {}
-    for venue, pair, minutes, gap, proven, imported, imported_proven in connection.execute(
+    for at, pair, minutes, gap, proven, imported, imported_proven in connection.execute(
         _COUNTS.encode(), values
     ):
         rest = minutes - gap - imported
-        simulated = rest if venue == SIMULATED else 0
+        simulated = rest if at == SIMULATED else 0
         verified = 0 if simulated else proven - imported_proven
         numbers = verified, simulated, imported, rest - simulated - verified, gap
-        counts[Market(venue, pair)] = dict(zip(reversed(NAMES), numbers, strict=True))
+        counts[Market(at, pair)] = dict(zip(reversed(NAMES), numbers, strict=True))
     return counts
