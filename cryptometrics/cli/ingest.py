@@ -124,6 +124,7 @@ def _measuring(host: str, port: int | None) -> Iterator[See]:
     def see(feed: Feed, connected: bool, published: Published | None) -> None:
         metrics.update(
             feed.quality,
+            venue=feed.venue,
             connected=connected,
             sent=published.sent if published else 0,
             acknowledged=published.acknowledged if published else 0,

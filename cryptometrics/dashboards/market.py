@@ -1,4 +1,4 @@
-"""The dashboard *Market*: quotes, spreads and candles of a pair, and the alerts."""
+"""The dashboard *Market*: quotes, spreads and candles of a venue's pair, and the alerts."""
 
 from __future__ import annotations
 
@@ -13,22 +13,34 @@ from cryptometrics.dashboards.parts import (
     query_variable,
     sql,
 )
+from cryptometrics.market.venues import SIMULATED, replayed
 
 GROUP = query_variable(
     "group",
     "group",
     "SELECT consumer_group FROM crypto_sessions GROUP BY consumer_group ORDER BY max(last_at) DESC",
 )
+# Grafana shows __text and inserts __value: people must see that prices are simulated.
+VENUE = query_variable(
+    "venue",
+    "venue",
+    f"""SELECT venue AS __value,
+    CASE WHEN venue = '{SIMULATED}' OR starts_with(venue, '{replayed(SIMULATED)}')
+    THEN overlay(venue PLACING '{SIMULATED.upper()}' FROM 1) ELSE venue END AS __text
+    FROM crypto_latest_quotes WHERE consumer_group = ${{group:sqlstring}}
+    GROUP BY venue ORDER BY max(quoted_at) DESC""",  # noqa: S608
+)
 PAIR = query_variable(
     "pair",
     "pair",
-    "SELECT pair FROM crypto_latest_quotes WHERE consumer_group = ${group:sqlstring} ORDER BY pair",
+    """SELECT pair FROM crypto_latest_quotes WHERE consumer_group = ${group:sqlstring}
+    AND venue = ${venue:sqlstring} ORDER BY pair""",
 )
 SESSION = query_variable(
     "session",
     "session",
     """SELECT session FROM crypto_sessions WHERE consumer_group = ${group:sqlstring}
-    AND pair = ${pair:sqlstring} ORDER BY last_at DESC""",
+    AND venue = ${venue:sqlstring} AND pair = ${pair:sqlstring} ORDER BY last_at DESC""",
     everything=True,
 )
 WINDOW = fixed_variable(
@@ -37,7 +49,7 @@ WINDOW = fixed_variable(
     {"1m": "crypto_windows"} | {size: f"crypto_windows_{size}" for size in ("5m", "15m", "1h", "4h", "1d")},
 )
 
-_PAIR = "consumer_group = ${group:sqlstring} AND pair = ${pair:sqlstring}"
+_PAIR = "consumer_group = ${group:sqlstring} AND venue = ${venue:sqlstring} AND pair = ${pair:sqlstring}"
 _QUOTES = f"$__timeFilter(quoted_at) AND {_PAIR} AND session IN (${{session:sqlstring}})"
 _BUCKET = "date_bin(make_interval(secs => $__interval_ms / 1000.0), quoted_at, 'epoch')"
 # Arrays compare element by element, so the greatest one has the values of the bucket's newest quote. A quote
@@ -93,7 +105,7 @@ def build() -> Json:
     """Return the dashboard."""
     prices = panel(
         "timeseries",
-        "$pair: bid, ask, mid price and session extremes",
+        "$pair · ${venue:text}: bid, ask, mid price and session extremes",
         [sql(_PRICES, "time_series")],
         (24, 10),
         "Last quote of each interval, and the session's extremes up to then.",
@@ -110,7 +122,7 @@ def build() -> Json:
     )
     spread = panel(
         "timeseries",
-        "$pair: spread in basis points",
+        "$pair · ${venue:text}: spread in basis points",
         [
             sql(
                 f"""SELECT {_BUCKET} AS "time", max(spread_bps) AS "widest", min(spread_bps) AS "narrowest"
@@ -124,7 +136,7 @@ def build() -> Json:
     )
     candles = panel(
         "candlestick",
-        "$pair: mid price in windows",
+        "$pair · ${venue:text}: mid price in windows",
         [
             sql(
                 f"""SELECT window_start AS "time", open, high, low, close, ticks AS volume
@@ -138,23 +150,23 @@ def build() -> Json:
     )
     latest = panel(
         "table",
-        "newest quote of every pair",
+        "newest quote of every venue and pair",
         [
             sql(
-                """SELECT pair, quoted_at, bid, ask, mid_price, spread, spread_bps, age_seconds
-                FROM crypto_latest_quotes WHERE consumer_group = ${group:sqlstring} ORDER BY pair"""
+                """SELECT venue, pair, quoted_at, bid, ask, mid_price, spread, spread_bps, age_seconds
+                FROM crypto_latest_quotes WHERE consumer_group = ${group:sqlstring} ORDER BY pair, venue"""
             )
         ],
         (14, 8),
-        "One row per pair, independent of the variables above.",
+        "One row per venue and pair, independent of the variables above.",
         fieldConfig=field(overrides=[override("age_seconds", unit="s")]),
     )
     alerts = panel(
         "table",
-        "alerts in the time range, all pairs",
+        "alerts in the time range, all venues and pairs",
         [
             sql(
-                """SELECT fired_at, resolved_at, severity, pair, rule, message FROM alerts
+                """SELECT fired_at, resolved_at, severity, venue, pair, rule, message FROM alerts
                 WHERE $__timeFilter(fired_at) AND consumer_group = ${group:sqlstring}
                 ORDER BY fired_at DESC LIMIT 200"""
             )
@@ -180,7 +192,7 @@ def build() -> Json:
         "cryptometrics-market",
         "Market",
         rows=[stats, [prices], [spread, candles], [latest, alerts]],
-        variables=[GROUP, PAIR, SESSION, WINDOW],
+        variables=[GROUP, VENUE, PAIR, SESSION, WINDOW],
         annotations=[ALERTS],
         refresh="5s",
         since="now-15m",

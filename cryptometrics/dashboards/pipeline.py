@@ -16,8 +16,8 @@ from cryptometrics.dashboards.parts import (
 GROUP = query_variable("group", "group", "SELECT DISTINCT consumer_group FROM crypto_progress ORDER BY 1")
 ALERTS = annotation(
     "alerts",
-    """SELECT fired_at AS time, resolved_at AS timeend, pair || ' ' || rule || ': ' || message AS text,
-    severity AS tags FROM alerts
+    """SELECT fired_at AS time, resolved_at AS timeend,
+    concat_ws(' ', nullif(venue, ''), pair, rule) || ': ' || message AS text, severity AS tags FROM alerts
     WHERE $__timeFilter(fired_at) AND consumer_group = ${group:sqlstring} ORDER BY fired_at""",
     "red",
 )
@@ -120,8 +120,12 @@ def build() -> Json:
         "If it stays above 0, look for service_unavailable and starting_over in the log.",
     )
     feed = _chart(
-        "live feed: ticks per second, by pair",
-        [promql(f"sum by (pair) (rate(cryptometrics_ingest_ticks_total{_SINCE}))", "{{pair}}")],
+        "live feed: ticks per second, by venue and pair",
+        [
+            promql(
+                f"sum by (venue, pair) (rate(cryptometrics_ingest_ticks_total{_SINCE}))", "{{venue}} {{pair}}"
+            )
+        ],
         "Ticks received by `ingest`; empty for simulated data.",
         "ops",
         12,
@@ -130,8 +134,8 @@ def build() -> Json:
         "live feed: missed trades and reconnects within 5 minutes",
         [
             promql(
-                "sum by (pair) (increase(cryptometrics_ingest_missed_trades_total[5m]))",
-                "missed {{pair}}",
+                "sum by (venue, pair) (increase(cryptometrics_ingest_missed_trades_total[5m]))",
+                "missed {{venue}} {{pair}}",
                 "A",
             ),
             promql("max(increase(cryptometrics_ingest_reconnects_total[5m]))", "reconnects", "B"),

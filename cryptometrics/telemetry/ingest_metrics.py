@@ -53,6 +53,7 @@ class IngestMetrics:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._venue = ""
         self._pairs: Mapping[str, PairCounts] = {}
         self._sent = self._acknowledged = 0
         self._is_connected = False
@@ -65,6 +66,7 @@ class IngestMetrics:
         self,
         pairs: Mapping[str, PairCounts],
         *,
+        venue: str,
         connected: bool,
         sent: int,
         acknowledged: int,
@@ -72,13 +74,13 @@ class IngestMetrics:
     ) -> None:
         """Replace the report; the caller must not change the mapping afterwards.
 
-        sent, acknowledged: messages passed to Kafka, and confirmed by it.
+        venue: of the feed. sent, acknowledged: messages passed to Kafka, and confirmed by it.
         kafka_silence: seconds since Kafka's last confirmation while messages wait for one.
         """
         self._reported_at = self._clock()
         if connected:
             self._connected_at = self._reported_at
-        self._pairs, self._is_connected = pairs, connected
+        self._venue, self._pairs, self._is_connected = venue, pairs, connected
         self._without_quote = {
             pair: self._without_quote.get(pair, self._reported_at)
             for pair, counts in pairs.items()
@@ -106,17 +108,17 @@ class IngestMetrics:
         yield build_info()
         pairs = sorted(self._pairs.items())
         for name, (attribute, meaning) in _COUNTERS.items():
-            family = CounterMetricFamily(f"cryptometrics_ingest_{name}", meaning, labels=["pair"])
+            family = CounterMetricFamily(f"cryptometrics_ingest_{name}", meaning, labels=["venue", "pair"])
             for pair, counts in pairs:
-                family.add_metric([pair], getattr(counts, attribute))
+                family.add_metric([self._venue, pair], getattr(counts, attribute))
             yield family
         quoted = GaugeMetricFamily(
             "cryptometrics_ingest_has_quote",
             "1 while the pair's newest quote holds; 0 before the first one, and without an order book.",
-            labels=["pair"],
+            labels=["venue", "pair"],
         )
         for pair, counts in pairs:
-            quoted.add_metric([pair], int(counts.has_quote))
+            quoted.add_metric([self._venue, pair], int(counts.has_quote))
         yield quoted
         yield CounterMetricFamily(
             "cryptometrics_ingest_sent_messages", "Messages passed to Kafka.", value=self._sent

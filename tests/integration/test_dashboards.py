@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Store
 
 RANGE = "now() - interval '1 day' AND now() + interval '1 day'"
-EMPTY_HERE = {"alerts in the time range, all pairs"}
+EMPTY_HERE = {"alerts in the time range, all venues and pairs"}
 """Panels that may show nothing of the data at hand."""
 
 
@@ -77,7 +77,7 @@ def test_extremes_of_a_quote_that_came_late_are_shown(connection: psycopg.Connec
         FROM (VALUES (0, 0, 100), (1, 20, 101), (2, 10, 300), (3, 30, 102), (4, 5, 50))
             AS quotes (n, seconds, bid)"""
     )
-    values = {"group": ["g1"], "pair": ["BTC-USD"], "session": ["2024-01-05"]}
+    values = {"group": ["g1"], "venue": ["coinbase"], "pair": ["BTC-USD"], "session": ["2024-01-05"]}
     prices = next(query for _, query in queries() if '"highest bid"' in query)
 
     def shown(query: str) -> list[tuple[int, int, int]]:
@@ -107,13 +107,13 @@ def test_every_window_can_be_chosen(connection: psycopg.Connection) -> None:
         " FROM now() AS at"
     )
     for option in options:
-        values = {"window": [option["value"]], "group": ["g1"], "pair": ["BTC-USD"]}
+        values = {"window": [option["value"]], "group": ["g1"], "venue": ["coinbase"], "pair": ["BTC-USD"]}
         assert connection.execute(expanded(candles, values).encode()).fetchall() == []
 
 
 def test_a_name_cannot_break_out_of_its_quotes(connection: psycopg.Connection) -> None:
     evil = ["x' OR true; DROP TABLE crypto_metrics; --"]
-    values = {"window": ["crypto_windows"], "group": evil, "pair": evil, "session": evil}
+    values = {"window": ["crypto_windows"], "group": evil, "venue": evil, "pair": evil, "session": evil}
     for title, query in queries():
         if "sqlstring" in query:
             assert connection.execute(expanded(query, values).encode()).fetchall() == [], title

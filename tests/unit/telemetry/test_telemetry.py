@@ -191,7 +191,14 @@ def test_a_feed_that_hears_nothing_or_cannot_send_is_red() -> None:
     metrics = IngestMetrics(clock)
 
     def see(*, connected: bool = True, kafka_silence: float = 0.0) -> bool:
-        metrics.update(FEED, connected=connected, sent=10, acknowledged=9, kafka_silence=kafka_silence)
+        metrics.update(
+            FEED,
+            venue="coinbase",
+            connected=connected,
+            sent=10,
+            acknowledged=9,
+            kafka_silence=kafka_silence,
+        )
         return metrics.health().ok
 
     assert see()
@@ -211,21 +218,22 @@ def test_a_pair_without_a_quote_is_red() -> None:
     metrics = IngestMetrics(clock)
     pairs = FEED | {"ZRQ-BTC": Quality()}
     for _ in range(4):
-        metrics.update(pairs, connected=True, sent=1, acknowledged=1, kafka_silence=0)
+        metrics.update(pairs, venue="coinbase", connected=True, sent=1, acknowledged=1, kafka_silence=0)
         clock.now += DEAF_S / 3
-    metrics.update(pairs, connected=True, sent=1, acknowledged=1, kafka_silence=0)
+    metrics.update(pairs, venue="coinbase", connected=True, sent=1, acknowledged=1, kafka_silence=0)
     health = metrics.health()
     assert not health.ok
     assert list(health.details["seconds_without_quote"]) == ["ZRQ-BTC"]
     pairs["ZRQ-BTC"].quote(0, 1)
-    metrics.update(pairs, connected=True, sent=1, acknowledged=1, kafka_silence=0)
+    metrics.update(pairs, venue="coinbase", connected=True, sent=1, acknowledged=1, kafka_silence=0)
     assert metrics.health().ok
 
 
-def test_a_feeds_numbers_are_served_by_pair() -> None:
+def test_a_feeds_numbers_are_served_by_venue_and_pair() -> None:
     metrics = IngestMetrics()
     metrics.update(
         FEED,
+        venue="coinbase-advanced",
         connected=True,
         sent=11,
         acknowledged=9,
@@ -242,6 +250,7 @@ def test_a_feeds_numbers_are_served_by_pair() -> None:
     assert samples["cryptometrics_ingest_missed_trades_total", "BTC-USD"] == 2
     assert samples["cryptometrics_ingest_acknowledged_messages_total", None] == 9
     assert samples["cryptometrics_ingest_connected", None] == 1
+    assert 'cryptometrics_ingest_ticks_total{pair="BTC-USD",venue="coinbase-advanced"} 10.0' in text
 
 
 def test_a_port_that_is_taken_is_the_users_to_change() -> None:
