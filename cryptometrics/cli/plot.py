@@ -103,7 +103,11 @@ def plot(
 
     Without --pair it draws every pair of the newest session, or of the range, each on its own chart. All of
     them are of one venue. Pairs without ticks in the range are left out and named. More than a million ticks
-    are drawn from their minutes, unless --metric asks for bid or ask.
+    are drawn from their minutes, unless --metric asks for bid, ask or weighted_mid.
+
+    Drawn on request only: --metric imbalance (the bid's share of both sizes), weighted_mid (each price
+    weighted by the other side's size), and volume in bars of whole minutes. Tickers may batch trades, so
+    volume is a lower bound.
 
     \b
     Example:
@@ -140,7 +144,7 @@ def plot(
                 size = None if candles == BEST else candles
                 return load_candles(connection, name, market, size, **span)
             points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(chosen))
-            minutes = not {"bid", "ask"} & set(metrics)
+            minutes = not {"bid", "ask", "weighted_mid"} & set(metrics)
             return load_series(connection, name, market, drawn, buckets=points, minutes=minutes, **span)
 
         loaded, left_out = load_each(chosen, silent, load)

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
 from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend, shade
-from cryptometrics.plot.points import band, day_number, gaps, steps
+from cryptometrics.plot.points import DAY, band, day_number, gaps, steps
 from cryptometrics.store.running_extremes import EXTREMES
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def render(figure: Figure, suffix: str) -> bytes:
 def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> None:
     if series.of_minutes:  # minutes have no bid and ask
         known = (
-            p._replace(lines=tuple(line for line in p.lines if line.metric in series.metrics)) for p in panels
+            p._replace(lines=tuple(line for line in p.lines if p.is_volume or line.metric in series.metrics))
+            for p in panels
         )
         panels = [panel for panel in known if panel.lines]
     heights = [panel.height for panel in panels]
@@ -99,6 +100,9 @@ def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> Non
 
 
 def _draw_panel(axes: Axes, series: Series, panel: Panel) -> None:
+    if panel.is_volume:
+        _draw_volume(axes, series, panel)
+        return
     low, high = _limits(series, panel)
     value_axis(axes, low, high, from_zero=panel.from_zero)
     axes.set_ylabel(panel.label.format(quote=series.market.pair.partition("-")[2]))
@@ -129,6 +133,28 @@ def _draw_quote(axes: Axes, series: Series, line: MetricLine) -> Line2D:
     }
     axes.plot(*steps(series, values), drawstyle="steps-post", label=line.label, **look)
     return Line2D([], [], **(look | {"linewidth": 1.2}))
+
+
+def _draw_volume(axes: Axes, series: Series, panel: Panel) -> None:
+    assert series.volume is not None  # noqa: S101  (it was asked for)
+    width, starts, values = series.volume
+    known = [(start, value) for start, value in zip(starts, values, strict=True) if not value.is_nan()]
+    value_axis(axes, 0.0, float(max((value for _, value in known), default=1)), from_zero=True)
+    axes.set_ylabel(panel.label.format(base=series.market.pair.partition("-")[0]))
+    (line,) = panel.lines
+    axes.bar(
+        [day_number(start) for start, _ in known],
+        [float(value) for _, value in known],
+        width=width / DAY,
+        align="edge",
+        color=line.colour,
+        linewidth=0,
+    )
+    total = sum(value for _, value in known)
+    label = f"{line.label} {total:,f}\nin bars of {_length(width)}" if known else f"{line.label}: not known"
+    if known and len(known) < len(values):
+        label += f"\nnot known in {len(values) - len(known):,} of {len(values):,}"
+    legend(axes, [Patch(color=line.colour, label=label), *shade(axes, gaps(series))])
 
 
 def _has_band(series: Series) -> bool:
@@ -170,9 +196,11 @@ def _limits(series: Series, panel: Panel) -> tuple[float, float]:
     An extreme set long before must not flatten the quotes.
     """
     lines = [line for line in panel.lines if not line.is_extreme] or panel.lines
-    drawn = [value for line in lines for values in series.metrics[line.metric][:2] for value in values]
+    every = [value for line in lines for values in series.metrics[line.metric][:2] for value in values]
+    drawn = [value for value in every if not value.is_nan()]
     drawn += [value for line in panel.lines if line.is_extreme for _, value in _set_at(series, line)]
-    return float(min(drawn)), float(max(drawn))
+    low, high = float(min(drawn, default=0)), float(max(drawn, default=1))
+    return low, high if panel.top is None else panel.top
 
 
 def _set_at(series: Series, line: MetricLine) -> list[tuple[datetime, Decimal]]:
@@ -193,6 +221,10 @@ def _legend_label(series: Series, line: MetricLine, low: float, high: float) -> 
         at = [at for at, value in _set_at(series, line) if value == extreme]
         return f"{label}\nat {min(at):{format_}}" if at else label
     value = values.last[-1]
+    if value.is_nan():
+        return f"{line.label}: not known"
+    if line.metric in {"weighted_mid", "imbalance"}:
+        value = Context(prec=4 if line.metric == "imbalance" else 12).plus(value).normalize()
     if series.of_minutes and line.metric != "mid_price":
         line = line._replace(label=f"mean {line.label}")
         value = Context(prec=6).plus(value).normalize()  # a quotient may have any number of digits

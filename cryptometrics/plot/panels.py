@@ -37,9 +37,13 @@ class Panel(NamedTuple):
     from_zero: bool
     height: float
     """Relative to the other panels."""
+    top: float | None = None
+    """A fixed upper limit of the axis."""
+    is_volume: bool = False
+    """Whether it has the bars of `Series.volume`."""
 
 
-PANELS = (
+_ALL = (
     Panel(
         "price ({quote})",
         (
@@ -48,6 +52,7 @@ PANELS = (
             MetricLine("bid", "bid", BLUE),
             MetricLine("highest_bid", "highest bid", BLUE, marker="^"),
             MetricLine("lowest_ask", "lowest ask", VERMILLION, marker="v"),
+            MetricLine("weighted_mid", "weighted mid", PURPLE, width=0.6),
         ),
         from_zero=False,
         height=2.2,
@@ -67,18 +72,36 @@ PANELS = (
         from_zero=True,
         height=1.0,
     ),
+    Panel(
+        "imbalance (0 to 1)",
+        (MetricLine("imbalance", "imbalance", BLUE),),
+        from_zero=True,
+        height=1.0,
+        top=1.0,
+    ),
+    Panel(
+        "volume ({base})",
+        (MetricLine("volume", "volume", GREEN),),
+        from_zero=True,
+        height=1.0,
+        is_volume=True,
+    ),
 )
 
-METRICS = tuple(line.metric for panel in PANELS for line in panel.lines)
+METRICS = tuple(line.metric for panel in _ALL for line in panel.lines)
 """All metrics that can be drawn."""
+_ON_REQUEST = {"weighted_mid", "imbalance", "volume"}
+"""Not every feed has sizes and trades."""
 
 
 def panels_of(metrics: Collection[str]) -> tuple[Panel, ...]:
-    """Return the panels with the lines of these metrics only; no metrics: all panels."""
-    if not metrics:
-        return PANELS
+    """Return the panels with the lines of these metrics only; no metrics: all but those on request."""
+    wanted = metrics or set(METRICS) - _ON_REQUEST
     chosen = (
-        panel._replace(lines=tuple(line for line in panel.lines if line.metric in metrics))
-        for panel in PANELS
+        panel._replace(lines=tuple(line for line in panel.lines if line.metric in wanted)) for panel in _ALL
     )
     return tuple(panel for panel in chosen if panel.lines)
+
+
+PANELS = panels_of(())
+"""The panels of a chart without a choice."""

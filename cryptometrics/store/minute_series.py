@@ -7,8 +7,9 @@ extremes of a session follow from them.
 from __future__ import annotations
 
 from bisect import bisect_right
+from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.store.running_extremes import EXTREMES, extreme_before, running
@@ -16,7 +17,6 @@ from cryptometrics.store.running_extremes import EXTREMES, extreme_before, runni
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime, timedelta
-    from decimal import Decimal
 
     import psycopg
 
@@ -38,11 +38,25 @@ _BUCKETS = (
 SELECT min(open_at), max(close_at), sum(ticks)::bigint, min(low), max(high),
     (max(ARRAY[extract(epoch FROM close_at), close_partition, close_offset, close]))[4],
     sum(spread_sum) / sum(ticks), max(max_spread), sum(spread_bps_sum) / sum(ticks),
-    max(highest_bid), min(lowest_ask)
+    max(highest_bid), min(lowest_ask),
+    sum(bid_size_sum) / nullif(sum(bid_size_sum + ask_size_sum), 0)
 """
     + _RANGE
     + """
 GROUP BY date_bin(%(width)s, window_start, %(origin)s)
+ORDER BY 1
+"""
+)
+
+# The sum of a bar is unknown if that of one of its minutes is.
+_VOLUME = (
+    """
+SELECT date_bin(%(width)s, window_start, %(origin)s),
+    CASE WHEN count(volume) = count(*) THEN sum(volume) END
+"""
+    + _RANGE
+    + """
+GROUP BY 1
 ORDER BY 1
 """
 )
@@ -55,7 +69,23 @@ WHERE consumer_group = %(group)s AND name = '1m' AND venue = %(venue)s AND pair 
   AND window_start < date_bin('1 minute', %(start)s, 'epoch')
 """
 
-Lists = tuple[list["Decimal"], list["Decimal"], list["Decimal"]]
+NOT_KNOWN = Decimal("NaN")
+"""In a list of values: there is none."""
+
+
+class VolumeBars(NamedTuple):
+    """The volume of the tickers' trades in each bucket of whole minutes, in the base currency.
+
+    Tickers may batch trades, so it is a lower bound. It counts all sessions of these minutes.
+    """
+
+    width: timedelta
+    starts: list[datetime]
+    values: list[Decimal]
+    """NOT_KNOWN where a minute has no sum: an earlier version stored a part of it."""
+
+
+Lists = tuple[list[Decimal], list[Decimal], list[Decimal]]
 """The lowest, the highest and the last value of each bucket."""
 
 
@@ -92,10 +122,12 @@ def load(
 
     width: the width for ticks; it is rounded up to whole minutes.
     """
-    width = max(MINUTE, MINUTE * -(-width // MINUTE))
+    width = _whole_minutes(width)
     values = {"group": group, "start": start, "end": end, "width": width, "origin": origin} | market._asdict()
     rows = connection.execute(_BUCKETS, values).fetchall()
-    first, last, ticks, low, high, close, mean, largest, bps, bid, ask = map(list, zip(*rows, strict=True))
+    first, last, ticks, low, high, close, mean, largest, bps, bid, ask, shares = map(
+        list, zip(*rows, strict=True)
+    )
     starts = sorted(row.first_at for row in sessions)
     session_of = [len(starts) - bisect_right(starts, time) for time in last]
     metrics: dict[str, Lists] = {
@@ -103,9 +135,32 @@ def load(
         "spread": (mean, largest, mean),
         "spread_bps": (bps, bps, bps),
     }
+    imbalance = [NOT_KNOWN if share is None else share for share in shares]
+    metrics["imbalance"] = imbalance, imbalance, imbalance
     earlier = connection.execute(_BEFORE, values | {"first": starts[0]}).fetchone() or ()
     for metric, extremes, known in zip(EXTREMES, (bid, ask, largest), earlier, strict=True):
         before = [extreme_before(metric, row, start, [] if known is None else [known]) for row in sessions]
         reached = running(metric, extremes, session_of, sessions, before)
         metrics[metric] = reached, reached, reached
     return width, first, last, ticks, session_of, metrics
+
+
+def load_volume(
+    connection: psycopg.Connection,
+    group: str,
+    market: Market,
+    start: datetime,
+    end: datetime,
+    width: timedelta,
+    origin: datetime,
+) -> VolumeBars:
+    """Return the volume of a range; width: as for `load`."""
+    width = _whole_minutes(width)
+    values = {"group": group, "start": start, "end": end, "width": width, "origin": origin} | market._asdict()
+    rows = connection.execute(_VOLUME, values).fetchall()
+    volumes = [NOT_KNOWN if volume is None else volume for _, volume in rows]
+    return VolumeBars(width, [begin for begin, _ in rows], volumes)
+
+
+def _whole_minutes(width: timedelta) -> timedelta:
+    return max(MINUTE, MINUTE * -(-width // MINUTE))

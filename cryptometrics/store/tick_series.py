@@ -6,18 +6,26 @@ So a chart of a thousand rows still shows the spike of one tick in a million.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
 from cryptometrics.store.chart_range import chart_range
-from cryptometrics.store.minute_series import MAX_TICKS, are_whole, load, ticks_between
+from cryptometrics.store.minute_series import (
+    MAX_TICKS,
+    NOT_KNOWN,
+    VolumeBars,
+    are_whole,
+    load,
+    load_volume,
+    ticks_between,
+)
 from cryptometrics.store.running_extremes import EXTREMES, extreme_before, running, session_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
     import psycopg
@@ -25,8 +33,8 @@ if TYPE_CHECKING:
     from cryptometrics.market.venues import Market
     from cryptometrics.store.stored_sessions import SessionRow
 
-# In the quote currency, except spread_bps: basis points of the mid price. Only that quotient is rounded, by
-# PostgreSQL, to at least 16 digits.
+# In the quote currency, except spread_bps, in basis points of the mid price, and imbalance, a share. Only
+# quotients are rounded, by PostgreSQL, to at least 16 digits.
 EXPRESSIONS = {
     "bid": sql.SQL("bid"),
     "ask": sql.SQL("ask"),
@@ -36,6 +44,8 @@ EXPRESSIONS = {
     "highest_bid": sql.SQL("bid"),
     "lowest_ask": sql.SQL("ask"),
     "max_spread": sql.SQL("spread"),
+    "weighted_mid": sql.SQL("(bid * ask_size + ask * bid_size) / nullif(bid_size + ask_size, 0)"),
+    "imbalance": sql.SQL("bid_size / nullif(bid_size + ask_size, 0)"),
 }
 """What is read of a tick for each metric; an extreme follows from the quotes, see `running_extremes`."""
 
@@ -61,6 +71,8 @@ GROUP BY date_bin(%(width)s, timestamp, %(origin)s), session
 ORDER BY 1
 """)
 
+VOLUME = "volume"
+"""The metric that only minutes have."""
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
 """Makes buckets start at round times."""
 
@@ -74,7 +86,7 @@ _WIDTHS = [
 
 
 class BucketValues(NamedTuple):
-    """The lowest, highest and last value of one metric in each bucket."""
+    """The lowest, highest and last value of one metric in each bucket; NaN where there is none."""
 
     low: list[Decimal]
     high: list[Decimal]
@@ -109,6 +121,8 @@ class Series:
     metrics: dict[str, BucketValues]
     of_minutes: bool = False
     """Whether it was loaded from minutes: without bid and ask, and with the mean spread of each bucket."""
+    volume: VolumeBars | None = None
+    """Loaded on request."""
     session_starts: Sequence[int] = ()
     """Indexes of the buckets that belong to another session than the one before."""
 
@@ -134,12 +148,17 @@ def load_series(
         connection, group, market, session=session, since=since, until=until
     )
     width = bucket_width(end - start, buckets)
+    volume = None
+    if VOLUME in metrics:
+        volume = load_volume(connection, group, market, start, end, width, _ORIGIN)
+        metrics = [metric for metric in metrics if metric != VOLUME] or ["mid_price"]
     if (
         minutes
         and are_whole(sessions, all_sessions)
         and ticks_between(connection, group, market, start, end) > MAX_TICKS
     ):
-        return _of_minutes(connection, group, market, metrics, sessions, start, end, width)
+        series = _of_minutes(connection, group, market, metrics, sessions, start, end, width)
+        return replace(series, volume=volume)
     rows = connection.execute(
         _query(metrics),
         {
@@ -155,7 +174,7 @@ def load_series(
     if not rows:
         raise silence
     first_at, last_at, ticks, locked, session_of, *values, stored = map(list, zip(*rows, strict=True))
-    columns = (list(map(list, zip(*each, strict=True))) for each in values)
+    columns = ([_known(column) for column in zip(*each, strict=True)] for each in values)
     found = {metric: BucketValues(*each) for metric, *each in zip(metrics, *columns, strict=True)}
     for metric, reached in zip(
         filter(EXTREMES.__contains__, metrics), zip(*stored, strict=True), strict=False
@@ -182,6 +201,7 @@ def load_series(
         last_at=last_at,
         ticks=ticks,
         locked=locked,
+        volume=volume,
         session_starts=session_starts(session_of),
         metrics=found,
     )
@@ -215,6 +235,10 @@ def _of_minutes(
         metrics={metric: BucketValues(*known[metric]) for metric in metrics if metric in known},
         of_minutes=True,
     )
+
+
+def _known(values: Iterable[Decimal | None]) -> list[Decimal]:
+    return [NOT_KNOWN if value is None else value for value in values]
 
 
 def bucket_width(span: timedelta, buckets: int) -> timedelta:

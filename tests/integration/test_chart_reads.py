@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Store
 
 BTC = Market("coinbase", "BTC-USD")
+OF_SIZES = ["weighted_mid", "imbalance"]
+
 EARLY = [("2024-01-05 10:00", "100.10", "100.30")]
 LATE = [("2024-01-05 12:00", "100.10", "100.30")]
 
@@ -118,10 +120,24 @@ def test_mid_price_and_spread_are_exact_at_any_width(connection: psycopg.Connect
     assert row.spread == Decimal("0.000000000000000003")
 
 
+def test_metrics_of_sizes_are_not_known_without_sizes(connection: psycopg.Connection, store: Store) -> None:
+    store([(f"2024-01-05 10:00:0{n}", "100", "102") for n in range(4)])
+    for offset, sizes in enumerate([(3, 1), (0, 0), (None, None), (1, None)]):
+        connection.execute(
+            "UPDATE crypto_metrics SET bid_size = %s, ask_size = %s WHERE kafka_offset = %s", [*sizes, offset]
+        )
+    series = load_series(connection, "g1", BTC, OF_SIZES)
+    assert series.metrics["imbalance"].last[0] == Decimal("0.75")
+    assert series.metrics["weighted_mid"].last[0] == Decimal("101.5")  # nearer to the ask, which has less
+    for values in (values for metric in OF_SIZES for values in series.metrics[metric]):
+        assert [value.is_nan() for value in values] == [False, True, True, True]
+
+
 @pytest.mark.slow
 def test_reduction_keeps_every_extreme(connection: psycopg.Connection, store: Store) -> None:
     store(MANY)
-    series = load_series(connection, "g1", BTC, METRICS)
+    metrics = [metric for metric in METRICS if metric in EXPRESSIONS and metric not in OF_SIZES]
+    series = load_series(connection, "g1", BTC, metrics)
     assert 500 < len(series.ticks) <= 1201
     assert sum(series.ticks) == 300_000
     extremes = {"highest_bid": "max(bid)", "lowest_ask": "min(ask)", "max_spread": "max(ask - bid)"}
@@ -129,7 +145,7 @@ def test_reduction_keeps_every_extreme(connection: psycopg.Connection, store: St
         if metric in series.metrics:
             (whole,) = connection.execute(f"SELECT {extreme} FROM crypto_metrics").fetchone() or (None,)
             assert series.metrics[metric].last[-1] == whole
-    for metric in (each for each in METRICS if each not in extremes):
+    for metric in (each for each in metrics if each not in extremes):
         expression = EXPRESSIONS[metric].as_string(connection)
         truth = connection.execute(
             f"SELECT min(v), max(v), (array_agg(v ORDER BY timestamp DESC))[1]"

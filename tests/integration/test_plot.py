@@ -114,7 +114,7 @@ def test_one_file_holds_all_pairs_in_the_format_of_its_name(cli: Cli, store: Sto
         (["--since", "15m"], "stored ticks go from 2024-01-05 10:00:00 to 2024-01-05 10:00:00 UTC"),
         (["--since", "soon"], "'soon' is not a time"),
         (["--since", "1h", "--until", "2h"], "is after --until"),
-        (["--metric", "volume"], "'volume' is not one of"),
+        (["--metric", "turnover"], "'turnover' is not one of"),
         (["--out", "chart.bmp"], "must end in .png, .svg or .pdf"),
         (["--out", "missing/chart.png"], "cannot write missing/chart.png: No such file or directory"),
         (["--out", "/proc/chart.png"], "cannot write /proc/chart.png"),
@@ -327,7 +327,7 @@ def test_a_long_range_is_made_of_minutes(cli: Cli, settings: Settings) -> None:
         series = load_series(connection, "g1", BTC, METRICS, since=since, minutes=True)
         assert series.of_minutes
         assert (sum(series.ticks), series.width) == (1_400_000, timedelta(minutes=2))
-        assert set(METRICS) - set(series.metrics) == {"bid", "ask"}
+        assert set(METRICS) - set(series.metrics) == {"bid", "ask", "weighted_mid", "volume"}
         highest = series.metrics["mid_price"].high
         assert (int(highest[0]), int(max(highest))) == (111, 809)
         assert series.metrics["highest_bid"].last == [100] * len(series.ticks)
@@ -339,6 +339,35 @@ def test_a_long_range_is_made_of_minutes(cli: Cli, settings: Settings) -> None:
         )  # fmt: skip
         assert few.of_minutes
     assert cli("plot", "--since", "2024-01-05").stdout == "charts/BTC-USD.png\n"
+
+
+def test_volume_and_imbalance_of_minutes_are_not_known_where_these_do_not_know_them(
+    cli: Cli, connection: psycopg.Connection, settings: Settings
+) -> None:
+    put_minutes(settings, "2024-01-05 10:00Z", 6, ticks=1_000_000)
+    with psycopg.connect(settings.postgres()) as other:
+        other.execute(
+            "UPDATE crypto_windows SET trades = 1, volume = 0.5, notional = 50, buy_volume = 0,"
+            " sized_ticks = 1, bid_size_sum = 3, ask_size_sum = 1 WHERE window_start < '2024-01-05 10:03Z'"
+        )
+    series = load_series(
+        connection, "g1", BTC, ["imbalance", "volume"], buckets=3, minutes=True,
+        since=datetime(2024, 1, 5, tzinfo=UTC), until=datetime(2024, 1, 5, 10, 5, 59, tzinfo=UTC),
+    )  # fmt: skip
+    bars = series.volume
+    assert bars is not None
+    assert bars.width == series.width
+    assert bars.starts[0] == datetime(2024, 1, 5, 10, tzinfo=UTC)
+    assert str(series.metrics["imbalance"].last[0])[:4] == "0.75"
+    assert series.metrics["imbalance"].last[-1].is_nan()
+    assert bars.values[0] in {Decimal("0.5"), Decimal("1.0")}
+    assert bars.values[-1].is_nan()
+    for metric in ("imbalance", "volume", "weighted_mid"):
+        options = ("--pair", "BTC-USD", "--since", "2024-01-05", "--metric", metric)
+        if metric == "weighted_mid":  # which only ticks have
+            assert "no ticks of BTC-USD" in cli("plot", *options, code=2).stderr
+        else:
+            assert cli("plot", *options).stdout == "charts/BTC-USD.png\n"
 
 
 def test_a_long_range_of_minutes_has_the_extremes_before_it(

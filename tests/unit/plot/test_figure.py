@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
 
 from cryptometrics.plot.axes import PlainFormatter, TimeFormatter
 from cryptometrics.plot.figure import FORMATS, draw, render
 from cryptometrics.plot.panels import METRICS, PANELS, panels_of
 from cryptometrics.plot.points import band, day_number, gaps, steps
+from cryptometrics.store.minute_series import VolumeBars
 from cryptometrics.store.stored_sessions import SessionRow
-from cryptometrics.store.tick_series import EXPRESSIONS, BucketValues, Series, bucket_width
+from cryptometrics.store.tick_series import EXPRESSIONS, VOLUME, BucketValues, Series, bucket_width
 
 START = datetime(2024, 1, 5, 10, 0, tzinfo=UTC)
 
@@ -84,7 +87,31 @@ def legend(figure: Figure, panel: int = 0) -> list[str]:
 
 
 def test_every_metric_can_be_read_and_drawn() -> None:
-    assert set(METRICS) == set(EXPRESSIONS)
+    assert set(METRICS) == {*EXPRESSIONS, VOLUME}
+
+
+def test_sizes_that_are_not_known_break_the_line() -> None:
+    shares = [Decimal("0.25"), Decimal("NaN"), Decimal("0.75"), Decimal("0.5")]
+    values = BucketValues(shares, shares, shares)
+    known = replace(series([(n, "1", "2") for n in range(4)]), metrics={"imbalance": values})
+    figure = drawn(known, metrics=("imbalance",))
+    (line, *_) = figure.axes[0].get_lines()
+    assert [str(y) for y in np.asarray(line.get_ydata()).tolist()] == ["0.25", "nan", "0.75", "0.5"]
+    assert figure.axes[0].get_ylim()[1] == pytest.approx(1, abs=0.1)
+    assert legend(figure) == ["imbalance 0.5"]
+    unknown = replace(known, metrics={"imbalance": BucketValues(*[[Decimal("NaN")] * 4] * 3)})
+    assert legend(drawn(unknown, metrics=("imbalance",))) == ["imbalance: not known"]
+
+
+def test_volume_is_drawn_in_bars_and_is_not_zero_where_it_is_not_known() -> None:
+    starts = [START + timedelta(minutes=n) for n in range(3)]
+    bars = VolumeBars(timedelta(minutes=1), starts, [Decimal("1.5"), Decimal("NaN"), Decimal(2)])
+    figure = drawn(replace(MINUTE, volume=bars), metrics=("volume",))
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "volume (BTC)"
+    heights = {bar.get_x(): bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)}
+    assert heights == {day_number(starts[0]): 1.5, day_number(starts[2]): 2}
+    assert legend(figure) == ["volume 3.5\nin bars of 1 min\nnot known in 1 of 3"]
 
 
 def test_panels_have_units_and_one_time_axis_in_utc() -> None:
