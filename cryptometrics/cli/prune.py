@@ -13,9 +13,23 @@ from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:
     from cryptometrics.store.prune import Piece
+    from cryptometrics.store.prune_risk import DroppedRisk
 
 MIN_KEEP = timedelta(days=1)
 """Days are dropped as a whole, and workers still write today's."""
+
+
+def _keep_risk(_context: click.Context, _option: click.Parameter, text: str) -> timedelta:
+    try:
+        keep = parse_duration(text)
+        if keep < MIN_KEEP:
+            raise click.BadParameter(f"{text!r} is less than a day: keep 1d or more")
+        _ = datetime.now(UTC) - keep
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    except OverflowError:
+        raise click.BadParameter(f"{text!r} ago is before the year 1: nothing is that old") from None
+    return keep
 
 
 def _first_kept_day(_context: click.Context, _option: click.Parameter, text: str) -> date:
@@ -42,10 +56,17 @@ def _first_kept_day(_context: click.Context, _option: click.Parameter, text: str
     callback=_first_kept_day,
     help="How much to keep, such as 30d or 12w; earlier days (UTC) are dropped.",
 )
+@click.option(
+    "--keep-risk",
+    default="365d",
+    metavar="DURATION",
+    callback=_keep_risk,
+    help="How much of crypto_risk to keep. After 30 days, its 24-hour rows are thinned to one an hour.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be dropped; drop nothing.")
 @options.as_json
-def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
-    """Drop whole days of old metrics, of all groups, but keep their counts.
+def prune(cutoff: date, keep_risk: timedelta, dry_run: bool, as_json: bool) -> None:
+    """Drop whole days of old metrics, of all groups, but keep their counts; and old risk figures.
 
     Workers can keep running, and `verify` still balances. Sessions, rejected messages and minutes stay. If it
     is interrupted, the next call finishes the work.
@@ -57,6 +78,7 @@ def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
     from cryptometrics import config
     from cryptometrics.cli.connections import database, waiting
     from cryptometrics.store import prune as store
+    from cryptometrics.store.prune_risk import prune_risk
 
     settings = config.load()
     pieces: list[Piece] = []
@@ -70,11 +92,15 @@ def prune(cutoff: date, dry_run: bool, as_json: bool) -> None:
             if not as_json:
                 click.echo(f"{'would drop' if dry_run else 'dropped'} {_described(str(piece), [piece])}")
         older, first_day = store.remaining(connection, cutoff)
+        risk = list(prune_risk(connection, datetime.now(UTC), keep_risk, dry_run=dry_run))
     if dry_run:
         older -= sum(piece.rows for piece in pieces)
     if as_json:
-        click.echo(_as_text(pieces, older, dry_run))
+        click.echo(_as_text(pieces, risk, older, dry_run))
         return
+    for dropped in risk:
+        what = "would drop" if dry_run else "dropped"
+        click.echo(f"{what} {dropped.rows:,} rows of crypto_risk: group {dropped.group}, {dropped.venue}")
     if pieces:
         click.echo(_described("would drop in all" if dry_run else "dropped in all", pieces))
     elif not older:
@@ -93,13 +119,16 @@ def _described(what: str, pieces: list[Piece]) -> str:
     return f"{what}: {rows:,} rows, {decimal(size)}"
 
 
-def _as_text(pieces: list[Piece], older: int, dry_run: bool) -> str:
+def _as_text(pieces: list[Piece], risk: list[DroppedRisk], older: int, dry_run: bool) -> str:
     return json.dumps(
         {
             "dry_run": dry_run,
             "dropped": [
                 {"day": str(piece.day), "before": piece.before, "rows": piece.rows, "bytes": piece.bytes}
                 for piece in pieces
+            ],
+            "risk": [
+                {"group": dropped.group, "venue": dropped.venue, "rows": dropped.rows} for dropped in risk
             ],
             "older_rows_remaining": older,
         },

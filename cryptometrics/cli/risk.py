@@ -13,7 +13,7 @@ from cryptometrics.cli.risk_correlation import correlation
 from cryptometrics.cli.risk_history import history
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from cryptometrics.risk.tail_risk import Method
     from cryptometrics.risk.volatility import Estimator
@@ -47,6 +47,12 @@ DEFAULT_AGAINST = "BTC-USD"
 @options.reading_group
 @risk_options.venue
 @options.as_json
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Instead, keep the figures of each complete minute current in crypto_risk until Ctrl-C.",
+)
+@risk_options.catch_up
 @click.pass_context
 def risk(
     context: click.Context,
@@ -64,6 +70,8 @@ def risk(
     group: str | None,
     venue: str | None,
     as_json: bool,
+    follow: bool,
+    catch_up: timedelta,
 ) -> None:
     """Show how much could be lost: volatility, value at risk, drawdown, correlation.
 
@@ -74,9 +82,16 @@ def risk(
     Example:
       cryptometrics risk
       cryptometrics risk --pair BTC-USD --range 7d --json
+      cryptometrics risk --follow
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context)
+        return
+    if follow:
+        _refuse_options_beside_follow(context)
+        from cryptometrics.cli import risk_follow
+
+        risk_follow.follow(group, venue, catch_up)
         return
     from cryptometrics.cli.risk_market import stored_market
     from cryptometrics.cli.risk_table import as_text, show
@@ -105,6 +120,14 @@ def _refuse_options(context: click.Context) -> None:
         if option.name and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
             name, flag = context.invoked_subcommand, option.opts[0]
             raise click.UsageError(f"{flag} must follow the command: risk {name} {flag} …")
+
+
+def _refuse_options_beside_follow(context: click.Context) -> None:
+    """Raise an error for an option that --follow would ignore: its figures are the same for everybody."""
+    for option in context.command.params:
+        given = option.name and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        if given and option.name not in ("follow", *risk_options.OF_FOLLOW):
+            raise click.UsageError(f"{option.opts[0]} has no meaning with --follow: leave it out")
 
 
 risk.add_command(correlation)

@@ -145,3 +145,22 @@ out = click.option(
     callback=options.chart,
     help="Draw it into a .png, .svg or .pdf file.",
 )
+
+OF_FOLLOW = ("group", "venue", "catch_up")
+"""Parameters that `risk --follow` has."""
+
+
+def _catch_up(_context: click.Context, _option: click.Parameter, text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+catch_up = click.option(
+    "--catch-up",
+    default="7d",
+    callback=_catch_up,
+    metavar="DURATION",
+    help="With --follow: how far before the newest minute a first start begins at most.",
+)

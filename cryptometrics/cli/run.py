@@ -1,4 +1,4 @@
-"""`cryptometrics run`: a feed, process and watch in one terminal."""
+"""`cryptometrics run`: a feed, process, risk and watch in one terminal."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ POLL_S = 0.25
     default="cryptometrics",
     callback=options.name,
     metavar="NAME",
-    help="Consumer group of `process`.",
+    help="Consumer group of `process` and `risk`.",
 )
 def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
-    """Run a feed, process and watch in one terminal, until Ctrl-C.
+    """Run a feed, process, risk --follow and watch in one terminal, until Ctrl-C.
 
     Shows what each part does, and marks quotes from before this run as old. Fails with the reason if the feed
     receives nothing.
@@ -74,6 +74,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
             chosen = [part for pair in pairs for part in ("--pair", pair)]
             children.start(feed, [feed, *chosen, *(["--rate", str(rate)] if feed == "simulate" else [])])
             children.start("process", ["process", "--group", group])
+            children.start("risk", ["risk", "--follow", "--group", group])
             _watch(settings, group, children, stop)
             _report("ending: finishing the current batch")
             for line in children.end():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
-    Value = str | int | Decimal | date | None
+    Value = str | int | float | Decimal | date | None
 
 
 def array(values: Iterable[Value]) -> str:

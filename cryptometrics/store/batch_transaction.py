@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptometrics.store import alerts, feed_gaps, window_completion, windows
+from cryptometrics.store import alerts, changed_minutes, feed_gaps, window_completion, windows
 from cryptometrics.store.array_text import array, arrays
 from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
 from cryptometrics.store.text_encoding import storable
@@ -227,6 +227,7 @@ def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> Non
             for p in batch.pairs
         )
         cursor.execute(_PAIRS, [topic.group, *arrays(pairs)])
+    changed_minutes.note(cursor, topic, batch.windows, batch.gaps)  # before the watermarks move
     if batch.windows:
         windows.merge(cursor, topic.group, batch.windows)
     if batch.progress:

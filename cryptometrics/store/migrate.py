@@ -60,6 +60,7 @@ RELATIONS = {
     "0009_venues": ("window_progress",),
     "0010_sizes": (),
     "0011_completeness": ("crypto_markets", "crypto_windows_1m", "crypto_windows_imported"),
+    "0012_risk": ("changed_minutes", "crypto_risk", "risk_progress"),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -84,6 +85,7 @@ FUNCTIONS = {
     "0011_completeness": (
         "crypto_minutes(text, text, text[], timestamp with time zone, timestamp with time zone)",
     ),
+    "0012_risk": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

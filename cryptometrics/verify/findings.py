@@ -27,6 +27,7 @@ class FindingKind(enum.StrEnum):
     PAIR = "pair"
     WINDOW = "window"
     GAP = "gap"
+    RISK = "risk"
     NOT_ON_TOPIC = "not_on_topic"
     DIFFERS = "differs"
     NOT_VALID = "not_valid"
@@ -52,6 +53,7 @@ MEANING = {
     FindingKind.PAIR: "pairs whose state does not follow from their rows",
     FindingKind.WINDOW: "minutes with a value that does not follow from their rows",
     FindingKind.GAP: "gaps with a value that does not follow from the rows before them",
+    FindingKind.RISK: "rows of crypto_risk that do not follow from their minutes",
     FindingKind.NOT_ON_TOPIC: "offsets with an outcome but without a message on the topic",
     FindingKind.DIFFERS: "offsets whose stored value differs from the message",
     FindingKind.NOT_VALID: "rows, duplicates and gaps whose message is not a valid tick or gap",

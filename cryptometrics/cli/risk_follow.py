@@ -1,0 +1,68 @@
+"""`cryptometrics risk --follow`: keep the figures of each complete minute current."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    import psycopg
+
+    from cryptometrics.follow.risk_follower import FollowTotals
+
+
+DEFAULT_GROUP = "cryptometrics"
+"""As in `process`, which may not have stored anything yet."""
+
+
+def follow(group: str | None, venue: str | None, catch_up: timedelta) -> None:
+    """Follow until Ctrl-C; the transaction in hand is finished."""
+    from cryptometrics import config
+    from cryptometrics.cli.connections import database, waiting
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.signals import stopping
+    from cryptometrics.follow.risk_follower import FollowOptions, RiskFollower
+    from cryptometrics.store.database_errors import explaining
+    from cryptometrics.store.text_encoding import require_storable
+
+    settings = config.load()
+    with database(settings) as connection:  # before `stopping`: Ctrl-C ends the wait at once
+        group = group or _only_group(connection)
+        require_storable(connection, (group, venue) if venue else (group,))
+    options = FollowOptions(group, venue, catch_up)
+    with stopping() as stop, Progress() as progress, explaining():
+
+        def show(totals: FollowTotals) -> None:
+            if progress.due():
+                progress.show(f"group {group}: {_state(totals)}")
+
+        totals = RiskFollower(settings, options, stop=stop, progress=show, notice=waiting("PostgreSQL")).run()
+    click.echo(f"group {group}: {totals.rows:,} rows written")
+
+
+def _only_group(connection: psycopg.Connection) -> str:
+    """Return the group to follow: the only one, else the one with the newest row, else that of `process`."""
+    from cryptometrics.store.choose_source import resolve_group
+
+    try:
+        chosen = resolve_group(connection, None)
+    except UserError:
+        return DEFAULT_GROUP
+    if chosen.note:
+        click.echo(chosen.note, err=True)
+    return chosen.name
+
+
+def _state(totals: FollowTotals) -> str:
+    from cryptometrics.times import format_duration
+
+    if not totals.active:
+        return "standby: another follower is active"
+    if totals.behind:
+        return f"{totals.rows:,} rows, {format_duration(totals.behind)} behind"
+    return f"{totals.rows:,} rows, up to date"

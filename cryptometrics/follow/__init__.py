@@ -1,0 +1,1 @@
+"""Keeps derived rows current: complete minutes in, figures out."""
