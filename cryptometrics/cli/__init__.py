@@ -44,6 +44,7 @@ COMMANDS = {
     "watch": "watch:watch",
     "export": "export:export",
     "risk": "risk:risk",
+    "positions": "positions:positions",
     "alerts": "alerts:alerts",
     "rejects": "rejects:rejects",
     "gaps": "gaps:gaps",

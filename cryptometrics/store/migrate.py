@@ -61,6 +61,7 @@ RELATIONS = {
     "0010_sizes": (),
     "0011_completeness": ("crypto_markets", "crypto_windows_1m", "crypto_windows_imported"),
     "0012_risk": ("changed_minutes", "crypto_risk", "risk_progress"),
+    "0013_portfolios": ("portfolio_versions", "portfolio_versions_effective_at"),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -86,6 +87,7 @@ FUNCTIONS = {
         "crypto_minutes(text, text, text[], timestamp with time zone, timestamp with time zone)",
     ),
     "0012_risk": (),
+    "0013_portfolios": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

@@ -36,6 +36,7 @@ WRITER_RIGHTS = {
     "feed_gaps": _KEEP,
     "metric_days": _KEEP,
     "pair_state": _KEEP,
+    "portfolio_versions": _ADD,
     "pruned_days": "SELECT, UPDATE (topic)",
     "pruning_days": "SELECT",
     "rejected_ticks": "SELECT, INSERT, UPDATE (topic, requeue_started_at, requeued_at)",

@@ -27,7 +27,7 @@ from cryptometrics.risk.portfolio.definition import (
     limit_name,
 )
 from cryptometrics.risk.portfolio.file_problems import FileProblem, KeyLines, key_of, unreadable
-from cryptometrics.risk.portfolio.values import ValueReader, shown
+from cryptometrics.risk.portfolio.values import ValueReader, matches_asset, shown
 from cryptometrics.risk.tail_risk import METHODS
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ class PositionsError(Exception):
 def is_portfolio_name(name: str) -> bool:
     """Return whether a text can be the name of a portfolio."""
     return _is_portfolio_name(name) is not None
+
+
+def is_asset(text: str) -> bool:
+    """Return whether a text can be an asset or a currency."""
+    return matches_asset(text) is not None
 
 
 def example() -> str:

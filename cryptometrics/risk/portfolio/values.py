@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT_CHARS = 60
 """Of a value that a message repeats."""
-_is_asset = re.compile(r"[A-Z0-9]{1,20}").fullmatch
+matches_asset = re.compile(r"[A-Z0-9]{1,20}").fullmatch
 _is_decimal = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?").fullmatch
 
 
@@ -75,10 +75,10 @@ class ValueReader:
 
     def asset(self, value: object, path: Path) -> str | None:
         """Return an asset or a currency."""
-        if isinstance(value, str) and _is_asset(value):
+        if isinstance(value, str) and matches_asset(value):
             return value
         capitals = value.upper() if isinstance(value, str) and value.isascii() else ""
-        hint = f": write {capitals}" if _is_asset(capitals) else ": assets look like BTC"
+        hint = f": write {capitals}" if matches_asset(capitals) else ": assets look like BTC"
         self.wrong(path, f"{shown(value)} is not an asset{hint}")
         return None
 

@@ -1,0 +1,173 @@
+"""Store and read the versions of portfolios. A version is never changed; a later one follows it.
+
+In force at a moment is the version with the latest `effective_at` until then, of equal ones the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from cryptometrics.errors import UserError
+from cryptometrics.risk.portfolio.definition import Portfolio, as_document, from_document
+from cryptometrics.text import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import psycopg
+
+_COLUMNS = "portfolio, version, effective_at, loaded_at, consumer_group, venue, currency, definition"
+
+_IN_FORCE = f"""
+SELECT * FROM (
+    SELECT DISTINCT ON (portfolio) {_COLUMNS} FROM portfolio_versions
+    WHERE effective_at <= %(at)s AND (%(name)s::text IS NULL OR portfolio = %(name)s)
+    ORDER BY portfolio, effective_at DESC, version DESC
+) AS newest
+WHERE definition IS NOT NULL
+"""  # noqa: S608  (the columns are constants)
+
+_HISTORY = f"""
+SELECT {_COLUMNS} FROM portfolio_versions
+WHERE %(name)s::text IS NULL OR portfolio = %(name)s
+ORDER BY portfolio, version DESC
+"""  # noqa: S608  (likewise)
+
+_NAMES = "SELECT DISTINCT portfolio FROM portfolio_versions ORDER BY portfolio"
+
+# Two loads at once would otherwise choose the same number.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('portfolio_versions'))"
+
+_ADD = """
+INSERT INTO portfolio_versions (portfolio, version, effective_at, consumer_group, venue, currency, definition)
+SELECT %(name)s, coalesce(max(version), 0) + 1, %(effective_at)s, %(group)s, %(venue)s, %(currency)s,
+       %(definition)s
+FROM portfolio_versions WHERE portfolio = %(name)s
+RETURNING version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioVersion:
+    """One version of a portfolio."""
+
+    name: str
+    version: int
+    effective_at: datetime
+    loaded_at: datetime
+    group: str
+    venue: str
+    currency: str
+    document: dict[str, Any] | None
+    """As `as_document` returns it; None: the portfolio was removed."""
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """The portfolio, which must not have been removed."""
+        assert self.document is not None  # noqa: S101
+        return from_document(self.document)
+
+
+class LoadedVersion(NamedTuple):
+    """What loading a portfolio led to."""
+
+    version: int
+    is_new: bool
+    """False: the version in force is the same, so nothing was stored."""
+
+
+def in_force(connection: psycopg.Connection, at: datetime, name: str | None = None) -> list[PortfolioVersion]:
+    """Return the versions in force at a moment by name, of all portfolios or of one; without removed ones."""
+    return [PortfolioVersion(*row) for row in connection.execute(_IN_FORCE, {"at": at, "name": name})]
+
+
+def named_in_force(connection: psycopg.Connection, at: datetime, name: str | None) -> list[PortfolioVersion]:
+    """Return the versions in force, of all portfolios or of one; raise UserError if there is none."""
+    found = in_force(connection, at, name)
+    if found:
+        return found
+    names = [other.name for other in in_force(connection, at)]
+    when = f"{at:%Y-%m-%d %H:%M} UTC"
+    if names:
+        raise UserError(f"there is no portfolio {name} at {when}; there {_are(names)}")
+    raise UserError(
+        f"there is no portfolio{f' {name}' if name else ''} at {when}: load one with "
+        "`cryptometrics positions load FILE`; `cryptometrics positions example` prints one to start from"
+    )
+
+
+def history(connection: psycopg.Connection, name: str | None = None) -> list[PortfolioVersion]:
+    """Return every version, of all portfolios or of one, the newest first; UserError for an unknown name."""
+    found = [PortfolioVersion(*row) for row in connection.execute(_HISTORY, {"name": name})]
+    if name is not None and not found:
+        names = [known for (known,) in connection.execute(_NAMES)]
+        raise UserError(
+            f"there never was a portfolio {name}"
+            + (f"; there {_are(names)}" if names else ": none is loaded")
+        )
+    return found
+
+
+def load(connection: psycopg.Connection, portfolio: Portfolio, effective_at: datetime) -> LoadedVersion:
+    """Store a pinned portfolio as a new version, unless the version in force is the same.
+
+    No row is computed from versions yet. When there are some, an `effective_at` before them must be refused
+    here unless the user asks to restate them.
+    """
+    document = as_document(portfolio)
+    with connection.transaction():
+        connection.execute(_LOCK)
+        for present in in_force(connection, effective_at, portfolio.name):
+            if present.document == document:
+                return LoadedVersion(present.version, is_new=False)
+        assert portfolio.group and portfolio.venue  # noqa: S101, PT018  (it is pinned)
+        version = _add(
+            connection,
+            portfolio.name,
+            effective_at,
+            portfolio.group,
+            portfolio.venue,
+            portfolio.currency,
+            document,
+        )
+    return LoadedVersion(version, is_new=True)
+
+
+def remove(connection: psycopg.Connection, name: str, at: datetime) -> int:
+    """Store that a portfolio is removed from a moment on; return the version that says so."""
+    with connection.transaction():
+        connection.execute(_LOCK)
+        [present] = named_in_force(connection, at, name)
+        return _add(connection, name, at, present.group, present.venue, present.currency, None)
+
+
+def _add(
+    connection: psycopg.Connection,
+    name: str,
+    effective_at: datetime,
+    group: str,
+    venue: str,
+    currency: str,
+    document: dict[str, Any] | None,
+) -> int:
+    row = connection.execute(
+        _ADD,
+        {
+            "name": name,
+            "effective_at": effective_at,
+            "group": group,
+            "venue": venue,
+            "currency": currency,
+            "definition": None if document is None else Jsonb(document),
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101  (an INSERT of one row returns it)
+    return int(row[0])
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{'is' if len(names) == 1 else 'are'} {listed(names)}"
