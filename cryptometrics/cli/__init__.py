@@ -45,6 +45,7 @@ COMMANDS = {
     "export": "export:export",
     "risk": "risk:risk",
     "positions": "positions:positions",
+    "portfolio": "portfolio:portfolio",
     "alerts": "alerts:alerts",
     "rejects": "rejects:rejects",
     "gaps": "gaps:gaps",

@@ -43,8 +43,8 @@ INSERT INTO pair_state (consumer_group, venue, pair, bid, ask, timestamp)
 VALUES (%(group)s, %(venue)s, %(pair)s, 1, 2, %(at)s)
 """
 _SESSION = """
-INSERT INTO session_extremes (consumer_group, venue, pair, session, ticks, late, last_bid, last_ask, highest_bid,
-    highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at)
+INSERT INTO session_extremes (consumer_group, venue, pair, session, ticks, late, last_bid, last_ask,
+    highest_bid, highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at)
 VALUES (%(group)s, %(venue)s, %(pair)s, 's', 1, 0, 1, 2, 1, %(at)s, 2, %(at)s, 1, %(at)s, %(at)s, %(at)s)
 """
 

@@ -1,0 +1,82 @@
+"""`cryptometrics portfolio`: what is held, what it is worth, and what it could lose."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from cryptometrics.cli import options
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from cryptometrics.risk.portfolio.valuation import Valuation
+
+
+@click.command("portfolio")
+@click.argument("name", required=False)
+@click.option(
+    "--as-of",
+    callback=options.time,
+    metavar="TIME",
+    help="Moment to value at, with the version in force then: an ISO time (UTC), or 2h for that long ago. "
+    "[default: the newest quote, with the version in force now]",
+)
+@options.as_json
+@click.option("--fail-on-breach", is_flag=True, help="Exit with code 1 if a limit is breached.")
+def portfolio(name: str | None, as_of: datetime | None, *, as_json: bool, fail_on_breach: bool) -> None:
+    """Value a portfolio, or all of them: profit and loss, value at risk, stress tests, limits.
+
+    Long positions count at the bid, short ones at the ask. A dash is a figure that cannot be known; the
+    notes say why. The JSON is an object, of several portfolios a list. docs/portfolio.md explains each
+    figure.
+
+    \b
+    Example:
+      cryptometrics portfolio treasury
+      cryptometrics portfolio --as-of 2026-07-01T12:00 --json
+    """
+    from cryptometrics.cli.connections import stored
+    from cryptometrics.cli.portfolio_table import show
+    from cryptometrics.risk.portfolio.as_json import as_json as as_object
+
+    now = datetime.now(UTC)
+    with stored() as connection:
+        found = _valuations(connection, name, as_of, now)
+    if as_json:
+        objects = [as_object(each) for each in found]
+        click.echo(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
+    else:
+        for each in found:
+            show(each)
+    if fail_on_breach and any(each.is_breached for each in found):
+        click.get_current_context().exit(1)
+
+
+def _valuations(
+    connection: psycopg.Connection, name: str | None, as_of: datetime | None, now: datetime
+) -> list[Valuation]:
+    from cryptometrics.risk.portfolio.valuation import value_portfolio
+    from cryptometrics.store import positions
+    from cryptometrics.store.portfolio_market import load_market
+
+    versions = positions.named_in_force(connection, as_of or now, name)
+    held = {version.name: version.portfolio for version in versions}
+    markets = {
+        market: load_market(
+            connection,
+            *market,
+            [held[version.name] for version in versions if (version.group, version.venue) == market],
+            as_of,
+        )
+        for market in {(version.group, version.venue) for version in versions}
+    }
+    found = []
+    for version in versions:
+        market = markets[version.group, version.venue]
+        stated = held[version.name]
+        found.append(value_portfolio(stated, version.version, market.as_of, market.of(stated)))
+    return found

@@ -1,0 +1,190 @@
+"""Print a valuation for people, and whole and uncut for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from cryptometrics.cli.output import NOTHING, for_people, print_table, short, stacked, width
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from cryptometrics.risk.portfolio.limits import LimitState, LimitUse
+    from cryptometrics.risk.portfolio.valuation import PositionRisk, Valuation
+
+BAR = 10
+"""Characters of the bar of a limit that is used in full."""
+COLOURS: dict[LimitState, str] = {"ok": "green", "warn": "yellow", "breach": "bold red", "unknown": "magenta"}
+WIDE = 110
+"""Columns from which on each figure of a position has its own."""
+POSITION_HEADS = (
+    *("asset", "quantity", "mark", "age", "value", "share", "P&L", "volatility", "VaR alone", "component"),
+    "closing",
+)
+
+
+def show(valuation: Valuation) -> None:
+    """Print a valuation: its totals, positions, stress tests, limits, and what it rests on."""
+    held = valuation.portfolio
+    click.echo(
+        f"{held.name}, version {valuation.version}, as of {short(valuation.as_of)} UTC, in {held.currency}"
+    )
+    _totals(valuation)
+    _positions(valuation)
+    if valuation.stress:
+        _stress(valuation)
+    if valuation.limits:
+        _limits(valuation)
+    _notes(valuation)
+
+
+def money(amount: Decimal | float | None, *, places: int = 2) -> str:
+    """Return money for people, rounded to the cent; small amounts have three digits that count."""
+    if amount is None:
+        return NOTHING
+    if amount and -1 < amount < 1:
+        return f"{float(amount):.3g}"
+    return f"{amount:,.{places}f}"
+
+
+def per_cent(share: float | None) -> str:
+    """Return per cent with at most three digits that count."""
+    return NOTHING if share is None else f"{share:.3g}%"
+
+
+def quantity(number: Decimal) -> str:
+    """Return a quantity exactly."""
+    return f"{number:,f}"
+
+
+def _totals(valuation: Valuation) -> None:
+    sums = valuation.totals
+    at_risk, shortfall = valuation.value_at_risk, valuation.expected_shortfall
+    rows = [
+        ("value", money(sums.value), "at mid", money(sums.value_at_mid)),
+        (
+            *("profit and loss", money(sums.profit_and_loss)),
+            *("today", money(sums.profit_and_loss_today)),
+        ),
+        ("gross", money(sums.gross), "net", money(sums.net)),
+        (
+            *("value at risk", money(at_risk)),
+            *("of gross", per_cent(valuation.per_cent_of_gross(at_risk))),
+        ),
+        (
+            *("expected shortfall", money(shortfall)),
+            *("of gross", per_cent(valuation.per_cent_of_gross(shortfall))),
+        ),
+        (
+            *("drawdown", money(valuation.drawdown)),
+            *("of gross", per_cent(valuation.per_cent_of_gross(valuation.drawdown))),
+        ),
+    ]
+    if for_people():
+        for name, value, beside, other in rows:
+            click.echo(f"  {name:<19}{value:>18}   {beside:<9}{other:>18}")
+    else:
+        print_table(("figure", "value", "beside", "other"), rows)
+
+
+def _positions(valuation: Valuation) -> None:
+    if not valuation.positions:
+        return
+    columns = width()
+    if columns is None or columns >= WIDE:
+        print_table(POSITION_HEADS, map(_cells, valuation.positions), numbers=POSITION_HEADS[1:])
+        return
+    heads = (
+        "asset\nage",
+        "quantity\nmark",
+        "value\nshare",
+        "P&L\nvolatility",
+        "VaR alone\ncomponent",
+        "closing",
+    )
+    rows_of_two: list[list[str | Text]] = []
+    for each in valuation.positions:
+        asset, held, mark, age, value, share, gain, volatility, alone, component, closing = _cells(each)
+        rows_of_two.append(
+            [
+                stacked(asset, age),
+                stacked(held, mark),
+                stacked(value, share),
+                stacked(gain, volatility),
+                stacked(alone, component, dim=False),
+                closing,
+            ]
+        )
+    print_table(heads, rows_of_two, numbers=heads[1:])
+
+
+def _cells(each: PositionRisk) -> tuple[str, ...]:
+    marked = each.marked
+    if marked.state == "par":
+        age = "at par"
+    elif marked.state in ("stale", "missing"):
+        age = marked.state
+    else:
+        age = f"{marked.age.total_seconds():.0f} s" if marked.age is not None else NOTHING
+    return (
+        marked.position.asset,
+        quantity(marked.position.quantity),
+        NOTHING if marked.mark is None else f"{marked.mark:,f}",
+        age,
+        money(marked.value),
+        per_cent(None if each.share is None else 100 * each.share),
+        money(marked.profit_and_loss),
+        per_cent(None if each.volatility is None else 100 * each.volatility),
+        money(each.value_at_risk),
+        money(each.component),
+        money(marked.closing_cost),
+    )
+
+
+def _stress(valuation: Valuation) -> None:
+    heads = ("stress test", "P&L", "of gross", "closing", "value after")
+    rows = []
+    for each in valuation.stress:
+        gain = None if each.profit_and_loss is None else float(each.profit_and_loss)
+        of_gross = per_cent(valuation.per_cent_of_gross(gain))
+        after = money(each.value)
+        rows.append([each.test.name, money(each.profit_and_loss), of_gross, money(each.closing_cost), after])
+    print_table(heads, rows, numbers=heads[1:])
+
+
+def _limits(valuation: Valuation) -> None:
+    heads = ("limit", "value", "limit at", "use", "", "state")
+    rows: list[list[str | Text]] = []
+    for each in valuation.limits:
+        is_money = each.limit.figure == "gross"
+        value = money(each.value) if is_money else per_cent(each.value)
+        level = money(each.limit.level) if is_money else per_cent(float(each.limit.level))
+        use = per_cent(None if each.use is None else 100 * each.use)
+        colour = COLOURS[each.state] if for_people() else ""
+        bar = Text(bar_of(each), colour)
+        rows.append(
+            [each.limit.name.removeprefix("limit."), value, level, use, bar, Text(each.state, colour)]
+        )
+    print_table(heads, rows, numbers=heads[1:4])
+
+
+def bar_of(use: LimitUse) -> str:
+    """Return the use of a limit as a bar; a breach fills it."""
+    if use.use is None:
+        return "?" * BAR if use.state == "unknown" else "·" * BAR
+    full = min(BAR, max(0, int(use.use * BAR)))
+    return "█" * full + "·" * (BAR - full)
+
+
+def _notes(valuation: Valuation) -> None:
+    for each in valuation.positions:
+        for note in each.notes:
+            click.echo(f"{each.marked.position.asset}: {note}")
+    for name, why in valuation.reasons.items():
+        click.echo(f"{name.replace('_', ' ')} is not known: {why}")
+    for assumption in valuation.assumptions:
+        click.echo(f"- {assumption}")
+    click.echo()

@@ -1,0 +1,120 @@
+"""Read what portfolios are valued by: the newest quotes at a moment, those at midnight, and the minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cryptometrics.errors import UserError
+from cryptometrics.risk.lines import MINUTE, MarketRange
+from cryptometrics.risk.pair_minutes import cut_to_range
+from cryptometrics.risk.portfolio.marks import MarkQuote, start_of_day
+from cryptometrics.risk.portfolio.valuation import MarketData
+from cryptometrics.store.risk_series import load_whole_minutes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
+
+    import psycopg
+
+    from cryptometrics.risk.pair_minutes import PairMinutes
+    from cryptometrics.risk.portfolio.definition import Portfolio
+
+_NEWEST = "SELECT max(timestamp) FROM pair_state WHERE consumer_group = %s AND venue = %s"
+
+_COMPLETE = """
+SELECT max(complete_until) FROM crypto_markets WHERE consumer_group = %s AND venue = %s
+"""
+
+# Minutes find the quotes of a pair by the primary key: among those of the last two minutes with ticks that
+# begin until the moment is the newest quote until then. The first of these two may only have later ones.
+_QUOTES = """
+SELECT named.pair, quote.*
+FROM unnest(%(pairs)s::text[]) AS named (pair)
+CROSS JOIN LATERAL (
+    SELECT found.* FROM (
+        SELECT w.window_start FROM crypto_windows w
+        WHERE w.consumer_group = %(group)s AND w.name = '1m' AND w.venue = %(venue)s AND w.pair = named.pair
+          AND w.window_start <= %(at)s
+        ORDER BY w.window_start DESC LIMIT 2
+    ) AS minute
+    CROSS JOIN LATERAL (
+        SELECT m.bid, m.ask, m.timestamp, m.bid_size, m.ask_size, m.kafka_partition, m.kafka_offset
+        FROM crypto_metrics m
+        WHERE m.consumer_group = %(group)s AND m.venue = %(venue)s AND m.pair = named.pair
+          AND m.timestamp >= minute.window_start
+          AND m.timestamp < minute.window_start + interval '1 minute' AND m.timestamp <= %(at)s
+        ORDER BY m.timestamp DESC, m.kafka_partition DESC, m.kafka_offset DESC LIMIT 1
+    ) AS found
+    ORDER BY found.timestamp DESC LIMIT 1
+) AS quote
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioMarket:
+    """What the portfolios of one group and venue are valued by."""
+
+    as_of: datetime
+    marks: Mapping[str, MarkQuote]
+    marks_at_midnight: Mapping[str, MarkQuote]
+    minutes: Mapping[str, PairMinutes]
+    """Those that end until the end of the newest complete minute."""
+
+    def of(self, portfolio: Portfolio) -> MarketData:
+        """Return what one portfolio is valued by."""
+        length = portfolio.risk.range_minutes
+        ranges = {pair: cut_to_range(self.minutes[pair], length) for pair in portfolio.used_pairs}
+        return MarketData(self.marks, self.marks_at_midnight, ranges)
+
+
+def load_market(
+    connection: psycopg.Connection,
+    group: str,
+    venue: str,
+    portfolios: Collection[Portfolio],
+    at: datetime | None,
+) -> PortfolioMarket:
+    """Return what portfolios of a group and a venue are valued by, at a moment or at the newest quote.
+
+    Raises UserError if the venue has stored nothing.
+    """
+    newest = _moment(connection, _NEWEST, group, venue)
+    if newest is None:
+        raise UserError(f"venue {venue} has stored nothing in group {group}: run `cryptometrics process`")
+    as_of = at or newest
+    pairs = sorted({pair for portfolio in portfolios for pair in portfolio.used_pairs})
+    complete = _moment(connection, _COMPLETE, group, venue)
+    end = min(as_of.replace(second=0, microsecond=0), complete or as_of)
+    length = max(portfolio.risk.range_minutes for portfolio in portfolios)
+    minutes = load_whole_minutes(connection, MarketRange(group, venue, end, length), pairs)
+    marks = {
+        pair: replace(quote, in_gap=_is_in_gap(minutes[pair], end, quote.quoted_at))
+        for pair, quote in quotes_at(connection, group, venue, pairs, as_of)
+    }
+    midnight = dict(quotes_at(connection, group, venue, pairs, start_of_day(as_of)))
+    return PortfolioMarket(as_of, marks, midnight, minutes)
+
+
+def quotes_at(
+    connection: psycopg.Connection, group: str, venue: str, pairs: Collection[str], at: datetime
+) -> Iterable[tuple[str, MarkQuote]]:
+    """Yield the newest quote of each pair until a moment; of equal times the last in the topic."""
+    values = {"group": group, "venue": venue, "pairs": list(pairs), "at": at}
+    for pair, bid, ask, quoted_at, bid_size, ask_size, partition, offset in connection.execute(
+        _QUOTES, values
+    ):
+        yield pair, MarkQuote(bid, ask, quoted_at, bid_size, ask_size, partition, offset)
+
+
+def _is_in_gap(minutes: PairMinutes, end: datetime, quoted_at: datetime) -> bool:
+    """Return whether the minute of a quote is labelled `gap`; a minute that is not complete has no label."""
+    back = -((quoted_at - end) // MINUTE)
+    return 0 < back <= len(minutes.gap) and bool(minutes.gap[-back])
+
+
+def _moment(connection: psycopg.Connection, query: str, group: str, venue: str) -> datetime | None:
+    row = connection.execute(query, [group, venue]).fetchone()
+    moment: datetime | None = row[0] if row else None
+    return moment
