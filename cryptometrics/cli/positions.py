@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import options, risk_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _CSV_OPTIONS = (
     click.option(
-        "--portfolio", metavar="NAME", help="Portfolio of a CSV file. [default: the file's name without .csv]"
+        "--portfolio",
+        callback=options.name,
+        metavar="NAME",
+        help="Portfolio of a CSV file. [default: the file's name without .csv]",
     ),
     click.option("--currency", metavar="CODE", help="Currency of a new portfolio from a CSV file."),
     click.option("--group", callback=options.name, metavar="NAME", help="Consumer group of a CSV file."),
-    click.option("--venue", metavar="NAME", help="Venue of a CSV file."),
+    click.option("--venue", callback=risk_options.venue_name, metavar="VENUE", help="Venue of a CSV file."),
 )
 
 
