@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import options, risk_options
+from cryptometrics.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ _CSV_OPTIONS = (
     ),
     click.option("--currency", metavar="CODE", help="Currency of a new portfolio from a CSV file."),
     click.option("--group", callback=options.name, metavar="NAME", help="Consumer group of a CSV file."),
-    click.option("--venue", callback=risk_options.venue_name, metavar="VENUE", help="Venue of a CSV file."),
+    click.option("--venue", callback=options.venue, metavar="VENUE", help="Venue of a CSV file."),
 )
 
 

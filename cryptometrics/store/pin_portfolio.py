@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.errors import UserError
 from cryptometrics.risk.portfolio.definition import pricing_pairs
-from cryptometrics.store.stored_sessions import resolve_group
-from cryptometrics.text import listed
+from cryptometrics.store.choose_source import resolve_group, stored_venues
+from cryptometrics.text import are, listed
 
 if TYPE_CHECKING:
     import psycopg
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cryptometrics.risk.portfolio.positions_file import PositionsFile
     from cryptometrics.store.positions import PortfolioVersion
 
-_PAIRS = "SELECT venue, pair FROM pair_state WHERE consumer_group = %s ORDER BY venue, pair"
+_PAIRS = "SELECT pair FROM pair_state WHERE consumer_group = %s AND venue = %s ORDER BY pair"
 
 
 class PinnedPortfolio(NamedTuple):
@@ -53,8 +53,7 @@ def pin(
     if group is None:
         note = chosen.note
     group = chosen.name
-    pairs = connection.execute(_PAIRS, [group]).fetchall()
-    venues = list(dict.fromkeys(venue for venue, _ in pairs))
+    venues = sorted(stored_venues(connection, group))
     venue = stated.venue
     if venue is None and present is not None and present.group == group:
         venue = present.venue
@@ -64,9 +63,9 @@ def pin(
         what = f"is missing: group {group} has the venues {listed(venues)}, and their prices differ: name one"
         return PinnedPortfolio(stated, [file.problem(("venue",), what)], "")
     if venue not in venues:
-        what = f"{venue} has stored nothing in group {group}; there are {listed(venues)}"
+        what = f"{venue} has stored nothing in group {group}; there {are(venues)}"
         return PinnedPortfolio(stated, [file.problem(("venue",), what)], "")
-    known = [pair for of, pair in pairs if of == venue]
+    known = [pair for (pair,) in connection.execute(_PAIRS, [group, venue])]
     prices = pricing_pairs(stated, known)
     problems = [
         file.problem(file.places[asset], _no_price(asset, stated, venue, known))

@@ -12,10 +12,9 @@ from psycopg.types.json import Jsonb
 
 from cryptometrics.errors import UserError
 from cryptometrics.risk.portfolio.definition import Portfolio, as_document, from_document
-from cryptometrics.text import listed
+from cryptometrics.text import are
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     import psycopg
@@ -93,7 +92,7 @@ def named_in_force(connection: psycopg.Connection, at: datetime, name: str | Non
     names = [other.name for other in in_force(connection, at)]
     when = f"{at:%Y-%m-%d %H:%M} UTC"
     if names:
-        raise UserError(f"there is no portfolio {name} at {when}; there {_are(names)}")
+        raise UserError(f"there is no portfolio {name} at {when}; there {are(names)}")
     raise UserError(
         f"there is no portfolio{f' {name}' if name else ''} at {when}: load one with "
         "`cryptometrics positions load FILE`; `cryptometrics positions example` prints one to start from"
@@ -106,8 +105,7 @@ def history(connection: psycopg.Connection, name: str | None = None) -> list[Por
     if name is not None and not found:
         names = [known for (known,) in connection.execute(_NAMES)]
         raise UserError(
-            f"there never was a portfolio {name}"
-            + (f"; there {_are(names)}" if names else ": none is loaded")
+            f"there never was a portfolio {name}" + (f"; there {are(names)}" if names else ": none is loaded")
         )
     return found
 
@@ -167,7 +165,3 @@ def _add(
     ).fetchone()
     assert row is not None  # noqa: S101  (an INSERT of one row returns it)
     return int(row[0])
-
-
-def _are(names: Sequence[str]) -> str:
-    return f"{'is' if len(names) == 1 else 'are'} {listed(names)}"

@@ -125,8 +125,9 @@ def test_the_writer_adds_versions_and_changes_none(connection: psycopg.Connectio
 
 
 def pinned(connection: psycopg.Connection, text: str = FILE) -> PinnedPortfolio:
-    present = next(iter(positions.in_force(connection, NOON, "p")), None)
-    return pin_portfolio.pin(connection, parse_toml(text), present)
+    file = parse_toml(text)
+    present = next(iter(positions.in_force(connection, NOON, file.portfolio.name)), None)
+    return pin_portfolio.pin(connection, file, present)
 
 
 def test_the_group_is_chosen_once_and_then_pinned(connection: psycopg.Connection) -> None:
@@ -134,13 +135,16 @@ def test_the_group_is_chosen_once_and_then_pinned(connection: psycopg.Connection
     first = pinned(connection)
     assert (first.portfolio.group, first.portfolio.venue) == ("g1", "coinbase")
     assert first.portfolio.pairs == {"BTC": "BTC-USD"}
-    assert "g1" in first.note
+    assert first.note == ""
     positions.load(connection, first.portfolio, NOON)
     connection.execute("UPDATE session_extremes SET last_at = last_at - interval '1 hour'")
     store_quotes(connection, "g2", "coinbase BTC-USD")
     store_quotes(connection, "g1", "simulated BTC-USD")
     again = pinned(connection)
     assert (again.portfolio, again.note) == (first.portfolio, "")
+    other = pinned(connection, FILE.replace('"p"', '"other"'))
+    assert other.portfolio.group == "g2"
+    assert "reading group g2, the one with the newest row" in other.note
 
 
 def test_of_several_venues_one_must_be_named(connection: psycopg.Connection) -> None:
@@ -152,7 +156,9 @@ def test_of_several_venues_one_must_be_named(connection: psycopg.Connection) -> 
     )
     assert pinned(connection, 'venue = "simulated"\n' + FILE).portfolio.venue == "simulated"
     [problem] = pinned(connection, 'venue = "kraken"\n' + FILE).problems
-    assert str(problem).startswith("line 1: venue: kraken has stored nothing in group g1; there are coinbase")
+    assert str(problem).startswith(
+        "line 1: venue: kraken has stored nothing in group g1; there are coinbase, simulated"
+    )
     [problem] = pinned(connection, 'group = "x"\n' + FILE).problems
     assert str(problem) == "line 1: group: group x has stored nothing; there is g1"
 
