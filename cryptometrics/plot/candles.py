@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
 from cryptometrics.plot.figure import STYLE, shortened
-from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend, shade
+from cryptometrics.plot.layout import GREY, grid, hatch, header, is_wide, legend, shade
 from cryptometrics.plot.panels import GREEN, VERMILLION
 from cryptometrics.plot.points import DAY, after_gaps, day_number
 
@@ -97,7 +97,7 @@ def _draw_candles(axes: Axes, series: Candles) -> None:
         handles.append(Patch(color=colour, label=label))
     if not all(c.complete for c in candles):
         handles.append(Patch(facecolor="white", edgecolor=GREY, label="not complete yet"))
-    legend(axes, [*handles, *shade(axes, silences(series))])
+    legend(axes, [*handles, *shade(axes, silences(series)), *hatch(axes, series.doubtful)])
 
 
 def _draw_spreads(axes: Axes, series: Candles) -> None:
@@ -108,7 +108,7 @@ def _draw_spreads(axes: Axes, series: Candles) -> None:
         middles, [float(c.max_spread) for c in candles], width, color=SPREAD, alpha=0.35, label="largest"
     )
     mean = axes.bar(middles, [float(c.avg_spread) for c in candles], width, color=SPREAD, label="mean")
-    legend(axes, [largest, mean, *shade(axes, silences(series))])
+    legend(axes, [largest, mean, *shade(axes, silences(series)), *hatch(axes, series.doubtful)])
 
 
 def _middles(candles: Sequence[Candle], series: Candles) -> list[float]:

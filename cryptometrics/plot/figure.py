@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
-from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend, shade
+from cryptometrics.plot.layout import GREY, grid, hatch, header, is_wide, legend, shade
 from cryptometrics.plot.points import DAY, band, day_number, gaps, steps
 from cryptometrics.store.running_extremes import EXTREMES
 
@@ -115,7 +115,7 @@ def _draw_panel(axes: Axes, series: Series, panel: Panel) -> None:
         handles.append(Patch(color=GREY, alpha=BAND_ALPHA, label=f"range within {_length(series.width)}"))
     if any(line.metric == "spread" for line in panel.lines) and any(series.locked):
         handles.append(_draw_locked(axes, series))
-    legend(axes, [*handles, *shade(axes, gaps(series))])
+    legend(axes, [*handles, *shade(axes, gaps(series)), *hatch(axes, series.doubtful)])
 
 
 def _draw_quote(axes: Axes, series: Series, line: MetricLine) -> Line2D:

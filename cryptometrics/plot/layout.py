@@ -30,6 +30,13 @@ LINE = 13
 """Points from one line of the header to the next."""
 GREY = "#555555"
 SILENCE: dict[str, Any] = {"facecolor": "#F4F4F4", "edgecolor": "#D5D5D5", "hatch": "//", "linewidth": 0}
+DOUBT: dict[str, Any] = {
+    "facecolor": "#D55E0014",
+    "edgecolor": "#D55E0055",
+    "hatch": "\\\\\\\\",
+    "linewidth": 0.4,
+}
+"""An edge shows a minute that is thinner than the hatching."""
 _POINTS = 72
 """Points of an inch."""
 _BESIDE = 0.55
@@ -84,6 +91,13 @@ def shade(axes: Axes, silences: Sequence[tuple[datetime, datetime]]) -> list[Pat
     for before, after in silences:
         axes.axvspan(day_number(before), day_number(after), zorder=0.5, **SILENCE)
     return [Patch(label="no ticks", **SILENCE | {"linewidth": 0.5})] if silences else []
+
+
+def hatch(axes: Axes, doubtful: Sequence[tuple[datetime, datetime]]) -> list[Patch]:
+    """Hatch the time in which the feed may have missed something; return its handle, none without any."""
+    for before, after in doubtful:
+        axes.axvspan(day_number(before), day_number(after), zorder=0.6, **DOUBT)
+    return [Patch(label="not verified", **DOUBT)] if doubtful else []
 
 
 def wrapped(parts: Iterable[str], between: str, room: float, font: FontProperties) -> list[str]:

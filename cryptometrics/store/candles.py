@@ -10,8 +10,10 @@ from psycopg.rows import class_row
 
 from cryptometrics.errors import UserError
 from cryptometrics.store.chart_range import chart_range
+from cryptometrics.store.labelled_minutes import doubtful_spans
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     import psycopg
@@ -75,6 +77,8 @@ class Candles(NamedTuple):
     name: str
     size: timedelta
     candles: list[Candle]
+    doubtful: Sequence[tuple[datetime, datetime]] = ()
+    """As in `tick_series.Series`."""
 
 
 def load_candles(
@@ -106,7 +110,9 @@ def load_candles(
         candles = cursor.execute(_CANDLES, values).fetchall()
     if not candles:
         raise found.silence
-    return Candles(market, group, name, SIZES[name], candles)
+    first, last = candles[0].start, candles[-1].start + SIZES[name]
+    doubtful = doubtful_spans(connection, group, market, first, last)
+    return Candles(market, group, name, SIZES[name], candles, doubtful)
 
 
 def _shortest_size(span: timedelta, count: int) -> str | None:

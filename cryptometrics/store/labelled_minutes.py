@@ -87,6 +87,27 @@ ORDER BY m.venue, m.pair
 """  # noqa: S608  (the expressions are constants)
 
 
+_DOUBTFUL = """
+SELECT lower(span), upper(span)
+FROM crypto_markets m
+CROSS JOIN LATERAL (
+    SELECT range_agg(tstzrange(w.window_start, w.window_end)) AS imported FROM crypto_windows w
+    WHERE (w.consumer_group, w.name, w.venue, w.pair) = (m.consumer_group, '1m', m.venue, m.pair)
+      AND w.origin = 'imported' AND w.window_end > %(since)s AND w.window_start < %(until)s
+) AS imports
+CROSS JOIN LATERAL (
+    SELECT tstzmultirange(tstzrange(m.first_minute, m.complete_until))
+         * tstzmultirange(tstzrange(%(since)s, %(until)s)) AS known
+) AS _
+CROSS JOIN LATERAL unnest(
+    CASE WHEN m.venue = %(simulated)s THEN known * m.gaps
+         ELSE known - (m.proven - m.gaps - coalesce(imported, '{}')) END
+) AS span
+WHERE (m.consumer_group, m.venue, m.pair) = (%(group)s, %(venue)s, %(pair)s)
+ORDER BY 1
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledMinutes:
     """Consecutive complete minutes of one pair, oldest first; a value that is not known is NaN.
@@ -174,7 +195,15 @@ def count_labels(
     ):
         rest = minutes - gap - imported
         simulated = rest if at == SIMULATED else 0
-        verified = 0 if simulated else proven - imported_proven
+        verified = 0 if at == SIMULATED else proven - imported_proven
         numbers = verified, simulated, imported, rest - simulated - verified, gap
         counts[Market(at, pair)] = dict(zip(reversed(NAMES), numbers, strict=True))
     return counts
+
+
+def doubtful_spans(
+    connection: psycopg.Connection, group: str, market: Market, since: datetime, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return the spans of a range whose complete minutes are neither verified nor simulated, oldest first."""
+    values = {"group": group, "since": since, "until": until, "simulated": SIMULATED} | market._asdict()
+    return connection.execute(_DOUBTFUL, values).fetchall()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg import sql
 
 from cryptometrics.store.chart_range import chart_range
+from cryptometrics.store.labelled_minutes import doubtful_spans
 from cryptometrics.store.minute_series import (
     MAX_TICKS,
     NOT_KNOWN,
@@ -125,6 +126,8 @@ class Series:
     """Loaded on request."""
     session_starts: Sequence[int] = ()
     """Indexes of the buckets that belong to another session than the one before."""
+    doubtful: Sequence[tuple[datetime, datetime]] = ()
+    """Spans of time in which the feed may have missed something: neither verified nor simulated."""
 
 
 def load_series(
@@ -203,6 +206,7 @@ def load_series(
         locked=locked,
         volume=volume,
         session_starts=session_starts(session_of),
+        doubtful=doubtful_spans(connection, group, market, start, end),
         metrics=found,
     )
 
@@ -232,6 +236,7 @@ def _of_minutes(
         ticks=ticks,
         locked=[0] * len(ticks),
         session_starts=session_starts(session_of),
+        doubtful=doubtful_spans(connection, group, market, start, end),
         metrics={metric: BucketValues(*known[metric]) for metric in metrics if metric in known},
         of_minutes=True,
     )

@@ -12,8 +12,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.store.labelled_minutes import NAMES, Label, count_labels, read_minutes
+from cryptometrics.store.labelled_minutes import NAMES, Label, count_labels, doubtful_spans, read_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -240,6 +241,10 @@ def test_simulated_and_imported_minutes_say_so_unless_a_gap_overlaps_them(
     assert short(labels(connection)) == "ivivvv"
     assert labels(connection, venue="simulated", size="5m") == ["simulated"]
     assert labels(connection, size="5m") == ["imported"]
+    market = Market("coinbase", "A-USD")
+    spans = [(at(0), at(60)), (at(120), at(180))]
+    assert doubtful_spans(connection, "g1", market, at(0), at(900)) == spans
+    assert doubtful_spans(connection, "g1", Market("simulated", "A-USD"), at(0), at(900)) == []
     assert labels(connection, size="15m") == ["unverified"]  # most of its minutes are still to come
 
 
@@ -340,6 +345,12 @@ def test_labels_are_those_of_a_definition_that_looks_at_every_record(
         assert count_labels(connection, "g1") == {
             ("coinbase", "A-USD"): {name: counted[name] for name in reversed(NAMES)}
         }
+        doubtful = doubtful_spans(connection, "g1", Market("coinbase", "A-USD"), at(120), at(420))
+        assert [minute for minute in range(10) if any(a <= at(60 * minute) < b for a, b in doubtful)] == [
+            minute
+            for minute, label in enumerate(expected, first)
+            if label not in ("verified", "simulated") and 2 <= minute < 7
+        ]
         some = read_minutes(connection, "g1", "coinbase", ["A-USD"], at(120), at(420))
         found = some["A-USD"].label.tolist() if some else []
         assert [NAMES[label] for label in found] == expected[max(2 - first, 0) : max(7 - first, 0)]

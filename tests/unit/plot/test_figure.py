@@ -16,12 +16,15 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from cryptometrics.plot.axes import PlainFormatter, TimeFormatter
+from cryptometrics.plot.candles import draw as draw_candles
 from cryptometrics.plot.figure import FORMATS, draw, render
+from cryptometrics.plot.layout import DOUBT
 from cryptometrics.plot.panels import METRICS, PANELS, panels_of
 from cryptometrics.plot.points import band, day_number, gaps, steps
 from cryptometrics.store.minute_series import VolumeBars
 from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.store.tick_series import EXPRESSIONS, VOLUME, BucketValues, Series, bucket_width
+from tests.charts import candles
 
 START = datetime(2024, 1, 5, 10, 0, tzinfo=UTC)
 
@@ -272,3 +275,24 @@ def test_buckets_cover_the_range_within_the_bound(span: timedelta, buckets: int)
     width = bucket_width(span, buckets)
     assert width > timedelta(0)
     assert width * buckets >= span - timedelta(microseconds=buckets)
+
+
+def test_time_that_is_not_verified_is_hatched_in_every_panel() -> None:
+    span = START + timedelta(seconds=10), START + timedelta(seconds=40)
+    figure = drawn(replace(MINUTE, doubtful=[span]))
+    for panel, axes in enumerate(figure.axes):
+        assert "not verified" in legend(figure, panel)
+        (patch,) = [patch for patch in axes.patches if patch.get_hatch() == DOUBT["hatch"]]
+        edges = patch.get_extents().transformed(axes.transData.inverted())
+        assert [edges.x0, edges.x1] == pytest.approx([day_number(time) for time in span])
+    assert "not verified" not in legend(drawn(MINUTE))
+
+
+def test_candles_that_are_not_verified_are_hatched() -> None:
+    shown = candles("BTC-USD", holes=())
+    span = shown.candles[0].start, shown.candles[3].start
+    figure = Figure()
+    draw_candles(figure, [shown._replace(doubtful=[span])])
+    for panel, axes in enumerate(figure.axes):
+        assert [patch.get_hatch() for patch in axes.patches].count(DOUBT["hatch"]) == 1
+        assert "not verified" in legend(figure, panel)
