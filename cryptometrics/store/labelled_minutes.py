@@ -7,10 +7,8 @@ are floats, for statistics: exact numbers are in the view.
 from __future__ import annotations
 
 import enum
-import itertools
-import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,17 +46,24 @@ class Label(enum.IntEnum):
 NAMES = [label.name.lower() for label in Label]
 """Labels as the database has them, by their number."""
 
-_COLUMNS = (
-    *("open", "high", "low", "close", "spread_bps_sum", "sized_ticks", "bid_size_sum", "ask_size_sum"),
+_PRICES = ("open", "high", "low", "close")
+_SUMS = (
+    *("spread_bps_sum", "sized_ticks", "bid_size_sum", "ask_size_sum"),
     *("trades", "volume", "notional", "buy_volume"),
 )
-_MINUTES = f"""
-SELECT pair, extract(epoch FROM window_start)::bigint, ticks,
-    array_position(%(names)s::text[], completeness) - 1, {", ".join(f"{name}::float8" for name in _COLUMNS)}
+# Columns come as bytes, which numpy reads as they are: as Python objects they took three times as long.
+_MINUTES = """
+SELECT pair,
+    string_agg(int8send(extract(epoch FROM window_start)::bigint), ''::bytea ORDER BY window_start),
+    string_agg(int8send(ticks), ''::bytea ORDER BY window_start),
+    string_agg(int4send(array_position(%(names)s::text[], completeness) - 1), ''::bytea
+               ORDER BY window_start),
+    {columns}
 FROM crypto_minutes(%(group)s::text, %(venue)s::text, %(pairs)s::text[],
                     %(since)s::timestamptz, %(until)s::timestamptz)
-ORDER BY pair, window_start
-"""  # noqa: S608  (the names are constants)
+GROUP BY pair ORDER BY pair
+"""
+_COLUMN = "string_agg(float8send(coalesce({name}::float8, 'NaN')), ''::bytea ORDER BY window_start)"
 
 _LENGTH = (
     "(SELECT coalesce(sum(extract(epoch FROM upper(r) - lower(r))), 0)::bigint / 60 FROM unnest({}) AS r)"
@@ -149,11 +154,15 @@ def read_minutes(
     pairs: Collection[str],
     since: datetime | None = None,
     until: datetime | None = None,
+    *,
+    prices_only: bool = False,
 ) -> dict[str, LabelledMinutes]:
     """Return the complete minutes of each pair that begin from `since` on and before `until`.
 
     A pair without a minute in the range is not in the result. No minute is before the pair's first tick.
+    prices_only: the sums are not read, which saves a third of the time, and are NaN.
     """
+    read = _PRICES if prices_only else _PRICES + _SUMS
     values = {
         "group": group,
         "venue": venue,
@@ -162,21 +171,19 @@ def read_minutes(
         "until": until,
         "names": NAMES,
     }
+    query = _MINUTES.format(columns=", ".join(_COLUMN.format(name=name) for name in read))
     with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(_MINUTES.encode(), values).fetchall()
+        rows = cursor.execute(query.encode(), values).fetchall()
     return {
-        pair: _as_columns(list(minutes)) for pair, minutes in itertools.groupby(rows, operator.itemgetter(0))
+        pair: LabelledMinutes(
+            np.frombuffer(starts, ">i8").astype(np.int64).astype("datetime64[s]"),
+            np.frombuffer(ticks, ">i8").astype(np.int64),
+            np.frombuffer(labels, ">i4").astype(np.int8),
+            *(np.frombuffer(column, ">f8").astype(np.float64) for column in columns),
+            *([np.full(len(ticks) // 8, np.nan)] * (len(_SUMS) if prices_only else 0)),
+        )
+        for pair, starts, ticks, labels, *columns in rows
     }
-
-
-def _as_columns(rows: list[tuple[Any, ...]]) -> LabelledMinutes:
-    _, starts, ticks, labels, *rest = zip(*rows, strict=True)
-    return LabelledMinutes(
-        np.array(starts, dtype="datetime64[s]"),
-        np.array(ticks, dtype=np.int64),
-        np.array(labels, dtype=np.int8),
-        *(np.array(column, dtype=np.float64) for column in rest),  # None becomes NaN
-    )
 
 
 def count_labels(

@@ -216,7 +216,7 @@ def _read(
     count = market.minutes + before
     require_readable(len(pairs), count)
     since = market.as_of - count * MINUTE
-    read = read_minutes(connection, market.group, market.venue, pairs, since, market.as_of)
+    read = read_minutes(connection, market.group, market.venue, pairs, since, market.as_of, prices_only=True)
     return {
         pair: _on_grid(read[pair], since, count) if pair in read else unknown_minutes(count) for pair in pairs
     }
