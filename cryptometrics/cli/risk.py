@@ -45,7 +45,7 @@ DEFAULT_AGAINST = "BTC-USD"
     help="Pair that the others are compared with. [default: BTC-USD]",
 )
 @options.reading_group
-@risk_options.venue
+@options.one_venue
 @options.as_json
 @click.option(
     "--follow",
@@ -98,11 +98,12 @@ def risk(
     from cryptometrics.risk.figures import FigureSettings
     from cryptometrics.risk.lines import risk_lines
     from cryptometrics.store import risk_series
+    from cryptometrics.store.complete_markets import choose_pairs
 
     settings = FigureSettings(confidence, horizon, method, half_life, bar)
-    with stored_market(group, venue, as_of, range_minutes) as (connection, market, stored):
-        chosen = risk_series.choose_pairs(stored, pairs, market)
-        compared = risk_series.choose_pairs(stored, [against], market) if against else []
+    with stored_market(group, venue, pairs, as_of, range_minutes) as (connection, market, stored):
+        chosen = choose_pairs(stored, pairs, market)
+        compared = choose_pairs(stored, [against], market) if against else []
         if not against and any(each.pair == DEFAULT_AGAINST for each in stored):
             compared = [DEFAULT_AGAINST]
         loaded = list(dict.fromkeys([*chosen, *compared]))

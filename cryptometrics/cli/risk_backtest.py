@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @risk_options.half_life
 @risk_options.as_of
 @options.reading_group
-@risk_options.venue
+@options.one_venue
 @risk_options.out
 @options.as_json
 def backtest(
@@ -67,10 +67,11 @@ def backtest(
     from cryptometrics.risk.backtest import evaluate, walk
     from cryptometrics.risk.ewma import decay_factor
     from cryptometrics.store import risk_series
+    from cryptometrics.store.complete_markets import choose_pairs, whole_past
 
-    with stored_market(group, venue, as_of, range_minutes) as (connection, market, stored):
-        risk_series.choose_pairs(stored, [pair], market)
-        past = risk_series.whole_past(stored, pair, market)
+    with stored_market(group, venue, [pair], as_of, range_minutes) as (connection, market, stored):
+        choose_pairs(stored, [pair], market)
+        past = whole_past(stored, pair, market)
         minutes = risk_series.load_whole_minutes(connection, past, [pair], before=0)[pair]
     close = minutes.known_closes()
     chosen = methods or risk_options.METHODS
@@ -130,7 +131,8 @@ def show(
 ) -> None:
     """Print a line per method."""
     from cryptometrics.cli.output import NOTHING, for_people, print_table
-    from cryptometrics.cli.risk_table import percent, shown_venue
+    from cryptometrics.cli.risk_table import percent
+    from cryptometrics.market.venues import venue_label
     from cryptometrics.times import format_duration
 
     if not for_people():
@@ -159,7 +161,7 @@ def show(
         heads,
         rows,
         numbers=heads[1:],
-        title=f"{pair}, {shown_venue(market.venue)}: value at risk {confidence:.4g} over {length}",
+        title=f"{pair}, {venue_label(market.venue)}: value at risk {confidence:.4g} over {length}",
         caption=f"from {market.start:%Y-%m-%d %H:%M} to {market.as_of:%Y-%m-%d %H:%M} UTC; a p-value below "
         "0.05 speaks against the method, but few forecasts prove nothing",
     )

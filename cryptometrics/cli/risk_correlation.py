@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @risk_options.as_of
 @risk_options.bar
 @options.reading_group
-@risk_options.venue
+@options.one_venue
 @risk_options.out
 @options.as_json
 def correlation(
@@ -47,9 +47,10 @@ def correlation(
     from cryptometrics.risk.figures import FigureSettings
     from cryptometrics.risk.lines import correlation_matrix
     from cryptometrics.store import risk_series
+    from cryptometrics.store.complete_markets import choose_pairs
 
-    with stored_market(group, venue, as_of, range_minutes) as (connection, market, stored):
-        chosen = risk_series.choose_pairs(stored, pairs, market)
+    with stored_market(group, venue, pairs, as_of, range_minutes) as (connection, market, stored):
+        chosen = choose_pairs(stored, pairs, market)
         minutes = risk_series.load_minutes(connection, market, chosen, FigureSettings())
     matrix = correlation_matrix(minutes, market, bar)
     if out is not None:

@@ -50,7 +50,7 @@ KEYS = ("as_of", "pair", "venue", "group", "range_seconds", "metric", "value", "
 @risk_options.horizon
 @risk_options.method
 @options.reading_group
-@risk_options.venue
+@options.one_venue
 @options.as_json
 def history(
     *,
@@ -82,10 +82,11 @@ def history(
     from cryptometrics.risk import history as over_time
     from cryptometrics.risk.figures import FigureSettings
     from cryptometrics.store import risk_series
+    from cryptometrics.store.complete_markets import choose_pairs
 
     settings = FigureSettings(confidence, horizon, method, half_life)
-    with stored_market(group, venue, as_of, range_minutes) as (connection, market, stored):
-        risk_series.choose_pairs(stored, [pair], market)
+    with stored_market(group, venue, [pair], as_of, range_minutes) as (connection, market, stored):
+        choose_pairs(stored, [pair], market)
         begin = max(
             since or market.as_of - timedelta(days=1),
             next(each.first_minute for each in stored if each.pair == pair) + risk_options.MINUTE,
@@ -126,7 +127,8 @@ def history(
 def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print a line per moment."""
     from cryptometrics.cli.output import for_people, plain, print_table, short
-    from cryptometrics.cli.risk_table import is_thin, percent, shown_venue
+    from cryptometrics.cli.risk_table import is_thin, percent
+    from cryptometrics.market.venues import venue_label
     from cryptometrics.times import format_duration
 
     if not for_people():
@@ -146,5 +148,5 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         ["as of (UTC)", first["metric"], "coverage"],
         cells,
         numbers=[first["metric"], "coverage"],
-        title=f"{first['pair']}, {shown_venue(first['venue'])}, over the {length} before",
+        title=f"{first['pair']}, {venue_label(first['venue'])}, over the {length} before",
     )

@@ -5,36 +5,29 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-import click
-
-from cryptometrics.cli.connections import stored_group
+from cryptometrics.cli.connections import stored_venue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     import psycopg
 
     from cryptometrics.risk.lines import MarketRange
-    from cryptometrics.store.risk_series import StoredMarket
+    from cryptometrics.store.complete_markets import StoredMarket
 
 
 @contextlib.contextmanager
 def stored_market(
-    group: str | None, venue: str | None, as_of: datetime | None, range_minutes: int
+    group: str | None, venue: str | None, pairs: Sequence[str], as_of: datetime | None, range_minutes: int
 ) -> Iterator[tuple[psycopg.Connection, MarketRange, list[StoredMarket]]]:
     """Read one venue of one group from one snapshot; yield the connection, the range and the stored pairs.
 
-    The reports on stderr which group and venue they are follow the block, so that an error stays the only
-    line.
+    pairs: those that will be read; without a name, a venue that has them is chosen.
     """
     from cryptometrics.risk.lines import MarketRange
-    from cryptometrics.store import risk_series
+    from cryptometrics.store.complete_markets import choose_as_of, markets
 
-    with stored_group(group) as (connection, name):
-        chosen = risk_series.choose_venue(connection, name, venue)
-        stored = risk_series.markets(connection, name, chosen.name)
-        end = risk_series.choose_as_of(stored, as_of)
-        yield connection, MarketRange(name, chosen.name, end, range_minutes), stored
-    if chosen.note:
-        click.echo(chosen.note, err=True)
+    with stored_venue(group, venue, pairs, None) as (connection, of_group, of_venue):
+        stored = markets(connection, of_group, of_venue)
+        yield connection, MarketRange(of_group, of_venue, choose_as_of(stored, as_of), range_minutes), stored

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.market.venues import is_venue
 from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:
@@ -48,13 +47,6 @@ def confidence(_context: click.Context, _option: click.Parameter, value: float) 
     if math.isnan(value) or not 0 < value < 1:
         raise click.BadParameter(f"{value:g} must be between 0 and 1, such as 0.99")
     return value
-
-
-def venue_name(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    """Check the name of a venue; a callback for Click."""
-    if text is not None and not is_venue(text):
-        raise click.BadParameter(f"{text!r} is not a venue: names have 1 to 32 of a-z, 0-9 and -")
-    return text
 
 
 def pair(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -118,13 +110,6 @@ bar = click.option(
     callback=minutes,
     metavar="DURATION",
     help="Length of the returns that two pairs are compared by.",
-)
-
-venue = click.option(
-    "--venue",
-    callback=venue_name,
-    metavar="VENUE",
-    help="Venue to read. [default: the only one, else the one with the newest row]",
 )
 
 one_pair = click.option(

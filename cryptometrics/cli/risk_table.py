@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from cryptometrics.cli.output import NOTHING, exact, for_people, plain, print_table, short, stacked, width
-from cryptometrics.market.venues import SIMULATED
+from cryptometrics.market.venues import venue_label
 from cryptometrics.risk.lines import RiskLine
 from cryptometrics.risk.minutes import THIN_BELOW
 from cryptometrics.times import format_duration
@@ -68,12 +68,7 @@ def show(lines: Sequence[RiskLine], estimator: Estimator, bar: int) -> None:
 
 def heading(venue: str, as_of: datetime, length: str) -> str:
     """Return the title of a table of risk; it says of simulated prices that they are."""
-    return f"{shown_venue(venue)}, {length} to {as_of:%Y-%m-%d %H:%M} UTC"
-
-
-def shown_venue(venue: str) -> str:
-    """Return the name of a venue for people: in capitals if its prices are not real."""
-    return venue.upper() if venue == SIMULATED else venue
+    return f"{venue_label(venue)}, {length} to {as_of:%Y-%m-%d %H:%M} UTC"
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from cryptometrics.market.venues import SIMULATED
+from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis
 from cryptometrics.plot.figure import STYLE, render
 from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend
@@ -58,7 +58,7 @@ def draw_correlation(matrix: CorrelationMatrix) -> Figure:
         market = matrix.market
         length, bar = (format_duration(minutes * MINUTE) for minutes in (market.minutes, matrix.bar))
         axes.set_title(
-            f"Correlation · {_shown(market.venue)}\n{bar} returns, {length} up to "
+            f"Correlation · {venue_label(market.venue)}\n{bar} returns, {length} up to "
             f"{market.as_of:%Y-%m-%d %H:%M} UTC",
             loc="left",
         )
@@ -87,7 +87,7 @@ def draw_backtest(
         header(
             block,
             panels,
-            f"{pair} · value at risk {confidence:.4g} over {length} · {_shown(market.venue)}",
+            f"{pair} · value at risk {confidence:.4g} over {length} · {venue_label(market.venue)}",
             [
                 f"{market.start:%Y-%m-%d %H:%M} to {market.as_of:%Y-%m-%d %H:%M} UTC",
                 f"group {market.group}",
@@ -129,8 +129,3 @@ def _draw_walk(
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else value
-
-
-def _shown(venue: str) -> str:
-    """Return the name of a venue: in capitals if its prices are not real."""
-    return venue.upper() if venue == SIMULATED else venue

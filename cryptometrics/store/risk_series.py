@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryptometrics.errors import UserError
 from cryptometrics.risk import ewma
 from cryptometrics.risk.lines import MINUTE, MarketRange, PairSeries, RangeTotals
 from cryptometrics.risk.minutes import Bars
@@ -19,8 +16,8 @@ from cryptometrics.risk.pair_minutes import (
     joined,
     unknown_minutes,
 )
+from cryptometrics.store.complete_markets import require_readable
 from cryptometrics.store.labelled_minutes import Label, read_minutes
-from cryptometrics.text import listed
 from cryptometrics.times import from_seconds
 
 if TYPE_CHECKING:
@@ -33,15 +30,6 @@ if TYPE_CHECKING:
     from cryptometrics.store.labelled_minutes import LabelledMinutes
 
 DAY_MINUTES = 24 * 60
-MAX_MINUTES = 3_000_000
-"""Minutes of all pairs that are read at once: about 300 MB."""
-
-_MARKETS = """
-SELECT pair, first_minute, complete_until FROM crypto_markets
-WHERE consumer_group = %(group)s AND venue = %(venue)s AND first_minute < complete_until
-ORDER BY pair
-"""
-
 # The last close may be older than the range: quiet minutes carry it on.
 _TOTALS = """
 SELECT named.pair, last.close, coalesce(totals.ticks, 0)::bigint, coalesce(totals.spread_bps_sum, 0),
@@ -61,87 +49,6 @@ LEFT JOIN LATERAL (
       AND w.window_start >= %(since)s AND w.window_start < %(until)s
 ) AS totals ON true
 """
-
-
-_VENUES = """
-SELECT venue FROM session_extremes WHERE consumer_group = %(group)s
-GROUP BY venue ORDER BY max(last_at) DESC, venue
-"""
-
-
-class ChosenVenue(NamedTuple):
-    """The venue whose rows are read."""
-
-    name: str
-    note: str
-    """Why it was chosen, for stderr; empty if there was no choice."""
-
-
-class StoredMarket(NamedTuple):
-    """From when to when a pair of a venue has complete minutes."""
-
-    pair: str
-    first_minute: datetime
-    complete_until: datetime
-
-
-def choose_venue(connection: psycopg.Connection, group: str, venue: str | None) -> ChosenVenue:
-    """Return the venue named, else the only one, else the one with the newest tick; as for the group."""
-    names = [name for (name,) in connection.execute(_VENUES, {"group": group})]
-    if venue is not None:
-        if venue in names:
-            return ChosenVenue(venue, "")
-        raise UserError(f"venue {venue} has stored nothing in group {group}; there are {listed(names)}")
-    newest, *others = names
-    if not others:
-        return ChosenVenue(newest, "")
-    return ChosenVenue(
-        newest, f"reading venue {newest}, the one with the newest row; --venue reads {listed(others)} instead"
-    )
-
-
-def markets(connection: psycopg.Connection, group: str, venue: str) -> list[StoredMarket]:
-    """Return the pairs of a venue that have complete minutes, by name; raise UserError if none has."""
-    rows = connection.execute(_MARKETS, {"group": group, "venue": venue}).fetchall()
-    if not rows:
-        raise UserError(
-            f"venue {venue} of group {group} has no complete minute yet: "
-            "a minute is complete a few seconds after its end"
-        )
-    return [StoredMarket(*row) for row in rows]
-
-
-def choose_as_of(stored: Sequence[StoredMarket], wanted: datetime | None) -> datetime:
-    """Return the start of the minute that `wanted` is in, by default the end of the newest complete minute.
-
-    Raises UserError for a moment without complete minutes before it, or that is not complete.
-    """
-    newest = max(market.complete_until for market in stored)
-    if wanted is None:
-        return newest
-    as_of = wanted.replace(second=0, microsecond=0)
-    oldest = min(market.first_minute for market in stored)
-    if not oldest < as_of <= newest:
-        raise UserError(
-            f"--as-of {as_of:%Y-%m-%d %H:%M} is outside of the complete minutes, which go from "
-            f"{oldest:%Y-%m-%d %H:%M} to {newest:%Y-%m-%d %H:%M} UTC"
-        )
-    return as_of
-
-
-def choose_pairs(stored: Sequence[StoredMarket], wanted: Sequence[str], market: MarketRange) -> list[str]:
-    """Return the pairs named, by default all with a minute before the end of the range.
-
-    Raises UserError if one of those named has no complete minute.
-    """
-    names = [each.pair for each in stored]
-    if unknown := [pair for pair in wanted if pair not in names]:
-        close = [near for pair in unknown for near in difflib.get_close_matches(pair, names, n=3)]
-        hint = f" (did you mean {listed(dict.fromkeys(close))}?)" if close else ""
-        raise UserError(
-            f"venue {market.venue} has no minutes of {listed(unknown)}; there are {listed(names)}{hint}"
-        )
-    return list(wanted) or [each.pair for each in stored if each.first_minute < market.as_of]
 
 
 def load_series(
@@ -193,13 +100,6 @@ def load_whole_minutes(
     return _read(connection, market, pairs, before)
 
 
-def whole_past(stored: Sequence[StoredMarket], pair: str, market: MarketRange) -> MarketRange:
-    """Return the range from the first stored minute of a pair on, at most as much as is read at once."""
-    first = next(each.first_minute for each in stored if each.pair == pair)
-    minutes = max(1, (market.as_of - first) // MINUTE)
-    return replace(market, minutes=min(minutes, MAX_MINUTES))
-
-
 def _needs_more(minutes: PairMinutes, range_minutes: int, window: int) -> bool:
     """Return whether minutes before those that were read may change a figure."""
     if minutes.heard[0] and np.isnan(minutes.bars.close[0]):
@@ -234,12 +134,3 @@ def _on_grid(read: LabelledMinutes, since: datetime, count: int) -> PairMinutes:
     )
     first = (from_seconds(int(read.time[0].astype(np.int64))) - since) // MINUTE
     return joined(unknown_minutes(first), minutes, unknown_minutes(count - first - len(read)))
-
-
-def require_readable(pairs: int, minutes: int) -> None:
-    """Raise UserError if the minutes of so many pairs are more than memory should hold."""
-    if pairs * minutes > MAX_MINUTES:
-        raise UserError(
-            f"{pairs * minutes:,} minutes of {pairs:,} pairs are too many: "
-            f"name fewer pairs, or a shorter --range (up to {MAX_MINUTES:,} minutes in total)"
-        )
