@@ -154,7 +154,10 @@ def _draw_volume(axes: Axes, series: Series, panel: Panel) -> None:
     label = f"{line.label} {total:,f}\nin bars of {_length(width)}" if known else f"{line.label}: not known"
     if known and len(known) < len(values):
         label += f"\nnot known in {len(values) - len(known):,} of {len(values):,}"
-    legend(axes, [Patch(color=line.colour, label=label), *shade(axes, gaps(series))])
+    legend(
+        axes,
+        [Patch(color=line.colour, label=label), *shade(axes, gaps(series)), *hatch(axes, series.doubtful)],
+    )
 
 
 def _has_band(series: Series) -> bool:

@@ -75,7 +75,10 @@ def test_silent_pairs_are_left_out_and_named(cli: Cli, store: Store) -> None:
         "error: no ticks of ETH-USD, XRP-USD in group g1, venue coinbase in that range; "
         "stored ticks go from 2024-01-05"
     )
-    assert "no ticks of NO-USD in group g1; there are" in cli("plot", *options, "NO-USD", code=2).stderr
+    assert (
+        "no ticks of NO-USD in group g1, venue coinbase; there are"
+        in cli("plot", *options, "NO-USD", code=2).stderr
+    )
 
 
 def test_only_pairs_in_the_range_count_against_the_limit(cli: Cli, store: Store) -> None:
