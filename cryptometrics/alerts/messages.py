@@ -29,8 +29,12 @@ def message(rule: Rule, market: Market, value: Decimal | None, *, firing: bool) 
         within=duration(rule.within),
         hold=f" for {duration(rule.hold)}" if rule.hold else "",
     )
-    venue = f" ({venue_label(market.venue)})" if market.venue else ""
-    return f"{market.pair}{venue}: {words}"
+    return f"{in_words(market)}: {words}"
+
+
+def in_words(market: Market) -> str:
+    """Return a market as messages name it, such as `BTC-USD (coinbase)`; of a partition, only its name."""
+    return f"{market.pair} ({venue_label(market.venue)})" if market.venue else market.pair
 
 
 def condition(rule: Rule) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import class_row
 
 from cryptometrics.alerts.evaluator import StoredStates
+from cryptometrics.alerts.messages import in_words
 from cryptometrics.alerts.rule_state import SavedState
 from cryptometrics.alerts.stale_feed import LastTicks
 from cryptometrics.market.venues import Market
@@ -78,8 +79,7 @@ _FIRING_RULES = "SELECT rule, venue, pair FROM alerts WHERE consumer_group = %s 
 _RETIRE = """
 WITH retired AS (
     UPDATE alerts SET resolved_at = greatest(now(), fired_at),
-        resolved_message = pair || CASE venue WHEN '' THEN '' ELSE ' (' || venue || ')' END
-            || ': its rule was removed, or no longer applies to this pair'
+        resolved_message = %(market)s || ': its rule was removed, or no longer applies to this pair'
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
       AND resolved_at IS NULL
     RETURNING id
@@ -219,8 +219,8 @@ def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, Market
 
 def retire(connection: psycopg.Connection, group: str, rule: str, market: Market, *, notify: bool) -> None:
     """Resolve an alert whose rule was removed or no longer applies to the market."""
-    values = {"group": group, "rule": rule, "venue": market.venue, "pair": market.pair, "notify": notify}
-    connection.execute(_RETIRE, values)
+    values = {"group": group, "rule": rule, "market": in_words(market), "notify": notify}
+    connection.execute(_RETIRE, values | market._asdict())
 
 
 def listed(

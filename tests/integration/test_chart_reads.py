@@ -12,7 +12,7 @@ import pytest
 from cryptometrics.errors import UserError
 from cryptometrics.market.venues import Market
 from cryptometrics.plot.panels import METRICS
-from cryptometrics.store.choose_source import resolve_group
+from cryptometrics.store.choose_source import resolve_group, resolve_venue
 from cryptometrics.store.connection import snapshot
 from cryptometrics.store.stored_sessions import sessions
 from cryptometrics.store.tick_series import EXPRESSIONS, load_series
@@ -81,6 +81,48 @@ def test_the_group_asked_for_is_read_without_a_word(connection: psycopg.Connecti
     assert resolve_group(connection, "old") == ("old", "")
     with pytest.raises(UserError, match="group other has stored nothing; there are new, old"):
         resolve_group(connection, "other")
+
+
+def test_the_venue_is_chosen_like_the_group(connection: psycopg.Connection, store: Store) -> None:
+    store(EARLY, venue="simulated", session="drill")
+    assert resolve_venue(connection, "g1", None) == ("simulated", "")
+    store(LATE, venue="coinbase")
+    store(EARLY, venue="kraken", pair="ETH-USD")
+    store(LATE, venue="other", group="g2")
+    assert resolve_venue(connection, "g1", "simulated") == ("simulated", "")
+    assert resolve_venue(connection, "g1", None) == (
+        "coinbase",
+        "reading venue coinbase, the one with the newest row; --venue reads kraken, simulated instead",
+    )
+    # Only venues that have what is asked for are a choice.
+    assert resolve_venue(connection, "g1", None, pairs=["ETH-USD"]) == ("kraken", "")
+    assert resolve_venue(connection, "g1", None, session="drill") == ("simulated", "")
+    assert resolve_venue(connection, "g1", None, pairs=["NO-USD"]).name == "coinbase"
+    with pytest.raises(UserError, match="has no ticks of venue other; there are coinbase, kraken, simulated"):
+        resolve_venue(connection, "g1", "other")
+
+
+def test_venues_of_a_pair_are_never_one_series(connection: psycopg.Connection, store: Store) -> None:
+    # The simulated quotes are the newest, the highest and the lowest ones, in the same session.
+    store([("2024-01-05 10:00", "100.10", "100.30"), ("2024-01-05 10:01", "100.20", "100.40")])
+    store([("2024-01-05 10:00:30", "900", "901"), ("2024-01-05 10:02", "1", "2")], venue="simulated")
+    series = load_series(connection, "g1", BTC, METRICS)
+    assert sum(series.ticks) == 2
+    assert series.metrics["highest_bid"].last[-1] == Decimal("100.20")
+    assert series.metrics["lowest_ask"].last[-1] == Decimal("100.30")
+    assert [row.market for row in series.sessions] == [BTC]
+    shown = {row.venue: row.highest_bid for row in sessions(connection, "g1", pairs=["BTC-USD"])}
+    assert shown == {"coinbase": Decimal("100.20"), "simulated": Decimal(900)}
+    with pytest.raises(UserError, match="no ticks of ETH-USD in group g1, venue simulated; there is BTC-USD"):
+        load_series(connection, "g1", Market("simulated", "ETH-USD"), METRICS)
+
+
+def test_each_venue_has_its_newest_session(connection: psycopg.Connection, store: Store) -> None:
+    store(EARLY, session="a")
+    store(EARLY, session="b", venue="simulated")
+    store(LATE, session="c", venue="simulated")
+    rows = [(row.venue, row.session) for row in sessions(connection, "g1")]
+    assert rows == [("coinbase", "a"), ("simulated", "c")]
 
 
 def test_the_newest_session_is_the_groups_or_that_of_the_pairs_asked_for(
