@@ -285,7 +285,7 @@ class Expected:
                 self.fates[place] = "gaps"
                 last: int | None = fields.get("last_trade_id")
                 first: int | None = None
-                missed: int | None = 0
+                missed = None if market in newest else 0  # without trade ids nobody counts
                 if market in highest:
                     first = highest[market] + 1
                     missed = None if last is None else max(last - highest[market], 0)
