@@ -21,6 +21,8 @@ import numpy as np
 from cryptometrics.risk.columns import require_positive
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cryptometrics.risk.columns import Column
 
 RISKMETRICS_DECAY = 0.94
@@ -59,6 +61,21 @@ def variances(returns: Column, decay: float) -> Column:
         found[window - 1] = start
         found[window:] = recursion(squares[window:], decay, start)
     return found
+
+
+def variance_rows(returns: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
+    """Return the variances of several columns at once, a row for each moment from the end of the window on.
+
+    As `variances` of each column, which must all be known, but in one pass for all.
+    """
+    window = start_window(decay)
+    squares = np.square(returns)
+    steps = accumulate(
+        (1 - decay) * squares[window:],
+        lambda old, new: decay * old + new,
+        initial=squares[:window].mean(axis=0),
+    )
+    return np.array(list(steps))
 
 
 def newest_variance(returns: Column, decay: float) -> float:

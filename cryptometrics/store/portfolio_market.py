@@ -10,15 +10,17 @@ from cryptometrics.risk.lines import MINUTE, MarketRange
 from cryptometrics.risk.pair_minutes import cut_to_range
 from cryptometrics.risk.portfolio.marks import MarkQuote, start_of_day
 from cryptometrics.risk.portfolio.valuation import MarketData
-from cryptometrics.store.risk_series import load_whole_minutes
+from cryptometrics.store.risk_series import load_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
+    import numpy as np
     import psycopg
+    from numpy.typing import NDArray
 
-    from cryptometrics.risk.pair_minutes import PairMinutes
+    from cryptometrics.risk.pair_minutes import RangeMinutes
     from cryptometrics.risk.portfolio.definition import Portfolio
 
 _NEWEST = "SELECT max(timestamp) FROM pair_state WHERE consumer_group = %s AND venue = %s"
@@ -27,28 +29,30 @@ _COMPLETE = """
 SELECT max(complete_until) FROM crypto_markets WHERE consumer_group = %s AND venue = %s
 """
 
-# Minutes find the quotes of a pair by the primary key: among those of the last two minutes with ticks that
-# begin until the moment is the newest quote until then. The first of these two may only have later ones.
+# Minutes find the quotes of a pair by the primary key: the newest until the moment is in one of the last two
+# minutes with ticks that begin until then; the later one may have only later quotes. Most pairs share these
+# minutes, and each minute of all pairs is read once.
 _QUOTES = """
-SELECT named.pair, quote.*
-FROM unnest(%(pairs)s::text[]) AS named (pair)
-CROSS JOIN LATERAL (
-    SELECT found.* FROM (
+WITH minute AS MATERIALIZED (
+    SELECT DISTINCT newest.window_start
+    FROM unnest(%(pairs)s::text[]) AS named (pair)
+    CROSS JOIN LATERAL (
         SELECT w.window_start FROM crypto_windows w
         WHERE w.consumer_group = %(group)s AND w.name = '1m' AND w.venue = %(venue)s AND w.pair = named.pair
           AND w.window_start <= %(at)s
         ORDER BY w.window_start DESC LIMIT 2
-    ) AS minute
-    CROSS JOIN LATERAL (
-        SELECT m.bid, m.ask, m.timestamp, m.bid_size, m.ask_size, m.kafka_partition, m.kafka_offset
-        FROM crypto_metrics m
-        WHERE m.consumer_group = %(group)s AND m.venue = %(venue)s AND m.pair = named.pair
-          AND m.timestamp >= minute.window_start
-          AND m.timestamp < minute.window_start + interval '1 minute' AND m.timestamp <= %(at)s
-        ORDER BY m.timestamp DESC, m.kafka_partition DESC, m.kafka_offset DESC LIMIT 1
-    ) AS found
-    ORDER BY found.timestamp DESC LIMIT 1
+    ) AS newest
+)
+SELECT DISTINCT ON (quote.pair) quote.*
+FROM minute
+CROSS JOIN LATERAL (
+    SELECT m.pair, m.bid, m.ask, m.timestamp, m.bid_size, m.ask_size, m.kafka_partition, m.kafka_offset
+    FROM crypto_metrics m
+    WHERE m.consumer_group = %(group)s AND m.venue = %(venue)s AND m.pair = ANY(%(pairs)s)
+      AND m.timestamp >= minute.window_start AND m.timestamp < minute.window_start + interval '1 minute'
+      AND m.timestamp <= %(at)s
 ) AS quote
+ORDER BY quote.pair, quote.timestamp DESC, quote.kafka_partition DESC, quote.kafka_offset DESC
 """
 
 
@@ -59,14 +63,12 @@ class PortfolioMarket:
     as_of: datetime
     marks: Mapping[str, MarkQuote]
     marks_at_midnight: Mapping[str, MarkQuote]
-    minutes: Mapping[str, PairMinutes]
-    """Those that end until the end of the newest complete minute."""
+    ranges: Mapping[int, Mapping[str, RangeMinutes]]
+    """Those that end with the newest complete minute, by their length in minutes and by pair."""
 
     def of(self, portfolio: Portfolio) -> MarketData:
         """Return what one portfolio is valued by."""
-        length = portfolio.risk.range_minutes
-        ranges = {pair: cut_to_range(self.minutes[pair], length) for pair in portfolio.used_pairs}
-        return MarketData(self.marks, self.marks_at_midnight, ranges)
+        return MarketData(self.marks, self.marks_at_midnight, self.ranges[portfolio.risk.range_minutes])
 
 
 def load_market(
@@ -84,17 +86,28 @@ def load_market(
     if newest is None:
         raise UserError(f"venue {venue} has stored nothing in group {group}: run `cryptometrics process`")
     as_of = at or newest
-    pairs = sorted({pair for portfolio in portfolios for pair in portfolio.used_pairs})
     complete = _moment(connection, _COMPLETE, group, venue)
     end = min(as_of.replace(second=0, microsecond=0), complete or as_of)
-    length = max(portfolio.risk.range_minutes for portfolio in portfolios)
-    minutes = load_whole_minutes(connection, MarketRange(group, venue, end, length), pairs)
+    gaps: dict[str, NDArray[np.bool_]] = {}
+    ranges = {}
+    # Of each length by itself: how far before a range is read must not depend on other portfolios.
+    for length in {portfolio.risk.range_minutes for portfolio in portfolios}:
+        of_length = [each for each in portfolios if each.risk.range_minutes == length]
+        market = MarketRange(group, venue, end, length)
+        minutes = load_minutes(connection, market, _pairs(of_length), of_length[0].risk.figures)
+        ranges[length] = {pair: cut_to_range(each, length) for pair, each in minutes.items()}
+        gaps |= {pair: each.gap for pair, each in minutes.items()}
+    pairs = _pairs(portfolios)
     marks = {
-        pair: replace(quote, in_gap=_is_in_gap(minutes[pair], end, quote.quoted_at))
+        pair: replace(quote, in_gap=_is_in_gap(gaps[pair], end, quote.quoted_at))
         for pair, quote in quotes_at(connection, group, venue, pairs, as_of)
     }
     midnight = dict(quotes_at(connection, group, venue, pairs, start_of_day(as_of)))
-    return PortfolioMarket(as_of, marks, midnight, minutes)
+    return PortfolioMarket(as_of, marks, midnight, ranges)
+
+
+def _pairs(portfolios: Collection[Portfolio]) -> list[str]:
+    return sorted({pair for portfolio in portfolios for pair in portfolio.used_pairs})
 
 
 def quotes_at(
@@ -108,10 +121,10 @@ def quotes_at(
         yield pair, MarkQuote(bid, ask, quoted_at, bid_size, ask_size, partition, offset)
 
 
-def _is_in_gap(minutes: PairMinutes, end: datetime, quoted_at: datetime) -> bool:
-    """Return whether the minute of a quote is labelled `gap`; a minute that is not complete has no label."""
+def _is_in_gap(gaps: NDArray[np.bool_], end: datetime, quoted_at: datetime) -> bool:
+    """Return whether the minute of a quote is labelled `gap`; minutes after `end` have no label yet."""
     back = -((quoted_at - end) // MINUTE)
-    return 0 < back <= len(minutes.gap) and bool(minutes.gap[-back])
+    return 0 < back <= len(gaps) and bool(gaps[-back])
 
 
 def _moment(connection: psycopg.Connection, query: str, group: str, venue: str) -> datetime | None:

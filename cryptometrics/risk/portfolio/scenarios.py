@@ -132,27 +132,25 @@ def _filtered_returns(returns: Matrix, before: int, settings: FigureSettings, q:
     """Return the returns after the start window, each at the newest volatility of its own pair."""
     window = ewma.start_window(settings.decay)
     used = np.concatenate([_known_rows(returns[:before])[-window:], _known_rows(returns[before:])])
-    columns = [_at_newest_volatility(column, window, settings.decay) for column in used.T]
-    scaled = _known_rows(np.column_stack(columns))
+    scaled = _known_rows(_at_newest_volatility(used, window, settings.decay))
     if len(scaled) < min_quantile_returns(q):
         what = f"minutes after a start window of {window} in which all pairs have returns"
         raise TooFewScenariosError(too_few(min_quantile_returns(q), len(scaled), what))
     return np.column_stack([scaled_to_horizon(column, settings.horizon) for column in scaled.T])
 
 
-def _at_newest_volatility(returns: Column, window: int, decay: float) -> Column:
+def _at_newest_volatility(returns: Matrix, window: int, decay: float) -> Matrix:
     """Return R_t · σ_T/σ_{t−1} after the start window, NaN where the variance before was zero.
 
-    As `ewma.rescaled`, but it keeps the places of what it cannot scale, so that pairs stay side by side. A
-    price that never moved stays where it is.
+    As `ewma.rescaled` of each column, but it keeps the places of what it cannot scale, so that pairs stay
+    side by side. A price that never moved stays where it is.
     """
     if len(returns) <= window:
-        return np.empty(0)
-    if not returns.any():
-        return np.zeros(len(returns) - window)
-    volatility = np.sqrt(ewma.variances(returns, decay)[window - 1 :])
+        return returns[:0]
+    volatility = np.sqrt(ewma.variance_rows(returns, decay))
     with np.errstate(divide="ignore", invalid="ignore"):
-        scaled: Column = returns[window:] * (volatility[-1] / volatility[:-1])
+        scaled: Matrix = returns[window:] * (volatility[-1] / volatility[:-1])
+    scaled[:, ~returns.any(axis=0)] = 0
     return scaled
 
 
