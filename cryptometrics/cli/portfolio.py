@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from cryptometrics.cli import options
+from cryptometrics.times import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import psycopg
 
     from cryptometrics.risk.portfolio.valuation import Valuation
+    from cryptometrics.store.portfolio_market import PortfolioMarket
+
+OLD_QUOTES = timedelta(minutes=1)
+"""An age of the newest quote that is worth a word."""
 
 
 @click.command("portfolio")
@@ -74,9 +81,23 @@ def _valuations(
         )
         for market in {(version.group, version.venue) for version in versions}
     }
+    if as_of is None:
+        _report_age(markets, now)
     found = []
     for version in versions:
         market = markets[version.group, version.venue]
         stated = held[version.name]
         found.append(value_portfolio(stated, version.version, market.as_of, market.of(stated)))
     return found
+
+
+def _report_age(markets: Mapping[tuple[str, str], PortfolioMarket], now: datetime) -> None:
+    """Report on stderr which newest quotes are old by the clock: marks are only compared with each other."""
+    for (group, venue), market in markets.items():
+        age = now - market.as_of
+        if age >= OLD_QUOTES:
+            click.echo(
+                f"the newest quote of {venue} in group {group} is of {market.as_of:%Y-%m-%d %H:%M:%S} UTC, "
+                f"{format_duration(age)} ago",
+                err=True,
+            )

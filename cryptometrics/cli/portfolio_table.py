@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -180,11 +181,10 @@ def bar_of(use: LimitUse) -> str:
 
 
 def _notes(valuation: Valuation) -> None:
-    for each in valuation.positions:
-        for note in each.notes:
-            click.echo(f"{each.marked.position.asset}: {note}")
-    for name, why in valuation.reasons.items():
-        click.echo(f"{name.replace('_', ' ')} is not known: {why}")
-    for assumption in valuation.assumptions:
-        click.echo(f"- {assumption}")
+    columns = width()
+    notes = [f"{each.marked.position.asset}: {note}" for each in valuation.positions for note in each.notes]
+    notes += [f"{name.replace('_', ' ')} is not known: {why}" for name, why in valuation.reasons.items()]
+    notes += valuation.assumptions
+    for note in notes:
+        click.echo(textwrap.fill(note, columns, subsequent_indent="  ") if columns else note)
     click.echo()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptometrics.errors import UserError
-from cryptometrics.risk.lines import MINUTE, MarketRange
+from cryptometrics.risk.lines import MarketRange
 from cryptometrics.risk.pair_minutes import cut_to_range
 from cryptometrics.risk.portfolio.marks import MarkQuote, start_of_day
 from cryptometrics.risk.portfolio.valuation import MarketData
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-    import numpy as np
     import psycopg
-    from numpy.typing import NDArray
 
     from cryptometrics.risk.pair_minutes import RangeMinutes
     from cryptometrics.risk.portfolio.definition import Portfolio
@@ -43,16 +41,21 @@ WITH minute AS MATERIALIZED (
         ORDER BY w.window_start DESC LIMIT 2
     ) AS newest
 )
-SELECT DISTINCT ON (quote.pair) quote.*
-FROM minute
-CROSS JOIN LATERAL (
-    SELECT m.pair, m.bid, m.ask, m.timestamp, m.bid_size, m.ask_size, m.kafka_partition, m.kafka_offset
-    FROM crypto_metrics m
-    WHERE m.consumer_group = %(group)s AND m.venue = %(venue)s AND m.pair = ANY(%(pairs)s)
-      AND m.timestamp >= minute.window_start AND m.timestamp < minute.window_start + interval '1 minute'
-      AND m.timestamp <= %(at)s
+SELECT quote.*, coalesce(quote.timestamp <@ market.gaps, false)
+FROM (
+    SELECT DISTINCT ON (quote.pair) quote.*
+    FROM minute
+    CROSS JOIN LATERAL (
+        SELECT m.pair, m.bid, m.ask, m.timestamp, m.bid_size, m.ask_size, m.kafka_partition, m.kafka_offset
+        FROM crypto_metrics m
+        WHERE m.consumer_group = %(group)s AND m.venue = %(venue)s AND m.pair = ANY(%(pairs)s)
+          AND m.timestamp >= minute.window_start AND m.timestamp < minute.window_start + interval '1 minute'
+          AND m.timestamp <= %(at)s
+    ) AS quote
+    ORDER BY quote.pair, quote.timestamp DESC, quote.kafka_partition DESC, quote.kafka_offset DESC
 ) AS quote
-ORDER BY quote.pair, quote.timestamp DESC, quote.kafka_partition DESC, quote.kafka_offset DESC
+LEFT JOIN crypto_markets AS market
+    ON (market.consumer_group, market.venue, market.pair) = (%(group)s::text, %(venue)s::text, quote.pair)
 """
 
 
@@ -87,8 +90,8 @@ def load_market(
         raise UserError(f"venue {venue} has stored nothing in group {group}: run `cryptometrics process`")
     as_of = at or newest
     complete = _moment(connection, _COMPLETE, group, venue)
-    end = min(as_of.replace(second=0, microsecond=0), complete or as_of)
-    gaps: dict[str, NDArray[np.bool_]] = {}
+    minute = as_of.replace(second=0, microsecond=0)
+    end = min(minute, complete or minute)
     ranges = {}
     # Of each length by itself: how far before a range is read must not depend on other portfolios.
     for length in {portfolio.risk.range_minutes for portfolio in portfolios}:
@@ -96,12 +99,8 @@ def load_market(
         market = MarketRange(group, venue, end, length)
         minutes = load_minutes(connection, market, _pairs(of_length), of_length[0].risk.figures)
         ranges[length] = {pair: cut_to_range(each, length) for pair, each in minutes.items()}
-        gaps |= {pair: each.gap for pair, each in minutes.items()}
     pairs = _pairs(portfolios)
-    marks = {
-        pair: replace(quote, in_gap=_is_in_gap(gaps[pair], end, quote.quoted_at))
-        for pair, quote in quotes_at(connection, group, venue, pairs, as_of)
-    }
+    marks = dict(quotes_at(connection, group, venue, pairs, as_of))
     midnight = dict(quotes_at(connection, group, venue, pairs, start_of_day(as_of)))
     return PortfolioMarket(as_of, marks, midnight, ranges)
 
@@ -115,16 +114,8 @@ def quotes_at(
 ) -> Iterable[tuple[str, MarkQuote]]:
     """Yield the newest quote of each pair until a moment; of equal times the last in the topic."""
     values = {"group": group, "venue": venue, "pairs": list(pairs), "at": at}
-    for pair, bid, ask, quoted_at, bid_size, ask_size, partition, offset in connection.execute(
-        _QUOTES, values
-    ):
-        yield pair, MarkQuote(bid, ask, quoted_at, bid_size, ask_size, partition, offset)
-
-
-def _is_in_gap(gaps: NDArray[np.bool_], end: datetime, quoted_at: datetime) -> bool:
-    """Return whether the minute of a quote is labelled `gap`; minutes after `end` have no label yet."""
-    back = -((quoted_at - end) // MINUTE)
-    return 0 < back <= len(gaps) and bool(gaps[-back])
+    for pair, *quote in connection.execute(_QUOTES, values):
+        yield pair, MarkQuote(*quote)
 
 
 def _moment(connection: psycopg.Connection, query: str, group: str, venue: str) -> datetime | None:

@@ -92,14 +92,17 @@ def mid(quote: dict[str, Any]) -> Decimal:
 
 
 def closes(quotes: list[dict[str, Any]]) -> np.ndarray:
-    """Return the last mid price of each minute that ended before the newest quote."""
+    """Return the last mid price of each complete minute, without a quote that of the minute before."""
     found: dict[int, float] = {}
     for quote in quotes:
         found[(datetime.fromisoformat(quote["quoted_at"]) - START) // timedelta(minutes=1)] = float(
             mid(quote)
         )
     complete = (AS_OF - START) // timedelta(minutes=1)
-    return np.array([found[minute] for minute in range(complete)])
+    filled = [found[0]]
+    for minute in range(1, complete):
+        filled.append(found.get(minute, filled[-1]))
+    return np.array(filled)
 
 
 def filtered(close: np.ndarray) -> np.ndarray:
@@ -175,7 +178,9 @@ def test_every_figure_is_the_one_computed_anew_from_the_quotes(cli: Cli) -> None
 
 
 def test_without_a_moment_it_is_valued_at_the_newest_quote(cli: Cli) -> None:
-    found = json.loads(cli("portfolio", "--json").stdout)
+    done = cli("portfolio", "--json")
+    assert done.stderr.startswith("the newest quote of simulated in group g1 is of 2026-07-02 00:10:57 UTC, ")
+    found = json.loads(done.stdout)
     assert found["as_of"] == "2026-07-02T00:10:57Z"
     assert found["version"] == 1
     assert min(position["age_s"] for position in found["positions"]) == 0

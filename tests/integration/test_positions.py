@@ -16,6 +16,7 @@ from cryptometrics.market.venues import Market
 from cryptometrics.risk.portfolio.definition import Portfolio, Position
 from cryptometrics.risk.portfolio.positions_file import parse_toml
 from cryptometrics.store import pin_portfolio, positions
+from cryptometrics.store.portfolio_market import quotes_at
 from cryptometrics.store.roles import READER, WRITER, create_roles
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ def test_the_group_is_chosen_once_and_then_pinned(connection: psycopg.Connection
     assert first.portfolio.pairs == {"BTC": "BTC-USD"}
     assert first.note == ""
     positions.load(connection, first.portfolio, NOON)
+    store_quotes(connection, "g1", "simulated BTC-USD")
     connection.execute("UPDATE session_extremes SET last_at = last_at - interval '1 hour'")
     store_quotes(connection, "g2", "coinbase BTC-USD")
-    store_quotes(connection, "g1", "simulated BTC-USD")
     again = pinned(connection)
     assert (again.portfolio, again.note) == (first.portfolio, "")
     other = pinned(connection, FILE.replace('"p"', '"other"'))
@@ -169,3 +170,65 @@ def test_an_asset_without_a_pair_names_the_closest(connection: psycopg.Connectio
     etc, euro = map(str, pinned(connection, text).problems)
     assert etc.startswith("line 7: position.2.asset: coinbase has no pair ETC-USD: did you mean ETH, BTC?")
     assert euro == "line 10: cash.EUR: coinbase has no pair EUR-USD: it prices BTC, ETH"
+
+
+def store_quote(connection: psycopg.Connection, pair: str, at: datetime, bid: int, offset: int) -> None:
+    """Store a quote, and the minute that it is in."""
+    values = {"pair": pair, "at": at, "bid": bid, "offset": offset}
+    connection.execute("SELECT crypto_metrics_add_day(%(at)s::date)", values)
+    connection.execute(_QUOTE, values)
+    connection.execute(_MINUTE, values)
+
+
+_QUOTE = """
+INSERT INTO crypto_metrics (pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp,
+    consumer_group, venue, session, kind, kafka_partition, kafka_offset)
+VALUES (%(pair)s, %(bid)s, %(bid)s + 1, %(bid)s, 1, 1, 1, 1, %(at)s, 'g1', 'coinbase', 's', 'quote', 0,
+    %(offset)s)
+"""
+_GAP = """
+INSERT INTO feed_gaps (consumer_group, topic, venue, pair, kind, begins_at, ends_at, kafka_partition,
+    kafka_offset)
+VALUES ('g1', 't', 'coinbase', 'BTC-USD', 'down', %(at)s, %(at)s + interval '5 seconds', 0, 9)
+"""
+_MINUTE = """
+INSERT INTO crypto_windows (consumer_group, name, venue, pair, window_start, window_end, ticks, open, high,
+    low, close, highest_bid, lowest_ask, spread_sum, max_spread, spread_bps_sum, late, open_at,
+    open_partition, open_offset, close_at, close_partition, close_offset, complete)
+SELECT 'g1', '1m', 'coinbase', %(pair)s, date_bin('1 minute', %(at)s, 'epoch'),
+    date_bin('1 minute', %(at)s, 'epoch') + interval '1 minute', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0,
+    %(at)s, 0, 0, %(at)s, 0, 0, true
+ON CONFLICT DO NOTHING
+"""
+
+
+def test_the_newest_quote_at_a_moment_marks_a_pair(connection: psycopg.Connection) -> None:
+    seconds = timedelta(seconds=1)
+    for offset, (pair, at, bid) in enumerate(
+        [
+            ("BTC-USD", NOON - 70 * seconds, 1),
+            ("BTC-USD", NOON + 10 * seconds, 2),
+            ("BTC-USD", NOON + 10 * seconds, 3),
+            ("BTC-USD", NOON + 40 * seconds, 4),
+            ("ETH-USD", NOON - 5 * HOUR, 5),
+        ]
+    ):
+        store_quote(connection, pair, at, bid, offset)
+
+    def bids(at: datetime) -> dict[str, Decimal]:
+        found = quotes_at(connection, "g1", "coinbase", ["BTC-USD", "ETH-USD", "X-USD"], at)
+        return {pair: quote.bid for pair, quote in found}
+
+    assert bids(NOON - 6 * HOUR) == {}
+    assert bids(NOON - 71 * seconds) == {"ETH-USD": 5}
+    assert bids(NOON + 9 * seconds) == {"BTC-USD": 1, "ETH-USD": 5}
+    assert bids(NOON + 10 * seconds) == {"BTC-USD": 3, "ETH-USD": 5}
+    assert bids(NOON + HOUR) == {"BTC-USD": 4, "ETH-USD": 5}
+
+
+def test_a_gap_in_the_minute_of_the_quote_is_flagged(connection: psycopg.Connection) -> None:
+    store_quote(connection, "BTC-USD", NOON + timedelta(seconds=50), 1, 0)
+    store_quote(connection, "ETH-USD", NOON + timedelta(seconds=50), 1, 1)
+    connection.execute(_GAP, {"at": NOON + timedelta(seconds=20)})
+    found = quotes_at(connection, "g1", "coinbase", ["BTC-USD", "ETH-USD"], NOON + HOUR)
+    assert {pair: quote.in_gap for pair, quote in found} == {"BTC-USD": True, "ETH-USD": False}
