@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryptometrics.market.venues import SIMULATED, Market
+from cryptometrics.market.venues import Market, is_simulated
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -105,7 +105,7 @@ CROSS JOIN LATERAL (
          * tstzmultirange(tstzrange(%(since)s, %(until)s)) AS known
 ) AS _
 CROSS JOIN LATERAL unnest(
-    CASE WHEN m.venue = %(simulated)s THEN known * m.gaps
+    CASE WHEN crypto_is_simulated(m.venue) THEN known * m.gaps
          ELSE known - (m.proven - m.gaps - coalesce(imported, '{}')) END
 ) AS span
 WHERE (m.consumer_group, m.venue, m.pair) = (%(group)s, %(venue)s, %(pair)s)
@@ -201,8 +201,8 @@ def count_labels(
         _COUNTS.encode(), values
     ):
         rest = minutes - gap - imported
-        simulated = rest if at == SIMULATED else 0
-        verified = 0 if at == SIMULATED else proven - imported_proven
+        simulated = rest if is_simulated(at) else 0
+        verified = 0 if is_simulated(at) else proven - imported_proven
         numbers = verified, simulated, imported, rest - simulated - verified, gap
         counts[Market(at, pair)] = dict(zip(reversed(NAMES), numbers, strict=True))
     return counts
@@ -212,5 +212,5 @@ def doubtful_spans(
     connection: psycopg.Connection, group: str, market: Market, since: datetime, until: datetime
 ) -> list[tuple[datetime, datetime]]:
     """Return the spans of a range whose complete minutes are neither verified nor simulated, oldest first."""
-    values = {"group": group, "since": since, "until": until, "simulated": SIMULATED} | market._asdict()
+    values = {"group": group, "since": since, "until": until} | market._asdict()
     return connection.execute(_DOUBTFUL, values).fetchall()

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cryptometrics.market.venues import Market
+from cryptometrics.market.venues import Market, is_simulated
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.store.labelled_minutes import NAMES, Label, count_labels, doubtful_spans, read_minutes
 
@@ -226,14 +226,16 @@ def test_a_feed_that_was_killed_has_a_gap_from_its_last_sign_to_its_next_start(
 def test_simulated_and_imported_minutes_say_so_unless_a_gap_overlaps_them(
     connection: psycopg.Connection,
 ) -> None:
-    for venue in ("simulated", "coinbase"):
+    for venue in ("simulated", "simulated-replay", "coinbase"):
         complete(connection, 360, venue=venue)
         hear(connection, 1000, venue=venue)
         put_records(connection, [Record("down", 130, 125)], venue=venue)
-    put_minutes(connection, [0, 4], venue="simulated")
+    for venue in ("simulated", "simulated-replay"):
+        put_minutes(connection, [0, 4], venue=venue)
     put_minutes(connection, [0, 2], origin="imported")
     put_minutes(connection, [3])
     assert short(labels(connection, venue="simulated")) == "ssgsss"
+    assert short(labels(connection, venue="simulated-replay")) == "ssgsss"
     assert short(labels(connection)) == "iuguuu"
     assert labels(connection, venue="simulated", size="5m") == ["gap"]
     connection.execute("DELETE FROM feed_gaps")
@@ -246,6 +248,12 @@ def test_simulated_and_imported_minutes_say_so_unless_a_gap_overlaps_them(
     assert doubtful_spans(connection, "g1", market, at(0), at(900)) == spans
     assert doubtful_spans(connection, "g1", Market("simulated", "A-USD"), at(0), at(900)) == []
     assert labels(connection, size="15m") == ["unverified"]  # most of its minutes are still to come
+
+
+def test_the_database_knows_what_is_simulated(connection: psycopg.Connection) -> None:
+    for venue in ("simulated", "simulated-replay", "simulated-replay-replay", "simulated2", "coinbase"):
+        row = connection.execute("SELECT crypto_is_simulated(%s)", [venue]).fetchone()
+        assert row == (is_simulated(venue),)
 
 
 def test_minutes_are_read_as_columns_and_counted(connection: psycopg.Connection) -> None:

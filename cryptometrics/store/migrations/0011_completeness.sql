@@ -17,6 +17,10 @@ ALTER TABLE crypto_windows ADD COLUMN origin text;
 COMMENT ON COLUMN crypto_windows.origin IS 'NULL: the ticks of the topic; imported: prices from elsewhere, of a time before the feed.';
 CREATE INDEX crypto_windows_imported ON crypto_windows (consumer_group, venue, pair, window_start) WHERE origin = 'imported';
 
+-- As market.venues.is_simulated: a replay of simulated quotes is as little a market as the simulation.
+CREATE FUNCTION crypto_is_simulated(venue text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT venue = 'simulated' OR starts_with(venue, 'simulated-replay') $$;
+
 -- What is known of each market's minutes. The markets are found by one step each in the primary key.
 CREATE VIEW crypto_markets AS
 WITH RECURSIVE keys AS (
@@ -99,7 +103,7 @@ DECLARE
             w.avg_bid_size, w.avg_ask_size, w.vwap,
             CASE WHEN s.has_gap THEN 'gap'
                  WHEN w.origin = 'imported' THEN 'imported'
-                 WHEN m.venue = 'simulated' THEN 'simulated'
+                 WHEN crypto_is_simulated(m.venue) THEN 'simulated'
                  WHEN s.is_proven THEN 'verified'
                  ELSE 'unverified' END AS completeness
         FROM crypto_markets m
@@ -158,7 +162,7 @@ BEGIN
             CREATE OR REPLACE VIEW %1$I AS
             SELECT coarser.*,
                 (ARRAY['gap', 'unverified', 'imported', 'simulated', 'verified'])[least(minutes.worst,
-                    CASE WHEN coarser.venue = 'simulated' THEN 4 WHEN minutes.until >= coarser.window_end THEN 5 ELSE 2 END
+                    CASE WHEN crypto_is_simulated(coarser.venue) THEN 4 WHEN minutes.until >= coarser.window_end THEN 5 ELSE 2 END
                 )] AS completeness
             FROM (%2$s) AS coarser
             LEFT JOIN (
