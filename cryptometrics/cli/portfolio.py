@@ -47,16 +47,18 @@ def portfolio(name: str | None, as_of: datetime | None, *, as_json: bool, fail_o
       cryptometrics portfolio --as-of 2026-07-01T12:00 --json
     """
     from cryptometrics.cli.connections import stored
-    from cryptometrics.cli.portfolio_table import show
-    from cryptometrics.risk.portfolio.as_json import as_json as as_object
 
     now = datetime.now(UTC)
     with stored() as connection:
         found = _valuations(connection, name, as_of, now)
     if as_json:
+        from cryptometrics.risk.portfolio.as_json import as_json as as_object
+
         objects = [as_object(each) for each in found]
         click.echo(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
     else:
+        from cryptometrics.cli.portfolio_table import show
+
         for each in found:
             show(each)
     if fail_on_breach and any(each.is_breached for each in found):
