@@ -10,7 +10,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from cryptometrics.alerts.kinds import OnGaps, OnQuotes, OnRecords, OnSilence
+from cryptometrics.alerts.kinds import OnFigures, OnGaps, OnQuotes, OnRecords, OnSilence
 from cryptometrics.alerts.rule_state import RuleState, SavedState, Transition
 from cryptometrics.market.venues import Market
 
@@ -119,7 +119,7 @@ class _EvaluatedRule:
                 self.meter = meter(rule.within)
             case OnRecords(meter):
                 self.share = meter(rule.within, rule.ticks)
-            case OnGaps() | OnSilence():
+            case OnGaps() | OnSilence() | OnFigures():
                 pass
             case source:
                 assert_never(source)
@@ -156,8 +156,8 @@ class Evaluator:
                     self._pair_rules.append(rule)
                 case OnRecords():
                     self._partition_rules.append(rule)
-                case OnSilence():
-                    pass  # see `stale_feed`
+                case OnSilence() | OnFigures():
+                    pass  # see `stale_feed` and `figure_rules`
                 case source:
                     assert_never(source)
         self._subjects: dict[Market, _Subject] = {}

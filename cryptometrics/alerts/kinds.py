@@ -6,7 +6,7 @@ To add a kind, add an entry to `KINDS`. An entry that lacks a part does not impo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cryptometrics.alerts.meters import MidMove, RejectedShare, SessionExtreme, Spread
 
@@ -43,7 +43,23 @@ class OnSilence:
     """The rule fires when no tick of a pair was stored for the time `for`, by the wall clock."""
 
 
-Source: TypeAlias = OnQuotes | OnGaps | OnRecords | OnSilence
+@dataclass(frozen=True)
+class OnFigures:
+    """The rule measures a risk figure of each complete minute, in per cent."""
+
+    columns: tuple[str, ...]
+    """Columns of `crypto_risk`; if there are several, the rule's `estimator` names one of `ESTIMATORS`."""
+    ranges: tuple[str, ...]
+    """The ranges over which the figure is known; the last one is the default."""
+
+
+Source: TypeAlias = OnQuotes | OnGaps | OnRecords | OnSilence | OnFigures
+
+Owner: TypeAlias = Literal["process", "risk"]
+"""The command that evaluates a rule, and that ends its alerts when the rule is gone."""
+
+ESTIMATORS = {"realized": "volatility", "ewma": "volatility_ewma"}
+"""The estimators that a rule about volatility may name, and their columns."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +80,17 @@ class RuleKind:
             message.format_map(dict.fromkeys(FIELDS, ""))  # an unknown field fails here, at import
 
     @property
+    def owner(self) -> Owner:
+        """The command that evaluates rules of the kind."""
+        return "risk" if isinstance(self.source, OnFigures) else "process"
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """All keys specific to the kind."""
         return self.required + self.optional
 
 
-FIELDS = ("value", "level", "resolve_below", "within", "hold")
+FIELDS = ("value", "level", "resolve_below", "within", "hold", "range", "estimator")
 """Fields of a message; `hold` is empty or ` for 10s`."""
 
 
@@ -78,6 +99,14 @@ def _above_level(source: Source, required: tuple[str, ...], optional: tuple[str,
     return RuleKind(source, required, optional, firing, resolved)
 
 
+def _above_figure(
+    columns: tuple[str, ...], ranges: tuple[str, ...], optional: tuple[str, ...], what: str
+) -> RuleKind:
+    return _above_level(OnFigures(columns, ranges), ("level",), (*_OF_FIGURES, *optional), what)
+
+
+_OF_FIGURES = ("pairs", "venues", "resolve_below", "for", "range", "min_coverage")
+_RANGES = ("15m", "1h", "24h")
 _OF_QUOTES = ("pairs", "venues", "resolve_below", "for")
 
 KINDS: dict[str, RuleKind] = {
@@ -118,4 +147,25 @@ KINDS: dict[str, RuleKind] = {
     "gap": RuleKind(
         OnGaps(), (), ("pairs", "venues", "level"), "the feed missed {value} trades", "ticks arrive again"
     ),
+    "volatility_pct": _above_figure(
+        tuple(ESTIMATORS.values()),
+        _RANGES,
+        ("estimator",),
+        "{estimator} volatility over {range} is {value} % a year",
+    ),
+    "drawdown_pct": _above_figure(
+        ("drawdown",), _RANGES, (), "price is {value} % below its highest of {range}"
+    ),
+    # Shorter ranges have too few returns for a quantile at 0.99.
+    "value_at_risk_pct": _above_figure(
+        ("value_at_risk",), ("24h",), (), "value at risk (1h, 0.99) over {range} is {value} %"
+    ),
+    "expected_shortfall_pct": _above_figure(
+        ("expected_shortfall",), ("24h",), (), "expected shortfall (1h, 0.99) over {range} is {value} %"
+    ),
 }
+
+
+def owner_of(kind: str) -> Owner:
+    """Return the owner of a kind; one that this version does not know is of `process`."""
+    return KINDS[kind].owner if kind in KINDS else "process"

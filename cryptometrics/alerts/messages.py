@@ -28,8 +28,27 @@ def message(rule: Rule, market: Market, value: Decimal | None, *, firing: bool) 
         resolve_below=figure(rule.resolve_below),
         within=duration(rule.within),
         hold=f" for {duration(rule.hold)}" if rule.hold else "",
+        range=rule.range,
+        estimator=rule.estimator,
     )
     return f"{in_words(market)}: {words}"
+
+
+def unknown(rule: Rule, market: Market, coverage: float, *, firing: bool) -> str:
+    """Return in one line that a risk figure cannot be known, or that it is known again."""
+    what = f"{in_words(market)}: {rule.kind.removesuffix('_pct').replace('_', ' ')} over {rule.range}"
+    if not firing:
+        return f"{what} is known again, coverage is {_per_cent(coverage)}"
+    if coverage < rule.min_coverage:
+        return (
+            f"{what} is unknown: coverage is {_per_cent(coverage)}, below "
+            f"{_per_cent(float(rule.min_coverage))}"
+        )
+    return f"{what} is unknown: there are too few returns"
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def in_words(market: Market) -> str:
@@ -42,6 +61,7 @@ def condition(rule: Rule) -> str:
     words = [rule.kind]
     words += [f"above {figure(rule.level)}"] if rule.level or "level" in KINDS[rule.kind].required else []
     words += [f"within {duration(rule.within)}"] if rule.within else []
+    words += [f"over {rule.range}"] if rule.range else []
     words += [f"for {duration(rule.hold)}"] if rule.hold else []
     resolves = f", resolves at {figure(rule.resolve_below)}" if rule.resolve_below != rule.level else ""
     return " ".join(words) + resolves

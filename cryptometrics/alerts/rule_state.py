@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cryptometrics.alerts.rules import Rule
     from cryptometrics.market.venues import Market
 
-State = Literal["inactive", "pending", "firing"]
+State = Literal["inactive", "pending", "firing", "unknown"]
+"""Only a rule about risk figures can be `unknown`; see `figure_rules`."""
 
 _stored_precision = decimal.Context(prec=12)
 """Digits of a stored value. It is for people; the exact prices are in the ticks."""
@@ -53,11 +54,13 @@ class Transition:
     """None if it is unknown: a gap of unknown size."""
     partition: int | None
     offset: int | None
+    words: str | None = None
+    """The message, if it is not that of the rule's kind."""
 
     @property
     def message(self) -> str:
         """The transition in one line, for people."""
-        return message(self.rule, self.market, self.value, firing=self.firing)
+        return self.words or message(self.rule, self.market, self.value, firing=self.firing)
 
 
 class RuleState:

@@ -14,18 +14,20 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cryptometrics.alerts.kinds import KINDS, RuleKind, Source
+from cryptometrics.alerts.kinds import ESTIMATORS, KINDS, OnFigures, RuleKind, Source
 from cryptometrics.market.ticks import is_pair
 from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from cryptometrics.alerts.kinds import Owner
     from cryptometrics.market.venues import Market
 
 Severity = Literal["info", "warning", "critical"]
 
 DEFAULT_COOLDOWN = timedelta(minutes=1)
+DEFAULT_MIN_COVERAGE = Decimal("0.8")
 DEFAULT_TICKS = 20
 """Minimum of ticks for a share: one rejected of two says nothing."""
 MAX_DURATION = timedelta(days=7)
@@ -64,6 +66,23 @@ class Rule:
     """Globs, likewise."""
     ticks: int
     """Minimum of ticks for a share."""
+    range: str = ""
+    """The range of a risk figure: 15m, 1h or 24h; empty for other kinds."""
+    estimator: str = ""
+    """The estimator of volatility: realized or ewma; empty for other kinds."""
+    min_coverage: Decimal = DEFAULT_MIN_COVERAGE
+    """The coverage below which a risk figure counts as unknown, from 0 to 1."""
+
+    @property
+    def owner(self) -> Owner:
+        """The command that evaluates the rule."""
+        return KINDS[self.kind].owner
+
+    @property
+    def figure(self) -> str:
+        """The column of `crypto_risk` that a rule about a figure measures."""
+        assert isinstance(self.source, OnFigures)  # noqa: S101  (the caller asks for no other rule)
+        return ESTIMATORS[self.estimator] if self.estimator else self.source.columns[0]
 
     @property
     def source(self) -> Source:
@@ -211,6 +230,9 @@ class _Table:
             pairs=self._pairs() if "pairs" in spec.keys else (),
             venues=self._venues() if "pairs" in spec.keys else (),
             ticks=self._count("ticks", DEFAULT_TICKS),
+            range=self._range(kind),
+            estimator=self._estimator(spec),
+            min_coverage=self._coverage(),
         )
         return None if self.problems else rule
 
@@ -266,6 +288,26 @@ class _Table:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**9:
             self._wrong(key, "must be a whole number of at least 1")
             return default
+        return value
+
+    def _range(self, kind: str | None) -> str:
+        source = KINDS[kind].source if kind in KINDS else None
+        if not isinstance(source, OnFigures):
+            return ""
+        value = self._table.get("range", source.ranges[-1])
+        if value not in source.ranges:
+            self._wrong("range", f"must be {' or '.join(source.ranges)} for the kind {kind}")
+        return str(value)
+
+    def _estimator(self, spec: RuleKind | _AnyKind) -> str:
+        if "estimator" not in spec.keys or isinstance(spec, _AnyKind):
+            return ""
+        return self._choice("estimator", ESTIMATORS, "realized") or ""
+
+    def _coverage(self) -> Decimal:
+        value = self._number_of("min_coverage", DEFAULT_MIN_COVERAGE)
+        if value > 1:
+            self._wrong("min_coverage", "must be from 0 to 1, such as 0.8")
         return value
 
     def _duration(self, key: str, default: timedelta) -> timedelta:

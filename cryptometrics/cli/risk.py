@@ -14,6 +14,7 @@ from cryptometrics.cli.risk_history import history
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+    from pathlib import Path
 
     from cryptometrics.risk.tail_risk import Method
     from cryptometrics.risk.volatility import Estimator
@@ -53,6 +54,8 @@ DEFAULT_AGAINST = "BTC-USD"
     help="Instead, keep the figures of each complete minute current in crypto_risk until Ctrl-C.",
 )
 @risk_options.catch_up
+@risk_options.rules_file
+@risk_options.no_alerts
 @click.pass_context
 def risk(
     context: click.Context,
@@ -72,6 +75,8 @@ def risk(
     as_json: bool,
     follow: bool,
     catch_up: timedelta,
+    rules_file: Path | None,
+    no_alerts: bool,
 ) -> None:
     """Show how much could be lost: volatility, value at risk, drawdown, correlation.
 
@@ -91,7 +96,7 @@ def risk(
         _refuse_options_beside_follow(context)
         from cryptometrics.cli import risk_follow
 
-        risk_follow.follow(group, venue, catch_up)
+        risk_follow.follow(group, venue, catch_up, rules_file, no_alerts=no_alerts)
         return
     from cryptometrics.cli.risk_market import stored_market
     from cryptometrics.cli.risk_table import as_text, show

@@ -10,6 +10,7 @@ from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
 
     import psycopg
 
@@ -20,22 +21,36 @@ DEFAULT_GROUP = "cryptometrics"
 """As in `process`, which may not have stored anything yet."""
 
 
-def follow(group: str | None, venue: str | None, catch_up: timedelta) -> None:
+def follow(
+    group: str | None, venue: str | None, catch_up: timedelta, rules_file: Path | None, *, no_alerts: bool
+) -> None:
     """Follow until Ctrl-C; the transaction in hand is finished."""
     from cryptometrics import config
     from cryptometrics.cli.connections import database, waiting
     from cryptometrics.cli.progress import Progress
+    from cryptometrics.cli.rule_file import rules_of
     from cryptometrics.cli.signals import stopping
+    from cryptometrics.follow.figure_alerts import RuleSettings
     from cryptometrics.follow.risk_follower import FollowOptions, RiskFollower
+    from cryptometrics.notify.sender import sending
     from cryptometrics.store.database_errors import explaining
     from cryptometrics.store.text_encoding import require_storable
 
+    if rules_file is not None and no_alerts:
+        raise UserError("--alerts and --no-alerts exclude each other: leave one out")
     settings = config.load()
+    rules = () if no_alerts else rules_of(settings, rules_file).rules
     with database(settings) as connection:  # before `stopping`: Ctrl-C ends the wait at once
         group = group or _only_group(connection)
         require_storable(connection, (group, venue) if venue else (group,))
-    options = FollowOptions(group, venue, catch_up)
-    with stopping() as stop, Progress() as progress, explaining():
+    options = FollowOptions(group, venue, catch_up, RuleSettings(rules, settings.has_webhook))
+    of_figures = tuple(rule for rule in rules if rule.owner == "risk")
+    with (
+        stopping() as stop,
+        Progress() as progress,
+        explaining(),
+        sending(settings, group, of_figures, owner="risk"),
+    ):
 
         def show(totals: FollowTotals) -> None:
             if progress.due():

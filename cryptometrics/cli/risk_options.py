@@ -131,7 +131,7 @@ out = click.option(
     help="Draw it into a .png, .svg or .pdf file.",
 )
 
-OF_FOLLOW = ("group", "venue", "catch_up")
+OF_FOLLOW = ("group", "venue", "catch_up", "rules_file", "no_alerts")
 """Parameters that `risk --follow` has."""
 
 
@@ -149,3 +149,14 @@ catch_up = click.option(
     metavar="DURATION",
     help="With --follow: how far before the newest minute a first start begins at most.",
 )
+
+rules_file = click.option(
+    "--alerts",
+    "rules_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --follow: alert rules. Default: the file in CRYPTOMETRICS_ALERTS, else alerts.toml in this "
+    "folder.",
+)
+
+no_alerts = click.option("--no-alerts", is_flag=True, help="With --follow: evaluate no alert rules.")

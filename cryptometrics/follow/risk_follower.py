@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from cryptometrics import log, retry
+from cryptometrics.follow.figure_alerts import FigureAlerts, RuleSettings
 from cryptometrics.follow.venue_figures import VenueFigures
+from cryptometrics.notify import removed_rules
 from cryptometrics.store import follower_lock, risk_rows
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.database_errors import is_transient
@@ -45,6 +47,7 @@ class FollowOptions:
     venue: str | None
     """None for all venues of the group."""
     catch_up: timedelta
+    alerts: RuleSettings
 
 
 @dataclass
@@ -101,10 +104,19 @@ class RiskFollower:
             if follower_lock.take(connection, self._options.group):
                 self.totals.active = True
                 self._log.info("follower_active")
+                self._end_removed_rules(connection)
                 return True
             follower_lock.end_stalled(connection, self._options.group)
             self._wait(STANDBY_S)
         return False
+
+    def _end_removed_rules(self, connection: psycopg.Connection) -> None:
+        """End the alerts of rules that are gone; without any rules, nothing is known of them."""
+        alerts = self._options.alerts
+        if alerts.rules:
+            removed_rules.resolve_alerts(
+                connection, self._options.group, "risk", alerts.rules, notify=alerts.notify
+            )
 
     def _work(self, connection: psycopg.Connection) -> None:
         """Compute what is complete until stopped."""
@@ -121,11 +133,12 @@ class RiskFollower:
             states = risk_rows.venues(connection, options.group, options.venue)
             rows = 0
             for state in states:
-                venue = figures.setdefault(
-                    state.venue,
-                    VenueFigures(connection, options.group, state.venue, options.catch_up, stay_alive),
-                )
-                rows += venue.step(state)
+                if state.venue not in figures:
+                    alerts = FigureAlerts(connection, options.group, state.venue, options.alerts)
+                    figures[state.venue] = VenueFigures(
+                        connection, options.group, state.venue, options.catch_up, alerts, stay_alive
+                    )
+                rows += figures[state.venue].step(state)
                 if self._stop():
                     break
             self._failures = 0

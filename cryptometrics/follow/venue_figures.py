@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.follow.figure_alerts import FigureAlerts
     from cryptometrics.risk.pair_minutes import PairMinutes
     from cryptometrics.store.labelled_minutes import LabelledMinutes
     from cryptometrics.store.risk_rows import NotedMinutes, Place, VenueState
@@ -46,14 +47,15 @@ class VenueFigures:
         group: str,
         venue: str,
         catch_up: timedelta,
+        alerts: FigureAlerts,
         alive: Callable[[], None],
     ) -> None:
-        """catch_up: how far before the newest minute it begins at most.
+        """catch_up: how far before the newest minute it begins at most. alerts: evaluates new rows.
 
         alive: called between pieces of work that take a tenth of a second.
         """
         self._connection, self._group, self._venue = connection, group, venue
-        self._catch_up, self._alive = catch_up, alive
+        self._catch_up, self._alerts, self._alive = catch_up, alerts, alive
         self._history: VenueHistory | None = None
         self.behind = timedelta()
         """How much of the complete minutes is still to be computed."""
@@ -68,6 +70,7 @@ class VenueFigures:
                 return self._step(state)
         except BaseException:
             self._history = None  # it may have minutes of the transaction that was rolled back
+            self._alerts.drop()
             raise
 
     def _step(self, state: VenueState) -> int:
@@ -101,6 +104,7 @@ class VenueFigures:
             if place.keeps(row.range, as_of)
         ]
         risk_rows.write(self._connection, self._group, self._venue, rows)
+        self._alerts.evaluate(rows)
         risk_rows.move(self._connection, self._group, self._venue, place, end)
         self.behind = complete_until - end
         return len(rows)

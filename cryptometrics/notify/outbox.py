@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import psycopg
 
 LOCK = 0x616C6572
-"""First key of the advisory lock: "aler" in ASCII; the second one is a hash of the group."""
+"""First key of the advisory lock of the sender: "aler" in ASCII; the second one is a hash of the group."""
+UPKEEP_LOCK = 0x616C6570
+"""The same of the worker that ends the alerts of removed rules and checks for stale feeds: "alep"."""
 
 _LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 
@@ -76,9 +78,9 @@ class Notification:
     """Seconds until the next attempt; None before the first one failed."""
 
 
-def take_lock(connection: psycopg.Connection, group: str) -> bool:
+def take_lock(connection: psycopg.Connection, group: str, lock: int = LOCK) -> bool:
     """Try to become the group's sender until the session ends; return False if another session is."""
-    row = connection.execute(_LOCK, [LOCK, group]).fetchone()
+    row = connection.execute(_LOCK, [lock, group]).fetchone()
     return row is not None and bool(row[0])
 
 

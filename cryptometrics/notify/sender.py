@@ -1,7 +1,8 @@
-"""The thread that sends alerts: one is active among a group's workers.
+"""The thread that sends alerts: one is active among a group's workers and followers.
 
-No batch waits for it. Workers put notifications into the outbox within their transactions; the active sender
-delivers them. What it could not deliver stays in the outbox for its next attempt, or for the next sender.
+No batch waits for it. Workers and followers put notifications into the outbox within their transactions; the
+active sender delivers those of both. What it could not deliver stays in the outbox for its next attempt, or
+for the next sender.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
+    from cryptometrics.alerts.kinds import Owner
     from cryptometrics.alerts.rules import Rule
     from cryptometrics.config import Settings
 
@@ -48,9 +51,16 @@ class Sender:
     """Runs in its own thread, over its own database session."""
 
     def __init__(
-        self, settings: Settings, group: str, rules: tuple[Rule, ...], webhook: Webhook | None
+        self,
+        settings: Settings,
+        group: str,
+        rules: tuple[Rule, ...],
+        webhook: Webhook | None,
+        owner: Owner = "process",
     ) -> None:
         self._settings, self._group, self._rules, self._webhook = settings, group, rules, webhook
+        self._owner = owner
+        self._delivers = self._looks_after = False
         self._stale_feeds = StaleFeedCheck(group, rules, notify=webhook is not None)
         self._stopped = threading.Event()
         self._failures = 0
@@ -70,8 +80,7 @@ class Sender:
             try:
                 with connect_once(self._settings.postgres()) as connection:
                     connection.execute(_LIMITS)
-                    if self._become_active(connection):
-                        self._send(connection)
+                    self._serve(connection)
                     return
             except psycopg.Error as error:
                 self._failures += 1
@@ -83,39 +92,56 @@ class Sender:
                 self._log.error("sender_failed", exc_info=True)
                 self._stopped.wait(retry.MAX_WAIT_S)
 
-    def _become_active(self, connection: psycopg.Connection) -> bool:
-        """Wait for the group's lock; return False if the worker ends first."""
-        while not outbox.take_lock(connection, self._group):
-            if self._stopped.wait(STANDBY_S):
-                return False
-        self._failures = 0
-        self._log.info("sender_active", webhook=self._webhook.address if self._webhook else None)
-        return True
-
-    def _send(self, connection: psycopg.Connection) -> None:
-        """Deliver notifications and check for stale feeds until the worker ends."""
-        removed_rules.resolve_alerts(connection, self._group, self._rules, notify=self._webhook is not None)
-        active_since = alerts.now(connection)
-        stale_check = Interval(STALE_CHECK_S)
+    def _serve(self, connection: psycopg.Connection) -> None:
+        """Deliver, and look after the alerts, each if no other of the group does, until closed."""
+        self._delivers = self._looks_after = False
+        active_since = self._take_roles(connection)
+        attempt, stale_check = Interval(STANDBY_S), Interval(STALE_CHECK_S)
         while not self._stopped.is_set():
-            if stale_check.elapsed():
+            if not (self._delivers and self._looks_after) and attempt.elapsed():
+                active_since = self._take_roles(connection) or active_since
+            if active_since is not None and stale_check.elapsed():
                 self._stale_feeds.run(connection, active_since)
-            if not self._deliver_next(connection):
+            if not (self._delivers and self._deliver_next(connection)):
                 self._stopped.wait(POLL_S)
-        while time.monotonic() < self._deadline and self._deliver_next(connection):
+        while self._delivers and time.monotonic() < self._deadline and self._deliver_next(connection):
             pass
+
+    def _take_roles(self, connection: psycopg.Connection) -> datetime | None:
+        """Try to become the one that delivers, and the one that looks after the alerts of `process`.
+
+        Returns the database's time if it has begun to look after them.
+        """
+        if not self._delivers and outbox.take_lock(connection, self._group):
+            self._delivers, self._failures = True, 0
+            self._log.info("sender_active", webhook=self._webhook.address if self._webhook else None)
+        if self._owner != "process" or self._looks_after:
+            return None
+        if not outbox.take_lock(connection, self._group, outbox.UPKEEP_LOCK):
+            return None
+        self._looks_after, self._failures = True, 0
+        removed_rules.resolve_alerts(
+            connection, self._group, self._owner, self._rules, notify=self._webhook is not None
+        )
+        return alerts.now(connection)
 
     def _deliver_next(self, connection: psycopg.Connection) -> bool:
         return self._webhook is not None and deliver_next(connection, self._group, self._webhook)
 
 
 @contextlib.contextmanager
-def sending(settings: Settings, group: str, rules: tuple[Rule, ...]) -> Iterator[None]:
-    """Run a sender within the block if there are rules; raise UserError if the webhook's URL is not valid."""
+def sending(
+    settings: Settings, group: str, rules: tuple[Rule, ...], owner: Owner = "process"
+) -> Iterator[None]:
+    """Run a sender within the block if there are rules; raise UserError if the webhook's URL is not valid.
+
+    owner: that of `process` also looks after stale feeds and the alerts of removed rules. That of `risk` only
+    delivers; its follower does the rest itself.
+    """
     if not rules:
         yield
         return
-    sender = Sender(settings, group, rules, Webhook.configured(settings))
+    sender = Sender(settings, group, rules, Webhook.configured(settings), owner)
     try:
         yield
     finally:

@@ -74,7 +74,7 @@ SELECT rule, venue, pair, state, since, resolved_at, memory::text FROM alert_sta
 WHERE consumer_group = %s AND rule = ANY(%s)
 """
 
-_FIRING_RULES = "SELECT rule, venue, pair FROM alerts WHERE consumer_group = %s AND resolved_at IS NULL"
+_FIRING_RULES = "SELECT rule, kind, venue, pair FROM alerts WHERE consumer_group = %s AND resolved_at IS NULL"
 # Nothing else is known about a rule that was removed.
 _RETIRE = """
 WITH retired AS (
@@ -204,17 +204,23 @@ def last_ticks(
     last: dict[Market, datetime] = {
         Market(venue, pair): at for venue, pair, at in connection.execute(_LAST_TICKS, [group, expected_s])
     }
-    saved = {
+    return LastTicks(now(connection), last, saved_states(connection, group, rules))
+
+
+def saved_states(
+    connection: psycopg.Connection, group: str, rules: Collection[str]
+) -> dict[tuple[str, Market], SavedState]:
+    """Load the states of these rules: (rule, market) → its state."""
+    return {
         (rule, Market(venue, pair)): SavedState(*state)
         for rule, venue, pair, *state in connection.execute(_SAVED_BY_RULE, [group, list(rules)])
     }
-    return LastTicks(now(connection), last, saved)
 
 
-def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, Market]]:
-    """Return rule and market of each firing alert."""
+def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, str, Market]]:
+    """Return rule, kind and market of each firing alert."""
     rows = connection.execute(_FIRING_RULES, [group])
-    return [(rule, Market(venue, pair)) for rule, venue, pair in rows]
+    return [(rule, kind, Market(venue, pair)) for rule, kind, venue, pair in rows]
 
 
 def retire(connection: psycopg.Connection, group: str, rule: str, market: Market, *, notify: bool) -> None:

@@ -1,0 +1,72 @@
+"""Evaluate the rules about figures on new rows, and store the result in the transaction of the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptometrics.alerts.figure_rules import FigureRules, ObservedFigure
+from cryptometrics.alerts.kinds import KINDS, OnFigures
+from cryptometrics.market.venues import Market
+from cryptometrics.store import alerts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import psycopg
+
+    from cryptometrics.alerts.rules import Rule
+    from cryptometrics.store.risk_rows import FigureRow
+
+COLUMNS = sorted(
+    {
+        column
+        for kind in KINDS.values()
+        if isinstance(kind.source, OnFigures)
+        for column in kind.source.columns
+    }
+)
+"""The columns that rules can be about."""
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """The rules that a follower evaluates, and whether a webhook is configured."""
+
+    rules: tuple[Rule, ...] = ()
+    notify: bool = False
+
+
+class FigureAlerts:
+    """Evaluates one venue's rows. Its state is dropped in doubt, and loaded again."""
+
+    def __init__(
+        self, connection: psycopg.Connection, group: str, venue: str, settings: RuleSettings
+    ) -> None:
+        self._connection, self._group, self._venue = connection, group, venue
+        self._notify = settings.notify
+        self._of_figures = [rule for rule in settings.rules if rule.owner == "risk"]
+        self._rules: FigureRules | None = None
+
+    def drop(self) -> None:
+        """Drop the state."""
+        self._rules = None
+
+    def evaluate(self, rows: Iterable[FigureRow]) -> None:
+        """Evaluate rows of complete minutes, in order, and write what has changed."""
+        if not self._of_figures:
+            return
+        if self._rules is None:
+            names = [rule.name for rule in self._of_figures]
+            self._rules = FigureRules(
+                self._of_figures, alerts.saved_states(self._connection, self._group, names)
+            )
+        for row in rows:
+            figures = row.figures
+            values = {column: getattr(figures, column) for column in COLUMNS}
+            self._rules.evaluate(
+                ObservedFigure(Market(self._venue, row.pair), row.range, row.as_of, figures.coverage, values)
+            )
+        transitions, changed = self._rules.take()
+        with self._connection.cursor() as cursor:
+            alerts.write(cursor, self._group, transitions, changed, notify=self._notify)
