@@ -1,4 +1,4 @@
-"""Text from outside: escape it, shorten it to one line, validate names. Pure."""
+"""Text in one line: escape and shorten what comes from outside, validate names, write ratios. Pure."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def listed(names: Iterable[str]) -> str:
 def are(names: Sequence[str]) -> str:
     """Return names as the end of a sentence that begins with `there`: `is a` or `are a, b`."""
     return f"{'is' if len(names) == 1 else 'are'} {listed(names)}"
+
+
+def percent(value: float | None, *, signed: bool = False, nothing: str = "–") -> str:
+    """Return a ratio in per cent with three significant digits where it is below 1000 %; None: `nothing`."""
+    if value is None:
+        return nothing
+    number = 100 * value
+    places = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
+    return f"{number:{'+' if signed else ''},.{places}f}%"

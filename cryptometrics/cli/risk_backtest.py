@@ -131,8 +131,8 @@ def show(
 ) -> None:
     """Print a line per method."""
     from cryptometrics.cli.output import NOTHING, for_people, print_table
-    from cryptometrics.cli.risk_table import percent
     from cryptometrics.market.venues import venue_label
+    from cryptometrics.text import percent
     from cryptometrics.times import format_duration
 
     if not for_people():

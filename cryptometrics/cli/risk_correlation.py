@@ -92,7 +92,8 @@ def show(matrix: CorrelationMatrix) -> None:
     from datetime import timedelta
 
     from cryptometrics.cli.output import for_people, plain, print_table
-    from cryptometrics.cli.risk_table import heading, is_thin, percent, ratio
+    from cryptometrics.cli.risk_table import heading, is_thin, ratio
+    from cryptometrics.text import percent
     from cryptometrics.times import format_duration
 
     if not for_people():

@@ -127,8 +127,9 @@ def history(
 def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print a line per moment."""
     from cryptometrics.cli.output import for_people, plain, print_table, short
-    from cryptometrics.cli.risk_table import is_thin, percent
+    from cryptometrics.cli.risk_table import is_thin
     from cryptometrics.market.venues import venue_label
+    from cryptometrics.text import percent
     from cryptometrics.times import format_duration
 
     if not for_people():

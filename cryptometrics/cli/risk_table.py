@@ -13,6 +13,7 @@ from cryptometrics.cli.output import NOTHING, exact, for_people, plain, print_ta
 from cryptometrics.market.venues import venue_label
 from cryptometrics.risk.lines import RiskLine
 from cryptometrics.risk.minutes import THIN_BELOW
+from cryptometrics.text import percent
 from cryptometrics.times import format_duration
 
 if TYPE_CHECKING:
@@ -69,15 +70,6 @@ def show(lines: Sequence[RiskLine], estimator: Estimator, bar: int) -> None:
 def heading(venue: str, as_of: datetime, length: str) -> str:
     """Return the title of a table of risk; it says of simulated prices that they are."""
     return f"{venue_label(venue)}, {length} to {as_of:%Y-%m-%d %H:%M} UTC"
-
-
-def percent(value: float | None, *, signed: bool = False) -> str:
-    """Return a ratio in per cent with three significant digits where it is below 1000 %."""
-    if value is None:
-        return NOTHING
-    number = 100 * value
-    places = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
-    return f"{number:{'+' if signed else ''},.{places}f}%"
 
 
 def ratio(value: float | None) -> str:

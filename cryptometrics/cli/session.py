@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cryptometrics.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from cryptometrics.market.venues import Market
+    from cryptometrics.store.latest_risk import LatestRisk
     from cryptometrics.store.stored_sessions import SessionRow
+
+    Figures = Mapping[Market, LatestRisk]
 
 KEYS = (
     *("venue", "pair", "session", "consumer_group", "ticks", "late", "bid", "ask", "mid_price", "spread"),
     *("highest_bid", "highest_bid_at", "lowest_ask", "lowest_ask_at", "max_spread", "max_spread_at"),
-    *("first_at", "last_at", "bid_size", "ask_size"),
+    *("first_at", "last_at", "bid_size", "ask_size", "volatility", "drawdown"),
 )
 """Keys of the JSON and columns of the plain table."""
+
+RATIOS = ("volatility", "drawdown")
+"""Keys of risk figures: None unless `risk --follow` has stored some."""
 
 STACKS = {
     "pair\nsession": ("pair", "session"),
@@ -30,6 +37,7 @@ STACKS = {
     "highest bid\nat": ("highest_bid", "highest_bid_at"),
     "lowest ask\nat": ("lowest_ask", "lowest_ask_at"),
     "max spread\nat": ("max_spread", "max_spread_at"),
+    "vol 24h\ndrawdown": ("volatility", "drawdown"),
 }
 """Columns for people: two values share a column, so that the table fits into 80 characters."""
 
@@ -47,48 +55,66 @@ def session(
 ) -> None:
     """Show the session's extremes and the newest quote of each venue and pair.
 
+    Volatility (realized, annualised) and drawdown are over 24 hours, as `risk --follow` has stored them.
+
     \b
     Example:
       cryptometrics session --pair BTC-USD
     """
     from cryptometrics.cli.connections import stored_group
     from cryptometrics.store import stored_sessions
+    from cryptometrics.store.latest_risk import risk_of_sessions
 
     with stored_group(group, venue) as (connection, name):
         rows = stored_sessions.sessions(connection, name, venue=venue, pairs=pairs, session=session)
+        risk = risk_of_sessions(connection, name, rows)
     if as_json:
-        click.echo(as_text(rows))
+        click.echo(as_text(rows, risk))
     else:
-        show(rows)
+        show(rows, risk)
 
 
-def as_text(rows: Sequence[SessionRow]) -> str:
-    """Return a JSON list of objects named like the columns: decimals as exact strings, times as ISO 8601."""
+def as_text(rows: Sequence[SessionRow], risk: Figures) -> str:
+    """Return a JSON list of objects named like the columns: decimals as exact strings, times as ISO 8601.
+
+    risk: the newest figures of each market, as far as there are any.
+    """
     from cryptometrics.cli.output import exact
 
-    return json.dumps([{key: exact(getattr(row, key)) for key in KEYS} for row in rows], indent=2)
+    return json.dumps([{key: exact(_value(row, risk, key)) for key in KEYS} for row in rows], indent=2)
 
 
-def show(rows: Sequence[SessionRow]) -> None:
+def show(rows: Sequence[SessionRow], risk: Figures) -> None:
     """Print a table per venue with two values per column for people, else one line per venue and pair."""
     from cryptometrics.cli.output import for_people, plain, print_table
 
     if not for_people():
-        print_table(KEYS, [[plain(getattr(row, key)) for key in KEYS] for row in rows])
+        print_table(KEYS, [[plain(_value(row, risk, key)) for key in KEYS] for row in rows])
         return
     for venue, of_venue in itertools.groupby(rows, key=lambda row: row.venue):
-        _show_venue(venue, list(of_venue))
+        _show_venue(venue, list(of_venue), risk)
 
 
-def _show_venue(venue: str, rows: Sequence[SessionRow]) -> None:
+def _value(row: SessionRow, risk: Figures, key: str) -> Any:
+    return getattr(risk.get(row.market), key, None) if key in RATIOS else getattr(row, key)
+
+
+def _show_venue(venue: str, rows: Sequence[SessionRow], risk: Figures) -> None:
     from cryptometrics.cli.output import TIME, print_table, short, stacked
     from cryptometrics.market.venues import venue_label
+    from cryptometrics.text import percent
 
     cells = []
     for row in rows:
         time = "%H:%M:%S" if row.first_at.date() == row.last_at.date() else TIME.removeprefix("%Y-")
-        values = ([short(getattr(row, key), time=time) for key in keys] for keys in STACKS.values())
-        cells.append([stacked(above, below) for above, below in values])
+
+        def text(key: str, row: SessionRow = row, time: str = time) -> str:
+            value = _value(row, risk, key)
+            return percent(value) if key in RATIOS else short(value, time=time)
+
+        cells.append([stacked(text(above), text(below)) for above, below in STACKS.values()])
     heads = list(STACKS)
     caption = f"venue {venue_label(venue)}; prices in the quote currency, times in UTC"
+    if known := [risk[row.market].as_of for row in rows if row.market in risk]:
+        caption += f"; risk: 24h to {min(known):%Y-%m-%d %H:%M}"
     print_table(heads, cells, numbers=heads[1:], caption=caption)

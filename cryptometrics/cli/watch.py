@@ -56,6 +56,8 @@ def watch(
     A pair appears once for each of its venues. Ages turn yellow after 5 s and red after 30 s; then the quote
     is dim and listed as old. Ctrl-C ends it. --json prints one frame.
 
+    Volatility (realized, annualised) and drawdown are over 24 hours, as `risk --follow` has stored them.
+
     \b
     Example:
       cryptometrics watch --pair BTC-USD --pair ETH-USD
@@ -173,6 +175,8 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
                 "quote_age_seconds": round((snapshot.at - row.last_at).total_seconds(), 3),
                 "ticks": row.ticks,
                 "ticks_per_second": _rounded(frame.history.rate(row.market)),
+                "volatility": getattr(snapshot.risk.get(row.market), "volatility", None),
+                "drawdown": getattr(snapshot.risk.get(row.market), "drawdown", None),
             }
             for row in snapshot.rows
         ],

@@ -62,6 +62,7 @@ RELATIONS = {
     "0011_completeness": ("crypto_markets", "crypto_windows_1m", "crypto_windows_imported"),
     "0012_risk": ("changed_minutes", "crypto_risk", "risk_progress"),
     "0013_portfolios": ("portfolio_versions", "portfolio_versions_effective_at"),
+    "0014_latest_risk": ("crypto_latest_risk",),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -88,6 +89,7 @@ FUNCTIONS = {
     ),
     "0012_risk": (),
     "0013_portfolios": (),
+    "0014_latest_risk": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

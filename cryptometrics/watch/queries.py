@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 from cryptometrics.market.venues import Market
 from cryptometrics.store import stored_sessions
 from cryptometrics.store.connection import snapshot
+from cryptometrics.store.latest_risk import latest_risk
 from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.watch.snapshot import FiringAlert, Partition, Snapshot
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.store.latest_risk import LatestRisk
+
 DISCOVERY_S = 5.0
-"""Interval between two searches for new markets and sessions."""
+"""Interval between two searches for new markets, sessions and risk figures."""
 MAX_ALERTS = 50
 SPARKLINE_MINUTES = 15
 
@@ -81,6 +84,7 @@ class SnapshotReader:
         self._newest: list[tuple[str, str, str]] = []
         """Venue, pair and session."""
         self._looked_at = float("-inf")
+        self._risk: dict[Market, LatestRisk] = {}
         self._has_alerts = self._has("alerts")
 
     def read(self) -> Snapshot:
@@ -89,7 +93,8 @@ class SnapshotReader:
         names = {"group": self._group, "venue": self._venue, "pairs": self._pairs}
         with snapshot(connection):
             now = self._now()
-            if time.monotonic() - self._looked_at > DISCOVERY_S:
+            discover = time.monotonic() - self._looked_at > DISCOVERY_S
+            if discover:
                 self._newest = connection.execute(_NEWEST, names).fetchall()
                 self._looked_at = time.monotonic()
                 if missing := set(self._pairs or ()) - {pair for _, pair, _ in self._newest}:
@@ -98,13 +103,15 @@ class SnapshotReader:
                     )
             with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
                 rows = cursor.execute(_ROWS, self._shown()).fetchall()
+            if discover:
+                self._risk = latest_risk(connection, self._group, rows)
             with connection.cursor(row_factory=class_row(Partition)) as cursor:
                 partitions = cursor.execute(_PARTITIONS, names).fetchall()
             alerts: list[FiringAlert] = []
             if self._has_alerts:
                 with connection.cursor(row_factory=class_row(FiringAlert)) as cursor:
                     alerts = cursor.execute(_ALERTS, names | {"limit": MAX_ALERTS}).fetchall()
-        return Snapshot(self._group, now, rows, partitions, alerts)
+        return Snapshot(self._group, now, rows, partitions, alerts, self._risk)
 
     def recent_mids(self) -> dict[Market, list[tuple[datetime, Decimal]]]:
         """Return the mid prices of the last minutes by market, as far as windows of a minute are stored."""

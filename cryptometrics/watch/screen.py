@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cryptometrics.market.venues import is_simulated, venue_label
-from cryptometrics.text import escape, listed
+from cryptometrics.text import escape, listed, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from cryptometrics.store.stored_sessions import SessionRow
     from cryptometrics.watch.snapshot import FiringAlert, History, Snapshot
 
-WIDE = 132
+WIDE = 149
 """Minimum width at which all values of a pair fit into one line."""
+ROOMY = 100
+"""Minimum width at which the risk figures of a pair fit beside its prices where it has one line."""
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SLOW_S, STALE_S = 5.0, 30.0
 """Ages from which a quote is yellow, or red and old."""
@@ -71,7 +73,7 @@ def render(data: ScreenData, width: int, height: int, *, ascii_only: bool = Fals
     if not snapshot.rows:
         return Group(head, Text(""), _line(("waiting for the first ticks", "dim")), Text(""), *foot)
     if width >= WIDE:
-        table, shown = _wide(data, room, bars, min(width - 116, 60))
+        table, shown = _wide(data, room, bars, min(width - 133, 60))
     elif len(snapshot.rows) * 2 <= room:
         table, shown = _stacked(data, bars, width), len(snapshot.rows)
     else:
@@ -182,12 +184,17 @@ class _Cells(NamedTuple):
     max_spread: str
     age: Text
     rate: str
+    volatility: str
+    """Annualised, of the last 24 hours."""
+    drawdown: str
+    """From the highest mid price of the last 24 hours."""
     style: str
     """Of the whole line."""
 
 
 def _cells(data: ScreenData, row: SessionRow) -> _Cells:
     mid, rate = row.mid_price, data.history.rate(row.market)
+    risk = data.snapshot.risk.get(row.market)
     return _Cells(
         pair=_line((row.pair, "bold")),
         venue=_venue(row.venue),
@@ -202,6 +209,8 @@ def _cells(data: ScreenData, row: SessionRow) -> _Cells:
         max_spread=f"{row.max_spread:f}",
         age=age(_age(data, row)),
         rate="-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
+        volatility=percent(risk.volatility if risk else None, nothing="-"),
+        drawdown=percent(risk.drawdown if risk else None, nothing="-"),
         style="dim" if _is_old(data, row) else "",
     )
 
@@ -229,7 +238,7 @@ def _wide(data: ScreenData, room: int, bars: str, points: int) -> tuple[Table, i
         ("pair", "<"), *beside, ("bid", ">"), ("ask", ">"), ("mid", ">"), ("spread bps", ">"),
         ("mid, 15 min", "<"),
         ("highest bid", ">"), ("bps off", ">"), ("lowest ask", ">"), ("bps off", ">"), ("max spread", ">"),
-        ("age", ">"), ("ticks/s", ">"),
+        ("vol 24h", ">"), ("drawdown", ">"), ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
     rows = data.snapshot.rows[:room]
     for row in rows:
@@ -238,7 +247,7 @@ def _wide(data: ScreenData, room: int, bars: str, points: int) -> tuple[Table, i
         table.add_row(
             c.pair, *([c.venue] if beside else []),
             c.bid, c.ask, c.mid, c.bps, spark, c.high, c.from_high, c.low, c.from_low, c.max_spread,
-            c.age, c.rate, style=c.style,
+            c.volatility, c.drawdown, c.age, c.rate, style=c.style,
         )  # fmt: skip
     return table, len(rows)
 
@@ -247,7 +256,7 @@ def _stacked(data: ScreenData, bars: str, width: int) -> Table:
     """Return a table with two lines per pair: the quote, and the session's extremes."""
     table = _table(
         ("pair", "<"), ("bid/high", ">"), ("ask/low", ">"), ("mid/max spread", ">"), ("bps", ">"),
-        ("mid, 15 min", "<"), ("age", ">"), ("ticks/s", ">"),
+        ("mid, 15 min", "<"), ("age/vol", ">"), ("tps/down", ">"),
     )  # fmt: skip
     longest = max((_venue(venue).cell_len for venue in _venues(data.snapshot)), default=0)
     points = max(width - 68 - max(longest - 9, 0), 8)
@@ -256,15 +265,27 @@ def _stacked(data: ScreenData, bars: str, width: int) -> Table:
         spark = Text(sparkline(data.history.mids(row.market, points), bars), "cyan")
         table.add_row(c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.age, c.rate, style=c.style)
         off = f"{c.from_high}/{c.from_low}"
-        table.add_row(c.venue, c.high, c.low, c.max_spread, "", Text(f"{off} bps"), style="dim")
+        table.add_row(
+            c.venue,
+            c.high,
+            c.low,
+            c.max_spread,
+            "",
+            Text(f"{off} bps"),
+            c.volatility,
+            c.drawdown,
+            style="dim",
+        )
     return table
 
 
 def _short(data: ScreenData, room: int, bars: str, width: int) -> tuple[Table, int]:
     beside, taken = _beside(data)
+    risk = [("vol 24h", ">"), ("drawdown", ">")] if width >= ROOMY else []
+    taken += 17 if risk else 0
     table = _table(
         ("pair", "<"), *beside, ("mid", ">"), ("bps", ">"), ("mid, 15 min", "<"),
-        ("high bps", ">"), ("low bps", ">"),
+        ("high bps", ">"), ("low bps", ">"), *risk,
         ("age", ">"), ("ticks/s", ">"),
     )  # fmt: skip
     rows = data.snapshot.rows[:room]
@@ -273,7 +294,7 @@ def _short(data: ScreenData, room: int, bars: str, width: int) -> tuple[Table, i
         spark = Text(sparkline(data.history.mids(row.market, max(width - 66 - taken, 8)), bars), "cyan")
         table.add_row(
             c.pair, *([c.venue] if beside else []), c.mid, c.bps, spark, c.from_high, c.from_low,
-            c.age, c.rate, style=c.style,
+            *([c.volatility, c.drawdown] if risk else []), c.age, c.rate, style=c.style,
         )  # fmt: skip
     return table, len(rows)
 

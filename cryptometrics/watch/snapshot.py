@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from decimal import Decimal
 
     from cryptometrics.market.venues import Market
+    from cryptometrics.store.latest_risk import LatestRisk
     from cryptometrics.store.stored_sessions import SessionRow
 
 RATE_S = 5.0
@@ -61,6 +62,8 @@ class Snapshot:
     partitions: list[Partition]
     alerts: list[FiringAlert]
     """Newest first; empty if alerts are not used."""
+    risk: Mapping[Market, LatestRisk] = field(default_factory=dict)
+    """Figures over 24 hours, of the markets that have any."""
 
     def total(self, outcome: str) -> int:
         """Return the number of offsets with an outcome, over all partitions."""

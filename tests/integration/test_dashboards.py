@@ -122,9 +122,9 @@ def test_a_name_cannot_break_out_of_its_quotes(connection: psycopg.Connection) -
 def test_every_column_of_the_views_is_explained_or_explains_itself(connection: psycopg.Connection) -> None:
     views = connection.execute(
         "SELECT oid, relname, obj_description(oid) FROM pg_class WHERE relkind = 'v' "
-        "AND relname ~ '^crypto_(quotes|sessions|latest_quotes|progress|rejections)$'"
+        "AND relname ~ '^crypto_(quotes|sessions|latest_quotes|latest_risk|progress|rejections)$'"
     ).fetchall()
-    assert len(views) == 5
+    assert len(views) == 6
     plain = {
         "id",
         "bid",
@@ -156,6 +156,21 @@ def test_every_column_of_the_views_is_explained_or_explains_itself(connection: p
         assert [column for column, text in columns if not text and column not in plain] == [], name
 
 
+def test_the_view_of_risk_has_the_newest_row_of_each_range(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, minutes_with_ticks,"
+        " coverage, gap_minutes, volatility) SELECT g, v, p, r, timestamptz '2026-07-01 12:00Z' + n *"
+        " interval '1 min', 15, 15, 1, 0, n FROM unnest('{g1,g2}'::text[]) g, unnest('{coinbase,simulated}'"
+        "::text[]) v, unnest('{BTC-USD,ETH-USD}'::text[]) p, unnest('{15m,1h,24h}'::text[]) r,"
+        " generate_series(0, 9) n WHERE (v, p, r) <> ('simulated', 'ETH-USD', '1h')"
+    )
+    found = connection.execute(
+        "SELECT consumer_group, venue, pair, range, volatility, age_seconds > 0 FROM crypto_latest_risk"
+    ).fetchall()
+    assert len(found) == len(set(found)) == 22
+    assert {row[4] for row in found} == {9.0}
+
+
 def test_the_views_can_be_read_by_the_role_for_reading(empty_database_settings: Settings) -> None:
     with psycopg.connect(empty_database_settings.postgres(), autocommit=True) as connection:
         connection.execute(
@@ -163,7 +178,7 @@ def test_the_views_can_be_read_by_the_role_for_reading(empty_database_settings: 
         )
         migrate(connection)
         connection.execute("SET ROLE cryptometrics_reader")
-        for view in ("quotes", "sessions", "latest_quotes", "progress", "rejections"):
+        for view in ("quotes", "sessions", "latest_quotes", "latest_risk", "progress", "rejections"):
             assert connection.execute(f"SELECT count(*) FROM crypto_{view}".encode()).fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DELETE FROM crypto_quotes")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import psycopg
+
     from tests.conftest import Cli
     from tests.integration.conftest import Store
 
@@ -43,9 +45,67 @@ def test_json_is_exact(cli: Cli, store: Store) -> None:
             "last_at": "2024-01-05T10:00:02Z",
             "bid_size": None,
             "ask_size": None,
+            "volatility": None,
+            "drawdown": None,
         }
     ]
     assert done.stderr == ""
+
+
+RISK = """
+INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, minutes_with_ticks, coverage,
+    gap_minutes, volatility, drawdown)
+VALUES (%s, %s, %s, %s, %s, 1440, 1440, 1, 0, %s, %s)
+"""
+
+
+def risk_rows(connection: psycopg.Connection, *given: tuple[str, str, str, str, float | None, float]) -> None:
+    """Store figures of BTC-USD: group, venue, range, moment, volatility, drawdown."""
+    for group, venue, name, as_of, *figures in given:
+        connection.execute(RISK, [group, venue, "BTC-USD", name, as_of, *figures])
+
+
+def figures(cli: Cli, *options: str) -> list[tuple[float | None, float | None]]:
+    found = json.loads(cli("session", "--json", "--group", "g1", *options).stdout)
+    return [(row["volatility"], row["drawdown"]) for row in found]
+
+
+def test_risk_is_the_newest_that_is_stored_of_the_market(
+    cli: Cli, store: Store, connection: psycopg.Connection
+) -> None:
+    store(BTC)
+    assert figures(cli) == [(None, None)]
+    risk_rows(
+        connection,
+        ("g1", "coinbase", "24h", "2024-01-05 10:00Z", 0.9, 0.09),
+        ("g1", "coinbase", "24h", "2024-01-05 10:01Z", 0.45678, 0.0123),
+        ("g1", "coinbase", "1h", "2024-01-05 10:02Z", 0.8, 0.08),
+        ("g1", "simulated", "24h", "2024-01-05 10:02Z", 0.7, 0.07),
+        ("g2", "coinbase", "24h", "2024-01-05 10:02Z", 0.6, 0.06),
+    )
+    assert figures(cli) == [(0.45678, 0.0123)]
+    for width in (80, 120):
+        table = cli("session", "--group", "g1", env={"COLUMNS": str(width)}).stdout
+        assert "45.7%" in table
+        assert "1.23%" in table
+        assert "24h to 2024-01-05 10:01" in " ".join(table.split())
+        assert max(map(len, table.splitlines())) <= width
+    assert "0.45678" in cli("session", "--group", "g1").stdout
+    risk_rows(connection, ("g1", "coinbase", "24h", "2024-01-05 10:02Z", None, 0.02))
+    assert figures(cli) == [(None, 0.02)]
+
+
+def test_an_old_session_does_not_show_the_risk_of_a_later_one(
+    cli: Cli, store: Store, connection: psycopg.Connection
+) -> None:
+    store(BTC)
+    store([("2024-01-07 10:00", "67210.00", "67210.02")], session="2024-01-07")
+    risk_rows(connection, ("g1", "coinbase", "24h", "2024-01-05 10:01Z", 0.5, 0.01))
+    # Two days ago has not one minute in common with the day of the newest quote.
+    assert figures(cli) == [(None, None)]
+    risk_rows(connection, ("g1", "coinbase", "24h", "2024-01-07 10:01Z", 0.4, 0.02))
+    assert figures(cli) == [(0.4, 0.02)]
+    assert figures(cli, "--session", "2024-01-05") == [(0.5, 0.01)]
 
 
 def test_a_pipe_gets_one_whole_line_a_pair(cli: Cli, store: Store) -> None:

@@ -25,6 +25,11 @@ INSERT INTO alerts (consumer_group, rule, kind, pair, severity, level, value, me
 SELECT 'g1', rule, 'spread', 'BTC-USD', 'critical', 10, 12.5, 'spread 12.5 bps', now(), now(), resolved_at
 FROM (VALUES ('wide', NULL), ('over', now())) AS rules (rule, resolved_at)
 """
+_RISK = """
+INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, minutes_with_ticks, coverage,
+                         gap_minutes, volatility, drawdown)
+SELECT 'g1', 'simulated', 'BTC-USD', '24h', now(), 1440, 1440, 1, 0, 0.45678, 0.0123
+"""
 TICKS = 2000
 
 
@@ -62,6 +67,7 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
         assert pair["quote_age_seconds"] > 0
         bps = 10_000 * Decimal(session["spread"]) / Decimal(session["mid_price"])
         assert pair["spread_bps"] == pytest.approx(float(bps), abs=1e-4)
+    assert {(pair["volatility"], pair["drawdown"]) for pair in shown["pairs"]} == {(None, None)}
     text = filled("watch", "--once", "--pair", "BTC-USD").stdout
     assert "lag 70" in text
     assert sessions[1]["pair"] == "BTC-USD"
@@ -70,6 +76,7 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
     assert "\x1b" not in text
     columns_and_lines_count_in_a_pipe(filled)
     what_fires_is_shown_and_what_is_over_is_not(settings, filled)
+    risk_is_shown_of_the_pair_that_has_it(settings, filled)
     mistakes_are_one_line(filled)
     without_kafka_all_but_the_lag_is_shown(filled)
     the_cost_does_not_grow_with_the_table(settings, filled)
@@ -89,6 +96,16 @@ def what_fires_is_shown_and_what_is_over_is_not(settings: Settings, filled: Cli)
     [alert] = json.loads(filled("watch", "--json").stdout)["alerts"]
     assert (alert["rule"], alert["pair"], alert["severity"]) == ("wide", "BTC-USD", "critical")
     assert "BTC-USD wide: spread 12.5 bps" in filled("watch", "--once").stdout
+
+
+def risk_is_shown_of_the_pair_that_has_it(settings: Settings, filled: Cli) -> None:
+    rows(settings, _RISK)
+    pairs = {pair["pair"]: pair for pair in json.loads(filled("watch", "--json").stdout)["pairs"]}
+    assert (pairs["BTC-USD"]["volatility"], pairs["BTC-USD"]["drawdown"]) == (0.45678, 0.0123)
+    assert (pairs["ETH-USD"]["volatility"], pairs["ETH-USD"]["drawdown"]) == (None, None)
+    for columns in ("80", "120", "160"):
+        text = filled("watch", "--once", env={"COLUMNS": columns}).stdout
+        assert text.count("45.7%") == text.count("1.23%") == 1
 
 
 def mistakes_are_one_line(filled: Cli) -> None:
