@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -97,6 +99,10 @@ def print_table(
     cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     columns = width()
     if columns is None:
+        texts = [[*heads], *([cell.plain for cell in row] for row in cells)]
+        if all(text.isprintable() for line in texts for text in line):
+            _print_columns(texts)
+            return
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for head in heads:
             table.add_column(head, no_wrap=True)
@@ -130,3 +136,11 @@ def print_table(
         if size.maximum <= columns or (gap == 0 and size.minimum <= columns):
             break
     screen.print(table)
+
+
+def _print_columns(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines of texts as columns two spaces apart: as Rich does, which takes 2 ms for each line."""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (text + " " * (wide - cell_len(text)) for text, wide in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(padded) + "\n")
