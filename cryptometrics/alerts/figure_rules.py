@@ -2,7 +2,8 @@
 
 A figure is unknown where too few of its minutes are known, or too few returns. Then the rule's state is
 `unknown`, whatever it was before. When this has lasted for the time `for`, an alert says so; an alert about
-the figure itself, which nobody can resolve any more, ends with the same words.
+the figure itself, which nobody can resolve any more, ends with the same words. While a market is younger than
+the range, no alert says so: what has not happened yet is not missing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class ObservedFigure(NamedTuple):
     coverage: float
     values: Mapping[str, float | None]
     """Column of `crypto_risk` → its value, a ratio."""
+    is_young: bool = False
+    """Whether the market's first minute lies within the range."""
 
 
 class FigureRules:
@@ -104,7 +107,7 @@ class _FigureState:
             self._open = "level" if state.state == "firing" else None
             state.state, state.since = "unknown", at
         since = state.since or at
-        if self._open == "unknown" or at - since < self._rule.hold:
+        if self._open == "unknown" or at - since < self._rule.hold or figure.is_young:
             return []
         words = messages.unknown(self._rule, self._market, figure.coverage, firing=True)
         ended = [self._transition(at, since, words, firing=False)] if self._open == "level" else []

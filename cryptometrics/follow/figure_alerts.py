@@ -11,7 +11,7 @@ from cryptometrics.market.venues import Market
 from cryptometrics.store import alerts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import psycopg
 
@@ -52,8 +52,11 @@ class FigureAlerts:
         """Drop the state."""
         self._rules = None
 
-    def evaluate(self, rows: Iterable[FigureRow]) -> None:
-        """Evaluate rows of complete minutes, in order, and write what has changed."""
+    def evaluate(self, rows: Iterable[FigureRow], is_young: Callable[[FigureRow], bool]) -> None:
+        """Evaluate rows of complete minutes, in order, and write what has changed.
+
+        is_young: returns whether the first minute of a row's pair lies within its range.
+        """
         if not self._of_figures:
             return
         if self._rules is None:
@@ -65,7 +68,14 @@ class FigureAlerts:
             figures = row.figures
             values = {column: getattr(figures, column) for column in COLUMNS}
             self._rules.evaluate(
-                ObservedFigure(Market(self._venue, row.pair), row.range, row.as_of, figures.coverage, values)
+                ObservedFigure(
+                    Market(self._venue, row.pair),
+                    row.range,
+                    row.as_of,
+                    figures.coverage,
+                    values,
+                    is_young(row),
+                )
             )
         transitions, changed = self._rules.take()
         with self._connection.cursor() as cursor:

@@ -96,6 +96,10 @@ class VenueHistory:
         """Return whether any minute of a pair was put."""
         return pair in self._pairs
 
+    def begins(self, pair: str) -> int:
+        """Return the number of the first minute that was put of a pair."""
+        return self._pairs[pair].begins
+
     def put(self, minutes: Mapping[str, LabelledMinutes]) -> None:
         """Put minutes of any pairs; the oldest of a new pair must come first."""
         for pair, of_pair in minutes.items():

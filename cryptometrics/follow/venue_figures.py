@@ -104,10 +104,15 @@ class VenueFigures:
             if place.keeps(row.range, as_of)
         ]
         risk_rows.write(self._connection, self._group, self._venue, rows)
-        self._alerts.evaluate(rows)
+        self._alerts.evaluate(rows, self._is_young)
         risk_rows.move(self._connection, self._group, self._venue, place, end)
         self.behind = complete_until - end
         return len(rows)
+
+    def _is_young(self, row: FigureRow) -> bool:
+        """Return whether the first minute of a row's pair lies within its range."""
+        assert self._history is not None  # noqa: S101  (the row comes from it)
+        return self._history.begins(row.pair) > minute_number(row.as_of) - RANGES[row.range]
 
     def _compute_again(self, place: Place, notes: NotedMinutes) -> int:
         """Compute the rows again that used changed minutes, and those that a new first minute adds."""

@@ -31,14 +31,16 @@ class Minutes:
         self._at = START
         self.messages: list[str] = []
 
-    def next(self, value: float | None, coverage: float = 1.0, *, range_name: str = "1h") -> list[bool]:
+    def next(
+        self, value: float | None, coverage: float = 1.0, *, range_name: str = "1h", is_young: bool = False
+    ) -> list[bool]:
         """Evaluate one more minute; return for each transition whether an alert fires."""
         self._at += timedelta(minutes=1)
         rules = FigureRules(self._rules, self._saved)
         values = dict.fromkeys(
             ("volatility", "volatility_ewma", "drawdown", "value_at_risk", "expected_shortfall"), value
         )
-        rules.evaluate(ObservedFigure(BTC, range_name, self._at, coverage, values))
+        rules.evaluate(ObservedFigure(BTC, range_name, self._at, coverage, values, is_young))
         transitions, changed = rules.take()
         self._saved |= changed
         self.messages += [each.message for each in transitions]
@@ -65,6 +67,15 @@ def test_an_alert_fires_after_for_and_resolves_with_figures_in_its_messages() ->
 
 def test_other_ranges_are_not_evaluated() -> None:
     assert Minutes(DRAWDOWN).next(0.5, range_name="24h") == []
+
+
+def test_what_has_not_happened_yet_is_unknown_without_an_alert() -> None:
+    minutes = Minutes(STEADY)
+    for _ in range(10):
+        assert minutes.next(None, 0.5, is_young=True) == []
+        assert minutes.state == "unknown"
+    assert minutes.next(None, 0.5) == [True]  # by now it should be known
+    assert minutes.next(0.01, 0.9) == [False]
 
 
 def test_low_coverage_makes_the_state_unknown_and_an_alert_says_so_after_for() -> None:
