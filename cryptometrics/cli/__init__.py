@@ -43,6 +43,7 @@ COMMANDS = {
     "plot": "plot:plot",
     "watch": "watch:watch",
     "export": "export:export",
+    "import": "import_minutes:import_minutes",
     "risk": "risk:risk",
     "positions": "positions:positions",
     "portfolio": "portfolio:portfolio",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import matplotlib.style
@@ -101,13 +102,14 @@ def _draw_candles(axes: Axes, series: Candles) -> None:
 
 
 def _draw_spreads(axes: Axes, series: Candles) -> None:
-    candles = series.candles
-    value_axis(axes, 0, float(max(c.max_spread for c in candles)), from_zero=True)
-    middles, width = _middles(candles, series), _width(series)
-    largest = axes.bar(
-        middles, [float(c.max_spread) for c in candles], width, color=SPREAD, alpha=0.35, label="largest"
+    means, largest_of = (
+        [math.nan if spread is None else float(spread) for spread in spreads]
+        for spreads in zip(*((c.avg_spread, c.max_spread) for c in series.candles), strict=True)
     )
-    mean = axes.bar(middles, [float(c.avg_spread) for c in candles], width, color=SPREAD, label="mean")
+    value_axis(axes, 0, max(filter(math.isfinite, largest_of), default=1.0), from_zero=True)
+    middles, width = _middles(series.candles, series), _width(series)
+    largest = axes.bar(middles, largest_of, width, color=SPREAD, alpha=0.35, label="largest")
+    mean = axes.bar(middles, means, width, color=SPREAD, label="mean")
     legend(axes, [largest, mean, *shade(axes, silences(series)), *hatch(axes, series.doubtful)])
 
 

@@ -61,8 +61,9 @@ class Candle:
     high: Decimal
     low: Decimal
     close: Decimal
-    avg_spread: Decimal
-    max_spread: Decimal
+    avg_spread: Decimal | None
+    max_spread: Decimal | None
+    """Of the ticks; None if all its minutes are imported."""
     complete: bool
     open_at: datetime
     close_at: datetime

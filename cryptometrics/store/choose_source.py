@@ -33,6 +33,12 @@ GROUP BY venue
 ORDER BY max(last_at) DESC, venue
 """
 
+# Read only where no tick answers: a year of one pair has half a million minutes.
+_IMPORTED = """
+SELECT consumer_group, venue FROM crypto_windows WHERE origin = 'imported'
+GROUP BY consumer_group, venue ORDER BY max(window_start) DESC, consumer_group, venue
+"""
+
 
 class Choice(NamedTuple):
     """The group or the venue whose rows are read."""
@@ -45,14 +51,25 @@ class Choice(NamedTuple):
 def resolve_group(connection: psycopg.Connection, group: str | None) -> Choice:
     """Return the group named, else the only one, else the one with the newest row.
 
-    Raises UserError if nothing is stored, or nothing for the group named.
+    A group with nothing but imported minutes is chosen if it is named, or if there is no other. Raises
+    UserError if nothing is stored, or nothing for the group named.
     """
     groups = [name for (name,) in connection.execute(_GROUPS)]
+    if not groups or group not in (None, *groups):
+        groups += [name for name, _ in _imported(connection) if name not in groups]
     if not groups:
         raise UserError("no ticks are stored yet: run `cryptometrics process`")
     if group is not None and group not in groups:
         raise UserError(f"group {group} has stored nothing; there {are(groups)}")
     return _choice("group", group, groups)
+
+
+def group_to_import_for(connection: psycopg.Connection, group: str | None, default: str) -> str:
+    """Return the group named, whether it has anything or not, else the one that is read, else the default."""
+    if group is not None:
+        return group
+    stored = [name for (name,) in connection.execute(_GROUPS)]
+    return next(iter(stored or [name for name, _ in _imported(connection)]), default)
 
 
 def resolve_venue(
@@ -65,20 +82,28 @@ def resolve_venue(
 ) -> Choice:
     """Return the venue of a group that was named, else the only one, else the one with the newest row.
 
-    pairs, session: only venues that have ticks of them are chosen, if there are any. Raises UserError if the
-    venue named has no ticks in the group.
+    pairs, session: only venues that have ticks of them are chosen, if there are any. A venue with nothing
+    but imported minutes is chosen if it is named, or if there is no other. Raises UserError if the venue
+    named has neither in the group.
     """
     if venue is not None:
         check_venue(connection, group, venue)
         return Choice(venue, "")
     return _choice(
-        "venue", None, stored_venues(connection, group, pairs, session) or stored_venues(connection, group)
+        "venue",
+        None,
+        stored_venues(connection, group, pairs, session)
+        or stored_venues(connection, group)
+        or [at for name, at in _imported(connection) if name == group],
     )
 
 
 def check_venue(connection: psycopg.Connection, group: str, venue: str | None) -> None:
     """Raise UserError, which lists the venues of the group, if this one is not among them; None is any."""
-    if venue is not None and venue not in (venues := stored_venues(connection, group)):
+    if venue is None or venue in (venues := stored_venues(connection, group)):
+        return
+    if (group, venue) not in (imported := _imported(connection)):
+        venues += [at for name, at in imported if name == group and at not in venues]
         raise UserError(f"group {group} has no ticks of venue {venue}; there {are(venues)}")
 
 
@@ -88,6 +113,11 @@ def stored_venues(
     """Return the venues of a group, or those with some pairs and a session; the newest row's first."""
     values = {"group": group, "pairs": list(pairs) or None, "session": session}
     return [name for (name,) in connection.execute(_VENUES, values)]
+
+
+def _imported(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    """Return the groups and venues with imported minutes, the newest minute's first."""
+    return connection.execute(_IMPORTED).fetchall()
 
 
 def _choice(what: str, wanted: str | None, newest_first: Sequence[str]) -> Choice:

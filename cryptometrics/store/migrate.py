@@ -63,6 +63,7 @@ RELATIONS = {
     "0012_risk": ("changed_minutes", "crypto_risk", "risk_progress"),
     "0013_portfolios": ("portfolio_versions", "portfolio_versions_effective_at"),
     "0014_latest_risk": ("crypto_latest_risk",),
+    "0015_imported": (),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -90,6 +91,7 @@ FUNCTIONS = {
     "0012_risk": (),
     "0013_portfolios": (),
     "0014_latest_risk": (),
+    "0015_imported": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

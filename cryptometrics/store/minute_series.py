@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 MAX_TICKS = 1_000_000
 """Longer series are loaded from minutes, if these hold the metric."""
 
+# Imported minutes belong to no session.
 _RANGE = """
 FROM crypto_windows
 WHERE consumer_group = %(group)s AND name = '1m' AND venue = %(venue)s AND pair = %(pair)s
-  AND window_start BETWEEN date_bin('1 minute', %(start)s, 'epoch') AND %(end)s
+  AND window_start BETWEEN date_bin('1 minute', %(start)s, 'epoch') AND %(end)s AND origin IS NULL
 """
 _TICKS = "SELECT coalesce(sum(ticks), 0)::bigint" + _RANGE
 

@@ -37,7 +37,7 @@ WITH minute AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT w.window_start FROM crypto_windows w
         WHERE w.consumer_group = %(group)s AND w.name = '1m' AND w.venue = %(venue)s AND w.pair = named.pair
-          AND w.window_start <= %(at)s
+          AND w.window_start <= %(at)s AND w.origin IS NULL
         ORDER BY w.window_start DESC LIMIT 2
     ) AS newest
 )

@@ -46,13 +46,23 @@ ORDER BY venue, pair, start
 ON CONFLICT (consumer_group, name, venue, pair, window_start) DO UPDATE SET
 """
 
-_OPENS = """(excluded.open_at, excluded.open_partition, excluded.open_offset, excluded.open)
+_OPENS = """w.origin IS NOT NULL
+         OR (excluded.open_at, excluded.open_partition, excluded.open_offset, excluded.open)
          < (w.open_at, w.open_partition, w.open_offset, w.open)"""
-_CLOSES = """(excluded.close_at, excluded.close_partition, excluded.close_offset, excluded.close)
+_CLOSES = """w.origin IS NOT NULL
+         OR (excluded.close_at, excluded.close_partition, excluded.close_offset, excluded.close)
          > (w.close_at, w.close_partition, w.close_offset, w.close)"""
+_SUMMED = (
+    *("late", "spread_sum", "spread_bps_sum", "sized_ticks", "bid_size_sum", "ask_size_sum"),
+    *("trades", "volume", "notional", "buy_volume"),
+)
+_SUMS = ", ".join(
+    f"{name} = CASE WHEN w.origin IS NULL THEN w.{name} + excluded.{name} ELSE excluded.{name} END"
+    for name in _SUMMED
+)
 
 # `market.windows.merge` in SQL. A stored NULL stays NULL: what is unknown of a part is unknown of the window.
-# `complete` is never reset; `updated_at` shows later changes.
+# Ticks replace an imported minute. Of others, `complete` is never reset; `updated_at` shows later changes.
 _MERGE = (
     _INSERT
     + f"""
@@ -67,16 +77,13 @@ _MERGE = (
         CASE WHEN {_CLOSES} THEN excluded.close_at ELSE w.close_at END,
         CASE WHEN {_CLOSES} THEN excluded.close_partition ELSE w.close_partition END,
         CASE WHEN {_CLOSES} THEN excluded.close_offset ELSE w.close_offset END),
-    high = greatest(w.high, excluded.high), low = least(w.low, excluded.low),
+    high = CASE WHEN w.origin IS NULL THEN greatest(w.high, excluded.high) ELSE excluded.high END,
+    low = CASE WHEN w.origin IS NULL THEN least(w.low, excluded.low) ELSE excluded.low END,
     highest_bid = greatest(w.highest_bid, excluded.highest_bid),
     lowest_ask = least(w.lowest_ask, excluded.lowest_ask),
-    max_spread = greatest(w.max_spread, excluded.max_spread), late = w.late + excluded.late,
-    spread_sum = w.spread_sum + excluded.spread_sum,
-    spread_bps_sum = w.spread_bps_sum + excluded.spread_bps_sum,
-    sized_ticks = w.sized_ticks + excluded.sized_ticks, bid_size_sum = w.bid_size_sum + excluded.bid_size_sum,
-    ask_size_sum = w.ask_size_sum + excluded.ask_size_sum, trades = w.trades + excluded.trades,
-    volume = w.volume + excluded.volume, notional = w.notional + excluded.notional,
-    buy_volume = w.buy_volume + excluded.buy_volume, updated_at = now()
+    max_spread = greatest(w.max_spread, excluded.max_spread),
+    {_SUMS},
+    complete = w.complete AND w.origin IS NULL, origin = NULL, updated_at = now()
 """
 )
 

@@ -39,6 +39,23 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
+_MINUTE = """
+INSERT INTO crypto_windows (consumer_group, name, venue, pair, window_start, window_end, ticks,
+    open, high, low, close, highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum,
+    open_at, open_partition, open_offset, close_at, close_partition, close_offset,
+    sized_ticks, bid_size_sum, ask_size_sum, trades, volume, notional, buy_volume)
+SELECT 'g1', '1m', %(venue)s, %(pair)s, %(start)s, %(start)s + interval '1 minute', 1,
+    10, 12, 9, 11, 10.5, 11.5, 1, 0, 1, 900, at, 0, 1, at, 0, 1, 1, 2, 3, 1, 4, 44, 4
+FROM (SELECT %(start)s + interval '30 seconds') AS tick (at)
+"""
+_IMPORTED_MINUTE = """
+INSERT INTO crypto_windows (consumer_group, name, venue, pair, window_start, window_end, ticks,
+    open, high, low, close, late, volume, open_at, close_at, complete, origin)
+VALUES ('g1', '1m', %(venue)s, %(pair)s, %(start)s, %(start)s + interval '1 minute', 0,
+    10, 12, 9, 11, 0, 4, %(start)s, %(start)s + interval '59.999999 seconds', true, %(origin)s)
+"""
+
+
 def put_minutes(
     connection: psycopg.Connection,
     minutes: Iterable[int],
@@ -47,21 +64,10 @@ def put_minutes(
     venue: str = "coinbase",
     origin: str | None = None,
 ) -> None:
-    """Store minutes with a tick each, by their number after START."""
+    """Store minutes by their number after START, with a tick each, or imported ones."""
     for n in minutes:
-        connection.execute(
-            """
-            INSERT INTO crypto_windows (consumer_group, name, venue, pair, window_start, window_end, ticks,
-                open, high, low, close, highest_bid, lowest_ask, max_spread, late, spread_sum, spread_bps_sum,
-                open_at, open_partition, open_offset, close_at, close_partition, close_offset, origin,
-                sized_ticks, bid_size_sum, ask_size_sum, trades, volume, notional, buy_volume)
-            SELECT 'g1', '1m', %(venue)s, %(pair)s, %(start)s, %(start)s + interval '1 minute', 1,
-                10, 12, 9, 11, 10.5, 11.5, 1, 0, 1, 900, at, 0, 1, at, 0, 1, %(origin)s,
-                1, 2, 3, 1, 4, 44, 4
-            FROM (SELECT %(start)s + interval '30 seconds') AS tick (at)
-            """,
-            {"venue": venue, "pair": pair, "start": at(60 * n), "origin": origin},
-        )
+        values = {"venue": venue, "pair": pair, "start": at(60 * n), "origin": origin}
+        connection.execute(_IMPORTED_MINUTE if origin else _MINUTE, values)
 
 
 def put_records(
