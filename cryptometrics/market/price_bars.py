@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptometrics.errors import UserError
 from cryptometrics.market.ticks import EARLIEST, FRACTION_DIGITS, INTEGER_DIGITS, is_price
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.times import EPOCH, from_seconds, iso
+from cryptometrics.times import from_seconds, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,18 +53,19 @@ def read_bars(rows: Iterable[tuple[int, Sequence[str]]], now: datetime) -> list[
     """
     bars: list[PriceBar] = []
     lines: dict[datetime, int] = {}
+    newest = now - MINUTE
     for line, fields in rows:
-        bar = _bar(line, fields, now)
+        bar = _bar(line, fields, newest)
         if (earlier := lines.setdefault(bar.start, line)) != line:
             raise BarError(line, f"time {_shown(fields[0])} is also in line {earlier}: a minute has one row")
         bars.append(bar)
     return sorted(bars)
 
 
-def _bar(line: int, fields: Sequence[str], now: datetime) -> PriceBar:
+def _bar(line: int, fields: Sequence[str], newest: datetime) -> PriceBar:
     text, *numbers = fields
     start = _start(line, text)
-    if start + MINUTE > now:
+    if start > newest:
         raise BarError(line, f"time {_shown(text)} is of a minute that has not ended yet")
     opened, high, low, close = (
         _number(line, name, number) for name, number in zip(PRICES, numbers[:4], strict=True)
@@ -85,7 +86,7 @@ def _start(line: int, text: str) -> datetime:
             moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BarError(line, f"time {_shown(text)} is not {A_TIME}") from None
-    if (moment - EPOCH) % MINUTE:
+    if moment.second or moment.microsecond:
         raise BarError(line, f"time {_shown(text)} is not the start of a minute")
     if moment < EARLIEST:
         raise BarError(line, f"time {_shown(text)} is before {iso(EARLIEST)}, the first crypto market")
