@@ -63,6 +63,9 @@ def test_each_command_under_its_own_role(
     cli("export", "--pair", "BTC-USD", env=reader)
     cli("gaps", env=reader)
     cli("alerts", "list", env=reader)
+    past = cli.cwd / "past.csv"
+    past.write_text("time,open,high,low,close\n2026-01-01T00:00Z,1,2,1,2\n", encoding="utf-8")
+    cli("import", past, "--venue", "coinbase", "--pair", "BTC-USD", env=writer)
     cli("aggregate", "--window", "5m", env=writer)
     listed = json.loads(cli("rejects", "list", "--json", env=reader).stdout)
     assert listed
