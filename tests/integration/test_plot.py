@@ -280,7 +280,7 @@ def test_candles_are_of_the_minutes(cli: Cli, settings: Settings) -> None:
         prices = second.open, second.high, second.low, second.close
         assert (second.ticks, *map(int, prices)) == (50, 102, 119, 90, 101)
         assert second.avg_spread is not None
-        assert (int(second.avg_spread), second.max_spread, second.complete) == (1, 5, True)
+        assert (int(second.avg_spread), second.max_spread, second.complete) == (1, Decimal(5), True)
         assert load_candles(connection, "g1", BTC, None).name == "5m"
         since = datetime(2024, 1, 5, 14, 30, 30, tzinfo=UTC)
         assert len(load_candles(connection, "g1", BTC, "1m", since=since).candles) == 30
