@@ -56,6 +56,8 @@ DEFAULT_AGAINST = "BTC-USD"
 @risk_options.catch_up
 @risk_options.rules_file
 @risk_options.no_alerts
+@options.metrics_port
+@options.metrics_host
 @click.pass_context
 def risk(
     context: click.Context,
@@ -77,6 +79,8 @@ def risk(
     catch_up: timedelta,
     rules_file: Path | None,
     no_alerts: bool,
+    metrics_port: int | None,
+    metrics_host: str,
 ) -> None:
     """Show how much could be lost: volatility, value at risk, drawdown, correlation.
 
@@ -96,7 +100,9 @@ def risk(
         _refuse_options_beside_follow(context)
         from cryptometrics.cli import risk_follow
 
-        risk_follow.follow(group, venue, catch_up, rules_file, no_alerts=no_alerts)
+        risk_follow.follow(
+            group, venue, catch_up, rules_file, no_alerts=no_alerts, metrics=(metrics_host, metrics_port)
+        )
         return
     from cryptometrics.cli.risk_market import stored_market
     from cryptometrics.cli.risk_table import as_text, show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
     from pathlib import Path
 
@@ -22,9 +24,15 @@ DEFAULT_GROUP = "cryptometrics"
 
 
 def follow(
-    group: str | None, venue: str | None, catch_up: timedelta, rules_file: Path | None, *, no_alerts: bool
+    group: str | None,
+    venue: str | None,
+    catch_up: timedelta,
+    rules_file: Path | None,
+    *,
+    no_alerts: bool,
+    metrics: tuple[str, int | None],
 ) -> None:
-    """Follow until Ctrl-C; the transaction in hand is finished."""
+    """Follow until Ctrl-C; the transaction in hand is finished. metrics: host and port to serve them on."""
     from cryptometrics import config
     from cryptometrics.cli.connections import database, waiting
     from cryptometrics.cli.progress import Progress
@@ -50,14 +58,39 @@ def follow(
         Progress() as progress,
         explaining(),
         sending(settings, group, of_figures, owner="risk"),
+        _metrics_served(group, *metrics) as publish,
     ):
 
         def show(totals: FollowTotals) -> None:
+            publish(totals)
             if progress.due():
                 progress.show(f"group {group}: {_state(totals)}")
 
         totals = RiskFollower(settings, options, stop=stop, progress=show, notice=waiting("PostgreSQL")).run()
     click.echo(f"group {group}: {totals.rows:,} rows written")
+
+
+@contextlib.contextmanager
+def _metrics_served(group: str, host: str, port: int | None) -> Iterator[Callable[[FollowTotals], None]]:
+    """Serve the metrics within the block if there is a port; yield the function that takes each report."""
+    if port is None:
+        yield lambda _totals: None
+        return
+    from cryptometrics.telemetry.endpoint import serving
+    from cryptometrics.telemetry.risk_metrics import RiskMetrics
+
+    metrics = RiskMetrics(group)
+
+    def publish(totals: FollowTotals) -> None:
+        metrics.update(
+            totals.newest,
+            active=totals.active,
+            rows=totals.rows,
+            behind_seconds=totals.behind.total_seconds(),
+        )
+
+    with serving(metrics.collect, metrics.health, host, port):
+        yield publish
 
 
 def _only_group(connection: psycopg.Connection) -> str:

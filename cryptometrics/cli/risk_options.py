@@ -131,7 +131,7 @@ out = click.option(
     help="Draw it into a .png, .svg or .pdf file.",
 )
 
-OF_FOLLOW = ("group", "venue", "catch_up", "rules_file", "no_alerts")
+OF_FOLLOW = ("group", "venue", "catch_up", "rules_file", "no_alerts", "metrics_port", "metrics_host")
 """Parameters that `risk --follow` has."""
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptometrics.dashboards import market, pipeline
+from cryptometrics.dashboards import market, pipeline, risk
 
 if TYPE_CHECKING:
     from cryptometrics.dashboards.parts import Json
@@ -16,7 +16,11 @@ FOLDER = Path(__file__).with_name("grafana") / "dashboards"
 
 def dashboards() -> dict[Path, Json]:
     """Return the dashboards by file."""
-    return {FOLDER / "market.json": market.build(), FOLDER / "pipeline.json": pipeline.build()}
+    return {
+        FOLDER / "market.json": market.build(),
+        FOLDER / "pipeline.json": pipeline.build(),
+        FOLDER / "risk.json": risk.build(),
+    }
 
 
 def as_text(dashboard: Json) -> str:

@@ -16,15 +16,17 @@ from cryptometrics import log, retry
 from cryptometrics.follow.figure_alerts import FigureAlerts, RuleSettings
 from cryptometrics.follow.venue_figures import VenueFigures
 from cryptometrics.notify import removed_rules
-from cryptometrics.store import follower_lock, risk_rows
+from cryptometrics.store import follower_lock, latest_risk, risk_rows
 from cryptometrics.store.connection import connect_once
 from cryptometrics.store.database_errors import is_transient
 from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cryptometrics.config import Settings
+    from cryptometrics.market.venues import Market
+    from cryptometrics.store.latest_risk import LatestRisk
 
 POLL_S = 0.25
 """Time between two looks for complete or changed minutes."""
@@ -58,6 +60,8 @@ class FollowTotals:
     rows: int = 0
     behind: timedelta = field(default_factory=timedelta)
     """The most that a venue's figures are behind its complete minutes."""
+    newest: Mapping[Market, LatestRisk] = field(default_factory=dict)
+    """The newest figures of each market over 24 hours, once they are up to date."""
 
 
 class RiskFollower:
@@ -128,7 +132,7 @@ class RiskFollower:
                 self._progress(self.totals)
 
         figures: dict[str, VenueFigures] = {}
-        options = self._options
+        options, is_new = self._options, True
         while not self._stop():
             states = risk_rows.venues(connection, options.group, options.venue)
             rows = 0
@@ -144,6 +148,9 @@ class RiskFollower:
             self._failures = 0
             self.totals.rows += rows
             self.totals.behind = max((venue.behind for venue in figures.values()), default=timedelta())
+            if not self.totals.behind and (rows or is_new):
+                self.totals.newest = latest_risk.risk_of_group(connection, options.group, options.venue)
+                is_new = False
             self._progress(self.totals)
             if not rows:
                 self._wait(POLL_S)

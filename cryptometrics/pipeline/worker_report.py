@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cryptometrics.times import to_microseconds
 
@@ -64,6 +64,24 @@ def _counts(mine: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]
     return {name: mine.get(name, 0) + other.get(name, 0) for name in mine.keys() | other.keys()}
 
 
+class NewestQuote(NamedTuple):
+    """The newest quote of a market: decimals as text, the exchange's time in seconds since 1970."""
+
+    bid: str
+    ask: str
+    spread: str
+    time: float
+
+
+def _newest(mine: Mapping[str, NewestQuote], other: Mapping[str, NewestQuote]) -> dict[str, NewestQuote]:
+    """Return the newer quote of each market: a partition that moved leaves an old one behind."""
+    newest = dict(mine)
+    for name, quote in other.items():
+        if name not in newest or quote.time >= newest[name].time:
+            newest[name] = quote
+    return newest
+
+
 @dataclass
 class Measurements:
     """What a worker measured since its start, besides the outcomes."""
@@ -80,6 +98,8 @@ class Measurements:
     """Messages not stored yet, per currently assigned partition."""
     open_transactions: dict[str, float] = field(default_factory=dict)
     """Seconds for which an open transaction has held back each assigned partition; 0 without one."""
+    quotes: dict[str, NewestQuote] = field(default_factory=dict)
+    """The newest quote of each market, by venue and pair with a space between them."""
     batch_ticks: Histogram = field(default_factory=lambda: Histogram(TICKS))
     batch_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     """From the start of a batch's calculation to its commit."""
@@ -102,6 +122,16 @@ class Measurements:
         if batch.alerts:
             fired = Counter(str(alert.rule.severity) for alert in batch.alerts if alert.firing)
             self.alerts = _counts(self.alerts, fired)
+        if batch.pairs:
+            self.quotes = _newest(
+                self.quotes,
+                {
+                    f"{state.market.venue} {state.market.pair}": NewestQuote(
+                        str(state.bid), str(state.ask), str(state.ask - state.bid), state.time.timestamp()
+                    )
+                    for state in batch.pairs
+                },
+            )
         if work.table is not None:
             stored = sum(part.metrics for part in batch.parts.values())
             now = to_microseconds(at)
@@ -121,6 +151,7 @@ class Measurements:
         self.reconnects += other.reconnects
         self.lags = self.lags | other.lags
         self.open_transactions = self.open_transactions | other.open_transactions
+        self.quotes = _newest(self.quotes, other.quotes)
         for name in _HISTOGRAMS:
             getattr(self, name).add(getattr(other, name))
 
@@ -137,6 +168,7 @@ class Measurements:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Return the object that `as_dict` described."""
         new = cls(**{name: value for name, value in data.items() if name not in _HISTOGRAMS})
+        new.quotes = {name: NewestQuote(*values) for name, values in new.quotes.items()}
         for name in _HISTOGRAMS & data.keys():
             histogram = getattr(new, name)
             histogram.counts, histogram.total = data[name]

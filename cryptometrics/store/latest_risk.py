@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 
 # A range that ended a day before the quote has not one minute in common with the day of the quote.
 _NEWEST = """
-SELECT shown.venue, shown.pair, newest.as_of, newest.volatility, newest.drawdown
+SELECT shown.venue, shown.pair, newest.as_of, newest.volatility, newest.drawdown, newest.value_at_risk
 FROM unnest(%(venues)s::text[], %(pairs)s::text[], %(last_at)s::timestamptz[], %(until)s::timestamptz[])
     AS shown (venue, pair, last_at, until)
 CROSS JOIN LATERAL (
-    SELECT r.as_of, r.volatility, r.drawdown FROM crypto_risk r
+    SELECT r.as_of, r.volatility, r.drawdown, r.value_at_risk FROM crypto_risk r
     WHERE (r.consumer_group, r.venue, r.pair, r.range) = (%(group)s, shown.venue, shown.pair, '24h')
       AND r.as_of > shown.last_at - interval '24 hours'
       AND r.as_of <= coalesce(shown.until, 'infinity')
     ORDER BY r.as_of DESC LIMIT 1
 ) AS newest
+"""
+
+_OF_GROUP = """
+SELECT venue, pair, as_of, volatility, drawdown, value_at_risk FROM crypto_latest_risk
+WHERE consumer_group = %(group)s AND range = '24h' AND (%(venue)s::text IS NULL OR venue = %(venue)s)
 """
 
 # Sessions may overlap: a named one has the time of days. Only one that begins later ends an older one.
@@ -50,6 +55,8 @@ class LatestRisk(NamedTuple):
     """Realized, annualised."""
     drawdown: float | None
     """How far the newest close is below the highest mid price; positive."""
+    value_at_risk: float | None
+    """Loss over one hour that is exceeded with a probability of 1 %."""
 
 
 def latest_risk(
@@ -71,6 +78,14 @@ def risk_of_sessions(
     """
     found = connection.execute(_NEXT_SESSIONS, _markets(group, rows))
     return _look_up(connection, group, rows, {Market(venue, pair): until for venue, pair, until in found})
+
+
+def risk_of_group(
+    connection: psycopg.Connection, group: str, venue: str | None = None
+) -> dict[Market, LatestRisk]:
+    """Return the newest figures of each market of a group, or of one of its venues."""
+    rows = connection.execute(_OF_GROUP, {"group": group, "venue": venue})
+    return {Market(at, pair): LatestRisk(*figures) for at, pair, *figures in rows}
 
 
 def _look_up(

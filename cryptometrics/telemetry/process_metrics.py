@@ -25,6 +25,14 @@ STALLED_S = 30.0
 """`/healthz` fails after this long without a report, or with lag and without a commit."""
 
 
+_QUOTES = {
+    "bid": "Best bid of the newest quote, in the quote currency.",
+    "ask": "Best ask of the newest quote, in the quote currency.",
+    "spread": "Ask - bid of the newest quote, in the quote currency.",
+    "quote_age_seconds": "Time since the exchange's time of the newest quote.",
+}
+
+
 class Distribution(Protocol):
     """A histogram as Prometheus counts it."""
 
@@ -32,6 +40,26 @@ class Distribution(Protocol):
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Return each upper bound with the number of values up to it."""
+
+
+class QuoteReport(Protocol):
+    """The newest quote of a market."""
+
+    @property
+    def bid(self) -> str:
+        """Return the exact decimal; so do ask and spread."""
+
+    @property
+    def ask(self) -> str:
+        """Return the exact decimal."""
+
+    @property
+    def spread(self) -> str:
+        """Return ask - bid."""
+
+    @property
+    def time(self) -> float:
+        """Return the exchange's time in seconds since 1970."""
 
 
 class ProcessMeasurements(Protocol):
@@ -43,6 +71,10 @@ class ProcessMeasurements(Protocol):
     reconnects: int
     lags: dict[str, int]
     open_transactions: dict[str, float]
+
+    @property
+    def quotes(self) -> Mapping[str, QuoteReport]:
+        """Return the newest quote of each market, by venue and pair with a space between them."""
 
     @property
     def batch_ticks(self) -> Distribution:
@@ -85,9 +117,15 @@ class ProcessReport(Protocol):
 class ProcessMetrics:
     """Holds the newest report: the worker's loop calls `update`, the endpoint `health` and `collect`."""
 
-    def __init__(self, group: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        group: str,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """now: the time of day in seconds since 1970, for the age of quotes."""
         self._group = group
-        self._clock = clock
+        self._clock, self._now = clock, now
         self._report: ProcessReport | None = None
         self._reported_at = self._moved_at = clock()
 
@@ -159,6 +197,7 @@ class ProcessMetrics:
         for partition, seconds in sorted(measured.open_transactions.items()):
             held_back.add_metric([self._group, partition], seconds)
         yield held_back
+        yield from self._quotes(measured.quotes)
         yield self._histogram("batch_ticks", "Messages per batch.", measured.batch_ticks)
         yield self._histogram(
             "batch_seconds", "From the start of a batch's calculation to its commit.", measured.batch_seconds
@@ -169,6 +208,16 @@ class ProcessMetrics:
             "From a tick's event time to its commit, sampled from each batch.",
             measured.latency,
         )
+
+    def _quotes(self, quotes: Mapping[str, QuoteReport]) -> Iterator[Metric]:
+        """Yield the newest quote of each market: one series per venue and pair."""
+        now = self._now()
+        for name, meaning in _QUOTES.items():
+            family = GaugeMetricFamily(f"cryptometrics_{name}", meaning, labels=["group", "venue", "pair"])
+            for market, quote in sorted(quotes.items()):
+                value = now - quote.time if name == "quote_age_seconds" else float(getattr(quote, name))
+                family.add_metric([self._group, *market.split(" ")], value)
+            yield family
 
     def _counter(self, name: str, meaning: str, value: int) -> Metric:
         family = CounterMetricFamily(f"cryptometrics_{name}", meaning, labels=["group"])

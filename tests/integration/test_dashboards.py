@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Store
 
 RANGE = "now() - interval '1 day' AND now() + interval '1 day'"
+_RISK = """
+INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, minutes_with_ticks, coverage,
+                         gap_minutes, volatility, value_at_risk, expected_shortfall, drawdown, max_drawdown)
+SELECT consumer_group, venue, pair, '24h', date_trunc('minute', now()), 1440, 1440, 1,
+       0, 0.5, 0.01, 0.02, 0.03, 0.04
+FROM pair_state
+"""
 EMPTY_HERE = {"alerts in the time range, all venues and pairs"}
 """Panels that may show nothing of the data at hand."""
 
@@ -59,7 +66,8 @@ def test_every_query_works_on_real_data(cli: Cli, connection: psycopg.Connection
     cli("init-db")
     cli("simulate", "--rate", "0", "--count", "1500", "--bad", "0.02", "--seed", "3")
     cli("process", "--group", "g1", "--until-caught-up")
-    values: dict[str, list[str]] = {"window": ["crypto_windows"]}
+    connection.execute(_RISK)
+    values: dict[str, list[str]] = {"window": ["crypto_windows"], "range": ["24h"]}
     asked = 0
     for title, query in queries():
         rows = connection.execute(expanded(query, values).encode()).fetchall()
@@ -113,7 +121,8 @@ def test_every_window_can_be_chosen(connection: psycopg.Connection) -> None:
 
 def test_a_name_cannot_break_out_of_its_quotes(connection: psycopg.Connection) -> None:
     evil = ["x' OR true; DROP TABLE crypto_metrics; --"]
-    values = {"window": ["crypto_windows"], "group": evil, "venue": evil, "pair": evil, "session": evil}
+    values = dict.fromkeys(("group", "venue", "pair", "session", "range"), evil)
+    values["window"] = ["crypto_windows"]
     for title, query in queries():
         if "sqlstring" in query:
             assert connection.execute(expanded(query, values).encode()).fetchall() == [], title

@@ -100,6 +100,12 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
     assert sums["cryptometrics_commit_seconds_count"] == sums["cryptometrics_batch_ticks_count"]
     assert sums["cryptometrics_build_info"] == 1
     assert {name for name in names_asked_for() if not name.startswith(INGEST)} <= names
+    quotes = rows(settings, "SELECT count(*), sum(bid), sum(ask), sum(ask - bid) FROM pair_state")
+    assert quotes[0][0] == 6
+    assert [sums[f"cryptometrics_{name}"] for name in ("bid", "ask", "spread")] == [
+        pytest.approx(float(total)) for total in quotes[0][1:]
+    ]
+    assert "cryptometrics_quote_age_seconds" in names
     health = urllib.request.urlopen(f"http://{address}/healthz", timeout=5)
     assert json.load(health)["ok"] is True
     with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -116,6 +122,32 @@ def test_a_real_endpoint_has_every_name_and_the_right_numbers(
         )  # the counts of a worker that ended are kept
     taken = cli("process", "--metrics-port", address.split(":")[1], code=2)
     assert f"cannot serve metrics on {address}" in taken.stderr
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0
+
+
+def test_the_follower_serves_the_figures_that_it_has_stored(settings: Settings, cli: Cli) -> None:
+    cli("init-db", "--partitions", "1")
+    history = ["--rate", "0", "--step", "5s", "--seed", "7", "--start", "2026-07-01T12:00"]
+    cli("simulate", *history, "--pair", "BTC-USD", "--count", "2400")
+    cli("process", "--group", "g1", "--until-caught-up")
+    running = cli.start("risk", "--follow", "--group", "g1", "--metrics-port", "0")
+    address = address_of(running)
+    wait_until(lambda: "cryptometrics_value_at_risk_ratio" in scrape(address)[0], "it has come to the end")
+    sums = scrape(address)[0]
+    [newest] = rows(
+        settings,
+        "SELECT volatility, drawdown, value_at_risk FROM crypto_latest_risk WHERE range = '24h'",
+    )
+    assert newest == tuple(
+        sums[f"cryptometrics_{name}_ratio"] for name in ("volatility", "drawdown", "value_at_risk")
+    )
+    [(stored,)] = rows(settings, "SELECT count(*) FROM crypto_risk")
+    assert sums["cryptometrics_risk_rows_total"] == stored
+    assert (sums["cryptometrics_risk_active"], sums["cryptometrics_risk_behind_seconds"]) == (1, 0)
+    health = json.load(urllib.request.urlopen(f"http://{address}/healthz", timeout=5))
+    assert (health["ok"], health["active"]) == (True, True)
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=LIMIT_S)
     assert running.returncode == 0

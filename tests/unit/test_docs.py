@@ -19,6 +19,7 @@ from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.pipeline.worker_report import WorkerReport
 from cryptometrics.telemetry.ingest_metrics import IngestMetrics
 from cryptometrics.telemetry.process_metrics import ProcessMetrics
+from cryptometrics.telemetry.risk_metrics import RiskMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,7 +260,7 @@ def test_each_metric_is_explained() -> None:
 def _metrics() -> list[Any]:
     metrics = ProcessMetrics("g")
     metrics.update(WorkerReport())
-    return [*metrics.collect(), *IngestMetrics().collect()]
+    return [*metrics.collect(), *IngestMetrics().collect(), *RiskMetrics("g").collect()]
 
 
 def test_each_alerting_rule_says_what_to_do() -> None:

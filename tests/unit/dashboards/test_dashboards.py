@@ -64,11 +64,11 @@ def test_each_variable_that_is_used_is_one(dashboard: Any) -> None:
     # `venue:text` is for titles.
     assert set(re.findall(r"\$\{(\w+:\w+)\}", text)) <= {
         "group:sqlstring", "venue:sqlstring", "venue:text", "pair:sqlstring", "session:sqlstring",
-        "window:raw",
+        "range:sqlstring", "window:raw",
     }  # fmt: skip
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
-            assert not re.search(r"\$(group|pair|session)", target.get("rawSql", ""))
+            assert not re.search(r"\$(group|venue|pair|session|range)", target.get("rawSql", ""))
 
 
 def test_the_data_sources_are_those_that_the_dashboards_name() -> None:
@@ -125,7 +125,7 @@ def test_the_image_is_built_from_files_that_are_there() -> None:
 def test_prometheus_asks_where_process_listens() -> None:
     jobs = loaded(PACKAGE / "prometheus/prometheus.yml")["scrape_configs"]
     targets = dict(job["static_configs"][0]["targets"][0].split(":") for job in jobs)
-    assert set(targets) == {"process", "ingest"}
+    assert set(targets) == {"process", "risk", "ingest"}
     for host, port in targets.items():
         assert f"--metrics-port {port}" in " ".join(SERVICES[host]["command"])
     assert f":{targets['process']}/healthz" in SERVICES["process"]["healthcheck"]["test"][-1]

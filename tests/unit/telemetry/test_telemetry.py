@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import urllib.request
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,13 @@ from cryptometrics.kafka.open_transactions import REPORT_AFTER_S
 from cryptometrics.market.venues import Market
 from cryptometrics.pipeline.calculator import CalculatedBatch
 from cryptometrics.pipeline.worker_report import Histogram, Measurements, WorkerReport
-from cryptometrics.store.batch_transaction import Batch, PartitionOutcome, RejectedOffset
+from cryptometrics.store.batch_transaction import Batch, PairState, PartitionOutcome, RejectedOffset
+from cryptometrics.store.latest_risk import LatestRisk
+from cryptometrics.telemetry import risk_metrics
 from cryptometrics.telemetry.endpoint import serving
 from cryptometrics.telemetry.ingest_metrics import DEAF_S, IngestMetrics
 from cryptometrics.telemetry.process_metrics import STALLED_S, ProcessMetrics
+from cryptometrics.telemetry.risk_metrics import RiskMetrics
 from cryptometrics.times import to_microseconds
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -121,6 +125,76 @@ def test_workers_add_up_through_a_line_of_json(
     ]
     reasons = [*one[1], *other[1]]
     assert total.measured.rejected == {reason: reasons.count(reason) for reason in set(reasons)}
+
+
+def of_pairs(*quotes: tuple[str, str, str, datetime]) -> CalculatedBatch:
+    """Return a batch after which these are the newest quotes of pairs at coinbase."""
+    calculated = work([1.0], [])
+    calculated.batch.pairs = [
+        PairState(Market("coinbase", pair), Decimal(bid), Decimal(ask), at, "{}", 0, None)
+        for pair, bid, ask, at in quotes
+    ]
+    return calculated
+
+
+def test_the_newest_quote_of_a_pair_is_served_once_whoever_stored_it() -> None:
+    later = NOW + timedelta(seconds=10)
+    moved, owner = Measurements(), Measurements()
+    moved.observe(of_pairs(("BTC-USD", "100", "100.5", NOW), ("ETH-USD", "10", "11", NOW)), 0.1, 0.1, NOW)
+    owner.observe(of_pairs(("BTC-USD", "200", "200.25", later)), 0.1, 0.1, NOW)
+    for order in ((moved, owner), (owner, moved)):
+        total = WorkerReport()
+        for each in order:
+            line = json.dumps(WorkerReport(measured=each).as_dict())
+            total.add(WorkerReport.from_dict(json.loads(line)))
+        metrics = ProcessMetrics("g", Clock(), now=lambda: later.timestamp() + 5)
+        metrics.update(total)
+        samples = {
+            (sample.name, sample.labels["venue"], sample.labels["pair"]): sample.value
+            for family in metrics.collect()
+            for sample in family.samples
+            if "pair" in sample.labels
+        }
+        assert samples == {
+            (f"cryptometrics_{name}", "coinbase", pair): value
+            for pair, values in (("BTC-USD", (200, 200.25, 0.25, 5)), ("ETH-USD", (10, 11, 1, 15)))
+            for name, value in zip(("bid", "ask", "spread", "quote_age_seconds"), values, strict=True)
+        }
+
+
+FIGURES = {
+    Market("coinbase", "BTC-USD"): LatestRisk(NOW, 0.5, 0.01, 0.02),
+    Market("coinbase", "ETH-USD"): LatestRisk(NOW, 0.7, None, None),
+}
+
+
+def risk_samples(metrics: RiskMetrics) -> dict[tuple[str, str | None], float]:
+    return {
+        (sample.name, sample.labels.get("pair")): sample.value
+        for family in metrics.collect()
+        for sample in family.samples
+        if "group" in sample.labels
+    }
+
+
+def test_figures_are_served_by_the_follower_that_writes_them() -> None:
+    clock = Clock()
+    metrics = RiskMetrics("g", clock)
+    metrics.update(FIGURES, active=True, rows=12, behind_seconds=60)
+    assert risk_samples(metrics) == {
+        ("cryptometrics_risk_active", None): 1,
+        ("cryptometrics_risk_rows_total", None): 12,
+        ("cryptometrics_risk_behind_seconds", None): 60,
+        ("cryptometrics_volatility_ratio", "BTC-USD"): 0.5,
+        ("cryptometrics_volatility_ratio", "ETH-USD"): 0.7,
+        ("cryptometrics_drawdown_ratio", "BTC-USD"): 0.01,
+        ("cryptometrics_value_at_risk_ratio", "BTC-USD"): 0.02,
+    }
+    metrics.update(FIGURES, active=False, rows=12, behind_seconds=0)
+    assert not any(pair for _, pair in risk_samples(metrics))
+    assert metrics.health() == (True, {"active": False, "seconds_behind": 0, "seconds_since_report": 0})
+    clock.now += risk_metrics.STALLED_S
+    assert not metrics.health().ok
 
 
 class Clock:
