@@ -89,17 +89,25 @@ def stored_group(group: str | None, venue: str | None = None) -> Iterator[tuple[
 
 @contextlib.contextmanager
 def stored_venue(
-    group: str | None, venue: str | None, pairs: Sequence[str], session: str | None
+    group: str | None,
+    venue: str | None,
+    pairs: Sequence[str],
+    session: str | None,
+    *,
+    with_imported: bool = False,
 ) -> Iterator[tuple[psycopg.Connection, str, str]]:
     """Read one venue of one group from one snapshot; yield the connection, the group and the venue.
 
-    pairs, session: what will be read, see `resolve_venue`. Reports choices like `stored_group`.
+    pairs, session, with_imported: what will be read, see `resolve_venue`. Reports choices like
+    `stored_group`.
     """
     from cryptometrics.store.choose_source import resolve_group, resolve_venue
 
     with stored() as connection:
-        chosen = resolve_group(connection, group)
-        at = resolve_venue(connection, chosen.name, venue, pairs=pairs, session=session)
+        chosen = resolve_group(connection, group, with_imported=with_imported)
+        at = resolve_venue(
+            connection, chosen.name, venue, pairs=pairs, session=session, with_imported=with_imported
+        )
         yield connection, chosen.name, at.name
     report_choice(chosen, at)
 

@@ -28,6 +28,7 @@ def stored_market(
     from cryptometrics.risk.lines import MarketRange
     from cryptometrics.store.complete_markets import choose_as_of, markets
 
-    with stored_venue(group, venue, pairs, None) as (connection, of_group, of_venue):
+    reading = stored_venue(group, venue, pairs, None, with_imported=True)
+    with reading as (connection, of_group, of_venue):
         stored = markets(connection, of_group, of_venue)
         yield connection, MarketRange(of_group, of_venue, choose_as_of(stored, as_of), range_minutes), stored

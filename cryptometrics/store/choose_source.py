@@ -48,14 +48,17 @@ class Choice(NamedTuple):
     """Why it was chosen, for stderr; empty if the user named it or there is no other."""
 
 
-def resolve_group(connection: psycopg.Connection, group: str | None) -> Choice:
+def resolve_group(
+    connection: psycopg.Connection, group: str | None, *, with_imported: bool = False
+) -> Choice:
     """Return the group named, else the only one, else the one with the newest row.
 
-    A group with nothing but imported minutes is chosen if it is named, or if there is no other. Raises
-    UserError if nothing is stored, or nothing for the group named.
+    with_imported: for a reader of minutes, which can do without ticks: a group with nothing but imported ones
+    is chosen, too, if it is named or if there is no other. Raises UserError if nothing is stored, or nothing
+    for the group named.
     """
     groups = [name for (name,) in connection.execute(_GROUPS)]
-    if not groups or group not in (None, *groups):
+    if with_imported and (not groups or group not in (None, *groups)):
         groups += [name for name, _ in _imported(connection) if name not in groups]
     if not groups:
         raise UserError("no ticks are stored yet: run `cryptometrics process`")
@@ -79,31 +82,31 @@ def resolve_venue(
     *,
     pairs: Sequence[str] = (),
     session: str | None = None,
+    with_imported: bool = False,
 ) -> Choice:
     """Return the venue of a group that was named, else the only one, else the one with the newest row.
 
-    pairs, session: only venues that have ticks of them are chosen, if there are any. A venue with nothing
-    but imported minutes is chosen if it is named, or if there is no other. Raises UserError if the venue
-    named has neither in the group.
+    pairs, session: only venues that have ticks of them are chosen, if there are any. with_imported: as in
+    `resolve_group`. Raises UserError if the venue named has nothing in the group.
     """
     if venue is not None:
-        check_venue(connection, group, venue)
+        check_venue(connection, group, venue, with_imported=with_imported)
         return Choice(venue, "")
-    return _choice(
-        "venue",
-        None,
-        stored_venues(connection, group, pairs, session)
-        or stored_venues(connection, group)
-        or [at for name, at in _imported(connection) if name == group],
-    )
+    venues = stored_venues(connection, group, pairs, session) or stored_venues(connection, group)
+    if with_imported and not venues:
+        venues = [at for name, at in _imported(connection) if name == group]
+    return _choice("venue", None, venues)
 
 
-def check_venue(connection: psycopg.Connection, group: str, venue: str | None) -> None:
+def check_venue(
+    connection: psycopg.Connection, group: str, venue: str | None, *, with_imported: bool = False
+) -> None:
     """Raise UserError, which lists the venues of the group, if this one is not among them; None is any."""
     if venue is None or venue in (venues := stored_venues(connection, group)):
         return
-    if (group, venue) not in (imported := _imported(connection)):
-        venues += [at for name, at in imported if name == group and at not in venues]
+    if with_imported:
+        venues += [at for name, at in _imported(connection) if name == group and at not in venues]
+    if venue not in venues:
         raise UserError(f"group {group} has no ticks of venue {venue}; there {are(venues)}")
 
 

@@ -75,6 +75,9 @@ def test_a_day_gives_value_at_risk_at_once(cli: Cli, settings: Settings, tmp_pat
     [hour] = rows(settings, "SELECT open, close, avg_spread, vwap FROM crypto_windows_1h LIMIT 1")
     assert hour == (Decimal(bars([0])[0][1]), Decimal(bars([59])[0][4]), None, None)
 
+    for command in ("session", "plot", "export"):  # which need ticks
+        assert "no ticks are stored yet" in cli(command, code=2).stderr
+
     before = rows(settings, STORED)
     again = cli("import", file, *MARKET)
     assert "all 1,440 minutes are imported already, nothing changed" in again.stdout
