@@ -13,12 +13,13 @@ from cryptometrics import files
 from cryptometrics.cli import options
 from cryptometrics.errors import UserError
 from cryptometrics.market.ticks import is_pair
-from cryptometrics.plot.panels import METRICS, panels_of
+from cryptometrics.plot.panels import METRICS, RISK_METRICS, panels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    import psycopg
     from matplotlib.figure import Figure
 
     from cryptometrics.market.venues import Market
@@ -49,7 +50,7 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     "--metric",
     "metrics",
     multiple=True,
-    type=click.Choice(METRICS),
+    type=click.Choice((*METRICS, *RISK_METRICS)),
     help="Draw only this metric; repeatable.",
 )
 @click.option(
@@ -107,7 +108,8 @@ def plot(
 
     Drawn on request only: --metric imbalance (the bid's share of both sizes), weighted_mid (each price
     weighted by the other side's size), and volume in bars of whole minutes. Tickers may batch trades, so
-    volume is a lower bound.
+    volume is a lower bound. Below the mid price, volatility, drawdown and value_at_risk are over the 24 hours
+    before each moment, as `risk --follow` has stored them.
 
     \b
     Example:
@@ -129,7 +131,7 @@ def plot(
     else:
         os.environ.pop("MPLBACKEND", None)  # a file needs no toolkit, so a wrong one must not matter
     panels = panels_of(metrics)
-    drawn = [line.metric for panel in panels for line in panel.lines]
+    drawn = [line.metric for panel in panels for line in panel.lines if not panel.is_risk]
     span: dict[str, Any] = {"session": session, "since": since, "until": until}
     with stored_venue(group, venue, pairs, session) as (connection, name, at):
         chosen, silent = pairs_with_sessions(connection, name, at, pairs, **span)
@@ -145,7 +147,8 @@ def plot(
                 return load_candles(connection, name, market, size, **span)
             points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(chosen))
             minutes = not {"bid", "ask", "weighted_mid"} & set(metrics)
-            return load_series(connection, name, market, drawn, buckets=points, minutes=minutes, **span)
+            series = load_series(connection, name, market, drawn, buckets=points, minutes=minutes, **span)
+            return _with_risk(connection, series, metrics, points)
 
         loaded, left_out = load_each(chosen, silent, load)
     if left_out:
@@ -161,6 +164,18 @@ def plot(
         import matplotlib.pyplot as plt
 
         plt.show()
+
+
+def _with_risk(connection: psycopg.Connection, series: Series, metrics: Sequence[str], points: int) -> Series:
+    """Return the series with the risk figures of its time, if any of the metrics is one."""
+    from dataclasses import replace
+
+    from cryptometrics.store.risk_curves import load_curves
+
+    if not set(RISK_METRICS) & set(metrics):
+        return series
+    curves = load_curves(connection, series.group, series.market, series.start, series.end, points)
+    return replace(series, risk=curves)
 
 
 def _file_of(pair: str, suffix: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from decimal import Context
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cryptometrics.market.venues import venue_label
+from cryptometrics.market.windows import MINUTE
 from cryptometrics.plot.axes import time_axis, value_axis
 from cryptometrics.plot.layout import GREY, grid, hatch, header, is_wide, legend, shade
 from cryptometrics.plot.points import DAY, band, day_number, gaps, steps
@@ -85,7 +87,11 @@ def render(figure: Figure, suffix: str) -> bytes:
 def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> None:
     if series.of_minutes:  # minutes have no bid and ask
         known = (
-            p._replace(lines=tuple(line for line in p.lines if p.is_volume or line.metric in series.metrics))
+            p._replace(
+                lines=tuple(
+                    line for line in p.lines if p.is_volume or p.is_risk or line.metric in series.metrics
+                )
+            )
             for p in panels
         )
         panels = [panel for panel in known if panel.lines]
@@ -102,6 +108,9 @@ def _draw_pair(block: SubFigure, series: Series, panels: Sequence[Panel]) -> Non
 def _draw_panel(axes: Axes, series: Series, panel: Panel) -> None:
     if panel.is_volume:
         _draw_volume(axes, series, panel)
+        return
+    if panel.is_risk:
+        _draw_risk(axes, series, panel)
         return
     low, high = _limits(series, panel)
     value_axis(axes, low, high, from_zero=panel.from_zero)
@@ -158,6 +167,27 @@ def _draw_volume(axes: Axes, series: Series, panel: Panel) -> None:
         axes,
         [Patch(color=line.colour, label=label), *shade(axes, gaps(series)), *hatch(axes, series.doubtful)],
     )
+
+
+def _draw_risk(axes: Axes, series: Series, panel: Panel) -> None:
+    assert series.risk is not None  # noqa: S101  (it was asked for)
+    curves, (line,) = series.risk, panel.lines
+    values = [100 * value for value in curves.values[line.metric]]
+    times = [day_number(at) for at in curves.as_of]
+    known = [value for value in values if not math.isnan(value)]
+    value_axis(axes, 0.0, max(known, default=1.0), from_zero=True)
+    axes.set_ylabel(panel.label)
+    label = f"{line.label} {values[-1]:.3g} %" if known and values[-1] == known[-1] else line.label
+    label += "\nover the 24 h before" if known else ": not known"
+    if known and curves.width > MINUTE:
+        label += f"\nlargest within {_length(curves.width)}"
+    for number in reversed(curves.after_pauses()):
+        times.insert(number, times[number])
+        values.insert(number, math.nan)
+    look: dict[str, Any] = {"color": line.colour, "linewidth": 1.2}
+    axes.plot(times, values, marker="." if len(known) <= MAX_DOTS else "", **look)
+    handle = Line2D([], [], label=label, **look)
+    legend(axes, [handle, *shade(axes, gaps(series)), *hatch(axes, series.doubtful)])
 
 
 def _has_band(series: Series) -> bool:

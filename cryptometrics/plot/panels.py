@@ -41,6 +41,8 @@ class Panel(NamedTuple):
     """A fixed upper limit of the axis."""
     is_volume: bool = False
     """Whether it has the bars of `Series.volume`."""
+    is_risk: bool = False
+    """Whether it has a line of `Series.risk`, in per cent."""
 
 
 _ALL = (
@@ -86,17 +88,45 @@ _ALL = (
         height=1.0,
         is_volume=True,
     ),
+    Panel(
+        "volatility (% a year)",
+        (MetricLine("volatility", "volatility", VERMILLION),),
+        from_zero=True,
+        height=1.0,
+        is_risk=True,
+    ),
+    Panel(
+        "drawdown (%)",
+        (MetricLine("drawdown", "drawdown", BLUE),),
+        from_zero=True,
+        height=1.0,
+        is_risk=True,
+    ),
+    Panel(
+        "value at risk (%)",
+        (MetricLine("value_at_risk", "value at risk", PURPLE),),
+        from_zero=True,
+        height=1.0,
+        is_risk=True,
+    ),
 )
 
-METRICS = tuple(line.metric for panel in _ALL for line in panel.lines)
-"""All metrics that can be drawn."""
+METRICS = tuple(line.metric for panel in _ALL for line in panel.lines if not panel.is_risk)
+"""What can be drawn of ticks and minutes."""
+RISK_METRICS = tuple(line.metric for panel in _ALL for line in panel.lines if panel.is_risk)
+"""What can be drawn of the figures that `risk --follow` stores."""
 _ON_REQUEST = {"weighted_mid", "imbalance", "volume"}
 """Not every feed has sizes and trades."""
 
 
 def panels_of(metrics: Collection[str]) -> tuple[Panel, ...]:
-    """Return the panels with the lines of these metrics only; no metrics: all but those on request."""
-    wanted = metrics or set(METRICS) - _ON_REQUEST
+    """Return the panels with the lines of these metrics only; no metrics: all but those on request.
+
+    Risk figures alone stand below the mid price.
+    """
+    wanted = set(metrics) or set(METRICS) - _ON_REQUEST
+    if wanted <= set(RISK_METRICS):
+        wanted |= {"mid_price"}
     chosen = (
         panel._replace(lines=tuple(line for line in panel.lines if line.metric in wanted)) for panel in _ALL
     )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.market.venues import Market
+    from cryptometrics.store.risk_curves import RiskCurves
     from cryptometrics.store.stored_sessions import SessionRow
 
 # In the quote currency, except spread_bps, in basis points of the mid price, and imbalance, a share. Only
@@ -123,6 +124,8 @@ class Series:
     of_minutes: bool = False
     """Whether it was loaded from minutes: without bid and ask, and with the mean spread of each bucket."""
     volume: VolumeBars | None = None
+    """Loaded on request."""
+    risk: RiskCurves | None = None
     """Loaded on request."""
     session_starts: Sequence[int] = ()
     """Indexes of the buckets that belong to another session than the one before."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
@@ -16,9 +19,10 @@ from psycopg import sql
 from cryptometrics.cli.plot import figure_of
 from cryptometrics.errors import UserError
 from cryptometrics.market.venues import Market
-from cryptometrics.plot.panels import METRICS, PANELS
+from cryptometrics.plot.panels import METRICS, PANELS, RISK_METRICS, panels_of
 from cryptometrics.store.candles import load_candles
 from cryptometrics.store.connection import connect
+from cryptometrics.store.risk_curves import load_curves
 from cryptometrics.store.tick_series import load_series
 
 if TYPE_CHECKING:
@@ -227,6 +231,47 @@ def test_each_session_has_its_extremes_and_the_legend_those_of_all(
     assert "max spread 30\nat 2024-01-05 10:00:10" in texts
     assert "highest bid 103\nat 2024-01-05 10:00:05" in texts
     assert "lowest ask 100.5\nat 2024-01-05 10:00:00" in texts
+
+
+# Risk
+
+RISK = """
+INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, minutes_with_ticks, coverage,
+                         gap_minutes, volatility, drawdown, value_at_risk)
+SELECT 'g1', 'coinbase', 'BTC-USD', range, timestamptz '2024-01-05 10:00Z' + n * interval '1 min', 1440, 1440,
+       1, 0, 0.4 + n / 1000.0, n / 10000.0, CASE WHEN n >= 100 THEN 0.02 END
+FROM unnest('{1h,24h}'::text[]) AS range, generate_series(1, 600) AS n WHERE n NOT BETWEEN 300 AND 400
+"""
+TEN_HOURS = """
+SELECT n, timestamptz '2024-01-05 10:00Z' + n * interval '1 min' AS at, 100 + n % 7 AS bid, 101 + n % 7 AS ask
+FROM generate_series(0, 599) AS n
+"""
+
+
+def test_risk_stands_below_the_price(cli: Cli, store: Store, connection: psycopg.Connection) -> None:
+    store(TEN_HOURS)
+    options = ["plot", "--pair", "BTC-USD"]
+    for metric in RISK_METRICS:
+        options += ["--metric", metric]
+    missing = cli(*options, code=2).stderr
+    assert missing.count("\n") == 1
+    assert "no risk figures of BTC-USD are stored for that time: run `cryptometrics risk --follow`" in missing
+    connection.execute(RISK)
+    assert cli(*options).stdout == "charts/BTC-USD.png\n"
+    assert (cli.cwd / "charts/BTC-USD.png").read_bytes().startswith(MAGIC[".png"])
+    series = load_series(connection, "g1", BTC, ["mid_price"])
+    curves = load_curves(connection, "g1", BTC, series.start, series.end, 1200)
+    figure = figure_of([replace(series, risk=curves)], panels_of(RISK_METRICS))
+    price, volatility, _, value_at_risk = figure.axes
+    assert price.get_ylabel() == "price (USD)"
+    drawn = [float(value) for value in np.asarray(volatility.lines[0].get_ydata())]
+    assert len(drawn) == 500  # 499 rows, and a break where the others are missing
+    assert sum(math.isnan(value) for value in drawn) == 1
+    assert drawn[-1] == pytest.approx(100)
+    assert np.isnan(np.asarray(value_at_risk.lines[0].get_ydata())).sum() == 100
+    few = load_curves(connection, "g1", BTC, series.start, series.end, 20)
+    assert len(few.as_of) <= 21
+    assert max(few.values["volatility"]) == max(curves.values["volatility"])
 
 
 # Candles
