@@ -86,6 +86,7 @@ FUNCTIONS = {
     "0009_venues": (),
     "0010_sizes": (),
     "0011_completeness": (
+        "crypto_is_simulated(text)",
         "crypto_minutes(text, text, text[], timestamp with time zone, timestamp with time zone)",
     ),
     "0012_risk": (),
