@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from psycopg.errors import LockNotAvailable
+
 from cryptometrics.follow.minute_history import (
     RANGES,
     USED_MINUTES,
@@ -68,16 +70,17 @@ class VenueFigures:
         try:
             with self._connection.transaction():
                 return self._step(state)
+        except LockNotAvailable:
+            return 0  # of `begin`, which is tried again
         except BaseException:
             self._history = None  # it may have minutes of the transaction that was rolled back
             self._alerts.drop()
             raise
 
     def _step(self, state: VenueState) -> int:
-        place = risk_rows.lock_place(self._connection, self._group, self._venue) or risk_rows.begin(
-            self._connection, self._group, self._venue, state.complete_until, self._catch_up
-        )
+        place = risk_rows.lock_place(self._connection, self._group, self._venue)
         if place is None:
+            risk_rows.begin(self._connection, self._group, self._venue, state.complete_until, self._catch_up)
             return 0
         self.behind = max(timedelta(), state.complete_until - place.complete_until)
         if state.has_changes:

@@ -40,6 +40,10 @@ _PLACE = """
 SELECT begun_at, complete_until, heard_until, kept_from, thinned_until FROM risk_progress
 WHERE (consumer_group, venue) = (%s, %s) FOR UPDATE
 """
+# Every batch reads this table before it commits. So the lock waits for those that found no place in it and
+# noted nothing, and later ones find the place. It must not hold those up for long: a suspended worker keeps
+# its lock.
+_EXCLUDE_BATCHES = "SET LOCAL lock_timeout = '500ms'; LOCK TABLE risk_progress IN ACCESS EXCLUSIVE MODE"
 _BEGIN = """
 INSERT INTO risk_progress (consumer_group, venue, begun_at, complete_until, heard_until)
 VALUES (%s, %s, %s, %s, %s)
@@ -154,17 +158,18 @@ def pairs(connection: psycopg.Connection, group: str, venue: str) -> list[str]:
 
 def begin(
     connection: psycopg.Connection, group: str, venue: str, complete_until: datetime, catch_up: timedelta
-) -> Place | None:
+) -> None:
     """Store where the figures of a venue begin: at its oldest minute, at most `catch_up` before the newest.
 
-    Returns None if the venue has no complete minute yet.
+    Does nothing if the venue has no complete minute yet. To be committed before any figure is computed.
+    Raises psycopg.errors.LockNotAvailable if a batch takes long.
     """
+    connection.execute(_EXCLUDE_BATCHES)
     oldest, heard_until = _market_times(connection, group, venue)
     if oldest is None or oldest >= complete_until:
-        return None
+        return
     first = max(oldest, complete_until - catch_up)
     connection.execute(_BEGIN, [group, venue, first, first, heard_until])
-    return lock_place(connection, group, venue)
 
 
 def move(
