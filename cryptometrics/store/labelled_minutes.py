@@ -101,7 +101,7 @@ CROSS JOIN LATERAL (
       AND w.origin = 'imported' AND w.window_end > %(since)s AND w.window_start < %(until)s
 ) AS imports
 CROSS JOIN LATERAL (
-    SELECT tstzmultirange(tstzrange(m.first_minute, m.complete_until))
+    SELECT tstzmultirange(tstzrange(m.first_minute, greatest(m.first_minute, m.complete_until)))
          * tstzmultirange(tstzrange(%(since)s, %(until)s)) AS known
 ) AS _
 CROSS JOIN LATERAL unnest(

@@ -256,6 +256,15 @@ def test_simulated_and_imported_minutes_say_so_unless_a_gap_overlaps_them(
     assert labels(connection, size="15m") == ["unverified"]  # most of its minutes are still to come
 
 
+def test_a_pair_in_its_first_minute_has_nothing_to_label(connection: psycopg.Connection) -> None:
+    complete(connection, 60)
+    put_minutes(connection, [5])
+    market = Market("coinbase", "A-USD")
+    assert labels(connection) == []
+    assert doubtful_spans(connection, "g1", market, at(0), at(900)) == []
+    assert not any(count_labels(connection, "g1").values())
+
+
 def test_the_database_knows_what_is_simulated(connection: psycopg.Connection) -> None:
     for venue in ("simulated", "simulated-replay", "simulated-replay-replay", "simulated2", "coinbase"):
         row = connection.execute("SELECT crypto_is_simulated(%s)", [venue]).fetchone()
