@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.cli import cryptometrics, options
+from cryptometrics.cli import cryptometrics, options, risk_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_the_option_takes_lists_and_repetitions_together() -> None:
 
 
 def test_every_command_with_pairs_has_this_option() -> None:
-    """Only then each of them accepts the same forms."""
+    """Only then each of them accepts the same forms, several pairs or one."""
     shared = next(each for each in _option_command().params if each.name == "pairs")
     with click.Context(cryptometrics) as context:
         commands = [cryptometrics.get_command(context, name) for name in cryptometrics.list_commands(context)]
@@ -64,7 +64,7 @@ def test_every_command_with_pairs_has_this_option() -> None:
         for option in command.params
         if "pair" in str(option.name)
     }
-    assert {callback for _, callback in found} == {shared.callback}
+    assert {callback for _, callback in found} == {shared.callback, risk_options.pair}
     assert len(found) > 5
 
 
