@@ -73,10 +73,10 @@ def stored() -> Iterator[psycopg.Connection]:
 
 @contextlib.contextmanager
 def stored_group(group: str | None, venue: str | None = None) -> Iterator[tuple[psycopg.Connection, str]]:
-    """Read one group from one snapshot, of all its venues; yield the connection and the group's name.
+    """Read all venues of one group from one snapshot; yield the connection and the group's name.
 
-    If the group had to be chosen, a line on stderr after the block says which one it is: so an error stays
-    the only line. Raises UserError if a venue is named of which the group has nothing.
+    If the group had to be chosen, a line on stderr names it. It is printed after the block, so that an error
+    remains the only line. Raises UserError if the group has no data for the given venue.
     """
     from cryptometrics.store.choose_source import check_venue, resolve_group
 

@@ -1,6 +1,6 @@
 """Value at risk and expected shortfall over a horizon of minutes, from the closes of a range.
 
-`historical` takes the overlapping returns of the horizon, at least 1/(1 − p) of which must not overlap. The
+`historical` uses overlapping returns over the horizon and needs at least 1/(1 − p) that do not overlap. The
 other methods take one-minute returns and scale them: mean by h, dispersion by √h. That understates when
 returns trend. With the defaults (24 hours, 1 hour, 0.99), `filtered` gives a number and `historical` none.
 """

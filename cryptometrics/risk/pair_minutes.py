@@ -103,7 +103,7 @@ def cut_to_range(minutes: PairMinutes, range_minutes: int) -> RangeMinutes:
 
 
 def unknown_minutes(count: int) -> PairMinutes:
-    """Return minutes of which nothing is known, and that nobody heard; none if the count is negative."""
+    """Return `count` minutes without data, in which the feed was not heard; none if it is negative."""
     count = max(0, count)
     nan, no = np.full(count, np.nan), np.zeros(count, dtype=np.bool_)
     return PairMinutes(Bars(nan, nan, nan, nan), np.zeros(count, dtype=np.int64), no, no, no)

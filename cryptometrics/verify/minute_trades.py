@@ -60,7 +60,7 @@ class MinuteTrades:
                 minute.buy_volume = _WIDE.add(minute.buy_volume, trade.size)
 
     def check(self, connection: psycopg.Connection, group: str, findings: Findings) -> None:
-        """Compare the minutes of which every message was read; retention may have left only a part."""
+        """Compare the minutes whose messages were all read; retention may have deleted some."""
         for venue, pair, start, ticks, *stored in connection.execute(_MINUTES, [group]):
             minute = self._minutes.get((venue, pair, start))
             if minute is not None and minute.ticks == ticks and minute.sums() != tuple(stored):

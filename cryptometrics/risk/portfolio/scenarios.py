@@ -155,7 +155,7 @@ def _at_newest_volatility(returns: Matrix, window: int, decay: float) -> Matrix:
 
 
 def _of_scenarios(exposures: Column, returns: Matrix, q: float) -> PortfolioTailRisk:
-    """Return the risk in scenarios, of which there must be enough for a quantile."""
+    """Compute the risk from scenarios; the caller ensures that there are enough for a quantile."""
     gains = np.expm1(returns) * exposures
     whole = historical(gains.sum(axis=1), q)
     alone = [historical(gain, q) for gain in gains.T]
