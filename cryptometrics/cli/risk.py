@@ -96,8 +96,8 @@ def risk(
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
+    _refuse_unused_options(context, follow=follow)
     if follow:
-        _refuse_options_beside_follow(context)
         from cryptometrics.cli import risk_follow
 
         risk_follow.follow(
@@ -134,12 +134,16 @@ def _refuse_options(context: click.Context) -> None:
             raise click.UsageError(f"{flag} must follow the command: risk {name} {flag} …")
 
 
-def _refuse_options_beside_follow(context: click.Context) -> None:
-    """Raise an error for an option that --follow would ignore: its figures are the same for everybody."""
+def _refuse_unused_options(context: click.Context, *, follow: bool) -> None:
+    """Raise an error for an option that has no effect: with --follow, figures are the same for everybody."""
     for option in context.command.params:
-        given = option.name and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
-        if given and option.name not in ("follow", *risk_options.OF_FOLLOW):
+        name = option.name
+        if not name or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if follow and name not in risk_options.OF_FOLLOW:
             raise click.UsageError(f"{option.opts[0]} has no meaning with --follow: leave it out")
+        if not follow and name in risk_options.ONLY_OF_FOLLOW:
+            raise click.UsageError(f"{option.opts[0]} has no meaning without --follow: add it")
 
 
 risk.add_command(correlation)

@@ -131,7 +131,9 @@ out = click.option(
     help="Draw it into a .png, .svg or .pdf file.",
 )
 
-OF_FOLLOW = ("group", "venue", "catch_up", "rules_file", "no_alerts", "metrics_port", "metrics_host")
+ONLY_OF_FOLLOW = ("catch_up", "rules_file", "no_alerts", "metrics_port", "metrics_host")
+"""Parameters that only `risk --follow` has."""
+OF_FOLLOW = ("follow", "group", "venue", *ONLY_OF_FOLLOW)
 """Parameters that `risk --follow` has."""
 
 
