@@ -55,7 +55,7 @@ class Transition:
     partition: int | None
     offset: int | None
     words: str | None = None
-    """The message, if it is not that of the rule's kind."""
+    """The message; None for the usual one of the rule's kind."""
 
     @property
     def message(self) -> str:

@@ -63,7 +63,7 @@ class Rule:
     pairs: tuple[str, ...]
     """Globs; empty for a rule about a partition."""
     venues: tuple[str, ...]
-    """Globs, likewise."""
+    """Globs; empty for a rule about a partition."""
     ticks: int
     """Minimum of ticks for a share."""
     range: str = ""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--format",
     "form",
     type=click.Choice(["csv", "jsonl"]),
-    help="Output format. [default: that of --out's suffix, else csv]",
+    help="Output format. [default: by the suffix of --out, else csv]",
 )
 @click.option(
     "--out",

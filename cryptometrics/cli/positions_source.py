@@ -63,7 +63,7 @@ def pinned_file(
 
 
 def raise_problems(path: Path, problems: Sequence[FileProblem]) -> NoReturn:
-    """Print all problems of a file on stderr, a line each; the last one is that of the error."""
+    """Print each problem of a file on a line of stderr, and raise UserError with the last one."""
     for problem in problems[:-1]:
         click.echo(f"error: {path}, {problem}", err=True)
     raise UserError(f"{path}, {problems[-1]}")

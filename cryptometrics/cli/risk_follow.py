@@ -94,7 +94,7 @@ def _metrics_served(group: str, host: str, port: int | None) -> Iterator[Callabl
 
 
 def _only_group(connection: psycopg.Connection) -> str:
-    """Return the group to follow: the only one, else the one with the newest row, else that of `process`."""
+    """Return the group to follow: the one that readers would choose, else the default of `process`."""
     from cryptometrics.store.choose_source import resolve_group
 
     try:

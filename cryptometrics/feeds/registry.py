@@ -34,7 +34,7 @@ def make_feed(
     book: bool = False,
     on_gap: Callable[[Gap], None] = lambda _: None,
 ) -> CoinbaseFeed:
-    """Return a new feed; raise UserError for a name that is not known, such as that of a newer recording.
+    """Return a new feed; raise UserError for an unknown name, such as one from a newer recording.
 
     pairs: None follows every pair that comes. on_gap: called with each gap.
     """

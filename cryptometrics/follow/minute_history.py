@@ -38,7 +38,7 @@ def minute_number(moment: datetime) -> int:
 class PairHistory:
     """Consecutive minutes of one pair, enough for each end in the newest half of the spare ones.
 
-    Minutes that were never put count as unknown, which nobody heard.
+    Minutes that were never put count as unknown: no price, and a feed that was not heard.
     """
 
     def __init__(self, minutes: LabelledMinutes, spare: int = SPARE) -> None:

@@ -141,7 +141,7 @@ def measure(ticks: PairTicks, session: Session) -> PairMetrics | None:
 
 
 def scaled_trades(ticks: PairTicks) -> tuple[Ints, int, Ints, int] | None:
-    """Return the prices of trades with their scale, and likewise their sizes; None where 64 bits are too few.
+    """Return prices and sizes of trades, each with its scale; None where 64 bits are too few.
 
     A size is 0 where there is no trade, and NOTHING where that is not known.
     """

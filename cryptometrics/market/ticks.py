@@ -64,7 +64,8 @@ class Tick(msgspec.Struct, gc=False):
     time: datetime
     trade_id: int | None
     bid_size: Decimal | None = None
-    """At the best bid; None where the feed has none, and likewise `ask_size`."""
+    """At the best bid; None if the feed sends none."""
     ask_size: Decimal | None = None
+    """At the best ask; None if the feed sends none."""
     trade: Trade | None = None
     venue: str = DEFAULT_VENUE

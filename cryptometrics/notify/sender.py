@@ -135,8 +135,8 @@ def sending(
 ) -> Iterator[None]:
     """Run a sender within the block if there are rules; raise UserError if the webhook's URL is not valid.
 
-    owner: that of `process` also looks after stale feeds and the alerts of removed rules. That of `risk` only
-    delivers; its follower does the rest itself.
+    owner: the sender of `process` also checks for stale feeds and resolves the alerts of removed rules. The
+    sender of `risk` only delivers, because the follower does the rest.
     """
     if not rules:
         yield

@@ -162,7 +162,7 @@ def _line(
             why[name] = (
                 no_correlation(together.returns, settings.bar) if other else f"the venue has no {against}"
             )
-    # Its drawdown is that of the newest known close; without one, the newest stored close is too old.
+    # A pair without a drawdown has no close in the range, so its newest stored close is too old to show.
     mid_price = totals.mid_price if core.drawdown is not None else None
     costs = liquidity(
         totals.ticks, float(totals.spread_bps_sum), float(totals.bid_size_sum), float(totals.ask_size_sum)

@@ -1,8 +1,8 @@
-"""Put minutes on a grid: one row a minute, NaN where nobody knows the price.
+"""Put minutes on a grid: one row a minute, NaN where the price is unknown.
 
 A minute without a tick has no price of its own. If the feed was heard and sent nothing (the minute is
-*quiet*), its price is the last close, and its return is 0. If nobody knows whether it was heard, the price is
-not known: returns across such a minute are NaN, and so is a quiet minute after it, until the next tick.
+*quiet*), its price is the last close, and its return is 0. If it may not have been heard, the price is
+unknown: returns across such a minute are NaN, and so is a quiet minute after it, until the next tick.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Label(enum.IntEnum):
     GAP = 0
     """A gap record overlaps it, widened by 2 s on both sides."""
     UNVERIFIED = 1
-    """Nobody knows whether the feed missed something."""
+    """The feed may have missed something."""
     IMPORTED = 2
     """Its prices were imported."""
     SIMULATED = 3

@@ -49,7 +49,7 @@ ORDER BY 1
 """
 )
 
-# The sum of a bar is unknown if that of one of its minutes is.
+# The volume of a bar is unknown if the volume of any of its minutes is.
 _VOLUME = (
     """
 SELECT date_bin(%(width)s, window_start, %(origin)s),

@@ -36,8 +36,9 @@ def pin(
 ) -> PinnedPortfolio:
     """Return the portfolio of a file, pinned.
 
-    What the file does not name is that of the present version, else the only one there is. Of several groups
-    the one with the newest row is chosen, of several venues none: their prices differ.
+    A group or venue that the file does not name is taken from the present version, else it is the only one.
+    If there are several groups, the one with the newest row is chosen. Several venues are a problem, because
+    their prices differ.
 
     Raises UserError if nothing is stored.
     """

@@ -25,8 +25,8 @@ RANGE = "24h"
 PAUSE = timedelta(minutes=90)
 """A longer time without rows is a gap: `prune` leaves one row an hour of older days."""
 
-# A figure is as of the end of a minute, so that of the last quote comes after it. The largest of a bucket
-# is drawn: no peak is lost.
+# A figure is as of the end of a minute, so the last quote's figure is later than the quote. Each bucket shows
+# its largest figure, so that no peak is lost.
 _CURVES = """
 SELECT max(as_of), max(volatility), max(drawdown), max(value_at_risk) FROM crypto_risk
 WHERE (consumer_group, venue, pair, range) = (%(group)s, %(venue)s, %(pair)s, %(range)s)

@@ -177,8 +177,8 @@ def move(
 ) -> None:
     """Store how far the figures have come, from `place` on.
 
-    A minute without ticks is verified once its feed was heard after it. Notes those that were computed before
-    that: with a silent venue, minutes are complete although nobody knows whether it was heard.
+    A minute without ticks becomes verified once its feed was heard after it. While a venue is silent, minutes
+    complete before that is known; this notes them, so that their rows are computed again.
     """
     _, heard_until = _market_times(connection, group, venue)
     if place.heard_until < min(heard_until, place.complete_until):

@@ -117,11 +117,11 @@ def sessions(
     pairs: Sequence[str] = (),
     session: str | None = None,
 ) -> list[SessionRow]:
-    """Return one row per market, ordered by venue and pair: that of `session`, else of the newest session.
+    """Return one row per market, ordered by venue and pair, of `session` or else the newest session.
 
-    If pairs are named, the newest session is that of each market, else that of its venue. Without a venue,
-    all venues of the group are looked at. Raises UserError, which lists what is stored, if a pair has no
-    ticks, or none in `session`.
+    The newest session is each market's own if pairs are named, else its venue's. Without a venue, all venues
+    of the group are read. Raises UserError, which lists what is stored, if a pair has no ticks, or none in
+    `session`.
     """
     if session is None and not pairs:
         newest = connection.execute(_NEWEST_SESSIONS, {"group": group, "venue": venue}).fetchall()

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 IDLE_S = 60.0
 """Seconds without a tick of a venue, after which it counts as idle in a partition that is read to its end."""
 
-# A tick from the future moves the watermark no further than the present. `updated_at` tells when the venue's
-# last tick was stored, whatever its time was.
+# A tick from the future moves the watermark no further than the present. `updated_at` is when the venue's
+# last tick was stored, whatever its event time.
 _ADVANCE = """
 INSERT INTO window_progress AS p
     (consumer_group, topic, kafka_partition, venue, complete_until)

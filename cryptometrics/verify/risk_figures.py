@@ -60,7 +60,7 @@ class Minutes:
         )
         priced = np.isfinite(prices[3])
         self._known = priced | self._quiet
-        # Which minute each one has its price from, -1 if nobody knows the price.
+        # The minute that each minute's price comes from; -1 for an unknown price.
         self._source = np.full(len(priced), -1)
         source = -1
         for minute, (has_price, was_heard) in enumerate(

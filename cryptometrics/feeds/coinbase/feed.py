@@ -71,11 +71,11 @@ class CoinbaseFeed(ABC):
         self.ignored: Counter[str] = Counter()
         """Frames without use, by reason."""
         self.refusals: list[Refusal] = []
-        """Errors from the exchange; whoever handles one removes it."""
+        """Errors from the exchange; the client removes each one that it handles."""
         self.subscribed: set[str] | None = None
-        """Pairs of the newest confirmed subscription; whoever handles it resets it."""
+        """Pairs of the newest confirmed subscription; the client resets it after handling it."""
         self.broken: dict[int, str] = {}
-        """Connections that must be made anew, and why; whoever handles one removes it."""
+        """Connections to reopen, with the reason; the client removes each one that it handles."""
 
     @property
     def quality(self) -> dict[str, Quality]:

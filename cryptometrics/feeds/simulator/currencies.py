@@ -105,7 +105,7 @@ def split(pair: str) -> tuple[str, str]:
 
 
 def levels_of(pairs: Iterable[str], last: Mapping[str, LastQuote]) -> dict[str, PriceLevel]:
-    """Return the level at which each pair begins: that of the last quotes, as far as there are some."""
+    """Return the starting level of each pair: its last quotes' if there are any, else the usual one."""
     prices = _prices(last)
     levels = {}
     for pair in pairs:

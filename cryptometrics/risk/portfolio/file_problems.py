@@ -70,7 +70,7 @@ class KeyLines:
                 self._places.setdefault((*prefix, *_split(assignment[1])), number)
 
     def of(self, path: Path) -> int:
-        """Return the line of a key; if it has none of its own, that of the table that it belongs to."""
+        """Return the line of a key, or of its table if the key has no line of its own."""
         for length in range(len(path), 0, -1):
             if line := self._places.get(path[:length]):
                 return line

@@ -222,7 +222,7 @@ def _use(limit: Limit, valuation: Valuation) -> LimitUse:
 
 
 def _gross_of(limit: Limit, valuation: Valuation) -> float | None:
-    """Return gross, or that of one position."""
+    """Return the gross value that a limit is about: the portfolio's, or one position's."""
     if limit.asset is None:
         return None if valuation.totals.gross is None else float(valuation.totals.gross)
     for each in valuation.positions:

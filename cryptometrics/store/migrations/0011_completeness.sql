@@ -7,7 +7,7 @@ COMMENT ON COLUMN feed_gaps.kind IS 'start: the feed started; missed: the exchan
 COMMENT ON COLUMN feed_gaps.begins_at IS 'By the receiver''s clock. For a start, the event time of the newest quote stored before it; NULL if there is none, and for an end.';
 COMMENT ON COLUMN feed_gaps.ends_at IS 'When the pair was received again, by the receiver''s clock; for an end, when it was last heard.';
 
--- Of a feed without trade ids, nobody knows how many trades it missed before it started.
+-- Without trade ids, the number of trades missed before a start is unknown.
 UPDATE feed_gaps SET trades_missed = NULL
 WHERE kind = 'start' AND begins_at IS NOT NULL AND first_trade_id IS NULL;
 COMMENT ON COLUMN feed_gaps.trades_missed IS 'Number of missed trades; NULL if it is not known.';
@@ -148,7 +148,7 @@ COMMENT ON FUNCTION crypto_minutes(text, text, text[], timestamptz, timestamptz)
 COMMENT ON VIEW crypto_windows_1m IS 'Every minute of a pair from its first to the last complete one of its venue, empty ones too: ticks 0, and no prices. For a part of a long past use the function crypto_minutes.';
 COMMENT ON COLUMN crypto_windows_1m.venue IS 'Where the quotes come from; venues never share a window.';
 COMMENT ON COLUMN crypto_windows_1m.volume IS 'Sum of the sizes of the trades, in the base currency. Tickers may batch trades.';
-COMMENT ON COLUMN crypto_windows_1m.completeness IS 'gap: a gap record overlaps the minute, widened by 2 s on both sides; imported, simulated: by where the minute comes from; verified: the feed proves that it missed nothing that it sends, and was heard after the minute; unverified: nobody knows. Computed when read: a gap record that comes late changes it.';
+COMMENT ON COLUMN crypto_windows_1m.completeness IS 'gap: a gap record overlaps the minute, widened by 2 s on both sides; imported, simulated: by where the minute comes from; verified: the feed proves that it missed nothing that it sends, and was heard after the minute; unverified: the feed may have missed something. Computed when read: a gap record that comes late changes it.';
 
 -- A coarser window has the worst label of its minutes. Those that are not complete yet are unverified.
 DO $$

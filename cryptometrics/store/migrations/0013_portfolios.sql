@@ -17,6 +17,6 @@ COMMENT ON TABLE portfolio_versions IS 'Every version of every portfolio. In for
 COMMENT ON COLUMN portfolio_versions.version IS 'Counted per portfolio, from 1.';
 COMMENT ON COLUMN portfolio_versions.effective_at IS 'From when on the positions are held; may be before or after loaded_at.';
 COMMENT ON COLUMN portfolio_versions.consumer_group IS 'Whose stored quotes price the portfolio: pinned when it was loaded.';
-COMMENT ON COLUMN portfolio_versions.venue IS 'The market whose quotes price the portfolio: pinned likewise.';
+COMMENT ON COLUMN portfolio_versions.venue IS 'The market whose quotes price the portfolio, pinned like the group.';
 COMMENT ON COLUMN portfolio_versions.currency IS 'In which the portfolio is valued.';
 COMMENT ON COLUMN portfolio_versions.definition IS 'Positions, cash, limits, stress tests, and the pair that prices each asset; decimals are text. NULL: the portfolio was removed.';

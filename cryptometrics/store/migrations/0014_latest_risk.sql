@@ -30,7 +30,7 @@ COMMENT ON COLUMN crypto_risk.consumer_group IS 'The reader of the topic whose m
 COMMENT ON COLUMN crypto_risk.venue IS 'Where the quotes come from: an exchange''s feed such as coinbase, or simulated. Choose one.';
 COMMENT ON COLUMN crypto_risk.pair IS 'BASE-QUOTE, such as BTC-USD.';
 
--- A column of the view means what that of the table does.
+-- Columns of the view mean the same as in the table.
 DO $$
 DECLARE
     name text;

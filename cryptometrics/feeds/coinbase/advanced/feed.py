@@ -1,7 +1,7 @@
 """The feed of Coinbase Advanced Trade: tickers, or quotes rebuilt from the order book. Pure.
 
 The exchange numbers the frames of a connection, control frames included. A missing number proves a loss, and
-unbroken numbers prove that nothing is missing; but which pair a missing frame was about, nobody knows.
+unbroken numbers prove that nothing is missing. A missing frame may concern any pair of the connection.
 """
 
 from __future__ import annotations

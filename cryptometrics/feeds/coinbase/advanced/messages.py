@@ -43,7 +43,7 @@ class Envelope(msgspec.Struct):
 
 
 class Ticker(msgspec.Struct):
-    """A pair's quote; its time is that of the envelope.
+    """A pair's quote; the envelope has its time.
 
     The values stay as they are in JSON: `process` rejects with its reason what is not a price.
     """
