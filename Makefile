@@ -9,15 +9,27 @@ BIN := .venv/bin
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# The lock file pins every version with its hashes; the package itself is installed from this folder.
-.venv/installed: pyproject.toml requirements.lock
+# Two lock files pin every version with its hashes: what users run, and everything that developers need besides.
+# The package itself is installed from this folder.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+INSTALL_THIS := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+.venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.13 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/installed ## a real Kafka and PostgreSQL, twenty minutes of simulated market, metrics and charts
+.venv/usable: .venv/python pyproject.toml requirements.lock
+	$(INSTALL) -r requirements.lock
+	$(INSTALL_THIS)
+	@touch $@
+
+.venv/installed: .venv/python pyproject.toml requirements-dev.lock
+	$(INSTALL) -r requirements-dev.lock
+	$(INSTALL_THIS)
+	@touch $@ .venv/usable
+
+demo: .venv/usable ## a real Kafka and PostgreSQL, a simulated market, metrics, risk and charts
 	$(BIN)/cryptometrics demo
 
 # Two processes, each with its own services: most of a test's time is waiting for Kafka's groups.
@@ -52,7 +64,7 @@ bench-growth: .venv/installed ## whether speed falls as the table grows; needs r
 audit: .venv/installed ## known vulnerabilities of the locked packages, from PyPI
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock
+	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements-dev.lock
 
 lint: .venv/installed ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -71,9 +83,13 @@ docs: .venv/installed ## regenerate the CLI reference, the sample chart and the 
 dashboards: .venv/installed ## regenerate the Grafana dashboards in cryptometrics/dashboards/
 	$(BIN)/python -m cryptometrics.dashboards.build
 
-lock: .venv/installed ## update requirements.lock within the bounds of pyproject.toml
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra local --extra beam --generate-hashes --allow-unsafe --strip-extras \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+lock: .venv/installed ## update both lock files within the bounds of pyproject.toml
+	$(PIP_COMPILE) --upgrade --all-extras --output-file requirements-dev.lock pyproject.toml
+	$(PIP_COMPILE) --extra local --extra web --extra data --extra notify --build-deps-for editable \
+		--constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 clean: ## remove the environment, caches, builds and charts
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist charts

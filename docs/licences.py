@@ -1,4 +1,4 @@
-"""Write docs/licences.md: the licence of each package in requirements.lock, from the installed metadata."""
+"""Write docs/licences.md: the licence of each package that developers install, from its metadata."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ SPDX = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
+# Packages whose metadata name none: read in the file that they carry.
+FILED = {"axe-playwright-python": "MIT"}
 COMPATIBLE = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU"),
     *("PSF-2.0", "Unlicense", "Zlib"),
@@ -51,8 +53,8 @@ use. Three licences have further conditions if you distribute or change the pack
 
 
 def locked() -> list[str]:
-    """Return the names of all packages in the lock file."""
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    """Return the names of all packages in the lock file of the developers, which has them all."""
+    text = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
     return sorted(re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE), key=str.lower)
 
 
@@ -62,11 +64,13 @@ def licence(name: str) -> str:
     if expression := metadata.get("License-Expression"):
         return str(expression)
     classifiers = [text.rpartition(" :: ")[2] for text in metadata.get_all("Classifier") or []]
+    if name in FILED:
+        return FILED[name]
     said = [str(metadata.get("License") or "").strip(), *classifiers]
     for text in said:
         if text in COMPATIBLE or text in SPDX:
             return SPDX.get(text, text)
-    raise LookupError(f"{name} does not declare its licence: find it and add its name to SPDX")
+    raise LookupError(f"{name} does not declare its licence: find it and add it to FILED")
 
 
 def is_compatible(expression: str) -> bool:
