@@ -64,6 +64,12 @@ RELATIONS = {
     "0013_portfolios": ("portfolio_versions", "portfolio_versions_effective_at"),
     "0014_latest_risk": ("crypto_latest_risk",),
     "0015_imported": (),
+    "0016_portfolio_risk": (
+        "crypto_latest_portfolio_risk",
+        "portfolio_progress",
+        "portfolio_risk",
+        "portfolio_risk_as_of",
+    ),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -93,6 +99,7 @@ FUNCTIONS = {
     "0013_portfolios": (),
     "0014_latest_risk": (),
     "0015_imported": (),
+    "0016_portfolio_risk": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

@@ -36,6 +36,8 @@ WRITER_RIGHTS = {
     "feed_gaps": _KEEP,
     "metric_days": _KEEP,
     "pair_state": _KEEP,
+    "portfolio_progress": _KEEP,
+    "portfolio_risk": "SELECT, INSERT, UPDATE, DELETE",
     "portfolio_versions": _ADD,
     "pruned_days": "SELECT, UPDATE (topic)",
     "pruning_days": "SELECT",

@@ -276,7 +276,7 @@ def test_each_view_is_explained() -> None:
     folder = ROOT / "cryptometrics/store/migrations"
     scripts = [
         (folder / f"{name}.sql").read_text(encoding="utf-8")
-        for name in ("0007_views", "0011_completeness", "0014_latest_risk")
+        for name in ("0007_views", "0011_completeness", "0014_latest_risk", "0016_portfolio_risk")
     ]
     explained = re.findall(r"^\| `(crypto_\w+)` \|", page, re.MULTILINE)
     assert sorted(explained) == sorted(re.findall(r"CREATE VIEW (\w+)", "".join(scripts)))
