@@ -29,7 +29,7 @@ INSTALL_THIS := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	$(INSTALL_THIS)
 	@touch $@ .venv/usable
 
-demo: .venv/usable ## a real Kafka and PostgreSQL, a simulated market, metrics, risk and charts
+demo: .venv/usable ## a real Kafka and PostgreSQL, a simulated day, metrics, risk and charts
 	$(BIN)/cryptometrics demo
 
 # Two processes, each with its own services: most of a test's time is waiting for Kafka's groups.

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 HASTY_DEMO = """
-from cryptometrics import cli
-from cryptometrics.cli import demo
+from datetime import timedelta
 
-demo.TICKS, demo.PATIENCE_S = 600_000, 8.0
+from cryptometrics import cli
+from cryptometrics.cli import demo_stages
+
+demo_stages.RECENT_STEP, demo_stages.PATIENCE_S = timedelta(milliseconds=1), 8.0
 cli.main(["demo"])
 """
 """A demo with more to do, and less patience: more than the group takes to begin."""
@@ -65,7 +67,7 @@ def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
     assert "lost 0" in output
     assert "keep running" in output
     # One that was kept is not running any more, and is replaced.
-    assert "lost 0" in local("demo").stdout
+    assert "lost 0" in local("demo", timeout=LIMIT_S).stdout
     assert not any(state.running for state in Services(home / "demo").status().values())
     assert (local.cwd / "charts" / "BTC-USD.png").exists()
 

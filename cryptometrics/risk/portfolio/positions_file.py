@@ -82,9 +82,9 @@ def is_asset(text: str) -> bool:
     return matches_asset(text) is not None
 
 
-def example() -> str:
-    """Return the commented example file."""
-    return importlib.resources.files(__package__).joinpath("example.toml").read_text(encoding="utf-8")
+def example(name: str = "example") -> str:
+    """Return a file that is part of the package: the commented `example`, or `demo`, that of the demo."""
+    return importlib.resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 def parse_toml(text: str) -> PositionsFile:
