@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave Kafka and PostgreSQL running, with their data.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Leave everything running, with a live market and its page in the browser, until "
+    "`cryptometrics down`.",
+)
 def demo(keep: bool) -> None:
     """Run everything once: Kafka, PostgreSQL, a simulated day, live ticks, metrics, risk and charts.
 
@@ -38,7 +43,7 @@ def demo(keep: bool) -> None:
 def _demonstrate(services: Services, *, keep: bool) -> int:
     """Run all stages and return how many ticks were lost; it must be 0."""
     from cryptometrics import config
-    from cryptometrics.cli import demo_stages, demo_tables
+    from cryptometrics.cli import demo_keep, demo_stages, demo_tables
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.services import last_words
 
@@ -60,10 +65,22 @@ def _demonstrate(services: Services, *, keep: bool) -> int:
         if not keep:
             services.purge()
     if keep:
-        click.echo(
-            f"\nKafka and PostgreSQL keep running. To look around:\n"
-            f"  export CRYPTOMETRICS_HOME={services.home}\n"
-            f"  cryptometrics session\n"
-            f"  cryptometrics down --purge   # when you are done"
-        )
+        with last_words():
+            page = demo_keep.start(services)
+        _show_kept(services, page)
     return account.lost
+
+
+def _show_kept(services: Services, page: str | None) -> None:
+    """Print what keeps running, how to look at it, and how to stop it; page: its address."""
+    if page is None:
+        click.echo("without a page in the browser: pip install 'cryptometrics[web]' adds it", err=True)
+    else:
+        click.echo(f"page: {page}")
+    click.echo(
+        f"\nKafka, PostgreSQL and a live market keep running. To look around:\n"
+        f"  export CRYPTOMETRICS_HOME={services.home}\n"
+        f"  cryptometrics watch\n"
+        f"  cryptometrics portfolio\n"
+        f"  cryptometrics down --purge   # when you are done"
+    )

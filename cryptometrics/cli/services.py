@@ -93,8 +93,9 @@ def last_words() -> Iterator[None]:
 
 
 def named(names: Iterable[str]) -> str:
-    """Return the names of services for a sentence: `Kafka and PostgreSQL`."""
-    return " and ".join(TITLES[name] for name in names)
+    """Return the names of services and commands for a sentence: `web, Kafka and PostgreSQL`."""
+    *first, last = [TITLES.get(name, name) for name in names] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _may_purge(services: Services) -> bool:

@@ -18,7 +18,7 @@ from cryptometrics import files
 from cryptometrics.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 POLL_EVERY = 0.05
 """Seconds between checks of a process that starts or stops."""
@@ -69,12 +69,23 @@ class Daemon:
             return None
         return process
 
-    def start(self, command: Sequence[str], *, cwd: Path, user: str | None = None) -> None:
-        """Start the server in its own session, so that Ctrl-C and the end of this command do not stop it."""
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        user: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the server in its own session, so that Ctrl-C and the end of this command do not stop it.
+
+        environment: by default that of this process.
+        """
         with self.console.open("wb") as console:
             self._child = subprocess.Popen(
                 command,
                 cwd=cwd,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

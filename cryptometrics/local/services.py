@@ -20,6 +20,7 @@ from cryptometrics.config.endpoints import ADDRESS_NAMES, file_in
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.local import jars as kafka_jars
 from cryptometrics.local.kafka import DEFAULT_PORT, KafkaServer
+from cryptometrics.local.kept_commands import KeptCommands
 from cryptometrics.local.postgres import PostgresServer
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Services:
         self._postgres = PostgresServer(self.home / "postgres")
         self._each: dict[str, LocalService] = {"kafka": self._kafka, "postgres": self._postgres}
         self._endpoints = file_in(self.home)
+        self.commands = KeptCommands(self.home)
+        """Commands that use these services and are stopped with them."""
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +116,7 @@ class Services:
             return {name: pid for name, pid in self._pids().items() if before.get(name) != pid}
 
     def down(self, started: Mapping[str, int] | None = None) -> list[str]:
-        """Stop both, keep their data, and return the names of those that ran.
+        """Stop both, keep their data, and return the names of what ran: the kept commands first.
 
         started: the result of `up`; only these processes are stopped, not ones started since.
         """
@@ -121,16 +124,17 @@ class Services:
             return []
         with self._alone():
             if started is None:
-                return self._stop(self._each)
+                return [*self.commands.stop(), *self._stop(self._each)]
             now = self._pids()
             return self._stop([name for name, pid in started.items() if now.get(name) == pid])
 
     def purge(self) -> list[str]:
-        """Stop both and delete their data, but keep downloads; return the names of those that ran."""
+        """Stop both and delete their data, but keep downloads; return the names of what ran."""
         if not self.home.is_dir():
             return []
         with self._alone():
-            stopped = self._stop(self._each)
+            stopped = [*self.commands.stop(), *self._stop(self._each)]
+            self.commands.purge()
             for service in self._each.values():
                 service.purge()
             return stopped

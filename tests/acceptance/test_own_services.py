@@ -17,10 +17,13 @@ from cryptometrics.local.services import Services
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from tests.conftest import Cli
 
+DEMO_S = 180.0
+"""How long a demo may take on a busy machine."""
 HASTY_DEMO = """
 from datetime import timedelta
 
@@ -54,6 +57,54 @@ def kill(services: Services, name: str) -> None:
     wait_until(lambda: pid_of(services, name) is None, f"{name} has ended")
 
 
+def check_figures(local: Cli, home: Path) -> None:
+    """Check that a day of simulated minutes is enough for every figure of risk and of the portfolio."""
+    printed = {
+        name: json.loads(local(*command, "--json", env={"CRYPTOMETRICS_HOME": str(home)}).stdout)
+        for name, command in {
+            "risk": ["risk"],
+            "portfolio": ["portfolio"],
+            "correlation": ["risk", "correlation"],
+        }.items()
+    }
+    assert {line["venue"] for line in printed["risk"]} == {"simulated"}
+    assert len(printed["risk"]) == 6
+    assert nulls(printed["risk"]) == set()
+    assert nulls(printed["correlation"]) == set()
+    # The cash has no cost.
+    assert nulls(printed["portfolio"]) == set()
+    assert {limit["state"] for limit in printed["portfolio"]["limits"]} <= {"ok", "warn", "breach"}
+    with psycopg.connect(Services(home).postgres_uri) as connection:
+        rows = connection.execute("SELECT label, count(*) FROM crypto_windows_1m GROUP BY label").fetchall()
+    [(label, minutes)] = rows
+    assert label == "simulated"
+    assert minutes >= 6 * 1440
+
+
+def nulls(value: object, name: str = "") -> set[str]:
+    """Return the keys of a JSON document whose value is null; names stand for the items of a list, too."""
+    if isinstance(value, dict):
+        return set().union(*(nulls(each, key) for key, each in value.items()))
+    if isinstance(value, list):
+        return set().union(*(nulls(each, name) for each in value))
+    return {name} if value is None else set()
+
+
+def check_kept(services: Services) -> None:
+    """Check that the market of a kept demo goes on."""
+    assert services.commands.running()[:3] == ["simulate", "process", "risk"]
+    newest = newest_tick(services)
+    wait_until(lambda: newest_tick(services) > newest, "a live tick is stored")
+
+
+def newest_tick(services: Services) -> datetime:
+    with psycopg.connect(services.postgres_uri) as connection:
+        row = connection.execute("SELECT max(timestamp) FROM pair_state").fetchone()
+    assert row is not None
+    newest: datetime = row[0]
+    return newest
+
+
 @pytest.mark.slow
 def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
     first = local.start("demo", "--keep")
@@ -62,13 +113,16 @@ def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
     assert second.stdout == ""
     assert second.stderr.startswith(f"error: another demo is running in {home}/demo: ")
     assert len(second.stderr.splitlines()) == 1
-    output, errors = first.communicate(timeout=LIMIT_S)
+    output, errors = first.communicate(timeout=DEMO_S)
     assert first.returncode == 0, errors
     assert "lost 0" in output
     assert "keep running" in output
+    check_figures(local, home / "demo")
+    check_kept(Services(home / "demo"))
     # One that was kept is not running any more, and is replaced.
-    assert "lost 0" in local("demo", timeout=LIMIT_S).stdout
+    assert "lost 0" in local("demo", timeout=DEMO_S).stdout
     assert not any(state.running for state in Services(home / "demo").status().values())
+    assert Services(home / "demo").commands.running() == []
     assert (local.cwd / "charts" / "BTC-USD.png").exists()
 
 
