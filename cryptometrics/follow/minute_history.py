@@ -41,11 +41,12 @@ class PairHistory:
     Minutes that were never put count as unknown: no price, and a feed that was not heard.
     """
 
-    def __init__(self, minutes: LabelledMinutes, spare: int = SPARE) -> None:
-        """Begin with the first of these minutes; those before it are unknown."""
+    def __init__(self, minutes: LabelledMinutes, spare: int = SPARE, used: int = USED_MINUTES) -> None:
+        """Begin with the first of these minutes; those before it are unknown. used: those of one moment."""
         self.begins = _numbers(minutes)[0]
-        self._first = self.begins - USED_MINUTES
-        size = USED_MINUTES + spare
+        self._used = used
+        self._first = self.begins - used
+        size = used + spare
         self._prices: NDArray[np.float64] = np.full((4, size), np.nan)
         self._ticks: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self._labels: NDArray[np.bool_] = np.zeros((3, size), dtype=np.bool_)
@@ -66,10 +67,10 @@ class PairHistory:
         self._labels[:, place] = np.isin(label, HEARD), label == Label.GAP, label == Label.UNVERIFIED
 
     def until(self, end: int) -> PairMinutes:
-        """Return the `USED_MINUTES` before the minute of number `end`, as views that `put` may change."""
+        """Return the used minutes before the minute of number `end`, as views that `put` may change."""
         self._make_room(end)
         last = end - self._first
-        used = slice(last - USED_MINUTES, last)
+        used = slice(last - self._used, last)
         heard, gap, unverified = self._labels[:, used]
         return PairMinutes(Bars(*self._prices[:, used]), self._ticks[used], heard, gap, unverified)
 
@@ -78,7 +79,7 @@ class PairHistory:
         size = len(self._ticks)
         if end - self._first <= size:
             return
-        dropped = end - self._first - size + (size - USED_MINUTES) // 2
+        dropped = end - self._first - size + (size - self._used) // 2
         self._first += dropped
         kept = max(0, size - dropped)
         for columns, empty in ((self._prices, np.nan), (self._ticks, 0), (self._labels, False)):
@@ -89,7 +90,9 @@ class PairHistory:
 class VenueHistory:
     """The histories of a venue's pairs."""
 
-    def __init__(self) -> None:
+    def __init__(self, used: int = USED_MINUTES) -> None:
+        """Begin without a pair. used: how many minutes figures of one moment use."""
+        self._used = used
         self._pairs: dict[str, PairHistory] = {}
 
     def has(self, pair: str) -> bool:
@@ -106,7 +109,7 @@ class VenueHistory:
             if pair in self._pairs:
                 self._pairs[pair].put(of_pair)
             else:
-                self._pairs[pair] = PairHistory(of_pair)
+                self._pairs[pair] = PairHistory(of_pair, used=self._used)
 
     def at(self, end: int) -> list[tuple[str, PairMinutes]]:
         """Return the minutes of each pair that has begun before the minute of number `end`."""

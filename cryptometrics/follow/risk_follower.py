@@ -1,6 +1,7 @@
-"""Keep `crypto_risk` current: wait to be the group's active follower, then compute what is complete.
+"""Keep `crypto_risk` and `portfolio_risk` current, as the one active follower of the group.
 
-Every doubt ends in the same way: drop what is in memory, connect again, ask the database how far it is.
+Wait to become that, then compute what is complete. Every doubt ends in the same way:
+drop what is in memory, connect again, ask the database how far it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import psycopg
 
 from cryptometrics import log, retry
 from cryptometrics.follow.figure_alerts import FigureAlerts, RuleSettings
+from cryptometrics.follow.portfolio_figures import PortfolioFigures
 from cryptometrics.follow.venue_figures import VenueFigures
 from cryptometrics.notify import removed_rules
 from cryptometrics.store import follower_lock, latest_risk, risk_rows
@@ -132,6 +134,7 @@ class RiskFollower:
                 self._progress(self.totals)
 
         figures: dict[str, VenueFigures] = {}
+        portfolios: dict[str, PortfolioFigures] = {}
         options, is_new = self._options, True
         while not self._stop():
             states = risk_rows.venues(connection, options.group, options.venue)
@@ -142,7 +145,13 @@ class RiskFollower:
                     figures[state.venue] = VenueFigures(
                         connection, options.group, state.venue, options.catch_up, alerts, stay_alive
                     )
+                    portfolios[state.venue] = PortfolioFigures(
+                        connection, options.group, state.venue, options.catch_up, stay_alive
+                    )
+                if state.has_changes:
+                    portfolios[state.venue].minutes_changed()
                 rows += figures[state.venue].step(state)
+                rows += portfolios[state.venue].step(with_stale=not state.has_changes)
                 if self._stop():
                     break
             self._failures = 0

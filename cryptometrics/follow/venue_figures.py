@@ -17,7 +17,7 @@ from cryptometrics.follow.minute_history import (
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.risk.figures import FigureSettings, core_figures
 from cryptometrics.risk.pair_minutes import cut_to_range
-from cryptometrics.store import risk_rows
+from cryptometrics.store import portfolio_progress, risk_rows
 from cryptometrics.store.labelled_minutes import read_minutes
 from cryptometrics.store.risk_rows import FigureRow
 
@@ -129,6 +129,7 @@ class VenueFigures:
             if place.keeps(row.range, as_of)
         ]
         risk_rows.write(self._connection, self._group, self._venue, rows)
+        portfolio_progress.note_minutes(self._connection, self._group, self._venue, notes.pair, first, last)
         risk_rows.remove_notes(self._connection, self._group, self._venue, notes)
         if self._history is not None and self._history.has(notes.pair):
             self._history.put(self._read([notes.pair], first, last + MINUTE))

@@ -12,9 +12,11 @@ from psycopg.types.json import Jsonb
 
 from cryptometrics.errors import UserError
 from cryptometrics.risk.portfolio.definition import Portfolio, as_document, from_document
+from cryptometrics.risk.portfolio.timeline import Effective, Timeline
 from cryptometrics.text import are
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     import psycopg
@@ -36,10 +38,17 @@ WHERE %(name)s::text IS NULL OR portfolio = %(name)s
 ORDER BY portfolio, version DESC
 """  # noqa: S608  (likewise)
 
+_OF_PORTFOLIOS = f"""
+SELECT {_COLUMNS} FROM portfolio_versions
+WHERE portfolio = ANY(%(names)s) AND effective_at <= %(until)s
+ORDER BY portfolio, effective_at, version
+"""  # noqa: S608  (likewise)
+
 _NAMES = "SELECT DISTINCT portfolio FROM portfolio_versions ORDER BY portfolio"
 
 # Two loads at once would otherwise choose the same number.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('portfolio_versions'))"
+_LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtext('portfolio_versions'))"
 
 _ADD = """
 INSERT INTO portfolio_versions (portfolio, version, effective_at, consumer_group, venue, currency, definition)
@@ -108,6 +117,21 @@ def history(connection: psycopg.Connection, name: str | None = None) -> list[Por
             f"there never was a portfolio {name}" + (f"; there {are(names)}" if names else ": none is loaded")
         )
     return found
+
+
+def lock_versions(connection: psycopg.Connection) -> None:
+    """Let no version be stored until the transaction ends."""
+    connection.execute(_LOCK_SHARED)
+
+
+def timelines(connection: psycopg.Connection, names: Collection[str], until: datetime) -> dict[str, Timeline]:
+    """Return the versions of portfolios that are in force at some moment up to `until`."""
+    versions: dict[str, list[Effective]] = {name: [] for name in names}
+    for row in connection.execute(_OF_PORTFOLIOS, {"names": list(names), "until": until}):
+        found = PortfolioVersion(*row)
+        portfolio = None if found.document is None else found.portfolio
+        versions[found.name].append(Effective(found.effective_at, found.version, portfolio))
+    return {name: Timeline(found) for name, found in versions.items()}
 
 
 def load(connection: psycopg.Connection, portfolio: Portfolio, effective_at: datetime) -> LoadedVersion:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryptometrics.risk.columns import Column, known
 from cryptometrics.risk.figures import range_volatility
 from cryptometrics.risk.portfolio.limits import LimitUse, StressResult, stress_result, use_of_limit
 from cryptometrics.risk.portfolio.marks import PositionMark, mark_cash, mark_position
@@ -22,6 +21,7 @@ from cryptometrics.risk.portfolio.scenarios import (
     TooFewScenariosError,
     portfolio_tail_risk,
 )
+from cryptometrics.risk.portfolio.timeline import Holding, drawdown_of_holdings, quantities_by_pair
 from cryptometrics.risk.portfolio.totals import Totals, totals, without_mark
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class MarketData:
     """The newest quotes at 00:00 UTC of its day."""
     ranges: Mapping[str, RangeMinutes]
     """The complete minutes until then; all ranges end at the same minute and are equally long."""
+    holdings: Sequence[Holding] | None = None
+    """What was held during the range, for the drawdown; None: the present positions all the time."""
 
 
 def value_portfolio(portfolio: Portfolio, version: int, as_of: datetime, market: MarketData) -> Valuation:
@@ -159,22 +161,13 @@ def _risk_figures(portfolio: Portfolio, held: Sequence[PositionMark], market: Ma
     except TooFewScenariosError as error:
         risk = None
         reasons |= dict.fromkeys(("value_at_risk", "expected_shortfall"), str(error))
-    fall = drawdown_of_holdings(np.array([float(each.position.quantity) for each in risky]), ranges)
+    holdings = market.holdings
+    if holdings is None:
+        holdings = [Holding(0, portfolio.risk.range_minutes, quantities_by_pair(portfolio))]
+    fall = drawdown_of_holdings(holdings, market.ranges)
     if fall is None:
         reasons["drawdown"] = "in no minute of the range are all prices known"
     return _RiskFigures(assets, risk, fall, reasons)
-
-
-def drawdown_of_holdings(quantities: Column, ranges: Sequence[RangeMinutes]) -> float | None:
-    """Return how far the profit and loss of quantities held over a range is below its peak, in money.
-
-    At mid, by the closes of the minutes in which all are known; None without one.
-    """
-    if not len(quantities):
-        return 0.0
-    worth = np.column_stack([each.closes for each in ranges]) @ quantities
-    path = known(worth)
-    return float(path.max() - path[-1]) if len(path) else None
 
 
 def _position_risk(
