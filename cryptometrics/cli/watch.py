@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import psycopg
     from rich.console import Console
 
+    from cryptometrics.store.live_snapshot import Partition
     from cryptometrics.watch.poller import Poller
     from cryptometrics.watch.screen import ScreenData
-    from cryptometrics.watch.snapshot import Partition
 
 BETWEEN_S = 1.0
 """Seconds between the two snapshots of `--once`, from which it computes ticks per second."""

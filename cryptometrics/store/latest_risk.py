@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 # A range that ended a day before the quote has not one minute in common with the day of the quote.
 _NEWEST = """
-SELECT shown.venue, shown.pair, newest.as_of, newest.volatility, newest.drawdown, newest.value_at_risk
+SELECT shown.venue, shown.pair, newest.as_of, newest.volatility, newest.drawdown, newest.value_at_risk,
+       newest.coverage, newest.gap_minutes
 FROM unnest(%(venues)s::text[], %(pairs)s::text[], %(last_at)s::timestamptz[], %(until)s::timestamptz[])
     AS shown (venue, pair, last_at, until)
 CROSS JOIN LATERAL (
-    SELECT r.as_of, r.volatility, r.drawdown, r.value_at_risk FROM crypto_risk r
+    SELECT r.as_of, r.volatility, r.drawdown, r.value_at_risk, r.coverage, r.gap_minutes FROM crypto_risk r
     WHERE (r.consumer_group, r.venue, r.pair, r.range) = (%(group)s, shown.venue, shown.pair, '24h')
       AND r.as_of > shown.last_at - interval '24 hours'
       AND r.as_of <= coalesce(shown.until, 'infinity')
@@ -32,7 +33,7 @@ CROSS JOIN LATERAL (
 """
 
 _OF_GROUP = """
-SELECT venue, pair, as_of, volatility, drawdown, value_at_risk FROM crypto_latest_risk
+SELECT venue, pair, as_of, volatility, drawdown, value_at_risk, coverage, gap_minutes FROM crypto_latest_risk
 WHERE consumer_group = %(group)s AND range = '24h' AND (%(venue)s::text IS NULL OR venue = %(venue)s)
 """
 
@@ -57,6 +58,10 @@ class LatestRisk(NamedTuple):
     """How far the newest close is below the highest mid price; positive."""
     value_at_risk: float | None
     """Loss over one hour that is exceeded with a probability of 1 %."""
+    coverage: float
+    """Share of the minutes that have a price, or are known to be empty."""
+    gap_minutes: int
+    """Minutes that a gap of the feed overlaps."""
 
 
 def latest_risk(

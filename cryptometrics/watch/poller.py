@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 from cryptometrics import retry
+from cryptometrics.kafka.lag import ANSWER_S, Lag
 from cryptometrics.store.connection import connect, connect_once
 from cryptometrics.store.database_errors import explaining, is_transient, one_line
-from cryptometrics.watch.lag import ANSWER_S, Lag
-from cryptometrics.watch.queries import SnapshotReader
+from cryptometrics.store.live_snapshot import SnapshotReader
+from cryptometrics.watch.history import History
 from cryptometrics.watch.screen import ScreenData
-from cryptometrics.watch.snapshot import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryptometrics.config import Settings
-    from cryptometrics.watch.snapshot import Snapshot
+    from cryptometrics.store.live_snapshot import Snapshot
 
 STATEMENT_TIMEOUT = "5s"
 
@@ -96,7 +96,7 @@ class Poller:
         asked = self._lag.ask(places)
         snapshot = self._reader.read()
         if asked:
-            self._lag.compare(snapshot.partitions)
+            self._lag.compare(snapshot.next_offsets)
         if self._last is None or not self._last.rows:
             for market, mids in self._reader.recent_mids().items():
                 self._history.prepend(market, mids)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cryptometrics.kafka.open_transactions import OpenTransaction
+    from cryptometrics.store.live_snapshot import FiringAlert, Snapshot
     from cryptometrics.store.stored_sessions import SessionRow
-    from cryptometrics.watch.snapshot import FiringAlert, History, Snapshot
+    from cryptometrics.watch.history import History
 
 WIDE = 149
 """Minimum width at which all values of a pair fit into one line."""

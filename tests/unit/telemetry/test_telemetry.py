@@ -163,8 +163,8 @@ def test_the_newest_quote_of_a_pair_is_served_once_whoever_stored_it() -> None:
 
 
 FIGURES = {
-    Market("coinbase", "BTC-USD"): LatestRisk(NOW, 0.5, 0.01, 0.02),
-    Market("coinbase", "ETH-USD"): LatestRisk(NOW, 0.7, None, None),
+    Market("coinbase", "BTC-USD"): LatestRisk(NOW, 0.5, 0.01, 0.02, 1.0, 0),
+    Market("coinbase", "ETH-USD"): LatestRisk(NOW, 0.7, None, None, 0.5, 3),
 }
 
 

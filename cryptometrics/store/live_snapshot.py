@@ -1,8 +1,9 @@
-"""The screen's queries: rows by key from small tables, never a scan of the ticks."""
+"""Read what is stored of a group at one moment: rows by key from small tables, never a scan of the ticks."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
@@ -12,10 +13,9 @@ from cryptometrics.store import stored_sessions
 from cryptometrics.store.connection import snapshot
 from cryptometrics.store.latest_risk import latest_risk
 from cryptometrics.store.stored_sessions import SessionRow
-from cryptometrics.watch.snapshot import FiringAlert, Partition, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -37,7 +37,8 @@ ORDER BY venue, pair, last_at DESC, session
 
 _ROWS = """
 SELECT venue, pair, session, consumer_group, ticks, late, last_bid AS bid, last_ask AS ask, highest_bid,
-       highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at
+       highest_bid_at, lowest_ask, lowest_ask_at, max_spread, max_spread_at, first_at, last_at,
+       last_bid_size AS bid_size, last_ask_size AS ask_size
 FROM session_extremes
 JOIN unnest(%(venues)s::text[], %(pairs)s::text[], %(sessions)s::text[]) AS newest (venue, pair, session)
      USING (venue, pair, session)
@@ -64,6 +65,58 @@ WHERE consumer_group = %(group)s AND name = '1m'
   AND window_start > now() - make_interval(mins => %(minutes)s) AND window_end <= now()
 ORDER BY venue, pair, window_end
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of the topic: its next offset and the outcomes so far."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    metrics: int
+    rejected: int
+    gaps: int
+    duplicates: int
+    holes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FiringAlert:
+    """An alert that fires now."""
+
+    venue: str
+    """Empty for a rule about rejected ticks."""
+    pair: str | None
+    rule: str
+    severity: str
+    message: str
+    fired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is stored of a group at one moment."""
+
+    group: str
+    at: datetime
+    """Time by the database's clock, so that every viewer sees the same age."""
+    rows: list[SessionRow]
+    """The newest session of each market, sorted by pair and venue."""
+    partitions: list[Partition]
+    alerts: list[FiringAlert]
+    """Newest first; empty if alerts are not used."""
+    risk: Mapping[Market, LatestRisk] = field(default_factory=dict)
+    """Figures over 24 hours, of the markets that have any."""
+
+    @property
+    def next_offsets(self) -> dict[tuple[str, int], int]:
+        """The next offset to be stored of each partition, by topic and number."""
+        return {(part.topic, part.partition): part.next_offset for part in self.partitions}
+
+    def total(self, outcome: str) -> int:
+        """Return the number of offsets with an outcome, over all partitions."""
+        return sum(getattr(partition, outcome) for partition in self.partitions)
 
 
 class SnapshotReader:

@@ -1,4 +1,4 @@
-"""Look up the lag without blocking: the screen goes on when Kafka does not answer."""
+"""Look up the lag without blocking: a live view goes on when Kafka does not answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.kafka.open_transactions import OpenTransaction
     from cryptometrics.kafka.partition_ends import Place
-    from cryptometrics.watch.snapshot import Partition
 
 ASK_EVERY_S = 1.0
 ANSWER_S = 3.0
@@ -67,9 +66,9 @@ class Lag:
         self._asked_at = time.monotonic()
         return True
 
-    def compare(self, partitions: list[Partition]) -> None:
-        """Set the offsets stored at the time of the request."""
-        self._stored = {(part.topic, part.partition): part.next_offset for part in partitions}
+    def compare(self, next_offsets: Mapping[Place, int]) -> None:
+        """Set the next offsets stored at the time of the request."""
+        self._stored = dict(next_offsets)
 
     def listen(self, wait: float = 0.0) -> None:
         """Read the answers, if all arrive within `wait` seconds."""

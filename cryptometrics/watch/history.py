@@ -1,0 +1,68 @@
+"""The recent past of the screen: rates and sparklines, from the snapshots that were shown. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from cryptometrics.market.tick_rates import TickRates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from decimal import Decimal
+
+    from cryptometrics.market.venues import Market
+    from cryptometrics.store.live_snapshot import Snapshot
+
+HISTORY_S = 900.0
+"""Maximum period of a sparkline."""
+SAMPLE_S = 1.0
+"""Interval between two mid prices of a sparkline."""
+
+
+class History:
+    """The recent snapshots of one group, as far as rates and sparklines need them."""
+
+    def __init__(self) -> None:
+        self._rates = TickRates()
+        self._mids: dict[Market, deque[tuple[float, Decimal]]] = {}
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Add the next snapshot."""
+        now = snapshot.at.timestamp()
+        for row in snapshot.rows:
+            self._rates.add(now, row.market, row.session, row.ticks)
+            mids = self._mids.setdefault(row.market, deque())
+            if not mids or mids[-1][0] <= now - SAMPLE_S:
+                mids.append((now, row.mid_price))
+            while mids[0][0] < now - HISTORY_S:
+                mids.popleft()
+
+    def prepend(self, market: Market, mids: Iterable[tuple[datetime, Decimal]]) -> None:
+        """Add mid prices, in order of time, before those of the snapshots."""
+        known = self._mids.setdefault(market, deque())
+        first = known[0][0] if known else float("inf")
+        older = [(at.timestamp(), mid) for at, mid in mids if at.timestamp() < first]
+        known.extendleft(reversed(older))
+
+    def rate(self, market: Market) -> float | None:
+        """Return the recent ticks per second; None before the second snapshot."""
+        return self._rates.rate(market)
+
+    def mids(self, market: Market, points: int) -> list[Decimal | None]:
+        """Return the last mid price of each of `points` equal spans from the oldest one to now.
+
+        A span without a mid price repeats the one before.
+        """
+        mids = self._mids.get(market)
+        if not mids or points < 1:
+            return []
+        first, last = mids[0][0], mids[-1][0]
+        width = max((last - first) / points, SAMPLE_S)
+        found: list[Decimal | None] = [None] * min(points, int((last - first) / width) + 1)
+        for at, mid in mids:
+            found[min(int((at - first) / width), len(found) - 1)] = mid
+        for number in range(1, len(found)):
+            found[number] = found[number] if found[number] is not None else found[number - 1]
+        return found
