@@ -17,6 +17,10 @@ class UserError(CryptometricsError):
     exit_code = 2
 
 
+class NotFoundError(UserError):
+    """What the user named is not stored: a group, a venue, a pair, a portfolio, an alert."""
+
+
 class ServiceUnavailableError(CryptometricsError):
     """Kafka, PostgreSQL or the exchange does not answer: trying again later can help."""
 

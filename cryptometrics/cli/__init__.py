@@ -42,6 +42,7 @@ COMMANDS = {
     "session": "session:session",
     "plot": "plot:plot",
     "watch": "watch:watch",
+    "web": "web:web",
     "export": "export:export",
     "import": "import_minutes:import_minutes",
     "risk": "risk:risk",

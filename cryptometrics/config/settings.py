@@ -123,6 +123,14 @@ class Settings(BaseSettings):
         default="generic", validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_FORMAT")
     )
 
+    web_token: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEB_TOKEN")
+    )
+    """Token that a page beyond this machine needs."""
+    web_token_file: Path | None = Field(
+        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEB_TOKEN_FILE")
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class TickRates:
 
     def rate(self, market: Market) -> float | None:
         """Return the recent ticks per second; None before the second count."""
-        counts = self._counts.get(market, ())
-        if len(counts) < 2 or counts[-1][0] <= counts[0][0]:
+        counts = self._counts.get(market)
+        if counts is None or len(counts) < 2 or counts[-1][0] <= counts[0][0]:
             return None
         return (counts[-1][2] - counts[0][2]) / (counts[-1][0] - counts[0][0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.errors import UserError
+from cryptometrics.errors import NotFoundError, UserError
 from cryptometrics.text import are, listed
 
 if TYPE_CHECKING:
@@ -57,21 +57,26 @@ def resolve_group(
     is chosen, too, if it is named or if there is no other. Raises UserError if nothing is stored, or nothing
     for the group named.
     """
-    groups = [name for (name,) in connection.execute(_GROUPS)]
+    groups = stored_groups(connection)
     if with_imported and (not groups or group not in (None, *groups)):
         groups += [name for name, _ in _imported(connection) if name not in groups]
     if not groups:
         raise UserError("no ticks are stored yet: run `cryptometrics process`")
     if group is not None and group not in groups:
-        raise UserError(f"group {group} has stored nothing; there {are(groups)}")
+        raise NotFoundError(f"group {group} has stored nothing; there {are(groups)}")
     return _choice("group", group, groups)
+
+
+def stored_groups(connection: psycopg.Connection) -> list[str]:
+    """Return the groups with stored ticks, the one with the newest row first."""
+    return [name for (name,) in connection.execute(_GROUPS)]
 
 
 def group_to_import_for(connection: psycopg.Connection, group: str | None, default: str) -> str:
     """Return the group named, whether it has anything or not, else the one that is read, else the default."""
     if group is not None:
         return group
-    stored = [name for (name,) in connection.execute(_GROUPS)]
+    stored = stored_groups(connection)
     return next(iter(stored or [name for name, _ in _imported(connection)]), default)
 
 
@@ -107,7 +112,7 @@ def check_venue(
     if with_imported:
         venues += [at for name, at in _imported(connection) if name == group and at not in venues]
     if venue not in venues:
-        raise UserError(f"group {group} has no ticks of venue {venue}; there {are(venues)}")
+        raise NotFoundError(f"group {group} has no ticks of venue {venue}; there {are(venues)}")
 
 
 def stored_venues(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from cryptometrics.errors import UserError
+from cryptometrics.errors import NotFoundError, UserError
 from cryptometrics.risk.portfolio.definition import Portfolio, as_document, from_document
 from cryptometrics.risk.portfolio.timeline import Effective, Timeline
 from cryptometrics.text import are
@@ -101,7 +101,7 @@ def named_in_force(connection: psycopg.Connection, at: datetime, name: str | Non
     names = [other.name for other in in_force(connection, at)]
     when = f"{at:%Y-%m-%d %H:%M} UTC"
     if names:
-        raise UserError(f"there is no portfolio {name} at {when}; there {are(names)}")
+        raise NotFoundError(f"there is no portfolio {name} at {when}; there {are(names)}")
     raise UserError(
         f"there is no portfolio{f' {name}' if name else ''} at {when}: load one with "
         "`cryptometrics positions load FILE`; `cryptometrics positions example` prints one to start from"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from cryptometrics.errors import UserError
+from cryptometrics.errors import NotFoundError
 from cryptometrics.market.ticks import EXACT
 from cryptometrics.market.venues import Market
 from cryptometrics.text import are, listed
@@ -120,8 +120,8 @@ def sessions(
     """Return one row per market, ordered by venue and pair, of `session` or else the newest session.
 
     The newest session is each market's own if pairs are named, else its venue's. Without a venue, all venues
-    of the group are read. Raises UserError, which lists what is stored, if a pair has no ticks, or none in
-    `session`.
+    of the group are read. Raises NotFoundError, which lists what is stored, if a pair has no ticks, or none
+    in `session`.
     """
     if session is None and not pairs:
         newest = connection.execute(_NEWEST_SESSIONS, {"group": group, "venue": venue}).fetchall()
@@ -138,7 +138,7 @@ def sessions(
         raise no_ticks(connection, group, missing, session, venue=venue)
     if not found:
         names = session_names(connection, group, venue=venue)
-        raise UserError(f"{place(group, venue)} has no session {session}; there {are(names)}")
+        raise NotFoundError(f"{place(group, venue)} has no session {session}; there {are(names)}")
     return list(found.values())
 
 
@@ -179,14 +179,16 @@ def no_ticks(
     session: str | None,
     *,
     venue: str | None = None,
-) -> UserError:
+) -> NotFoundError:
     """Return the error that lists what is stored instead: other sessions of these pairs, else other pairs.
 
     With a venue, it is about that venue.
     """
     where = place(group, venue)
     if session is not None and (names := session_names(connection, group, pairs, venue=venue)):
-        return UserError(f"no ticks of {listed(pairs)} in session {session} of {where}; there {are(names)}")
+        return NotFoundError(
+            f"no ticks of {listed(pairs)} in session {session} of {where}; there {are(names)}"
+        )
     stored = connection.execute(_PAIRS, {"group": group, "venue": venue}).fetchall()
     names = [pair for pair, _, _ in stored]
     if len(names) <= MAX_WITH_TIMES:
@@ -194,7 +196,7 @@ def no_ticks(
             f"{pair} ({first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC)"
             for pair, first, last in stored
         ]
-        return UserError(f"no ticks of {listed(pairs)} in {where}; there {are(known)}")
+        return NotFoundError(f"no ticks of {listed(pairs)} in {where}; there {are(known)}")
     close = [near for pair in pairs for near in difflib.get_close_matches(pair, names, n=3)]
     hint = f" (did you mean {listed(dict.fromkeys(close))}?)" if close else ""
-    return UserError(f"no ticks of {listed(pairs)} in {where}; there {are(names)}{hint}")
+    return NotFoundError(f"no ticks of {listed(pairs)} in {where}; there {are(names)}{hint}")

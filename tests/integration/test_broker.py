@@ -13,11 +13,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pydantic import SecretStr
 
 from cryptometrics.errors import ServiceUnavailableError, UserError
-from cryptometrics.kafka import admin_requests, client, group_consumer, partition_ends
+from cryptometrics.kafka import admin_requests, client, group_consumer, lag, partition_ends
 from cryptometrics.kafka.admin_requests import wait_for_kafka
 from cryptometrics.kafka.publisher import Publisher
 from cryptometrics.kafka.topic import create_topic, describe_topic
-from cryptometrics.watch import lag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
