@@ -55,8 +55,14 @@ class OnFigures:
 
 Source: TypeAlias = OnQuotes | OnGaps | OnRecords | OnSilence | OnFigures
 
-Owner: TypeAlias = Literal["process", "risk"]
-"""The command that evaluates a rule, and that ends its alerts when the rule is gone."""
+Owner: TypeAlias = Literal["process", "risk", "limits"]
+"""Who evaluates a rule, and ends its alerts when the rule is gone: a command with the rules of its file, or
+the part of `risk --follow` that compares portfolios with their limits."""
+
+LIMIT = "limit"
+"""The kind of an alert about the limit of a portfolio, which is in no rule file: see `limit_rules`."""
+LIMIT_PREFIX = "limit."
+"""How the rules of limits are named; no rule of a file may begin so."""
 
 ESTIMATORS = {"realized": "volatility", "ewma": "volatility_ewma"}
 """The estimators that a rule about volatility may name, and their columns."""
@@ -168,4 +174,6 @@ KINDS: dict[str, RuleKind] = {
 
 def owner_of(kind: str) -> Owner:
     """Return the owner of a kind; one that this version does not know is of `process`."""
+    if kind == LIMIT:
+        return "limits"
     return KINDS[kind].owner if kind in KINDS else "process"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import decimal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from cryptometrics.alerts.messages import message
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from cryptometrics.alerts.rules import Rule
+    from cryptometrics.alerts.rules import Rule, Severity
     from cryptometrics.market.venues import Market
 
 State = Literal["inactive", "pending", "firing", "unknown"]
-"""Only a rule about risk figures can be `unknown`; see `figure_rules`."""
+"""Only a rule about risk figures or a limit can be `unknown`; see `figure_rules` and `limit_rules`."""
 
 _stored_precision = decimal.Context(prec=12)
 """Digits of a stored value. It is for people; the exact prices are in the ticks."""
@@ -38,13 +38,34 @@ class SavedState(NamedTuple):
     """State of the rule's meter, as JSON."""
 
 
+class AlertSource(Protocol):
+    """What an alert takes from its rule: one of the rule file, or the limit of a portfolio."""
+
+    @property
+    def name(self) -> str:
+        """Its name, unique in its file or portfolio."""
+
+    @property
+    def kind(self) -> str:
+        """What it measures."""
+
+    @property
+    def severity(self) -> Severity:
+        """Passed on to people."""
+
+    @property
+    def level(self) -> Decimal:
+        """The value that it compares with, in the unit of its kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """An alert that starts to fire, or one that resolves."""
 
-    rule: Rule
+    rule: AlertSource
     market: Market
-    """Or a partition (see `evaluator.subject_of`), for a rule about rejected ticks."""
+    """Or a partition (see `evaluator.subject_of`) for a rule about rejected ticks, or a portfolio (see
+    `limit_rules.ObservedLimits`)."""
     firing: bool
     at: datetime
     """Event time of the tick that caused it; for a stale feed, the wall clock's."""
@@ -54,13 +75,8 @@ class Transition:
     """None if it is unknown: a gap of unknown size."""
     partition: int | None
     offset: int | None
-    words: str | None = None
-    """The message; None for the usual one of the rule's kind."""
-
-    @property
-    def message(self) -> str:
-        """The transition in one line, for people."""
-        return self.words or message(self.rule, self.market, self.value, firing=self.firing)
+    message: str
+    """The transition in one line, for people."""
 
 
 class RuleState:
@@ -102,7 +118,7 @@ class RuleState:
     ) -> Transition:
         """Start to fire, whatever the value is."""
         self.state, self.since = "firing", self.since or at
-        return Transition(self.rule, self.market, True, at, self.since, _rounded(value), partition, offset)
+        return self._transition(self.since, at, value, partition, offset, firing=True)
 
     def resolve(
         self, at: datetime, value: Decimal | None, partition: int | None, offset: int | None
@@ -110,7 +126,7 @@ class RuleState:
         """Resolve the firing alert."""
         at = max(at, self.since or at)  # a tick older than the end of a gap resolves its alert, too
         since, self.state, self.since, self.resolved_at = self.since or at, "inactive", None, at
-        return Transition(self.rule, self.market, False, at, since, _rounded(value), partition, offset)
+        return self._transition(since, at, value, partition, offset, firing=False)
 
     def rewind(self, at: datetime) -> None:
         """Set the clock back to `at`."""
@@ -121,6 +137,16 @@ class RuleState:
         """Return the state to store; memory: the meter's."""
         return SavedState(self.state, self.since, self.resolved_at, memory)
 
-
-def _rounded(value: Decimal | None) -> Decimal | None:
-    return None if value is None else value.normalize(_stored_precision)
+    def _transition(
+        self,
+        since: datetime,
+        at: datetime,
+        value: Decimal | None,
+        partition: int | None,
+        offset: int | None,
+        *,
+        firing: bool,
+    ) -> Transition:
+        rounded = None if value is None else value.normalize(_stored_precision)
+        words = message(self.rule, self.market, rounded, firing=firing)
+        return Transition(self.rule, self.market, firing, at, since, rounded, partition, offset, words)

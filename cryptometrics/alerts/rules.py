@@ -14,7 +14,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cryptometrics.alerts.kinds import ESTIMATORS, KINDS, OnFigures, RuleKind, Source
+from cryptometrics.alerts.kinds import ESTIMATORS, KINDS, LIMIT_PREFIX, OnFigures, RuleKind, Source
 from cryptometrics.market.ticks import is_pair
 from cryptometrics.times import parse_duration
 
@@ -253,6 +253,8 @@ class _Table:
             self._wrong("name", "is missing: every rule needs a name")
         elif not isinstance(name, str) or not _is_name(name):
             self._wrong("name", "must have at most 63 letters, digits, dots, dashes and underscores")
+        elif name.startswith(LIMIT_PREFIX):
+            self._wrong("name", f"must not begin with {LIMIT_PREFIX}, as the limits of portfolios do")
         elif name in taken:
             self._wrong("name", f"{name} is already the name of an earlier rule")
         return str(name)

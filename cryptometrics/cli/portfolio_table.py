@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from cryptometrics.cli.output import NOTHING, for_people, print_table, short, stacked, width
+from cryptometrics.risk.portfolio.money import readable
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -43,12 +44,8 @@ def show(valuation: Valuation) -> None:
 
 
 def money(amount: Decimal | float | None, *, places: int = 2) -> str:
-    """Return money for people, rounded to the cent; small amounts have three digits that count."""
-    if amount is None:
-        return NOTHING
-    if amount and -1 < amount < 1:
-        return f"{float(amount):.3g}"
-    return f"{amount:,.{places}f}"
+    """Return money for people, or a dash if it is not known."""
+    return NOTHING if amount is None else readable(amount, places=places)
 
 
 def per_cent(share: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import class_row
 
 from cryptometrics.alerts.evaluator import StoredStates
+from cryptometrics.alerts.kinds import LIMIT_PREFIX
 from cryptometrics.alerts.messages import in_words
 from cryptometrics.alerts.rule_state import SavedState
 from cryptometrics.alerts.stale_feed import LastTicks
@@ -72,6 +73,11 @@ WHERE consumer_group = %s AND recorded_at > now() - make_interval(secs => %s)
 _SAVED_BY_RULE = """
 SELECT rule, venue, pair, state, since, resolved_at, memory::text FROM alert_states
 WHERE consumer_group = %s AND rule = ANY(%s)
+"""
+# Of portfolios, by their names: limits are in no file that could list them.
+_SAVED_LIMITS = """
+SELECT rule, venue, pair, state, since, resolved_at, memory::text FROM alert_states
+WHERE consumer_group = %s AND venue = %s AND starts_with(rule, %s) AND state <> 'inactive'
 """
 
 _FIRING_RULES = "SELECT rule, kind, venue, pair FROM alerts WHERE consumer_group = %s AND resolved_at IS NULL"
@@ -214,6 +220,16 @@ def saved_states(
     return {
         (rule, Market(venue, pair)): SavedState(*state)
         for rule, venue, pair, *state in connection.execute(_SAVED_BY_RULE, [group, list(rules)])
+    }
+
+
+def open_limits(
+    connection: psycopg.Connection, group: str, venue: str
+) -> dict[tuple[str, Market], SavedState]:
+    """Load the states of the limits that have an open alert: (limit, portfolio) → its state."""
+    return {
+        (rule, Market(venue, portfolio)): SavedState(*state)
+        for rule, venue, portfolio, *state in connection.execute(_SAVED_LIMITS, [group, venue, LIMIT_PREFIX])
     }
 
 

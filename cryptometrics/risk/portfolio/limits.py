@@ -27,6 +27,8 @@ class LimitUse:
     use: float | None
     """value / limit: 1 at the limit."""
     state: LimitState
+    reason: str | None = None
+    """Why the state is `unknown`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,18 @@ class StressResult:
     """The value at mid after it."""
 
 
-def use_of_limit(limit: Limit, value: float | None, *, warn_at: float, nothing_held: bool) -> LimitUse:
+def use_of_limit(
+    limit: Limit, value: float | None, *, warn_at: float, nothing_held: bool, reason: str | None = None
+) -> LimitUse:
     """Return the use of a limit: it warns from `warn_at` on and is breached at 1.
 
     A figure that is not known makes it `unknown`, unless nothing is held: then nothing can be lost.
+    `reason` says why the figure is not known.
     """
     if value is None:
-        return LimitUse(limit, None, None, "ok" if nothing_held else "unknown")
+        if nothing_held:
+            return LimitUse(limit, None, None, "ok")
+        return LimitUse(limit, None, None, "unknown", reason)
     use = value / float(limit.level)
     state: LimitState = "breach" if use >= 1 else "warn" if use >= warn_at else "ok"
     return LimitUse(limit, value, use, state)

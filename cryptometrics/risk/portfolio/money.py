@@ -23,6 +23,13 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
     return found
 
 
+def readable(amount: Decimal | float, *, places: int = 2) -> str:
+    """Return money for people, rounded to the cent; small amounts have three digits that count."""
+    if amount and -1 < amount < 1:
+        return f"{float(amount):.3g}"
+    return f"{amount:,.{places}f}"
+
+
 def exact_text(number: Decimal) -> str:
     """Return a decimal without needless zeros, so that equal numbers have the same text."""
     return f"{number.normalize(MONEY):f}" if number else "0"

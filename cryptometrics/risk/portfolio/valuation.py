@@ -198,6 +198,7 @@ def _position_risk(
 
 def _use(limit: Limit, valuation: Valuation) -> LimitUse:
     figure: float | None
+    rests_on = limit.figure.removesuffix("_pct")
     match limit.figure:
         case "value_at_risk_pct":
             figure = valuation.per_cent_of_gross(valuation.value_at_risk)
@@ -208,10 +209,13 @@ def _use(limit: Limit, valuation: Valuation) -> LimitUse:
         case "concentration_pct":
             shares = [each.share for each in valuation.positions if each.share is not None]
             figure = 100 * max(shares) if shares else None
+            rests_on = "gross"
         case _:
             figure = _gross_of(limit, valuation)
     warn_at = valuation.portfolio.risk.warn_at
-    return use_of_limit(limit, figure, warn_at=warn_at, nothing_held=valuation.totals.gross == 0)
+    nothing_held = valuation.totals.gross == 0
+    reason = f"{limit.asset} has no mark that counts" if limit.asset else valuation.reasons.get(rests_on)
+    return use_of_limit(limit, figure, warn_at=warn_at, nothing_held=nothing_held, reason=reason)
 
 
 def _gross_of(limit: Limit, valuation: Valuation) -> float | None:

@@ -68,7 +68,7 @@ def test_alerts_that_fired_are_counted_by_severity() -> None:
     critical, info = parse(text.format("critical") + text.format("info"))
     batch = work([1.0], [])
     batch.batch.alerts = [
-        Transition(rule, Market("coinbase", "BTC-USD"), firing, NOW, NOW, None, 0, 0)
+        Transition(rule, Market("coinbase", "BTC-USD"), firing, NOW, NOW, None, 0, 0, "words")
         for rule, firing in ((critical, True), (critical, False), (critical, True), (info, True))
     ]
     found = Measurements()

@@ -1,0 +1,57 @@
+"""How a limit stands, in words a person can act on. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptometrics.risk.portfolio.money import readable
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from cryptometrics.risk.portfolio.definition import Limit
+    from cryptometrics.risk.portfolio.limits import LimitUse
+
+
+def in_words(portfolio: str, use: LimitUse, *, currency: str, warn_at: float) -> str:
+    """Return in one line how a limit of a portfolio stands.
+
+    For example `treasury gross 2,104,311.20 USD is above its limit of 2,000,000.00 (105 %)`.
+    """
+    limit = use.limit
+    what = " ".join(filter(None, (portfolio, limit.asset, _figure(limit))))
+    level = _amount(limit, limit.level)
+    if use.state == "unknown":
+        unit = _unit(limit, currency)
+        return f"{what} is unknown, its limit of {level}{unit} cannot be checked: {use.reason or 'no data'}"
+    if use.value is None or use.use is None:
+        return f"{what}: nothing is held"
+    warns_at = f"{per_cent(warn_at)} of its limit of {level}"
+    stands = {
+        "breach": f"is {'above' if use.use > 1 else 'at'} its limit of {level}",
+        "warn": f"is {'above' if use.use > warn_at else 'at'} {warns_at}",
+        "ok": f"is below {warns_at}",
+    }[use.state]
+    value = f"{_amount(limit, use.value)}{_unit(limit, currency)}"
+    return f"{what} {value} {stands} ({per_cent(use.use)})"
+
+
+def per_cent(share: float) -> str:
+    """Return a share in per cent, with three significant digits, from 100 % on without a fraction."""
+    return f"{100 * share:,.0f} %" if share >= 1 else f"{100 * share:.3g} %"
+
+
+def _figure(limit: Limit) -> str:
+    return limit.figure.removesuffix("_pct").replace("_", " ")
+
+
+def _is_money(limit: Limit) -> bool:
+    return not limit.figure.endswith("_pct")
+
+
+def _amount(limit: Limit, amount: Decimal | float) -> str:
+    return readable(amount) if _is_money(limit) else per_cent(float(amount) / 100)
+
+
+def _unit(limit: Limit, currency: str) -> str:
+    return f" {currency}" if _is_money(limit) else " of gross"
