@@ -1,26 +1,43 @@
-"""`cryptometrics export`: stored quotes as CSV or JSON lines."""
+"""`cryptometrics export`: stored quotes, candles, figures and records as CSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics import files
 from cryptometrics.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
+    from cryptometrics.store.datasets import Name
     from cryptometrics.store.export import Format
+    from cryptometrics.store.export_file import TextForm
+
+KINDS = ("quotes", "candles", "risk", "portfolio", "alerts", "gaps")
+NOUNS = {"risk": "rows of risk figures", "portfolio": "rows of portfolios"}
+"""What the rows are called in messages, where that is not the name."""
+INTERVALS = ("1m", "5m", "15m", "1h", "4h", "1d")
 
 
 @click.command("export")
+@click.option(
+    "--what",
+    type=click.Choice(KINDS),
+    default="quotes",
+    show_default=True,
+    help="What to export: each is a table or a view with the same column names.",
+)
 @options.pairs
+@click.option(
+    "--interval",
+    type=click.Choice(INTERVALS),
+    help="Length of a candle, for --what candles. [default: 1m]",
+)
 @click.option(
     "--since",
     metavar="TIME",
@@ -34,7 +51,13 @@ if TYPE_CHECKING:
     help="Export up to this time (exclusive), in the same format.",
 )
 @options.reading_group
-@options.one_venue
+@click.option(
+    "--venue",
+    callback=options.venue,
+    metavar="NAME",
+    help="Venue to read. [default: for quotes and candles the only one, else the one with the newest row; "
+    "for the rest all]",
+)
 @click.option(
     "--format",
     "form",
@@ -45,10 +68,14 @@ if TYPE_CHECKING:
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to this .csv or .jsonl file instead of stdout; it appears once it is complete.",
+    help="Write to this file instead of stdout; it appears once it is complete. The suffix says how: "
+    ".csv or .jsonl, which .gz or .zst may follow, or .parquet.",
 )
 def export(
+    *,
+    what: Name,
     pairs: tuple[str, ...],
+    interval: str | None,
     since: datetime | None,
     until: datetime | None,
     group: str | None,
@@ -56,55 +83,66 @@ def export(
     form: Format | None,
     out: Path | None,
 ) -> None:
-    """Export stored quotes as CSV or JSON lines, ordered by time.
+    """Export stored rows as CSV, JSON lines or Parquet, ordered by time.
 
-    Prices are exact, times are UTC. Without options it exports everything of one group and venue. In CSV, a
-    text that begins like a formula (= + - @) gets an apostrophe in front; JSON lines stay unchanged. The
-    extremes of a row are in the order of the topic: `session` shows those of a whole session.
+    Prices are exact, times are UTC. Without options it exports all quotes of one group and venue. In CSV, a
+    text that begins like a formula (= + - @) gets an apostrophe in front; the other formats leave it as it
+    is. The extremes of a quote are in the order of the topic: `session` shows those of a whole session.
 
     \b
     Example:
       cryptometrics export --pair BTC-USD --since 2h --out btc.csv
+      cryptometrics export --what candles --interval 1h --out candles.parquet
     """
     from cryptometrics.cli.connections import database, report_choice
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.store import export as store
+    from cryptometrics.store import export_file
     from cryptometrics.store.choose_source import resolve_group, resolve_venue
+    from cryptometrics.store.datasets import DATASETS, Selection
 
-    chosen, rows = _format_of(form, out), 0
+    if interval and what != "candles":
+        raise click.UsageError("--interval goes with --what candles")
+    if pairs and what == "portfolio":
+        raise click.UsageError("--pair does not go with --what portfolio")
+    text = _form_of(form, out)
+    dataset, noun, rows = DATASETS[what], NOUNS.get(what, what), 0
     with database() as connection:
-        of_group = resolve_group(connection, group)
-        at = resolve_venue(connection, of_group.name, venue, pairs=pairs)
-        report_choice(of_group, at)
-        blocks = store.export(connection, of_group.name, at.name, pairs, since, until, chosen)
-        # Close the generator first: until then, its COPY occupies the connection.
-        with contextlib.closing(blocks), _written(out) as file, Progress() as progress:
-            for block in blocks:
-                file.write(block.data)
-                rows += block.rows
-                progress.show(f"{rows:,} quotes, up to {block.until:%Y-%m-%d %H:%M:%S} UTC")
-    click.echo(f"{rows:,} quotes" + (f" in {out}" if out else ""), err=True)
+        of_group = resolve_group(connection, group, with_imported=dataset.minutes)
+        at = venue
+        report_choice(of_group)
+        if dataset.one_venue or venue:
+            chosen = resolve_venue(
+                connection, of_group.name, venue, pairs=pairs, with_imported=dataset.minutes
+            )
+            report_choice(chosen)
+            at = chosen.name
+        selection = Selection(what, of_group.name, at, pairs, since, until, interval or "1m")
+        states = (
+            export_file.write_file(connection, selection, out, text)
+            if out is not None
+            else export_file.write_text(connection, selection, sys.stdout.buffer, form or "csv")
+        )
+        with contextlib.closing(states), Progress() as progress:
+            for state in states:
+                rows = state.rows
+                if progress.due():
+                    until_when = f", up to {state.until:%Y-%m-%d %H:%M:%S} UTC" if state.until else ""
+                    progress.show(f"{rows:,} {noun}{until_when}")
+    sys.stdout.buffer.flush()
+    click.echo(f"{rows:,} {noun}" + (f" in {out}" if out else ""), err=True)
 
 
-def _format_of(form: Format | None, out: Path | None) -> Format:
-    """Return the format to write; raise BadParameter if the suffix of the file says otherwise or nothing."""
+def _form_of(form: Format | None, out: Path | None) -> TextForm | None:
+    """Return the form of text to write, None for Parquet; raise BadParameter if the suffix does not fit."""
+    from cryptometrics.errors import UserError
+    from cryptometrics.store.export_file import TextForm, text_form
+
     if out is None or (out.exists() and not out.is_file()):  # a pipe or a device has no suffix to go by
-        return form or "csv"
-    suffix = out.suffix.lower()
-    by_suffix: Format | None = "csv" if suffix == ".csv" else "jsonl" if suffix == ".jsonl" else None
-    if by_suffix is None:
-        raise click.BadParameter(f"{str(out)!r} must end in .csv or .jsonl", param_hint="--out")
-    if form not in (None, by_suffix):
-        raise click.BadParameter(f"{str(out)!r} does not end in .{form}", param_hint="--out")
+        return TextForm(form or "csv")
+    try:
+        by_suffix = text_form(out)
+    except UserError as error:
+        raise click.BadParameter(str(error), param_hint="--out") from None
+    if form is not None and (by_suffix is None or by_suffix.form != form):
+        raise click.BadParameter(f"{str(out)!r} is not a name of a .{form} file", param_hint="--out")
     return by_suffix
-
-
-@contextlib.contextmanager
-def _written(out: Path | None) -> Iterator[BinaryIO]:
-    """Open the output: stdout, or a file that appears only once it is complete."""
-    if out is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    with files.whole(out) as file:
-        yield file

@@ -1,57 +1,31 @@
-"""Export stored quotes as CSV or JSON lines, in flat memory.
-
-PostgreSQL sorts and sends one slice of time after the other, and each is passed on as it arrives, so neither
-side holds more than a slice.
-"""
+"""Export stored rows as CSV or JSON lines, in flat memory: the text is passed on as PostgreSQL sends it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
-from cryptometrics.store.stored_sessions import no_ticks, pair_sessions
+from cryptometrics.store.datasets import Column, Selection, columns_of, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
+    from datetime import datetime
 
     import psycopg
 
 Format = Literal["csv", "jsonl"]
-DAY = timedelta(days=1)
-MIN_SLICES, MAX_SLICES = 24, 1440
-"""Slices of a day; each takes one sort and one index scan."""
-ROWS_PER_SLICE = 20_000
-"""Approximate rows of one sort, if they are spread evenly over the day."""
 
-_TEXTS = ("pair", "session", "consumer_group", "kind", "venue")
-_PRICES = ("bid", "ask", "mid_price", "spread", "spread_bps")
-_SIZES = ("bid_size", "ask_size")
-_EXTREMES = ("session_highest_bid", "session_lowest_ask", "session_max_spread")
-_NUMBERS = ("trade_id", "kafka_partition", "kafka_offset")
-COLUMNS = ("quoted_at", *_TEXTS[:3], *_PRICES, *_EXTREMES, "kind", *_NUMBERS, "recorded_at", *_SIZES, "venue")
-"""The columns of the CSV and the keys of the JSON, in order; they are columns of the view crypto_quotes."""
-
-_DAYS = """
-SELECT day, sum(rows)::bigint FROM metric_days
-WHERE consumer_group = %(group)s AND day BETWEEN %(first)s AND %(last)s GROUP BY day ORDER BY day
-"""
-_SLICE = sql.SQL("""
-COPY (
-    SELECT {columns} FROM crypto_quotes
-    WHERE quoted_at >= {start} AND quoted_at < {end}
-      AND consumer_group = {group} AND venue = {venue} AND pair = ANY({pairs})
-    ORDER BY crypto_quotes.quoted_at, kafka_partition, kafka_offset
-) TO STDOUT WITH ({options})
-""")
+_COPY = sql.SQL("COPY ({query}) TO STDOUT WITH ({options})")
 # With a quote and a delimiter that JSON cannot contain, CSV leaves the line as it is; the text format
 # would double backslashes.
 _OPTIONS = {
     "csv": sql.SQL("FORMAT csv"),
     "jsonl": sql.SQL(r"FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02'"),
 }
+_TEXTS = ("text", "varchar", "bpchar")
+_TIMES = ("timestamptz",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,88 +35,51 @@ class Block:
     data: bytes
     rows: int
     """Rows of the slice that this block completes; 0 within a slice."""
-    until: datetime
+    until: datetime | None
+    """The time up to which rows of a slice are complete; None where there is but one slice."""
 
 
-def export(
-    connection: psycopg.Connection,
-    group: str,
-    venue: str,
-    pairs: Sequence[str],
-    since: datetime | None,
-    until: datetime | None,
-    form: Format,
-) -> Generator[Block]:
-    """Yield the quotes of `pairs`, or of all, at a venue with since <= quoted_at < until, in order of time.
+def export(connection: psycopg.Connection, selection: Selection, form: Format) -> Generator[Block]:
+    """Yield the rows of a selection in order.
 
-    In CSV, text that a spreadsheet would take for a formula is prefixed with an apostrophe. Quotes that are
-    stored later for a time already exported are missed. Raises UserError if a pair has no ticks.
+    In CSV, text that a spreadsheet would take for a formula is prefixed with an apostrophe. Raises UserError
+    if a pair has no ticks.
     """
-    sessions = pair_sessions(connection, group, venue=venue, pairs=pairs)
-    if missing := [pair for pair in pairs if pair not in {row.pair for row in sessions}]:
-        raise no_ticks(connection, group, missing, None, venue=venue)
-    chosen = sorted({row.pair for row in sessions})
-    start = max(filter(None, (since, min(row.first_at for row in sessions))))
-    # Include the newest stored quote, but none that is stored later.
-    newest = max(row.last_at for row in sessions) + timedelta(microseconds=1)
-    end = min(filter(None, (until, newest)))
+    columns = columns_of(connection, selection)
     if form == "csv":
-        yield Block((",".join(COLUMNS) + "\n").encode(), 0, start)
-    for first, last in _slices(connection, group, start, end):
-        query = _SLICE.format(
-            columns=_columns(form),
-            start=first,
-            end=last,
-            group=group,
-            venue=venue,
-            pairs=chosen,
-            options=_OPTIONS[form],
-        )
+        yield Block((",".join(column.name for column in columns) + "\n").encode(), 0, None)
+    for part in slices(connection, selection, columns, _csv if form == "csv" else _json):
         with connection.cursor() as cursor:
-            with cursor.copy(query) as copy:
+            with cursor.copy(_COPY.format(query=part.query, options=_OPTIONS[form])) as copy:
                 for data in copy:
-                    yield Block(bytes(data), 0, first)
-            yield Block(b"", cursor.rowcount, last)
+                    yield Block(bytes(data), 0, part.until)
+            yield Block(b"", cursor.rowcount, part.until)
 
 
-def _slices(
-    connection: psycopg.Connection, group: str, start: datetime, end: datetime
-) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the slices between two times on the days that have rows."""
-    days = connection.execute(_DAYS, {"group": group, "first": start.date(), "last": end.date()}).fetchall()
-    for day, rows in days:
-        midnight = datetime.combine(day, time(), UTC)
-        parts = min(max(rows // ROWS_PER_SLICE, MIN_SLICES), MAX_SLICES)
-        for number in range(parts):
-            first = max(midnight + number * DAY / parts, start)
-            last = min(midnight + (number + 1) * DAY / parts, end)
-            if first < last:
-                yield first, last
+def _csv(columns: Sequence[Column]) -> sql.Composed:
+    return sql.SQL(", ").join(_cell(column) for column in columns)
 
 
-def _columns(form: Format) -> sql.Composed:
-    comma = sql.SQL(", ")
-    if form == "csv":
-        return comma.join(_cell(column) for column in COLUMNS)
-    pairs = (sql.SQL("{}, {}").format(sql.Literal(column), _json(column)) for column in COLUMNS)
-    return sql.SQL("json_build_object({})").format(comma.join(pairs))
-
-
-def _cell(column: str) -> sql.Composed:
-    name = sql.Identifier(column)
-    if column.endswith("_at"):
+def _cell(column: Column) -> sql.Composed:
+    name = sql.Identifier("source", column.name)
+    if column.type in _TIMES:
         return _time(name)
-    if column in _TEXTS:
+    if column.type in _TEXTS:
         # The first characters of a formula in Excel, LibreOffice and Sheets (OWASP, CSV injection).
         return sql.SQL(r"CASE WHEN {0} ~ '^[=+\-@\t\r]' THEN '''' || {0} ELSE {0} END").format(name)
     return sql.SQL("{}").format(name)
 
 
-def _json(column: str) -> sql.Composed:
-    name = sql.Identifier(column)
-    if column.endswith("_at"):
+def _json(columns: Sequence[Column]) -> sql.Composed:
+    pairs = (sql.SQL("{}, {}").format(sql.Literal(column.name), _json_value(column)) for column in columns)
+    return sql.SQL("json_build_object({})").format(sql.SQL(", ").join(pairs))
+
+
+def _json_value(column: Column) -> sql.Composed:
+    name = sql.Identifier("source", column.name)
+    if column.type in _TIMES:
         return _time(name)
-    if column in (*_PRICES, *_EXTREMES, *_SIZES):
+    if column.type == "numeric":
         return sql.SQL("{}::text").format(name)  # exact, however its reader parses numbers
     return sql.SQL("{}").format(name)
 

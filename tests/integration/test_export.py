@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.store.export import COLUMNS
+from cryptometrics.store.datasets import QUOTE_COLUMNS
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
@@ -42,7 +42,7 @@ def test_everything_is_exported_in_order_and_exact(settings: Settings, filled: C
     (filled.cwd / "lines.csv").unlink()
     lines = [json.loads(line) for line in filled("export", "--format", "jsonl").stdout.splitlines()]
     assert len(rows) == len(lines) == TICKS
-    assert list(rows[0]) == list(lines[0]) == list(COLUMNS)
+    assert list(rows[0]) == list(lines[0]) == list(QUOTE_COLUMNS)
     times = [row["quoted_at"] for row in rows]
     assert times == sorted(times) == [line["quoted_at"] for line in lines]
     assert times[-1] > times[0]
@@ -102,7 +102,10 @@ def the_suffix_decides(filled: Cli) -> None:
     assert len(lines) == TICKS
     assert json.loads(lines[0])["pair"]
     assert ".csv or .jsonl" in filled("export", "--out", "quotes.xlsx", code=2).stderr
-    assert "does not end in .csv" in filled("export", "--format", "csv", "--out", "a.jsonl", code=2).stderr
+    assert (
+        "is not a name of a .csv file"
+        in filled("export", "--format", "csv", "--out", "a.jsonl", code=2).stderr
+    )
 
 
 def put(settings: Settings, store: Store, first: int, last: int) -> None:
