@@ -14,9 +14,6 @@ from cryptometrics.times import format_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import psycopg
-
-    from cryptometrics.risk.portfolio.valuation import Valuation
     from cryptometrics.store.portfolio_market import PortfolioMarket
 
 OLD_QUOTES = timedelta(minutes=1)
@@ -47,10 +44,13 @@ def portfolio(name: str | None, as_of: datetime | None, *, as_json: bool, fail_o
       cryptometrics portfolio --as-of 2026-07-01T12:00 --json
     """
     from cryptometrics.cli.connections import stored
+    from cryptometrics.store.valued_portfolios import value_in_force
 
     now = datetime.now(UTC)
     with stored() as connection:
-        found = _valuations(connection, name, as_of, now)
+        found, markets = value_in_force(connection, name, as_of, now)
+    if as_of is None:
+        _report_age(markets, now)
     if as_json:
         from cryptometrics.risk.portfolio.as_json import as_json as as_object
 
@@ -63,34 +63,6 @@ def portfolio(name: str | None, as_of: datetime | None, *, as_json: bool, fail_o
             show(each)
     if fail_on_breach and any(each.is_breached for each in found):
         click.get_current_context().exit(1)
-
-
-def _valuations(
-    connection: psycopg.Connection, name: str | None, as_of: datetime | None, now: datetime
-) -> list[Valuation]:
-    from cryptometrics.risk.portfolio.valuation import value_portfolio
-    from cryptometrics.store import positions
-    from cryptometrics.store.portfolio_market import load_market
-
-    versions = positions.named_in_force(connection, as_of or now, name)
-    held = {version.name: version.portfolio for version in versions}
-    markets = {
-        market: load_market(
-            connection,
-            *market,
-            [held[version.name] for version in versions if (version.group, version.venue) == market],
-            as_of,
-        )
-        for market in {(version.group, version.venue) for version in versions}
-    }
-    if as_of is None:
-        _report_age(markets, now)
-    found = []
-    for version in versions:
-        market = markets[version.group, version.venue]
-        stated = held[version.name]
-        found.append(value_portfolio(stated, version.version, market.as_of, market.of(stated)))
-    return found
 
 
 def _report_age(markets: Mapping[tuple[str, str], PortfolioMarket], now: datetime) -> None:

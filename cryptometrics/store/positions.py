@@ -94,7 +94,7 @@ def in_force(connection: psycopg.Connection, at: datetime, name: str | None = No
 
 
 def named_in_force(connection: psycopg.Connection, at: datetime, name: str | None) -> list[PortfolioVersion]:
-    """Return the versions in force, of all portfolios or of one; raise UserError if there is none."""
+    """Return the versions in force, of all portfolios or of one; raise NotFoundError if there is none."""
     found = in_force(connection, at, name)
     if found:
         return found
@@ -102,7 +102,7 @@ def named_in_force(connection: psycopg.Connection, at: datetime, name: str | Non
     when = f"{at:%Y-%m-%d %H:%M} UTC"
     if names:
         raise NotFoundError(f"there is no portfolio {name} at {when}; there {are(names)}")
-    raise UserError(
+    raise NotFoundError(
         f"there is no portfolio{f' {name}' if name else ''} at {when}: load one with "
         "`cryptometrics positions load FILE`; `cryptometrics positions example` prints one to start from"
     )

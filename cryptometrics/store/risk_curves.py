@@ -35,6 +35,10 @@ GROUP BY date_bin(%(width)s, as_of, 'epoch') ORDER BY 1
 """
 
 
+class NoFiguresError(UserError):
+    """No risk figures are stored for a market and a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class RiskCurves:
     """Figures of a market over the 24 hours before each moment."""
@@ -56,7 +60,7 @@ def load_curves(
 ) -> RiskCurves:
     """Return the figures from `start` to `end` in at most about `points` buckets.
 
-    Raises UserError if none is stored.
+    Raises NoFiguresError if none is stored.
     """
     width = max(MINUTE, (end - start) / points)
     values = {
@@ -65,7 +69,7 @@ def load_curves(
     }  # fmt: skip
     rows = connection.execute(_CURVES, values).fetchall()
     if not rows:
-        raise UserError(
+        raise NoFiguresError(
             f"no risk figures of {market.pair} are stored for that time: run `cryptometrics risk --follow`, "
             "which computes them"
         )

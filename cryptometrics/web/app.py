@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from cryptometrics import __version__
 from cryptometrics.web import pages
-from cryptometrics.web.api import market, stream
+from cryptometrics.web.api import health, market, pipeline, portfolio, risk, stream
 from cryptometrics.web.gate import Gate
 from cryptometrics.web.problems import add_handlers
 
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from cryptometrics.web.site import Site
 
-ROUTERS = (market.router, stream.router, pages.router)
+ROUTERS = (
+    market.router,
+    risk.router,
+    portfolio.router,
+    pipeline.router,
+    stream.router,
+    health.router,
+    pages.router,
+)
 
 
 def make_app(site: Site, on_login: Callable[[], None]) -> ASGIApp:

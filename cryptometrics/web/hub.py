@@ -85,6 +85,11 @@ class Hub:
         return len(self._readers)
 
     @property
+    def events(self) -> int:
+        """How many events there were, without signs of life."""
+        return self._number
+
+    @property
     def view(self) -> View | None:
         """The newest view; None before the first one."""
         return self._view

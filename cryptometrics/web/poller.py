@@ -97,6 +97,13 @@ class ViewPoller:
         return self._lag.trouble
 
     @property
+    def pair_rates(self) -> dict[str, float | None]:
+        """Ticks per second by venue and pair, such as `coinbase BTC-USD`."""
+        rows = self._snapshot.rows if self._snapshot is not None else []
+        rates = {row.market: self._rates.rate(row.market) for row in rows}
+        return {str(market): None if rate is None else round(rate, 1) for market, rate in rates.items()}
+
+    @property
     def rates(self) -> TickRates:
         """Ticks per second of each market."""
         return self._rates

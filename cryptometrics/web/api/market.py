@@ -1,28 +1,47 @@
-"""`/api/pairs`: the newest quotes of all markets."""
+"""`/api/pairs`, `/api/quotes`, `/api/candles`: the newest quotes of all markets, and one market over time."""
 
-from fastapi import APIRouter
+import math
+from decimal import Decimal
+from typing import Annotated, Literal
 
+from fastapi import APIRouter, Query
+
+from cryptometrics.store.candles import load_candles
+from cryptometrics.store.chart_range import SilentPairsError
 from cryptometrics.store.choose_source import check_venue, stored_groups
+from cryptometrics.store.fired_alerts import fired_between
+from cryptometrics.store.label_runs import label_runs, worst_label
+from cryptometrics.store.labelled_minutes import Label
 from cryptometrics.store.live_snapshot import SnapshotReader
-from cryptometrics.times import iso
-from cryptometrics.web.api.parameters import Group, Venue, chosen_group
-from cryptometrics.web.rows import pair_rows
-from cryptometrics.web.shapes import PairsAnswer
+from cryptometrics.store.tick_series import Series, load_series
+from cryptometrics.times import iso, to_microseconds
+from cryptometrics.web.api.parameters import Group, Pair, Range, Venue, chosen_group, chosen_market
+from cryptometrics.web.rows import exact, exact_or_none, iso_or_none, pair_rows
+from cryptometrics.web.shapes import (
+    AlertMarker,
+    CandleRow,
+    CandlesAnswer,
+    LabelSpan,
+    PairsAnswer,
+    QuotesAnswer,
+)
 from cryptometrics.web.site import Site
+
+METRICS = ("bid", "ask", "mid_price", "spread_bps", "highest_bid", "lowest_ask")
+COLUMNS = ("timestamp", *METRICS, "low", "high")
+VERIFIED = Label.VERIFIED.name.lower()
 
 
 def router(site: Site) -> APIRouter:
     """Return the routes about markets."""
-    routes = APIRouter()
+    routes = APIRouter(tags=["market"])
 
     @routes.get("/api/pairs", summary="The newest quote, session and risk of each market")
     def pairs(group: Group = None, venue: Venue = None) -> PairsAnswer:
         with site.database.session() as connection:
             name = chosen_group(connection, site, group)
-            at = venue or site.venue
-            if venue is not None:
-                check_venue(connection, name, venue)
-            found = SnapshotReader(connection, name, venue=at).read()
+            check_venue(connection, name, venue)
+            found = SnapshotReader(connection, name, venue=venue or site.venue).read()
             return PairsAnswer(
                 as_of=iso(found.at),
                 group=name,
@@ -30,4 +49,126 @@ def router(site: Site) -> APIRouter:
                 pairs=pair_rows(found, site.poller.rates),
             )
 
+    @routes.get(
+        "/api/quotes", summary="A market's quotes over time, reduced to as many points as a chart shows"
+    )
+    def quotes(
+        pair: Pair,
+        span: Range,
+        venue: Venue = None,
+        group: Group = None,
+        points: Annotated[int, Query(ge=10, le=5000)] = 1200,
+    ) -> QuotesAnswer:
+        with site.database.reading() as connection:
+            name = chosen_group(connection, site, group)
+            market = chosen_market(connection, site, name, venue, pair)
+            try:
+                series = load_series(
+                    connection,
+                    name,
+                    market,
+                    METRICS,
+                    since=span.since,
+                    until=None if span.is_open else span.until,
+                    buckets=points,
+                    minutes=True,
+                )
+            except SilentPairsError:
+                series = None
+            runs = label_runs(connection, name, market, span.since, span.until)
+            alerts = fired_between(connection, name, market, span.since, span.until)
+        return QuotesAnswer(
+            pair=pair,
+            venue=market.venue,
+            group=name,
+            since=iso(span.since),
+            until=iso(span.until),
+            watermark=iso(series.last_at[-1]) if series else None,
+            of_minutes=bool(series and series.of_minutes),
+            columns=list(COLUMNS),
+            points=_points(series) if series else [],
+            labels=[
+                LabelSpan(since=iso(run.since), until=iso(run.until), label=run.label)
+                for run in runs
+                if run.label != VERIFIED
+            ],
+            alerts=[
+                AlertMarker(
+                    id=alert.id,
+                    rule=alert.rule,
+                    severity=alert.severity,
+                    message=alert.message,
+                    fired_at=iso(alert.fired_at),
+                    resolved_at=iso_or_none(alert.resolved_at),
+                )
+                for alert in alerts
+            ],
+        )
+
+    @routes.get("/api/candles", summary="A market's candles of mid prices")
+    def candles(
+        pair: Pair,
+        span: Range,
+        venue: Venue = None,
+        group: Group = None,
+        interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1m",
+    ) -> CandlesAnswer:
+        rows: list[CandleRow] = []
+        with site.database.reading() as connection:
+            name = chosen_group(connection, site, group)
+            market = chosen_market(connection, site, name, venue, pair)
+            try:
+                found = load_candles(
+                    connection,
+                    name,
+                    market,
+                    interval,
+                    since=span.since,
+                    until=None if span.is_open else span.until,
+                )
+            except SilentPairsError:
+                found = None
+            if found is not None:
+                end = found.candles[-1].start + found.size
+                runs = label_runs(connection, name, market, found.candles[0].start, end)
+                rows = [
+                    CandleRow(
+                        start=iso(each.start),
+                        open=exact(each.open),
+                        high=exact(each.high),
+                        low=exact(each.low),
+                        close=exact(each.close),
+                        volume=exact_or_none(each.volume),
+                        ticks=each.ticks,
+                        complete=each.complete,
+                        label=worst_label(runs, each.start, each.start + found.size),
+                    )
+                    for each in found.candles
+                ]
+        return CandlesAnswer(pair=pair, venue=market.venue, group=name, interval=interval, candles=rows)
+
     return routes
+
+
+def _points(series: Series) -> list[list[int | float | str | None]]:
+    """Return the points of a series, in the order of COLUMNS."""
+    times: list[list[int | float | str | None]] = [
+        [to_microseconds(moment) // 1000 for moment in series.last_at]
+    ]
+    columns = [
+        [None] * len(series.ticks) if name not in series.metrics else [_value(name, each) for each in values]
+        for name in METRICS
+        for values in [series.metrics[name].last if name in series.metrics else []]
+    ]
+    mid = series.metrics["mid_price"]
+    bounds = [[_value("mid_price", each) for each in values] for values in (mid.low, mid.high)]
+    return [list(point) for point in zip(*times, *columns, *bounds, strict=True)]
+
+
+def _value(name: str, value: Decimal) -> float | str | None:
+    if value.is_nan():
+        return None
+    if name == "spread_bps":
+        rounded = round(float(value), 4)
+        return rounded if math.isfinite(rounded) else None
+    return exact(value)
