@@ -20,7 +20,7 @@ FROM consumer_offsets WHERE consumer_group = %s AND ended_at IS NULL ORDER BY to
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedPartition:
+class PartitionProgress:
     """A partition of the topic: its last owner, its next offset and the outcomes so far."""
 
     topic: str
@@ -35,7 +35,7 @@ class OwnedPartition:
     holes: int
 
 
-def owned_partitions(connection: psycopg.Connection, group: str) -> list[OwnedPartition]:
+def owned_partitions(connection: psycopg.Connection, group: str) -> list[PartitionProgress]:
     """Return the partitions of a group."""
-    with connection.cursor(row_factory=class_row(OwnedPartition)) as cursor:
+    with connection.cursor(row_factory=class_row(PartitionProgress)) as cursor:
         return cursor.execute(_OWNED, [group]).fetchall()

@@ -48,7 +48,7 @@ ORDER BY date_bin(%(width)s, as_of, 'epoch'), as_of DESC
 
 
 @dataclass(frozen=True, slots=True)
-class PortfolioFigures:
+class StoredPortfolio:
     """A portfolio at the end of a minute; money in its currency, losses positive, None where unknown."""
 
     portfolio: str
@@ -62,17 +62,17 @@ class PortfolioFigures:
     drawdown: float | None
 
 
-def newest_portfolios(connection: psycopg.Connection) -> list[PortfolioFigures]:
+def newest_portfolios(connection: psycopg.Connection) -> list[StoredPortfolio]:
     """Return the newest stored figures of each portfolio in force, by name."""
-    with connection.cursor(row_factory=class_row(PortfolioFigures)) as cursor:
+    with connection.cursor(row_factory=class_row(StoredPortfolio)) as cursor:
         return cursor.execute(_NEWEST, {"days": MAX_AGE_DAYS}).fetchall()
 
 
 def portfolio_series(
     connection: psycopg.Connection, portfolio: str, since: datetime, until: datetime, points: int
-) -> list[PortfolioFigures]:
+) -> list[StoredPortfolio]:
     """Return the figures of a portfolio in a range, in at most about `points` rows, oldest first."""
     width = max(MINUTE, (until - since) / points)
     values = {"portfolio": portfolio, "since": since, "until": until, "width": width}
-    with connection.cursor(row_factory=class_row(PortfolioFigures)) as cursor:
+    with connection.cursor(row_factory=class_row(StoredPortfolio)) as cursor:
         return cursor.execute(_SERIES, values).fetchall()

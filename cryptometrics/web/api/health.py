@@ -11,7 +11,7 @@ from cryptometrics.web.problems import unavailable
 from cryptometrics.web.site import Site
 
 
-class Health(TypedDict):
+class ServerHealth(TypedDict):
     """Whether the page is current."""
 
     ok: bool
@@ -48,12 +48,12 @@ def router(site: Site) -> APIRouter:
     registry = CollectorRegistry()
     registry.register(_SiteCollector(site))
 
-    @routes.get("/healthz", summary="Whether the page is current", response_model=Health)
-    def healthz() -> Response | Health:
+    @routes.get("/healthz", summary="Whether the page is current", response_model=ServerHealth)
+    def healthz() -> Response | ServerHealth:
         database = site.poller.database
         if database != "ok":
             return unavailable(f"database: {database}")
-        return Health(ok=True, database=database, streams=site.hub.readers)
+        return ServerHealth(ok=True, database=database, streams=site.hub.readers)
 
     @routes.get("/metrics", summary="Prometheus metrics", response_class=Response)
     def metrics() -> Response:

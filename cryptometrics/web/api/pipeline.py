@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter
 
 from cryptometrics.store import feed_gaps
-from cryptometrics.store.partition_owners import OwnedPartition, owned_partitions
+from cryptometrics.store.partition_owners import PartitionProgress, owned_partitions
 from cryptometrics.store.reject_samples import RejectSample, reject_samples
 from cryptometrics.times import iso
 from cryptometrics.web.api.parameters import Group, chosen_group
@@ -65,7 +65,7 @@ def _newest_gaps(found: list[feed_gaps.GapRow]) -> list[feed_gaps.GapRow]:
     return found[: -MAX_GAPS - 1 : -1]
 
 
-def _partition(site: Site, group: str, each: OwnedPartition) -> PartitionRow:
+def _partition(site: Site, group: str, each: PartitionProgress) -> PartitionRow:
     # Kafka is asked for the partitions of the server's own group only.
     lag = site.poller.lags.get((each.topic, each.partition)) if group == site.group else None
     return PartitionRow(

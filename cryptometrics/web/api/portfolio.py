@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 from cryptometrics.risk.portfolio.as_json import as_json, money
 from cryptometrics.store import positions
-from cryptometrics.store.portfolio_overview import PortfolioFigures, portfolio_series
+from cryptometrics.store.portfolio_overview import StoredPortfolio, portfolio_series
 from cryptometrics.store.valued_portfolios import value_in_force
 from cryptometrics.text import MAX_NAME_CHARACTERS, check_name
 from cryptometrics.times import to_microseconds
@@ -58,5 +58,5 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _point(row: PortfolioFigures) -> list[int | str | None]:
+def _point(row: StoredPortfolio) -> list[int | str | None]:
     return [to_microseconds(row.as_of) // 1000, *(money(getattr(row, name)) for name in COLUMNS)]
