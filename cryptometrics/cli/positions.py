@@ -12,8 +12,12 @@ import click
 from cryptometrics.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
 
+    import psycopg
+
+    from cryptometrics.risk.portfolio.definition import Portfolio
     from cryptometrics.store.positions import PortfolioVersion
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -85,10 +89,16 @@ def check(
     metavar="TIME",
     help="From when on the positions are held: an ISO time (UTC), or 2h for that long ago. [default: now]",
 )
+@click.option(
+    "--restate",
+    is_flag=True,
+    help="Allow a version from before rows that are stored; compute them again, and report what changes.",
+)
 @_csv_options
 def load(
     file: Path,
     effective_at: datetime | None,
+    restate: bool,
     portfolio: str | None,
     currency: str | None,
     group: str | None,
@@ -98,7 +108,8 @@ def load(
 
     Earlier versions stay. The same file again changes nothing. The group is chosen when the portfolio is
     first loaded and stays; the venue must be named if there are several. A CSV file (asset,quantity,cost)
-    replaces the positions and nothing else.
+    replaces the positions and nothing else. A version from before what `risk --follow` has computed needs
+    --restate.
 
     \b
     Example:
@@ -108,18 +119,51 @@ def load(
     from cryptometrics.cli.connections import database
     from cryptometrics.cli.positions_source import CsvOptions, pinned_file
     from cryptometrics.store import positions as store
+    from cryptometrics.store.portfolio_rows import values_from
 
     at = effective_at or datetime.now(UTC)
     with database() as connection:
         found = pinned_file(connection, file, at, CsvOptions(portfolio, currency, group, venue))
-        loaded = store.load(connection, found.portfolio, at)
-    _note(found.note)
-    name = found.portfolio.name
-    if not loaded.is_new:
-        click.echo(f"portfolio {name}: version {loaded.version} is the same, nothing changed")
+        name = found.portfolio.name
+        before = values_from(connection, name, at)
+        loaded = store.load(connection, found.portfolio, at, restate=restate)
+        _note(found.note)
+        if not loaded.is_new:
+            click.echo(f"portfolio {name}: version {loaded.version} is the same, nothing changed")
+            return
+        market = f"priced by {found.portfolio.venue} in group {found.portfolio.group}"
+        click.echo(f"portfolio {name}: version {loaded.version} from {at:%Y-%m-%d %H:%M:%S} UTC on, {market}")
+        if before:
+            _restate(connection, found.portfolio, at, before)
+
+
+def _restate(
+    connection: psycopg.Connection,
+    portfolio: Portfolio,
+    since: datetime,
+    before: Mapping[datetime, Decimal | None],
+) -> None:
+    """Compute the stored rows of a portfolio again, and print what has changed."""
+    from cryptometrics.cli.output import short
+    from cryptometrics.cli.progress import Progress
+    from cryptometrics.follow.restatement import restate
+
+    with Progress() as progress:
+
+        def show(minutes: int) -> None:
+            if progress.due():
+                progress.show(f"portfolio {portfolio.name}: {minutes:,} minutes computed again")
+
+        found = restate(connection, portfolio.name, since, before, show)
+    if found.first is None:
+        click.echo(f"{len(before):,} rows removed: the version has none")
         return
-    market = f"priced by {found.portfolio.venue} in group {found.portfolio.group}"
-    click.echo(f"portfolio {name}: version {loaded.version} from {at:%Y-%m-%d %H:%M:%S} UTC on, {market}")
+    text = f"{found.rows:,} rows computed again, from {short(found.first)} UTC on"
+    if found.largest_change is None or found.largest_at is None:
+        click.echo(f"{text}; {f'{found.changed:,} values' if found.changed else 'no value'} changed")
+        return
+    largest = f"{found.largest_change:+,.2f} {portfolio.currency} at {short(found.largest_at)} UTC"
+    click.echo(f"{text}; {found.changed:,} values changed, the most by {largest}")
 
 
 @positions.command()

@@ -13,6 +13,7 @@ from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:
     from cryptometrics.store.prune import Piece
+    from cryptometrics.store.prune_portfolios import DroppedPortfolioRows
     from cryptometrics.store.prune_risk import DroppedRisk
 
 MIN_KEEP = timedelta(days=1)
@@ -61,12 +62,13 @@ def _first_kept_day(_context: click.Context, _option: click.Parameter, text: str
     default="365d",
     metavar="DURATION",
     callback=_keep_risk,
-    help="How much of crypto_risk to keep. After 30 days, its 24-hour rows are thinned to one an hour.",
+    help="How much of crypto_risk and portfolio_risk to keep. After 30 days, 24-hour rows and portfolios are "
+    "thinned to one row an hour.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be dropped; drop nothing.")
 @options.as_json
 def prune(cutoff: date, keep_risk: timedelta, dry_run: bool, as_json: bool) -> None:
-    """Drop whole days of old metrics, of all groups, but keep their counts; and old risk figures.
+    """Drop whole days of old metrics, of all groups, but keep their counts; and old figures of risk.
 
     Workers can keep running, and `verify` still balances. Sessions, rejected messages and minutes stay. If it
     is interrupted, the next call finishes the work.
@@ -78,6 +80,7 @@ def prune(cutoff: date, keep_risk: timedelta, dry_run: bool, as_json: bool) -> N
     from cryptometrics import config
     from cryptometrics.cli.connections import database, waiting
     from cryptometrics.store import prune as store
+    from cryptometrics.store.prune_portfolios import prune_portfolios
     from cryptometrics.store.prune_risk import prune_risk
 
     settings = config.load()
@@ -92,15 +95,22 @@ def prune(cutoff: date, keep_risk: timedelta, dry_run: bool, as_json: bool) -> N
             if not as_json:
                 click.echo(f"{'would drop' if dry_run else 'dropped'} {_described(str(piece), [piece])}")
         older, first_day = store.remaining(connection, cutoff)
-        risk = list(prune_risk(connection, datetime.now(UTC), keep_risk, dry_run=dry_run))
+        now = datetime.now(UTC)
+        risk = list(prune_risk(connection, now, keep_risk, dry_run=dry_run))
+        valued = list(prune_portfolios(connection, now, keep_risk, dry_run=dry_run))
     if dry_run:
         older -= sum(piece.rows for piece in pieces)
     if as_json:
-        click.echo(_as_text(pieces, risk, older, dry_run))
+        click.echo(_as_text(pieces, risk, valued, older, dry_run))
         return
     for dropped in risk:
         what = "would drop" if dry_run else "dropped"
         click.echo(f"{what} {dropped.rows:,} rows of crypto_risk: group {dropped.group}, {dropped.venue}")
+    for each in valued:
+        what = "would drop" if dry_run else "dropped"
+        click.echo(
+            f"{what} {each.rows:,} rows of portfolio_risk: {each.portfolio}, {each.venue} in {each.group}"
+        )
     if pieces:
         click.echo(_described("would drop in all" if dry_run else "dropped in all", pieces))
     elif not older:
@@ -119,7 +129,13 @@ def _described(what: str, pieces: list[Piece]) -> str:
     return f"{what}: {rows:,} rows, {decimal(size)}"
 
 
-def _as_text(pieces: list[Piece], risk: list[DroppedRisk], older: int, dry_run: bool) -> str:
+def _as_text(
+    pieces: list[Piece],
+    risk: list[DroppedRisk],
+    portfolios: list[DroppedPortfolioRows],
+    older: int,
+    dry_run: bool,
+) -> str:
     return json.dumps(
         {
             "dry_run": dry_run,
@@ -129,6 +145,10 @@ def _as_text(pieces: list[Piece], risk: list[DroppedRisk], older: int, dry_run: 
             ],
             "risk": [
                 {"group": dropped.group, "venue": dropped.venue, "rows": dropped.rows} for dropped in risk
+            ],
+            "portfolios": [
+                {"portfolio": each.portfolio, "group": each.group, "venue": each.venue, "rows": each.rows}
+                for each in portfolios
             ],
             "older_rows_remaining": older,
         },

@@ -67,7 +67,8 @@ def follow(
                 progress.show(f"group {group}: {_state(totals)}")
 
         totals = RiskFollower(settings, options, stop=stop, progress=show, notice=waiting("PostgreSQL")).run()
-    click.echo(f"group {group}: {totals.rows:,} rows written")
+    also = f", and {totals.portfolio_rows:,} of portfolios" if totals.portfolio_rows else ""
+    click.echo(f"group {group}: {totals.rows:,} rows written{also}")
 
 
 @contextlib.contextmanager

@@ -47,16 +47,18 @@ class PortfolioFigures:
         connection: psycopg.Connection,
         group: str,
         venue: str,
-        catch_up: timedelta,
+        catch_up: timedelta | None,
         alive: Callable[[], None],
     ) -> None:
-        """catch_up: how far before the newest minute the rows of a new portfolio begin at most.
+        """catch_up: how far before the newest minute the rows of a new portfolio begin at most; None: never.
 
         alive: called between pieces of work that take a tenth of a second.
         """
         self._connection, self._group, self._venue = connection, group, venue
         self._catch_up, self._alive = catch_up, alive
         self._current: _Minutes | None = None
+        self.rows = 0
+        """How many rows were written."""
 
     def step(self, only: str | None = None, *, with_stale: bool = True) -> int:
         """Compute what one transaction may hold, and return the number of minutes that it moved on by.
@@ -80,7 +82,8 @@ class PortfolioFigures:
     def _step(self, only: str | None, *, with_stale: bool) -> int:
         market = self._connection, self._group, self._venue
         positions.lock_versions(self._connection)
-        progress.begin(*market, self._catch_up)
+        if self._catch_up is not None:
+            progress.begin(*market, self._catch_up)
         places = [place for place in progress.lock_places(*market) if only in (None, place.portfolio)]
         until = progress.complete_until(*market)
         job = progress.next_job(places, until) if until else None
@@ -91,6 +94,7 @@ class PortfolioFigures:
         rows = list(self._rows(job, timelines))
         replace_rows(*market, job.portfolios, job.begin, job.end, rows)
         progress.move(*market, job)
+        self.rows += len(rows)
         return (job.end - job.begin) // MINUTE
 
     def _rows(self, job: PortfolioJob, timelines: Mapping[str, Timeline]) -> Iterator[PortfolioRow]:

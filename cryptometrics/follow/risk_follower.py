@@ -60,6 +60,7 @@ class FollowTotals:
 
     active: bool = False
     rows: int = 0
+    portfolio_rows: int = 0
     behind: timedelta = field(default_factory=timedelta)
     """The most that a venue's figures are behind its complete minutes."""
     newest: Mapping[Market, LatestRisk] = field(default_factory=dict)
@@ -138,7 +139,7 @@ class RiskFollower:
         options, is_new = self._options, True
         while not self._stop():
             states = risk_rows.venues(connection, options.group, options.venue)
-            rows = 0
+            rows = minutes = 0
             for state in states:
                 if state.venue not in figures:
                     alerts = FigureAlerts(connection, options.group, state.venue, options.alerts)
@@ -151,17 +152,18 @@ class RiskFollower:
                 if state.has_changes:
                     portfolios[state.venue].minutes_changed()
                 rows += figures[state.venue].step(state)
-                rows += portfolios[state.venue].step(with_stale=not state.has_changes)
+                minutes += portfolios[state.venue].step(with_stale=not state.has_changes)
                 if self._stop():
                     break
             self._failures = 0
             self.totals.rows += rows
+            self.totals.portfolio_rows = sum(venue.rows for venue in portfolios.values())
             self.totals.behind = max((venue.behind for venue in figures.values()), default=timedelta())
             if not self.totals.behind and (rows or is_new):
                 self.totals.newest = latest_risk.risk_of_group(connection, options.group, options.venue)
                 is_new = False
             self._progress(self.totals)
-            if not rows:
+            if not (rows or minutes):
                 self._wait(POLL_S)
 
     def _wait(self, seconds: float) -> None:

@@ -6,6 +6,7 @@ In force at a moment is the version with the latest `effective_at` until then, o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.types.json import Jsonb
@@ -13,6 +14,7 @@ from psycopg.types.json import Jsonb
 from cryptometrics.errors import NotFoundError, UserError
 from cryptometrics.risk.portfolio.definition import Portfolio, as_document, from_document
 from cryptometrics.risk.portfolio.timeline import Effective, Timeline
+from cryptometrics.store.portfolio_progress import note_version
 from cryptometrics.text import are
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ ORDER BY portfolio, effective_at, version
 """  # noqa: S608  (likewise)
 
 _NAMES = "SELECT DISTINCT portfolio FROM portfolio_versions ORDER BY portfolio"
+
+_ROWS_FROM = "SELECT count(*), max(as_of) FROM portfolio_risk WHERE portfolio = %s AND as_of >= %s"
 
 # Two loads at once would otherwise choose the same number.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('portfolio_versions'))"
@@ -134,11 +138,13 @@ def timelines(connection: psycopg.Connection, names: Collection[str], until: dat
     return {name: Timeline(found) for name, found in versions.items()}
 
 
-def load(connection: psycopg.Connection, portfolio: Portfolio, effective_at: datetime) -> LoadedVersion:
+def load(
+    connection: psycopg.Connection, portfolio: Portfolio, effective_at: datetime, *, restate: bool = False
+) -> LoadedVersion:
     """Store a pinned portfolio as a new version, unless the version in force is the same.
 
-    No row is computed from versions yet. When there are some, an `effective_at` before them must be refused
-    here unless the user asks to restate them.
+    restate: whether it may change rows of `portfolio_risk`: then they are noted as stale. Otherwise it raises
+    UserError if there are rows as of its moments.
     """
     document = as_document(portfolio)
     with connection.transaction():
@@ -146,6 +152,8 @@ def load(connection: psycopg.Connection, portfolio: Portfolio, effective_at: dat
         for present in in_force(connection, effective_at, portfolio.name):
             if present.document == document:
                 return LoadedVersion(present.version, is_new=False)
+        if not restate:
+            _require_no_rows(connection, portfolio.name, effective_at)
         assert portfolio.group and portfolio.venue  # noqa: S101, PT018  (it is pinned)
         version = _add(
             connection,
@@ -156,7 +164,18 @@ def load(connection: psycopg.Connection, portfolio: Portfolio, effective_at: dat
             portfolio.currency,
             document,
         )
+        note_version(connection, portfolio.name, effective_at)
     return LoadedVersion(version, is_new=True)
+
+
+def _require_no_rows(connection: psycopg.Connection, name: str, effective_at: datetime) -> None:
+    count, newest = connection.execute(_ROWS_FROM, [name, effective_at]).fetchone() or (0, None)
+    if count:
+        raise UserError(
+            f"portfolio {name} has been valued up to {newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC: a version "
+            f"from {effective_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC on changes {count:,} stored rows; "
+            "add --restate to compute them again, or choose a later --effective-at"
+        )
 
 
 def remove(connection: psycopg.Connection, name: str, at: datetime) -> int:
@@ -164,7 +183,9 @@ def remove(connection: psycopg.Connection, name: str, at: datetime) -> int:
     with connection.transaction():
         connection.execute(_LOCK)
         [present] = named_in_force(connection, at, name)
-        return _add(connection, name, at, present.group, present.venue, present.currency, None)
+        version = _add(connection, name, at, present.group, present.venue, present.currency, None)
+        note_version(connection, name, at)
+        return version
 
 
 def _add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class FindingKind(enum.StrEnum):
     WINDOW = "window"
     GAP = "gap"
     RISK = "risk"
+    PORTFOLIO = "portfolio"
     NOT_ON_TOPIC = "not_on_topic"
     DIFFERS = "differs"
     NOT_VALID = "not_valid"
@@ -54,6 +56,7 @@ MEANING = {
     FindingKind.WINDOW: "minutes with a value that does not follow from their rows",
     FindingKind.GAP: "gaps with a value that does not follow from the rows before them",
     FindingKind.RISK: "rows of crypto_risk that do not follow from their minutes",
+    FindingKind.PORTFOLIO: "rows of portfolio_risk that do not follow from their version, quotes and minutes",
     FindingKind.NOT_ON_TOPIC: "offsets with an outcome but without a message on the topic",
     FindingKind.DIFFERS: "offsets whose stored value differs from the message",
     FindingKind.NOT_VALID: "rows, duplicates and gaps whose message is not a valid tick or gap",
@@ -92,6 +95,8 @@ class Findings:
 
     def __init__(self, group: str) -> None:
         self._group = group
+        self.not_checked: Counter[str] = Counter()
+        """How many rows were left out, by the reason."""
         self._found: dict[tuple[FindingKind, TopicPartition | None, str | None], Finding] = {}
 
     def add_offsets(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import UserError
 from cryptometrics.store.connection import snapshot
 from cryptometrics.text import listed
-from cryptometrics.verify import gap_check, minutes, offset_check, risk_check, row_check
+from cryptometrics.verify import gap_check, minutes, offset_check, portfolio_check, risk_check, row_check
 from cryptometrics.verify.findings import Finding, Findings
 from cryptometrics.verify.offset_books import OffsetBook, read_books
 
@@ -47,6 +47,7 @@ CHECKS = {
     "minutes": minutes.check_minutes,
     "gaps": gap_check.check_gaps,
     "risk figures": risk_check.check_risk,
+    "portfolios": portfolio_check.check_portfolios,
 }
 """The checks that do not read the topic, by the names that the progress line shows."""
 
@@ -110,6 +111,7 @@ def _verify_group(
     notes += offset_check.notes_on_losses(connection, group)
     notes += row_check.notes_on_scattered_pairs(connection, books)
     notes += risk_check.notes_on_stale_risk(connection, group)
+    notes += portfolio_check.notes_on_portfolios(findings)
     unchecked = 0
     if settings is not None:
         from cryptometrics.verify.topic_check import TopicCheck

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
+import psycopg
+
+from cryptometrics.store import positions
 from tests.database import rows, scalar
 from tests.integration.test_risk_follow import (
     COMPLETE,
+    HISTORY,
     START,
     follow,
     history,
+    publish,
     stop,
+    ticker,
     up_to_date,
+    verified,
 )
 from tests.waiting import wait_until
 
@@ -71,6 +81,14 @@ def catch_up(cli: Cli, settings: Settings) -> None:
     stop(process)
 
 
+def one_partition(cli: Cli, minutes: int) -> None:
+    """Store simulated minutes of both pairs in one partition, so that none waits for the other."""
+    cli("init-db", "--partitions", "1")
+    pairs = ("--pair", "BTC-USD", "--pair", "ETH-USD")
+    cli("simulate", *HISTORY, *pairs, "--count", str(24 * minutes))
+    cli("process", "--group", "g1", "--until-caught-up")
+
+
 def test_each_complete_minute_has_its_row_from_the_first_version_on(cli: Cli, settings: Settings) -> None:
     history(cli, 3)
     load(cli, START + timedelta(minutes=10, seconds=20))
@@ -110,3 +128,127 @@ def test_each_complete_minute_has_its_row_from_the_first_version_on(cli: Cli, se
         ("limit.drawdown_pct", "ok"),
         ("limit.of.BTC.gross", "breach"),
     ]
+    verified(cli)
+
+
+def test_a_follower_killed_ten_times_leaves_no_row_out_and_none_twice(cli: Cli, settings: Settings) -> None:
+    history(cli, 12)
+    load(cli, START)
+    load(cli, START, name="other", btc="-2")
+    place = None
+    for _ in range(10):
+        process = follow(cli)
+        wait_until(partial(went_on, settings, place), "the rows go on", running=process)
+        process.kill()
+        process.communicate()
+        place = scalar(settings, PLACES)
+    assert place < scalar(settings, COMPLETE), "it was killed while it had work"
+    catch_up(cli, settings)
+    complete = scalar(settings, COMPLETE)
+    count = (complete - START) // MINUTE
+    assert rows(settings, COUNTS) == [
+        (name, 1, count, count, START + MINUTE, complete) for name in ("book", "other")
+    ]
+    verified(cli)
+
+
+PLACES = "SELECT min(complete_until) FROM portfolio_progress"
+
+
+def went_on(settings: Settings, place: datetime | None) -> bool:
+    return bool(scalar(settings, PLACES) != place)
+
+
+def test_a_version_for_the_past_needs_restate_which_computes_its_rows_again(
+    cli: Cli, settings: Settings
+) -> None:
+    history(cli, 2)
+    load(cli, START + 20 * MINUTE)
+    catch_up(cli, settings)
+    complete = scalar(settings, COMPLETE)
+    at = START + 60 * MINUTE
+    everything = "SELECT * FROM portfolio_risk ORDER BY as_of"
+    before = rows(settings, everything)
+    count = (complete - at) // MINUTE + 1
+    refused = load(cli, at, btc="1.5", code=2)
+    assert refused.count("\n") == 1
+    assert f"changes {count} stored rows; add --restate" in refused
+    assert rows(settings, everything) == before
+    assert scalar(settings, "SELECT count(*) FROM portfolio_versions") == 1
+
+    said = load(cli, at, "--restate", btc="1.5")
+    after = rows(settings, everything)
+    unchanged = len(before) - count
+    assert after[:unchanged] == before[:unchanged]
+    assert {row[1] for row in after[unchanged:]} == {2}
+    assert [row[3] for row in after] == [row[3] for row in before]
+    changes = [new[6] - old[6] for old, new in zip(before, after, strict=True)]
+    largest = max(changes, key=abs)
+    assert f"{count} rows computed again, from 2026-07-01 13:00" in said
+    assert f"{count} values changed, the most by {largest:+,.2f} USD at" in said
+    assert not scalar(settings, PENDING)
+    verified(cli)
+
+    # A version from before the first row adds rows.
+    said = load(cli, START, "--restate", btc="0.25")
+    assert [row[:2] for row in rows(settings, COUNTS)] == [("book", 1), ("book", 2), ("book", 3)]
+    assert rows(settings, COUNTS)[2][2:] == (19, 19, START + MINUTE, START + 19 * MINUTE)
+    verified(cli)
+
+
+def test_a_follower_finishes_an_interrupted_restatement(cli: Cli, settings: Settings) -> None:
+    history(cli, 1)
+    load(cli, START)
+    catch_up(cli, settings)
+    with psycopg.connect(settings.postgres()) as connection:
+        [present] = positions.in_force(connection, START, "book")
+        held = replace(present.portfolio, cash={"USD": Decimal(7)})
+        positions.load(connection, held, START + 30 * MINUTE, restate=True)
+    report = json.dumps(verified(cli))
+    assert "rows of portfolio_risk are stale" in report, "stale, not wrong"
+    catch_up(cli, settings)
+    count = (scalar(settings, COMPLETE) - START) // MINUTE
+    assert [row[1:3] for row in rows(settings, COUNTS)] == [(1, 29), (2, count - 29)]
+    assert "stale" not in json.dumps(verified(cli))
+
+
+def test_a_late_tick_changes_the_rows_that_it_marks(cli: Cli, settings: Settings) -> None:
+    history(cli, 2)
+    load(cli, START)
+    catch_up(cli, settings)
+    late = START + timedelta(minutes=30, seconds=59.5)
+    value = "SELECT as_of, value, computed_at FROM portfolio_risk ORDER BY as_of"
+    before = rows(settings, value)
+    publish(settings, [ticker(late, "100000", "100001", 1, "simulated")])
+    cli("process", "--group", "g1", "--until-caught-up")
+    verified(cli)
+    catch_up(cli, settings)
+    after = rows(settings, value)
+    changed = [new[0] for old, new in zip(before, after, strict=True) if old[1] != new[1]]
+    assert changed == [START + 31 * MINUTE]
+    assert [row[2] for row in after[:30]] == [row[2] for row in before[:30]], "not written again"
+    assert scalar(settings, "SELECT max(drawdown) FROM portfolio_risk") > 10_000
+    verified(cli)
+
+
+def test_a_stale_mark_leaves_what_rests_on_it_unknown(cli: Cli, settings: Settings) -> None:
+    one_partition(cli, 60)
+    load(cli, START)
+    silent = scalar(settings, "SELECT max(timestamp) FROM crypto_metrics")
+    ticks = [
+        ticker(silent + timedelta(minutes=minute), "60000", "60001", minute, "simulated")
+        for minute in range(1, 8)
+    ]
+    publish(settings, ticks)
+    cli("process", "--group", "g1", "--until-caught-up")
+    catch_up(cli, settings)
+    found = rows(
+        settings,
+        "SELECT unmarked, value, gross, value_at_risk, drawdown, positions->1->>'state', "
+        "positions->0->>'value', limits FROM portfolio_risk ORDER BY as_of DESC LIMIT 1",
+    )[0]
+    assert found[:6] == (1, None, None, None, None, "stale")
+    assert Decimal(found[6]) == 30_000
+    assert [each["state"] for each in found[7]] == ["unknown", "unknown", "breach"]
+    assert scalar(settings, "SELECT unmarked FROM portfolio_risk ORDER BY as_of LIMIT 1") == 0
+    verified(cli)
