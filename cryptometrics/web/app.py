@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from cryptometrics import __version__
 from cryptometrics.web import pages
-from cryptometrics.web.api import health, market, pipeline, portfolio, risk, stream
+from cryptometrics.web.api import alerts, health, market, pipeline, portfolio, risk, stream
 from cryptometrics.web.gate import Gate
 from cryptometrics.web.problems import add_handlers
 
@@ -23,6 +23,7 @@ ROUTERS = (
     market.router,
     risk.router,
     portfolio.router,
+    alerts.router,
     pipeline.router,
     stream.router,
     health.router,

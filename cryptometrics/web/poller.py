@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -16,22 +16,27 @@ from cryptometrics import log, retry
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.kafka.lag import Lag
 from cryptometrics.market.tick_rates import TickRates
+from cryptometrics.store.alert_overview import firing_alerts
 from cryptometrics.store.database_errors import is_transient, one_line
 from cryptometrics.store.live_snapshot import SnapshotReader
+from cryptometrics.store.portfolio_overview import newest_portfolios
 from cryptometrics.store.reader_session import connect_reader_once
-from cryptometrics.times import iso
-from cryptometrics.web.rows import pair_rows, pipeline_summary
+from cryptometrics.times import Interval, iso
+from cryptometrics.web.rows import alert_row, pair_rows, pipeline_summary, portfolio_summary
 from cryptometrics.web.view import View
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from cryptometrics.store.live_snapshot import Snapshot
     from cryptometrics.web.hub import Hub
+    from cryptometrics.web.shapes import PortfolioSummary
 
 POLL_S = 0.2
 """Interval between two snapshots while somebody reads the stream."""
 IDLE_S = 1.0
 """The same while nobody does."""
+PORTFOLIOS_S = 2.0
+"""Interval between two looks at the stored figures of portfolios, which change once a minute."""
 STALE_S = 3.0
 """A database that has not answered for so long counts as lost."""
 STATEMENT_TIMEOUT_S = 5.0
@@ -54,6 +59,9 @@ class ViewPoller:
         self._lag = Lag(settings)
         self._rates = TickRates()
         self._snapshot: Snapshot | None = None
+        self._snapshot_at = 0.0
+        self._portfolios: list[PortfolioSummary] | None = None
+        self._portfolios_interval = Interval(PORTFOLIOS_S)
         self._failures = 0
         self._lost_since: datetime | None = None
         self._read_at = time.monotonic()
@@ -81,10 +89,11 @@ class ViewPoller:
             lost = datetime.fromtimestamp(time.time() - silence, UTC)
         return "ok" if lost is None else f"lost since {iso(lost, timespec='seconds')}"
 
-    @property
-    def as_of(self) -> str | None:
-        """The moment of the newest view, by the database's clock; None before the first one."""
-        return iso(self._snapshot.at) if self._snapshot is not None else None
+    def now(self) -> datetime | None:
+        """Return the present moment by the database's clock, as the newest view had it; None before that."""
+        if self._snapshot is None:
+            return None
+        return self._snapshot.at + timedelta(seconds=time.monotonic() - self._snapshot_at)
 
     @property
     def lags(self) -> dict[tuple[str, int], int]:
@@ -150,12 +159,15 @@ class ViewPoller:
             self._lag.compare(snapshot.next_offsets)
         for row in snapshot.rows:
             self._rates.add(snapshot.at.timestamp(), row.market, row.session, row.ticks)
-        self._snapshot = snapshot
+        self._snapshot, self._snapshot_at = snapshot, time.monotonic()
+        if self._portfolios_interval.elapsed() or self._portfolios is None:
+            self._portfolios = [portfolio_summary(row) for row in newest_portfolios(self._connection)]
+        alerts = firing_alerts(self._connection, self._group, self._venue)
         return View(
             as_of=iso(snapshot.at),
             group=snapshot.group,
             pairs=pair_rows(snapshot, self._rates),
-            alerts=[],
-            portfolios=[],
+            alerts=[alert_row(alert) for alert in alerts],
+            portfolios=self._portfolios,
             pipeline=pipeline_summary(snapshot, self._lag.known, self._lag.trouble, self._rates),
         )

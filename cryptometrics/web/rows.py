@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptometrics.market.venues import is_simulated
+from cryptometrics.risk.portfolio.as_json import money
 from cryptometrics.times import iso
-from cryptometrics.web.shapes import PairRow, PipelineSummary
+from cryptometrics.web.shapes import Acknowledgement, AlertRow, PairRow, PipelineSummary, PortfolioSummary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from cryptometrics.market.tick_rates import TickRates
+    from cryptometrics.store.alert_overview import AlertOverview
     from cryptometrics.store.latest_risk import LatestRisk
     from cryptometrics.store.live_snapshot import Snapshot
+    from cryptometrics.store.portfolio_overview import StoredPortfolio
     from cryptometrics.store.stored_sessions import SessionRow
 
 
@@ -70,6 +73,47 @@ def pair_rows(snapshot: Snapshot, rates: TickRates) -> list[PairRow]:
         pair_row(row, snapshot.risk.get(row.market), snapshot.at, rates.rate(row.market))
         for row in snapshot.rows
     ]
+
+
+def alert_row(alert: AlertOverview) -> AlertRow:
+    """Return the row of an alert."""
+    acknowledged = None
+    if alert.acknowledged_at is not None:
+        acknowledged = Acknowledgement(
+            by=alert.acknowledged_by or "", at=iso(alert.acknowledged_at), why=alert.acknowledged_why or ""
+        )
+    return AlertRow(
+        id=alert.id,
+        venue=alert.venue,
+        pair=alert.pair,
+        rule=alert.rule,
+        kind=alert.kind,
+        severity=alert.severity,
+        state="firing" if alert.resolved_at is None else "resolved",
+        message=alert.message,
+        value=exact_or_none(alert.value),
+        threshold=exact(alert.level),
+        fired_at=iso(alert.fired_at),
+        resolved_at=iso_or_none(alert.resolved_at),
+        resolved_message=alert.resolved_message,
+        acknowledged=acknowledged,
+        silenced=alert.silenced,
+    )
+
+
+def portfolio_summary(row: StoredPortfolio) -> PortfolioSummary:
+    """Return the newest stored figures of a portfolio."""
+    return PortfolioSummary(
+        portfolio=row.portfolio,
+        version=row.version,
+        as_of=iso(row.as_of),
+        currency=row.currency,
+        value=money(row.value),
+        profit_and_loss=money(row.profit_and_loss),
+        value_at_risk=money(row.value_at_risk),
+        expected_shortfall=money(row.expected_shortfall),
+        drawdown=money(row.drawdown),
+    )
 
 
 def pipeline_summary(

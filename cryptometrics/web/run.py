@@ -13,6 +13,7 @@ from cryptometrics.web.app import make_app
 from cryptometrics.web.hub import Hub
 from cryptometrics.web.poller import STATEMENT_TIMEOUT_S, ViewPoller
 from cryptometrics.web.read_sessions import ReadSessions
+from cryptometrics.web.rows import iso_or_none
 from cryptometrics.web.server import listen, serving
 from cryptometrics.web.site import Site
 
@@ -60,7 +61,7 @@ def running(
         poller = ViewPoller(settings, connection, group, venue, hub)
         site = Site(group, venue, database, poller, hub, access)
         app = make_app(site, lambda: on_link(link()))
-        with serving(app, sock, hub, lambda: {"as_of": poller.as_of, "database": poller.database}):
+        with serving(app, sock, hub, lambda: _beat(poller)):
             poller.start()
             try:
                 yield link()
@@ -81,6 +82,11 @@ def _access(settings: Settings, host: str) -> Access:
             "first, or listen on 127.0.0.1"
         )
     return Access(token)
+
+
+def _beat(poller: ViewPoller) -> dict[str, str | None]:
+    """Return what a sign of life says: the present moment, so that ages count on, and the state."""
+    return {"as_of": iso_or_none(poller.now()), "database": poller.database}
 
 
 def _address(host: str, port: int) -> str:

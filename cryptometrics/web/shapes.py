@@ -103,12 +103,8 @@ class PipelineSummary(TypedDict):
     trouble: str | None
 
 
-class LabelSpan(TypedDict):
-    """Consecutive minutes with one label: gap, unverified, imported or simulated."""
-
-    since: str
-    until: str
-    label: str
+LabelSpan = TypedDict("LabelSpan", {"from": str, "until": str, "label": str})
+"""Consecutive minutes with one label: gap, unverified, imported or simulated."""
 
 
 class AlertMarker(TypedDict):
@@ -118,7 +114,7 @@ class AlertMarker(TypedDict):
     rule: str
     severity: str
     message: str
-    fired_at: str
+    at: str
     resolved_at: str | None
 
 

@@ -21,7 +21,6 @@ from cryptometrics.web.shapes import (
     AlertMarker,
     CandleRow,
     CandlesAnswer,
-    LabelSpan,
     PairsAnswer,
     QuotesAnswer,
 )
@@ -88,7 +87,7 @@ def router(site: Site) -> APIRouter:
             columns=list(COLUMNS),
             points=_points(series) if series else [],
             labels=[
-                LabelSpan(since=iso(run.since), until=iso(run.until), label=run.label)
+                {"from": iso(run.since), "until": iso(run.until), "label": run.label}
                 for run in runs
                 if run.label != VERIFIED
             ],
@@ -98,7 +97,7 @@ def router(site: Site) -> APIRouter:
                     rule=alert.rule,
                     severity=alert.severity,
                     message=alert.message,
-                    fired_at=iso(alert.fired_at),
+                    at=iso(alert.fired_at),
                     resolved_at=iso_or_none(alert.resolved_at),
                 )
                 for alert in alerts
