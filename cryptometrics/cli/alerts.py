@@ -1,4 +1,4 @@
-"""`cryptometrics alerts`: list alerts, check the rules, test the webhook."""
+"""`cryptometrics alerts`: list alerts, check the rules, test the webhook; see also `alert_silences`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import alert_silences, options
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ COLOURS = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
 @click.group("alerts")
 def alerts() -> None:
-    """List alerts, check rules, test the webhook.
+    """List, acknowledge and silence alerts, check rules, test the webhook.
 
     \b
     Example:
@@ -173,9 +173,13 @@ def _test_alert() -> Notification:
 def _as_dict(alert: Alert) -> dict[str, Any]:
     from cryptometrics.cli.output import exact
 
+    names = {"consumer_group": "group"}
+    values = {names.get(key, key): exact(value) for key, value in vars(alert).items()}
+    acknowledged = {key: values.pop(f"acknowledged_{key}") for key in ("by", "at", "why")}
     return {
         "status": _status(alert),
-        **{("group" if k == "consumer_group" else k): exact(v) for k, v in vars(alert).items()},
+        **values,
+        "acknowledged": None if alert.acknowledged_by is None else acknowledged,
     }
 
 
@@ -185,6 +189,8 @@ def _status(alert: Alert) -> str:
 
 def _delivery(alert: Alert) -> str:
     """Return whether the webhook has received the alert."""
+    if alert.silenced:
+        return "silenced"
     if not alert.notifications:
         return "no webhook"
     if alert.delivered == alert.notifications:
@@ -195,25 +201,38 @@ def _delivery(alert: Alert) -> str:
 def _print(found: list[Alert]) -> None:
     from rich.text import Text
 
-    from cryptometrics.cli.output import for_people, plain, print_table, short, stacked
+    from cryptometrics.cli.output import NOTHING, for_people, plain, print_table, short, stacked
 
     rows: list[list[str | Text]] = []
     if not for_people():
         for alert in found:
             times = plain(alert.fired_at), plain(alert.resolved_at)
             about = alert.severity, alert.rule, escape(alert.message)
-            rows.append([_status(alert), *about, *times, _delivery(alert)])
-        print_table(("status", "severity", "rule", "what", "fired_at", "resolved_at", "webhook"), rows)
+            said = escape(alert.acknowledged_by or NOTHING)
+            rows.append([str(alert.id), _status(alert), *about, *times, _delivery(alert), said])
+        names = "id status severity rule what fired_at resolved_at webhook acknowledged"
+        print_table(names.split(), rows, numbers=("id",))
         return
     for alert in found:
         colour = COLOURS[alert.severity] if alert.resolved_at is None else "dim"
+        what = stacked(alert.rule, escape(alert.message))
+        if alert.acknowledged_by is not None:
+            said = f"{short(alert.acknowledged_at)} by {alert.acknowledged_by}: {alert.acknowledged_why}"
+            what.append(f"\nacknowledged {escape(said)}", "green")
         rows.append(
             [
+                str(alert.id),
                 Text(f"{_status(alert)}\n{alert.severity}", colour),
-                stacked(alert.rule, escape(alert.message)),
+                what,
                 stacked(short(alert.fired_at), short(alert.resolved_at)),
                 _delivery(alert),
             ]
         )
-    heads = ("status\nseverity", "rule\nmessage", "fired at\nresolved at", "webhook")
-    print_table(heads, rows, uncut=heads[2:3], caption="times in UTC")
+    heads = ("id", "status\nseverity", "rule\nmessage", "fired at\nresolved at", "webhook")
+    print_table(heads, rows, numbers=("id",), uncut=heads[3:4], caption="times in UTC")
+
+
+alerts.add_command(alert_silences.ack)
+alerts.add_command(alert_silences.silence)
+alerts.add_command(alert_silences.silences)
+alerts.add_command(alert_silences.unsilence)

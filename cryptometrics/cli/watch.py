@@ -199,6 +199,8 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
                 "severity": alert.severity,
                 "message": alert.message,
                 "fired_at": iso(alert.fired_at),
+                "silenced": alert.silenced,
+                "acknowledged_by": alert.acknowledged_by,
             }
             for alert in snapshot.alerts
         ],

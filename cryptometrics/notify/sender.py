@@ -36,6 +36,8 @@ POLL_S = 0.25
 """Time between two looks into the outbox."""
 STALE_CHECK_S = 0.5
 """Time between two checks for stale feeds."""
+SILENCE_CHECK_S = 1.0
+"""Time between two checks for silences that have ended."""
 STANDBY_S = 1.0
 """Time between two attempts of a standby to become the active sender."""
 CLOSE_S = 5.0
@@ -97,11 +99,14 @@ class Sender:
         self._delivers = self._looks_after = False
         active_since = self._take_roles(connection)
         attempt, stale_check = Interval(STANDBY_S), Interval(STALE_CHECK_S)
+        silence_check = Interval(SILENCE_CHECK_S)
         while not self._stopped.is_set():
             if not (self._delivers and self._looks_after) and attempt.elapsed():
                 active_since = self._take_roles(connection) or active_since
             if active_since is not None and stale_check.elapsed():
                 self._stale_feeds.run(connection, active_since)
+            if self._delivers and silence_check.elapsed():
+                alerts.send_unsilenced(connection, self._group, notify=self._webhook is not None)
             if not (self._delivers and self._deliver_next(connection)):
                 self._stopped.wait(POLL_S)
         while self._delivers and time.monotonic() < self._deadline and self._deliver_next(connection):

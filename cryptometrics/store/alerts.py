@@ -11,8 +11,10 @@ from cryptometrics.alerts.evaluator import StoredStates
 from cryptometrics.alerts.kinds import LIMIT_PREFIX
 from cryptometrics.alerts.messages import in_words
 from cryptometrics.alerts.rule_state import SavedState
+from cryptometrics.alerts.silences import longest
 from cryptometrics.alerts.stale_feed import LastTicks
 from cryptometrics.market.venues import Market
+from cryptometrics.store.acknowledgements import active_silences
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,24 +29,24 @@ if TYPE_CHECKING:
 _FIRE = """
 WITH fired AS (
     INSERT INTO alerts (consumer_group, rule, kind, venue, pair, severity, level, value, message,
-                        started_at, fired_at, kafka_partition, kafka_offset)
+                        started_at, fired_at, kafka_partition, kafka_offset, silence_id)
     VALUES (%(group)s, %(rule)s, %(kind)s, %(venue)s, %(pair)s, %(severity)s, %(level)s, %(value)s,
-            %(message)s, %(since)s, %(at)s, %(partition)s, %(offset)s)
+            %(message)s, %(since)s, %(at)s, %(partition)s, %(offset)s, %(silence)s)
     ON CONFLICT (consumer_group, rule, venue, pair) WHERE resolved_at IS NULL DO NOTHING
-    RETURNING id
+    RETURNING id, silence_id
 )
 INSERT INTO alert_notifications (consumer_group, alert_id, status)
-SELECT %(group)s, id, 'firing' FROM fired WHERE %(notify)s
+SELECT %(group)s, id, 'firing' FROM fired WHERE %(notify)s AND silence_id IS NULL
 """
 _RESOLVE = """
 WITH resolved AS (
     UPDATE alerts SET resolved_at = %(at)s, resolved_value = %(value)s, resolved_message = %(message)s
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
       AND resolved_at IS NULL
-    RETURNING id
+    RETURNING id, silence_id
 )
 INSERT INTO alert_notifications (consumer_group, alert_id, status)
-SELECT %(group)s, id, 'resolved' FROM resolved WHERE %(notify)s
+SELECT %(group)s, id, 'resolved' FROM resolved WHERE %(notify)s AND silence_id IS NULL
 """
 _SAVE = """
 INSERT INTO alert_states AS s (consumer_group, rule, venue, pair, state, since, resolved_at, memory)
@@ -88,26 +90,44 @@ WITH retired AS (
         resolved_message = %(market)s || ': its rule was removed, or no longer applies to this pair'
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
       AND resolved_at IS NULL
-    RETURNING id
+    RETURNING id, silence_id
 ), forgotten AS (
     DELETE FROM alert_states
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
 )
 INSERT INTO alert_notifications (consumer_group, alert_id, status)
-SELECT %(group)s, id, 'resolved' FROM retired WHERE %(notify)s
+SELECT %(group)s, id, 'resolved' FROM retired WHERE %(notify)s AND silence_id IS NULL
+"""
+
+_SILENCED = """
+SELECT id, rule, pair, silence_id FROM alerts
+WHERE consumer_group = %s AND resolved_at IS NULL AND silence_id IS NOT NULL ORDER BY id
+"""
+# A worker may resolve the alert at the same moment: then its end is not sent, and neither is its begin.
+_UNSILENCE = """
+WITH changed AS (
+    UPDATE alerts SET silence_id = %(silence)s
+    WHERE id = %(id)s AND resolved_at IS NULL AND silence_id = %(earlier)s
+    RETURNING id, silence_id
+)
+INSERT INTO alert_notifications (consumer_group, alert_id, status)
+SELECT %(group)s, id, 'firing' FROM changed WHERE %(notify)s AND silence_id IS NULL
 """
 
 _LIST = """
 SELECT a.id, a.consumer_group, a.rule, a.kind, a.venue, a.pair, a.severity, a.level, a.value, a.message,
        a.started_at, a.fired_at, a.resolved_at, a.resolved_value, a.resolved_message, a.kafka_partition,
        a.kafka_offset, a.recorded_at,
+       a.silence_id IS NOT NULL AS silenced,
+       k.acknowledged_by, k.acknowledged_at, k.why AS acknowledged_why,
        count(n.id) AS notifications, count(n.delivered_at) AS delivered,
        (array_agg(n.last_error ORDER BY n.id) FILTER (WHERE n.delivered_at IS NULL))[1] AS last_error
 FROM alerts a LEFT JOIN alert_notifications n ON n.alert_id = a.id
+     LEFT JOIN alert_acknowledgements k ON k.alert_id = a.id
 WHERE (%(group)s::text IS NULL OR a.consumer_group = %(group)s)
   AND (%(venue)s::text IS NULL OR a.venue = %(venue)s)
   AND (%(since)s::timestamptz IS NULL OR a.resolved_at IS NULL OR a.fired_at >= %(since)s)
-GROUP BY a.id
+GROUP BY a.id, k.alert_id
 ORDER BY a.resolved_at IS NULL DESC, a.fired_at DESC, a.id DESC
 LIMIT %(limit)s
 """
@@ -136,6 +156,11 @@ class Alert:
     kafka_partition: int | None
     kafka_offset: int | None
     recorded_at: datetime
+    silenced: bool
+    """Whether it is not sent because of a silence."""
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+    acknowledged_why: str | None
     notifications: int
     delivered: int
     last_error: str | None
@@ -152,8 +177,11 @@ def write(
 ) -> None:
     """Write transitions and states in the caller's transaction.
 
+    Whether a silence covers an alert is decided here, when it begins: no sender decides it again.
+
     saved: (rule, market) → state. notify: whether a webhook is configured.
     """
+    active = active_silences(cursor) if any(news.firing for news in transitions) else []
     for news in transitions:
         cursor.execute(
             _FIRE if news.firing else _RESOLVE,
@@ -171,6 +199,7 @@ def write(
                 "at": news.at,
                 "partition": news.partition,
                 "offset": news.offset,
+                "silence": longest(active, news.rule.name, news.market.pair) if news.firing else None,
                 "notify": notify,
             },
         )
@@ -243,6 +272,18 @@ def retire(connection: psycopg.Connection, group: str, rule: str, market: Market
     """Resolve an alert whose rule was removed or no longer applies to the market."""
     values = {"group": group, "rule": rule, "market": in_words(market), "notify": notify}
     connection.execute(_RETIRE, values | market._asdict())
+
+
+def send_unsilenced(connection: psycopg.Connection, group: str, *, notify: bool) -> None:
+    """Put alerts into the outbox that still fire when their silence has ended, unless another covers them."""
+    with connection.transaction(), connection.cursor() as cursor:
+        silenced = cursor.execute(_SILENCED, [group]).fetchall()
+        active = active_silences(cursor) if silenced else []
+        ids = {silence.id for silence in active}
+        for alert, rule, pair, earlier in silenced:
+            if earlier not in ids:
+                values = {"id": alert, "earlier": earlier, "silence": longest(active, rule, pair)}
+                cursor.execute(_UNSILENCE, values | {"group": group, "notify": notify})
 
 
 def listed(

@@ -51,7 +51,9 @@ FROM consumer_offsets WHERE consumer_group = %(group)s AND ended_at IS NULL ORDE
 """
 
 _ALERTS = """
-SELECT venue, pair, rule, severity, message, fired_at FROM alerts
+SELECT a.venue, a.pair, a.rule, a.severity, a.message, a.fired_at, a.silence_id IS NOT NULL AS silenced,
+       k.acknowledged_by
+FROM alerts a LEFT JOIN alert_acknowledgements k ON k.alert_id = a.id
 WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue IN (%(venue)s, ''))
   AND resolved_at IS NULL
 ORDER BY fired_at DESC LIMIT %(limit)s
@@ -92,6 +94,9 @@ class FiringAlert:
     severity: str
     message: str
     fired_at: datetime
+    silenced: bool = False
+    """Whether it is not sent because of a silence."""
+    acknowledged_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

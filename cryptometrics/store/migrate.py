@@ -70,6 +70,7 @@ RELATIONS = {
         "portfolio_risk",
         "portfolio_risk_as_of",
     ),
+    "0017_acknowledgements": ("alert_acknowledgements", "alert_silences", "alert_silences_ends_at"),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -100,6 +101,12 @@ FUNCTIONS = {
     "0014_latest_risk": (),
     "0015_imported": (),
     "0016_portfolio_risk": (),
+    "0017_acknowledgements": (
+        "crypto_acknowledge_alert(bigint, text, text)",
+        "crypto_check_note(text, text, integer)",
+        "crypto_end_silence(bigint, text)",
+        "crypto_silence_alerts(text, text, timestamp with time zone, text, text)",
+    ),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

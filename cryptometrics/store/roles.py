@@ -1,8 +1,8 @@
 """Create three roles with least privilege: owner, writer and reader.
 
 `cryptometrics_owner` creates and drops tables (`init-db`, `prune`), `cryptometrics_writer` runs `process`,
-`cryptometrics_reader` reads (`plot`, `session`, `verify`, Grafana). None of them is a superuser, and the
-writer can neither alter a table nor delete or change metrics.
+`cryptometrics_reader` reads (`plot`, `session`, `verify`, Grafana), and acknowledges and silences alerts.
+None of them is a superuser, and the writer can neither alter a table nor delete or change metrics.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ OWNER, WRITER, READER = ROLES = ("cryptometrics_owner", "cryptometrics_writer", 
 
 _ADD, _KEEP = "SELECT, INSERT", "SELECT, INSERT, UPDATE"
 WRITER_RIGHTS = {
+    "alert_acknowledgements": "SELECT",
     "alert_notifications": _KEEP,
+    "alert_silences": "SELECT",
     "alert_states": "SELECT, INSERT, UPDATE, DELETE",
     "alerts": _KEEP,
     "changed_minutes": "SELECT, INSERT, UPDATE, DELETE",
@@ -52,6 +54,12 @@ WRITER_RIGHTS = {
 that are missing here. `topic` changes when a topic is recreated."""
 WRITER_FUNCTIONS = ("crypto_metrics_add_day(date)", "crypto_metrics_summarize(date[])")
 WRITER_SEQUENCES = ("crypto_metrics_ids",)
+READER_FUNCTIONS = (
+    "crypto_acknowledge_alert(bigint, text, text)",
+    "crypto_end_silence(bigint, text)",
+    "crypto_silence_alerts(text, text, timestamp with time zone, text, text)",
+)
+"""What readers may change: they acknowledge and silence alerts. The writer may call these, too."""
 
 # Only objects that our migrations have created: foreign ones may have similar names.
 _PRESENT = """
@@ -244,6 +252,8 @@ def _table_statements(connection: psycopg.Connection, objects: list[_Object]) ->
             statements.append(f"GRANT USAGE ON SEQUENCE {place} TO {WRITER};")
         if kind == "FUNCTION" and name in WRITER_FUNCTIONS:
             statements.append(f"GRANT EXECUTE ON FUNCTION {place} TO {WRITER};")
+        if kind == "FUNCTION" and name in READER_FUNCTIONS:
+            statements.append(f"GRANT EXECUTE ON FUNCTION {place} TO {WRITER}, {READER};")
     return statements
 
 

@@ -37,6 +37,8 @@ SLOW_S, STALE_S = 5.0, 30.0
 HIGH_LAG = 10_000
 """A larger lag is yellow."""
 MAX_ALERTS = 5
+MAX_AUTHOR = 16
+"""Characters of the name of a person who acknowledged an alert."""
 MAX_VENUE = 18
 """Characters of a venue in the table."""
 SEVERITIES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -356,13 +358,21 @@ def _outcomes(snapshot: Snapshot) -> Text:
     return _line(*parts)
 
 
+def _people(alert: FiringAlert) -> str:
+    """Return whether a person looks after an alert; before its message, which may be cut."""
+    seen = f"acknowledged by {alert.acknowledged_by[:MAX_AUTHOR]} " if alert.acknowledged_by else ""
+    return ("silenced " if alert.silenced else "") + seen
+
+
 def _alerts(alerts: Sequence[FiringAlert], limit: int) -> list[Text]:
     """Return one line per firing alert, newest first."""
     shown = alerts[: min(limit, MAX_ALERTS)]
     lines = [
         _line(
             (f"{alert.severity.upper():<8} ", SEVERITIES.get(alert.severity, "yellow")),
-            f"{alert.fired_at:%H:%M:%S} {alert.pair or '*'} {alert.rule}: {alert.message}",
+            f"{alert.fired_at:%H:%M:%S} ",
+            (_people(alert), "dim"),
+            f"{alert.pair or '*'} {alert.rule}: {alert.message}",
         )
         for alert in shown
     ]

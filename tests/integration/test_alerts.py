@@ -251,11 +251,11 @@ def test_alerts_are_listed_with_those_that_fire_first(bench: Bench, cli: Cli) ->
     bench.send((0, 120), (1, 10), (2, 110), (3, 10), (4, 130))
     bench.process(WIDE.replace("10s", "0s"))
     lines = cli("alerts", "list").stdout.splitlines()
-    columns = ["status", "severity", "rule", "what", "fired_at", "resolved_at", "webhook"]
-    assert lines[0].split() == columns
-    assert [line.split()[0] for line in lines[1:]] == ["firing", "resolved", "resolved"]
+    columns = "id status severity rule what fired_at resolved_at webhook acknowledged"
+    assert lines[0].split() == columns.split()
+    assert [line.split()[1] for line in lines[1:]] == ["firing", "resolved", "resolved"]
     assert "BTC-USD (coinbase): spread is 130 bps, above 100" in lines[1]
-    assert lines[1].rstrip().endswith("no webhook")
+    assert lines[1].rstrip().endswith("no webhook  –")
     listed = json.loads(cli("alerts", "list", "--json", "--group", bench.group).stdout)
     assert [(a["status"], a["value"], a["level"]) for a in listed] == [
         ("firing", "130", "100"),
