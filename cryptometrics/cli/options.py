@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.market.ticks import is_pair
+from cryptometrics.market.ticks import parse_pairs
 from cryptometrics.market.venues import MAX_VENUE_CHARS, is_venue
 from cryptometrics.text import check_name
 from cryptometrics.times import parse_time
@@ -57,21 +57,6 @@ def number(_context: click.Context, _option: click.Parameter, value: float) -> f
     if math.isnan(value):
         raise click.BadParameter("nan is not allowed")
     return value
-
-
-def parse_pairs(text: str) -> list[str]:
-    """Return the pairs that a text names: BTC-USD, btc-usd or BTC/USD, or several of them with commas.
-
-    Raises ValueError if a part is not a pair.
-    """
-    found = []
-    for part in text.split(","):
-        spelled = part.strip()
-        pair = spelled.upper().replace("/", "-") if spelled.isascii() else spelled  # "ß" in capitals is "SS"
-        if not is_pair(pair):
-            raise ValueError(f"{spelled!r} is not a pair: pairs look like BTC-USD")
-        found.append(pair)
-    return found
 
 
 def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics.cli import options
+from cryptometrics.market.ticks import parse_pairs
 from cryptometrics.times import parse_duration
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def pair(_context: click.Context, _option: click.Parameter, text: str | None) ->
     if text is None:
         return None
     try:
-        found = options.parse_pairs(text)
+        found = parse_pairs(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if len(found) != 1:

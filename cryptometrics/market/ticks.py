@@ -69,3 +69,18 @@ class Tick(msgspec.Struct, gc=False):
     """At the best ask; None if the feed sends none."""
     trade: Trade | None = None
     venue: str = DEFAULT_VENUE
+
+
+def parse_pairs(text: str) -> list[str]:
+    """Return the pairs that a text names: BTC-USD, btc-usd or BTC/USD, or several of them with commas.
+
+    Raises ValueError if a part is not a pair.
+    """
+    found = []
+    for part in text.split(","):
+        spelled = part.strip()
+        pair = spelled.upper().replace("/", "-") if spelled.isascii() else spelled  # "ß" in capitals is "SS"
+        if not is_pair(pair):
+            raise ValueError(f"{spelled!r} is not a pair: pairs look like BTC-USD")
+        found.append(pair)
+    return found

@@ -30,6 +30,7 @@ VIEW = {"market", "store", "risk", "alerts", "kafka"} | SMALL
 EVERYTHING = {""}  # every module is below the package itself
 
 ALLOWED_IMPORTS: dict[str, set[str]] = {
+    "": {"api", "errors", "store.committed_quotes"},
     "errors": set(),
     "times": set(),
     "text": set(),

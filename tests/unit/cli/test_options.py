@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.cli import cryptometrics, options, risk_options
+from cryptometrics.market.ticks import parse_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +29,13 @@ def test_a_pair_may_be_written_in_any_common_form(
     named: list[tuple[str, str]], dash: str, spelling: Callable[[str], str], comma: str
 ) -> None:
     text = comma.join(spelling(base) + dash + spelling(quote) for base, quote in named)
-    assert options.parse_pairs(text) == [f"{base}-{quote}" for base, quote in named]
+    assert parse_pairs(text) == [f"{base}-{quote}" for base, quote in named]
 
 
 @pytest.mark.parametrize("text", ["", "BTCUSD", "BTC-USD,", ",", "BTC-USD-EUR", "BTC//USD", "ß-USD", "a b-c"])
 def test_anything_else_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ValueError, match="is not a pair: pairs look like BTC-USD"):
-        options.parse_pairs(text)
+        parse_pairs(text)
 
 
 def test_the_option_takes_lists_and_repetitions_together() -> None:
