@@ -200,9 +200,9 @@ class CommittedQuotes:
         if len(known) < len(parts) or any(
             part.books.updated_at < at for part, at in zip(parts, known, strict=True)
         ):
-            return _joined(days, DAY)
+            return joined(days, DAY)
         minutes = connection.execute(_MINUTES, values | {"days": days, "since": min(known)}).fetchall()
-        return _joined([minute for (minute,) in minutes], MINUTE)
+        return joined([minute for (minute,) in minutes], MINUTE)
 
     def _rows(
         self,
@@ -246,7 +246,7 @@ class CommittedQuotes:
             self.offsets[step.partition] = step.next_offset
 
 
-def _joined(starts: Sequence[datetime], length: timedelta) -> list[tuple[datetime, datetime]]:
+def joined(starts: Sequence[datetime], length: timedelta) -> list[tuple[datetime, datetime]]:
     """Return the ranges of some length that begin at these sorted moments, adjacent ones as one."""
     ranges: list[tuple[datetime, datetime]] = []
     for start in starts:
