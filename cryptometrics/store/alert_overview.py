@@ -18,9 +18,9 @@ MAX_FIRING = 500
 
 _COLUMNS = """
 SELECT a.id, a.venue, a.pair, a.rule, a.kind, a.severity, a.level, a.value, a.message, a.fired_at,
-       a.resolved_at, a.resolved_message, false AS silenced,
-       NULL::text AS acknowledged_by, NULL::timestamptz AS acknowledged_at, NULL::text AS acknowledged_why
-FROM alerts a
+       a.resolved_at, a.resolved_message, a.silence_id IS NOT NULL AS silenced,
+       k.acknowledged_by, k.acknowledged_at, k.why AS acknowledged_why
+FROM alerts a LEFT JOIN alert_acknowledgements k ON k.alert_id = a.id
 WHERE a.consumer_group = %(group)s AND (%(venue)s::text IS NULL OR a.venue IN (%(venue)s, ''))
 """
 _FIRING = f"""

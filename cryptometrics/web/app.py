@@ -10,7 +10,7 @@ from cryptometrics import __version__
 from cryptometrics.web import pages
 from cryptometrics.web.api import alerts, health, market, pipeline, portfolio, risk, stream
 from cryptometrics.web.gate import Gate
-from cryptometrics.web.problems import add_handlers
+from cryptometrics.web.problems import DOCUMENTED, add_handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ def make_app(site: Site, on_login: Callable[[], None]) -> ASGIApp:
         redoc_url=None,
         openapi_url="/api/openapi.json",
         redirect_slashes=False,
+        responses=DOCUMENTED,
     )
     add_handlers(app)
     for make_router in ROUTERS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 import psycopg
@@ -12,12 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from cryptometrics import log
-from cryptometrics.errors import NotFoundError, ServiceUnavailableError, UserError
+from cryptometrics.errors import CryptometricsError, NotFoundError, ServiceUnavailableError, UserError
+from cryptometrics.store.acknowledgements import AlreadyAcknowledgedError
 from cryptometrics.store.database_errors import explained, is_transient, one_line
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from fastapi import FastAPI
     from starlette.requests import Request
@@ -36,6 +37,43 @@ class Problem(TypedDict):
     detail: str
 
 
+_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "maxLength": MAX_DETAIL_CHARS},
+    },
+}
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"description": meaning, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+    for status, meaning in {
+        400: "The values of the parameters do not fit",
+        401: "The token is missing",
+        403: "Another origin, or the token of the page is missing",
+        404: "The group, venue, pair, portfolio, alert or silence is not stored",
+        409: "Somebody has done it before",
+        413: "The body is too long",
+        421: "The request names another host",
+        422: "A parameter or the body is not valid",
+        429: "Too many requests",
+        503: "A service does not answer now",
+    }.items()
+}
+"""The problems of every route, for OpenAPI."""
+
+
+_STATUSES: dict[type[CryptometricsError], int] = {
+    NotFoundError: 404,
+    AlreadyAcknowledgedError: 409,
+    UserError: 400,
+    ServiceUnavailableError: 503,
+}
+"""The status of each of our errors; of its classes, the nearest one counts."""
+
+
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer to a request that failed; the detail is cut where it quotes a long value."""
     text = escape(detail)
@@ -52,18 +90,8 @@ def unavailable(detail: str) -> Response:
 
 def add_handlers(app: FastAPI) -> None:
     """Answer each error of a route with a problem."""
-
-    @app.exception_handler(NotFoundError)
-    async def not_found(_request: Request, error: Exception) -> Response:
-        return problem(404, str(error))
-
-    @app.exception_handler(UserError)
-    async def refused(_request: Request, error: Exception) -> Response:
-        return problem(400, str(error))
-
-    @app.exception_handler(ServiceUnavailableError)
-    async def away(_request: Request, error: Exception) -> Response:
-        return unavailable(str(error))
+    for kind, status in _STATUSES.items():
+        app.add_exception_handler(kind, _answer_with(status))
 
     @app.exception_handler(psycopg.Error)
     async def database(request: Request, error: psycopg.Error) -> Response:
@@ -85,6 +113,17 @@ def add_handlers(app: FastAPI) -> None:
     async def bug(request: Request, error: Exception) -> Response:
         log.get_logger().error("request_failed", path=request.url.path, exc_info=error)
         return problem(500, "this is a bug; the server's log has the details")
+
+
+def _answer_with(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(_request: Request, error: Exception) -> Response:
+        return (
+            unavailable(str(error))
+            if status == HTTPStatus.SERVICE_UNAVAILABLE
+            else problem(status, str(error))
+        )
+
+    return answer
 
 
 def _in_words(error: dict[str, object]) -> str:

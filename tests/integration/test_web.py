@@ -59,6 +59,20 @@ class Web:
         assert answer.headers["content-type"] == kind
         return answer.json()
 
+    @property
+    def token(self) -> dict[str, str]:
+        page = self.client.get("/").text
+        return {
+            "X-Cryptometrics-Token": page.partition('name="cryptometrics-token" content="')[2].partition('"')[
+                0
+            ]
+        }
+
+    def post(self, path: str, body: object, status: int) -> Any:
+        answer = self.client.post(path, json=body, headers=self.token)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
     @contextlib.contextmanager
     def stream(self, last_event_id: str | None = None) -> Iterator[Iterator[tuple[str, str, Any]]]:
         headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
@@ -285,6 +299,35 @@ def test_the_pipeline_accounts_for_every_offset_and_cuts_hostile_text(
     assert hostile["cut"] is True
     raw = web.client.get("/api/pipeline").content
     assert b"\x1b" not in raw  # JSON escapes control characters
+
+
+def test_people_acknowledge_and_silence(web: Web, filled: tuple[Cli, Settings]) -> None:
+    [alert] = web.get("/api/alerts")["firing"]
+    path, said = f"/api/alerts/{alert['id']}/acknowledge", {"by": "ann", "why": "<b>known</b>"}
+    for headers in ({}, {"X-Cryptometrics-Token": "guessed"}):
+        assert web.client.post(path, json=said, headers=headers).status_code == 403
+    assert web.get("/api/alerts")["firing"] == [alert]
+    assert web.post(path, said, 204) is None
+    acknowledged = web.get("/api/alerts")["firing"][0]["acknowledged"]
+    assert {name: acknowledged[name] for name in ("by", "why")} == said
+    assert "already acknowledged, by ann" in web.post(path, said, 409)["detail"]
+    assert web.post("/api/alerts/999999/acknowledge", said, 404)["title"] == "Not Found"
+    order = {"by": "ann", "why": "maintenance", "rule": "limit.*", "pair": "BTC-*"}
+    silence = web.post("/api/silences", order | {"for": "2h"}, 201)
+    assert {name: silence[name] for name in order} == order
+    assert web.get("/api/alerts")["silences"] == [silence]
+    for wrong in ({}, {"for": "2h", "until": "2h"}, {"for": "soon"}, {"for": "90d"}, {"until": "2020-01-01"}):
+        assert web.post("/api/silences", order | wrong, 400)["status"] == 400
+    for invalid in ({"by": ""}, {"why": "x" * 1001}, {"other": "x"}, {"rule": None}):
+        assert web.post("/api/silences", order | {"for": "2h"} | invalid, 422)["status"] == 422
+    assert (
+        "control characters" in web.post("/api/silences", order | {"for": "2h", "by": "a\x1b"}, 400)["detail"]
+    )
+    assert web.post("/api/silences/end", {}, 404)["status"] == 404
+    web.post(f"/api/silences/{silence['id']}/end", {"by": "bob"}, 200)
+    assert web.get("/api/alerts")["silences"] == []
+    assert web.post(f"/api/silences/{silence['id']}/end", {"by": "bob"}, 404)["status"] == 404
+    assert web.client.post(path, content=b"x" * 20_000, headers=web.token).status_code == 413
 
 
 def test_health_and_metrics(web: Web) -> None:

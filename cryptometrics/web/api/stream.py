@@ -61,7 +61,12 @@ def router(site: Site) -> APIRouter:
     """Return the route of the stream."""
     routes = APIRouter()
 
-    @routes.get("/api/stream", response_class=EventStream, summary="The live view, as server-sent events")
+    @routes.get(
+        "/api/stream",
+        response_class=EventStream,
+        status_code=200,
+        summary="The live view, as server-sent events",
+    )
     async def stream(last_event_id: Annotated[str | None, Header(max_length=100)] = None) -> Response:
         """Send a `snapshot`, then an `update` with each change, and a `beat` at least once a second.
 
