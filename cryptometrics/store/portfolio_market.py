@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.risk.pair_minutes import RangeMinutes
     from cryptometrics.risk.portfolio.definition import Portfolio
+    from cryptometrics.risk.portfolio.timeline import Timeline
 
 _NEWEST = "SELECT max(timestamp) FROM pair_state WHERE consumer_group = %s AND venue = %s"
 
@@ -68,10 +69,21 @@ class PortfolioMarket:
     marks_at_midnight: Mapping[str, MarkQuote]
     ranges: Mapping[int, Mapping[str, RangeMinutes]]
     """Those that end with the newest complete minute, by their length in minutes and by pair."""
+    complete_until: datetime
+    """The end of that minute."""
 
-    def of(self, portfolio: Portfolio) -> MarketData:
-        """Return what one portfolio is valued by."""
-        return MarketData(self.marks, self.marks_at_midnight, self.ranges[portfolio.risk.range_minutes])
+    def of(self, portfolio: Portfolio, timeline: Timeline | None = None) -> MarketData:
+        """Return what one portfolio is valued by.
+
+        timeline: its versions, for the drawdown of what was held. Without it, or if the portfolio is not in
+        force yet at the end of the range, the drawdown is that of the present positions.
+        """
+        length = portfolio.risk.range_minutes
+        effective = timeline.at(self.complete_until) if timeline else None
+        holdings = None
+        if timeline is not None and effective is not None and effective.portfolio == portfolio:
+            holdings = timeline.holdings(self.complete_until, length)
+        return MarketData(self.marks, self.marks_at_midnight, self.ranges[length], holdings)
 
 
 def load_market(
@@ -80,9 +92,11 @@ def load_market(
     venue: str,
     portfolios: Collection[Portfolio],
     at: datetime | None,
+    earlier: Collection[Portfolio] = (),
 ) -> PortfolioMarket:
     """Return what portfolios of a group and a venue are valued by, at a moment or at the newest quote.
 
+    earlier: versions that were in force before, whose pairs are read, too.
     Raises UserError if the venue has stored nothing.
     """
     newest = _moment(connection, _NEWEST, group, venue)
@@ -97,12 +111,14 @@ def load_market(
     for length in {portfolio.risk.range_minutes for portfolio in portfolios}:
         of_length = [each for each in portfolios if each.risk.range_minutes == length]
         market = MarketRange(group, venue, end, length)
-        minutes = load_minutes(connection, market, _pairs(of_length), of_length[0].risk.figures)
+        names = {each.name for each in of_length}
+        pairs = _pairs([*of_length, *(each for each in earlier if each.name in names)])
+        minutes = load_minutes(connection, market, pairs, of_length[0].risk.figures)
         ranges[length] = {pair: cut_to_range(each, length) for pair, each in minutes.items()}
     pairs = _pairs(portfolios)
     marks = dict(quotes_at(connection, group, venue, pairs, as_of))
     midnight = dict(quotes_at(connection, group, venue, pairs, start_of_day(as_of)))
-    return PortfolioMarket(as_of, marks, midnight, ranges)
+    return PortfolioMarket(as_of, marks, midnight, ranges, end)
 
 
 def _pairs(portfolios: Collection[Portfolio]) -> list[str]:

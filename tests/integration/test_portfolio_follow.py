@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from cryptometrics.store import positions
+from cryptometrics.store.prune import prune
 from tests.database import rows, scalar
 from tests.integration.test_risk_follow import (
     COMPLETE,
@@ -85,7 +86,7 @@ def one_partition(cli: Cli, minutes: int) -> None:
     """Store simulated minutes of both pairs in one partition, so that none waits for the other."""
     cli("init-db", "--partitions", "1")
     pairs = ("--pair", "BTC-USD", "--pair", "ETH-USD")
-    cli("simulate", *HISTORY, *pairs, "--count", str(24 * minutes))
+    cli("simulate", *HISTORY, *pairs, "--count", str(12 * minutes))
     cli("process", "--group", "g1", "--until-caught-up")
 
 
@@ -131,12 +132,14 @@ def test_each_complete_minute_has_its_row_from_the_first_version_on(cli: Cli, se
     verified(cli)
 
 
-def test_a_follower_killed_ten_times_leaves_no_row_out_and_none_twice(cli: Cli, settings: Settings) -> None:
-    history(cli, 12)
+def test_a_follower_killed_while_it_works_leaves_no_row_out_and_none_twice(
+    cli: Cli, settings: Settings
+) -> None:
+    history(cli, 6)
     load(cli, START)
     load(cli, START, name="other", btc="-2")
     place = None
-    for _ in range(10):
+    for _ in range(2):
         process = follow(cli)
         wait_until(partial(went_on, settings, place), "the rows go on", running=process)
         process.kill()
@@ -252,3 +255,82 @@ def test_a_stale_mark_leaves_what_rests_on_it_unknown(cli: Cli, settings: Settin
     assert [each["state"] for each in found[7]] == ["unknown", "unknown", "breach"]
     assert scalar(settings, "SELECT unmarked FROM portfolio_risk ORDER BY as_of LIMIT 1") == 0
     verified(cli)
+
+
+def test_rows_outlive_the_quotes_that_marked_them(cli: Cli, settings: Settings) -> None:
+    one_partition(cli, 60)
+    load(cli, START)
+    catch_up(cli, settings)
+    before = rows(settings, VALUES)
+    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
+        tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+        assert list(prune(connection, tomorrow, wait=30, notice=lambda *_: None))
+    assert scalar(settings, "SELECT count(*) FROM crypto_metrics") == 0
+    verified(cli)
+
+    # A restatement takes the quotes from the rows that it replaces.
+    load(cli, START + 30 * MINUTE, "--restate", btc="1.5")
+    after = rows(settings, VALUES)
+    assert [new == old for old, new in zip(before, after, strict=True)] == [
+        as_of < START + 30 * MINUTE for as_of, *_ in before
+    ]
+    assert all(new[1] - old[1] == Decimal(new[2]) for old, new in zip(before[29:], after[29:], strict=True))
+    assert scalar(settings, "SELECT max(unmarked) FROM portfolio_risk") == 0
+    verified(cli)
+
+    # Without the minutes nothing can be said.
+    rows(settings, "DELETE FROM crypto_windows WHERE window_start < %s", START + 20 * MINUTE)
+    for table in ("crypto_risk", "risk_progress"):
+        rows(settings, f"DELETE FROM {table}")
+    notes = json.dumps(verified(cli))
+    assert f"{len(after)} rows of portfolio_risk cannot be checked: their minutes are gone" in notes
+
+
+VALUES = "SELECT as_of, value, positions->0->>'bid' FROM portfolio_risk ORDER BY as_of"
+
+
+WRONG = {
+    "value = value + 0.01": "value is",
+    "value_at_risk = value_at_risk * 1.001": "value_at_risk is",
+    "drawdown = drawdown + 1": "drawdown is",
+    "unmarked = 1": "unmarked is 1",
+    "positions = jsonb_set(positions, '{0,bid}', '\"1\"')": "the quote of BTC-USD is not the one",
+    "positions = jsonb_set(positions, '{1,component_value_at_risk}', '7')": "component of ETH is 7",
+    "limits = jsonb_set(limits, '{0,state}', '\"breach\"')": "limit.gross is breach, not ok",
+    "version = 2": "version 2 was not in force",
+}
+
+
+def test_verify_finds_what_is_wrong_in_a_row(cli: Cli, settings: Settings) -> None:
+    one_partition(cli, 240)
+    load(cli, START + 200 * MINUTE)
+    catch_up(cli, settings)
+    verified(cli)
+    for minute, change in enumerate(WRONG, start=210):
+        at = START + minute * MINUTE
+        rows(settings, f"UPDATE portfolio_risk SET {change} WHERE as_of = %s", at)
+    report = json.loads(cli("verify", "--json", code=1).stdout)
+    (finding,) = report["findings"]
+    assert (finding["kind"], finding["count"]) == ("portfolio", len(WRONG) + 2)
+    for minute, problem in enumerate(WRONG.values(), start=210):
+        place = f"book at simulated as of {START + minute * MINUTE:%Y-%m-%d %H:%M}: "
+        assert any(each.startswith(place) and problem in each for each in finding["first"]), problem
+
+
+def test_old_rows_are_thinned_to_one_an_hour(cli: Cli, settings: Settings) -> None:
+    one_partition(cli, 150)
+    load(cli, START)
+    catch_up(cli, settings)
+    count = scalar(settings, "SELECT count(*) FROM portfolio_risk")
+    hours = [START + timedelta(hours=1), START + timedelta(hours=2)]
+    planned = json.loads(cli("prune", "--keep", "30d", "--dry-run", "--json").stdout)
+    dropped = {"portfolio": "book", "group": "g1", "venue": "simulated", "rows": count - len(hours)}
+    assert planned["portfolios"] == [dropped]
+    cli("prune", "--keep", "30d")
+    kept = [as_of for (as_of,) in rows(settings, "SELECT as_of FROM portfolio_risk ORDER BY as_of")]
+    assert kept == hours
+    verified(cli)
+    catch_up(cli, settings)
+    assert len(rows(settings, "SELECT FROM portfolio_risk")) == len(hours)
+    rows(settings, "DELETE FROM portfolio_risk WHERE as_of = %s", kept[0])
+    assert "there is no row" in cli("verify", code=1).stdout

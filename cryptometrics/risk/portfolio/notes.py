@@ -35,9 +35,16 @@ def position_notes(marked: PositionMark, ranged: RangeMinutes | None, portfolio:
 
 
 def assumptions(
-    portfolio: Portfolio, held: Sequence[PositionMark], ranges: Mapping[str, RangeMinutes]
+    portfolio: Portfolio,
+    held: Sequence[PositionMark],
+    ranges: Mapping[str, RangeMinutes],
+    *,
+    knows_holdings: bool,
 ) -> Iterable[str]:
-    """Yield what the figures of a portfolio rest on."""
+    """Yield what the figures of a portfolio rest on.
+
+    knows_holdings: whether drawdown is that of what was held, also by earlier versions.
+    """
     risk, currency = portfolio.risk, portfolio.currency
     for asset, other in portfolio.treat_as.items():
         yield f"{asset} counts as {other} at 1"
@@ -56,5 +63,8 @@ def assumptions(
     used = [found for each in held if (found := ranges.get(each.pair or ""))]
     if used:
         yield f"known minutes: at least {min(each.coverage for each in used):.1%} of each pair"
-    yield "drawdown and today's profit and loss: of the present positions, not of earlier ones"
+    if knows_holdings:
+        yield "drawdown: of what was held; today's profit and loss: of the present positions"
+    else:
+        yield "drawdown and today's profit and loss: of the present positions, not of earlier ones"
     yield "closing costs are those of the touch; volatility counts 525,600 minutes a year"

@@ -127,7 +127,9 @@ def value_portfolio(portfolio: Portfolio, version: int, as_of: datetime, market:
         ),
         limits=(),
         reasons=sums.reasons | figures.reasons,
-        assumptions=tuple(assumptions(portfolio, held, market.ranges)),
+        assumptions=tuple(
+            assumptions(portfolio, held, market.ranges, knows_holdings=market.holdings is not None)
+        ),
     )
     return replace(found, limits=tuple(_use(limit, found) for limit in portfolio.limits))
 
