@@ -47,7 +47,10 @@ POLL_S = 0.25
     metavar="NAME",
     help="Consumer group of `process` and `risk`.",
 )
-def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
+@click.option(
+    "--web", "with_page", is_flag=True, help="Also serve the page in the browser, at the address of `web`."
+)
+def run(feed: str, pairs: tuple[str, ...], rate: int, group: str, *, with_page: bool) -> None:
     """Run a feed, process, risk --follow and watch in one terminal, until Ctrl-C.
 
     Shows what each part does, and marks quotes from before this run as old. Fails with the reason if the feed
@@ -75,6 +78,8 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str) -> None:
             children.start(feed, [feed, *chosen, *(["--rate", str(rate)] if feed == "simulate" else [])])
             children.start("process", ["process", "--group", group])
             children.start("risk", ["risk", "--follow", "--group", group])
+            if with_page:
+                children.start("web", ["web", "--group", group])
             _watch(settings, group, children, stop)
             _report("ending: finishing the current batch")
             for line in children.end():

@@ -50,6 +50,7 @@ def web(*, port: int, host: str, open_page: bool, group: str | None, venue: str 
         raise UserError("web needs FastAPI and uvicorn: pip install 'cryptometrics[web]'") from None
     from cryptometrics import config
     from cryptometrics.cli.connections import report_choice, waiting
+    from cryptometrics.cli.progress import report_state
     from cryptometrics.cli.signals import stopping
     from cryptometrics.store.choose_source import check_venue, resolve_group
 
@@ -77,6 +78,7 @@ def web(*, port: int, host: str, open_page: bool, group: str | None, venue: str 
         stopping() as stop,
     ):
         click.echo(address)
+        report_state(address)
         if open_page:
             click.launch(address)
         while not stop():
