@@ -22,7 +22,7 @@ function alertTable(caption, empty, more) {
   const columns = [
     textColumn("Rule", (row) => visible(row.rule), { sub: (row) => row.severity }),
     textColumn("Pair", where, { sub: (row) => row.venue }),
-    textColumn("Message", (row) => visible(row.message), { sub: (row) => visible(row.resolved_message ?? ""), compare: null }),
+    textColumn("Message", (row) => visible(row.message), { ...{ sub: (row) => visible(row.resolved_message ?? ""), compare: null, state: () => "long" } }),
     textColumn("Since, UTC", (row) => moment(row.fired_at), { sub: sinceWhen }),
     textColumn("Known to", (row) => visible(row.acknowledged?.by ?? "nobody yet"), {
       sub: (row) => visible(row.acknowledged?.why ?? ""),

@@ -40,7 +40,8 @@ export function palette() {
  * @returns {{figure: any, formatter: any}}
  */
 export function timePanel(Bokeh, colours, { height, xRange, title, isLast }) {
-  const wheel = new Bokeh.WheelZoomTool({ dimensions: "width" });
+  // With Ctrl, so that the wheel alone still scrolls the page.
+  const wheel = new Bokeh.WheelZoomTool({ dimensions: "width", modifiers: { ctrl: true } });
   const figure = Bokeh.Plotting.figure({
     ...{ height, sizing_mode: "stretch_width", toolbar_location: null, title: null },
     ...{ x_axis_type: "datetime", y_axis_location: "right", x_range: xRange, y_range: new Bokeh.Range1d() },

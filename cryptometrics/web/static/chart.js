@@ -33,9 +33,10 @@ export class MarketChart {
   /** @param {any} Bokeh @param {HTMLElement} place @param {(found: Found | null) => void} onCursor */
   constructor(Bokeh, place, onCursor) {
     Object.assign(this, { Bokeh, onCursor, place, colours: palette(), xRange: new Bokeh.Range1d() });
+    const tall = Math.max(220, Math.min(460, Math.round(0.45 * innerHeight)));
     const panel = (/** @type {number} */ height, /** @type {string} */ title, isLast = false) =>
       timePanel(Bokeh, this.colours, { height, xRange: this.xRange, title, isLast });
-    this.price = panel(Math.max(220, Math.min(460, Math.round(0.45 * innerHeight))), "Price");
+    this.price = panel(tall, "Price"); // app.css keeps this place free
     this.spread = panel(110, "Spread, bps");
     this.risk = panel(140, "Volatility, % a year", true);
     this.figures = [this.price, this.spread, this.risk].map(({ figure }) => figure);

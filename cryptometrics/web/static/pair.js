@@ -123,8 +123,8 @@ export function show(main, venue, pair) {
         points,
         candles: drawn.map((/** @type {any} */ candle) => toCandle(candle, width)),
         volatility: known.map((/** @type {any[]} */ values) => [values[0], 100 * values[volatility]]),
-        runs: quotes.labels.map((/** @type {any} */ run) => ({ ...run, from: Date.parse(run.from), until: Date.parse(run.until) })),
-        markers: quotes.alerts.map((/** @type {any} */ alert) => ({ ...alert, at: Date.parse(alert.at) })),
+        runs: quotes.labels.map((/** @type {any} */ run) => ({ ...run, from: Date.parse(run.since), until: Date.parse(run.until) })),
+        markers: quotes.alerts.map((/** @type {any} */ alert) => ({ ...alert, at: Date.parse(alert.fired_at) })),
       });
       newest = points.at(-1)?.at ?? 0;
       if (shownRange !== range) showRange();
@@ -132,8 +132,8 @@ export function show(main, venue, pair) {
       setKind(choice.kind);
       table.update(candles.candles.slice(-MAX_CANDLES));
       const labels = [...new Set(quotes.labels.map((/** @type {any} */ run) => run.label))];
-      const hatched = labels.filter((label) => label !== "verified" && label !== "simulated").map(labelText).join(", ");
-      const lines = "Band: bid to ask. Line: mid. Dashed: highest bid. Dotted: lowest ask. ▼: an alert.";
+      const hatched = labels.filter((label) => label !== "simulated").map(labelText).join(", ");
+      const lines = "Band: bid to ask. Line: mid. Dashed: highest bid. Dotted: lowest ask. ▼: an alert. Drag to move, Ctrl and wheel to zoom.";
       setText(legend, hatched ? `${lines} Hatched: ${hatched}.` : lines);
     },
     60,
@@ -158,7 +158,7 @@ export function show(main, venue, pair) {
     if (row && newest && at > newest) {
       const names = [...QUOTE, ...EXTREMES];
       newest = at;
-      chart?.append(toPoint(["ms", ...names], [at, ...names.map((name) => row[name])]));
+      chart?.append(toPoint(["timestamp", ...names], [at, ...names.map((name) => row[name])]));
     }
     if (row) paint();
   });

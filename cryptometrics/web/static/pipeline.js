@@ -14,7 +14,8 @@ const count = (key, label = key[0].toUpperCase() + key.slice(1), title = "") => 
 /** @param {HTMLElement} place @param {import("./table.js").Row} row */
 function drawRaw(place, row) {
   if (!place.firstChild) place.append(h("pre", { tabindex: 0, role: "group", "aria-label": "Raw text" }));
-  setText(/** @type {Element} */ (place.firstElementChild), visible(row.newest?.text ?? ""));
+  const { text, bytes, cut } = row.newest;
+  setText(/** @type {Element} */ (place.firstElementChild), visible(text) + (cut ? ` … (${integer(bytes)} bytes)` : ""));
 }
 
 /** Show the page; return how to leave it. @param {HTMLElement} main */
@@ -40,9 +41,9 @@ export function show(main) {
   const rejected = new Table({
     ...{ caption: "Rejected messages by reason", key: (row) => row.reason, empty: "No message was rejected." },
     columns: [
-      textColumn("Reason", (row) => visible(row.reason)),
+      textColumn("Reason", (row) => visible(row.reason), { sub: (row) => visible(row.newest.detail) }),
       count("count"),
-      textColumn("Newest, UTC", (row) => moment(row.newest?.at), { sub: (row) => `${age(secondsSince(row.newest?.at))} ago` }),
+      textColumn("Newest, UTC", (row) => moment(row.newest.at), { sub: (row) => `${age(secondsSince(row.newest.at))} ago` }),
       { label: "Its text, as it came", text: () => "", draw: drawRaw },
     ],
   });
@@ -50,10 +51,10 @@ export function show(main) {
     ...{ caption: "Gaps of the feed", key: (row) => JSON.stringify(row), empty: "The feed has reported no gap." },
     columns: [
       textColumn("Pair", (row) => visible(row.pair ?? "all"), { sub: (row) => row.venue ?? "" }),
-      textColumn("From, UTC", (row) => moment(row.from)),
-      textColumn("Until, UTC", (row) => moment(row.until)),
-      textColumn("Reason", (row) => visible(row.reason ?? "")),
-      count("missed"),
+      textColumn("From, UTC", (row) => moment(row.begins_at)),
+      textColumn("Until, UTC", (row) => moment(row.ends_at)),
+      textColumn("Kind", (row) => visible(row.kind)),
+      count("trades_missed", "Trades missed"),
     ],
   });
   const trouble = h("p.error", { hidden: true });

@@ -89,9 +89,7 @@ export function show(main) {
   const loading = repeat(
     problem,
     async (signal) => {
-      const { portfolios } = await get("/api/portfolio", {}, signal);
-      /** @type {string[]} */
-      const names = portfolios.map((/** @type {any} */ each) => each.portfolio ?? each);
+      const { portfolios: names } = await get("/api/portfolio", {}, signal);
       nothing.hidden = names.length > 0;
       book.hidden = names.length === 0;
       if (!names.includes(name)) name = names[0] ?? "";
@@ -104,7 +102,7 @@ export function show(main) {
         known = names.join();
       }
       if (!name) return;
-      const found = await get("/api/portfolio", { name }, signal);
+      const { portfolio: found } = await get("/api/portfolio", { name }, signal);
       ({ as_of: asOf, currency } = found);
       totals.show(found);
       for (const [table, rows] of /** @type {const} */ ([[positions, "positions"], [limits, "limits"], [stress, "stress"]])) table.update(found[rows]);
