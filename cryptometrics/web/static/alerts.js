@@ -22,10 +22,10 @@ function alertTable(caption, empty, more) {
   const columns = [
     textColumn("Rule", (row) => visible(row.rule), { sub: (row) => row.severity }),
     textColumn("Pair", where, { sub: (row) => row.venue }),
-    textColumn("Message", (row) => visible(row.message), { ...{ sub: (row) => visible(row.resolved_message ?? ""), compare: null, state: () => "long" } }),
+    textColumn("Message", (row) => visible(row.message), { ...{ sub: (row) => visible(row.resolved_message), compare: null, state: () => "long" } }),
     textColumn("Since, UTC", (row) => moment(row.fired_at), { sub: sinceWhen }),
     textColumn("Known to", (row) => visible(row.acknowledged?.by ?? "nobody yet"), {
-      sub: (row) => visible(row.acknowledged?.why ?? ""),
+      sub: (row) => visible(row.acknowledged?.why),
     }),
     ...more,
   ];
@@ -65,7 +65,7 @@ export function show(main) {
       textColumn("Rule", (row) => visible(row.rule)),
       textColumn("Pair", (row) => visible(row.pair ?? "*")),
       textColumn("Until, UTC", (row) => moment(row.until)),
-      textColumn("By", (row) => visible(row.by), { sub: (row) => visible(row.why ?? "") }),
+      textColumn("By", (row) => visible(row.by), { sub: (row) => visible(row.why) }),
     ],
   });
   const problem = h("div");

@@ -169,7 +169,7 @@ export class MarketChart {
     for (const { figure, box } of this.boxes) figure.center = figure.center.filter((/** @type {any} */ each) => each !== box);
     this.boxes = runs.flatMap(({ from, until, label }) =>
       this.figures.map((figure) => {
-        const hatch = { hatch_pattern: HATCHES[/** @type {"gap"} */ (label)], hatch_color: warn, hatch_alpha: 0.5 };
+        const hatch = { hatch_pattern: HATCHES[/** @type {"gap"} */ (label)], hatch_color: warn, hatch_alpha: 0.4 };
         const style = { ...hatch, hatch_scale: 10, fill_color: warn, fill_alpha: 0.07, line_color: null };
         const box = new this.Bokeh.BoxAnnotation({ left: from, right: until, level: "underlay", ...style });
         figure.add_layout(box);

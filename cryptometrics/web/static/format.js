@@ -92,10 +92,10 @@ export function compareDecimals(a, b) {
 
 /**
  * Return text from outside with its control and direction characters written out, as Python writes them.
- * @param {string} text
+ * @param {string | null | undefined} text
  */
 export function visible(text) {
-  return text.replace(UNPRINTABLE, (character) => {
+  return (text ?? "").replace(UNPRINTABLE, (character) => {
     const code = character.codePointAt(0) ?? 0;
     return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
   });

@@ -116,7 +116,7 @@ export class Table {
   /** @param {boolean} atOnce even while somebody points at a row */
   #arrange(atOnce) {
     const isInUse = this.body.matches(":hover, :focus-within") || Date.now() - this.sortedAt < SORT_MS;
-    if (isInUse && !atOnce && !this.note.textContent?.startsWith("Loading")) return;
+    if (isInUse && !atOnce) return;
     this.sortedAt = Date.now();
     const words = this.needle.split(/\s+/);
     const lineOf = (/** @type {Row} */ row) => /** @type {HTMLElement} */ (this.lines.get(this.options.key(row))?.element);
