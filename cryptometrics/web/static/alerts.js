@@ -49,6 +49,12 @@ export function show(main) {
     const meaning = "Alerts that match are stored and shown, but not sent. The silence ends by itself.";
     ask("Silence alerts", meaning, fields, (values) => post("/api/silences", values).then(reload));
   };
+  const end = (/** @type {Row} */ row) =>
+    ask("End the silence", "Alerts that match are sent again.", [], (values) => post(`/api/silences/${row.id}/end`, values).then(reload), false);
+  const drawEnd = (/** @type {HTMLElement} */ place, /** @type {Row} */ row) => {
+    const label = `End the silence of ${visible(row.rule)}`;
+    if (!place.firstChild) place.append(h("button", { type: "button", "aria-label": label, onclick: () => end(row) }, "End"));
+  };
   const drawActions = (/** @type {HTMLElement} */ place, /** @type {Row} */ alert) => {
     if (place.firstChild) return;
     const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
@@ -66,6 +72,7 @@ export function show(main) {
       textColumn("Pair", (row) => visible(row.pair ?? "*")),
       textColumn("Until, UTC", (row) => moment(row.until)),
       textColumn("By", (row) => visible(row.by), { sub: (row) => visible(row.why) }),
+      { label: "Actions", text: () => "", draw: drawEnd },
     ],
   });
   const problem = h("div");
@@ -102,12 +109,15 @@ export function show(main) {
  * @param {string} meaning
  * @param {Field[]} fields before who and why
  * @param {(values: Record<string, string>) => Promise<void>} send
+ * @param {boolean} [asksWhy]
  */
-function ask(title, meaning, fields, send) {
+function ask(title, meaning, fields, send, asksWhy = true) {
   const author = { name: "by", label: "Your name", value: localStorage.getItem(AUTHOR) ?? "" };
-  const labels = [...fields, author, { name: "why", label: "Why", value: "" }].map(({ name, label, value }) =>
-    h("label", {}, h("span", {}, label), h("input", { name, value, required: true, maxlength: 200, autocomplete: "off" })),
-  );
+  const reason = asksWhy ? [{ name: "why", label: "Why", value: "" }] : [];
+  const labels = [...fields, author, ...reason].map(({ name, label, value }) => {
+    const options = { name, value, required: true, maxlength: name === "why" ? 1000 : 100, autocomplete: "off" };
+    return h("label", {}, h("span", {}, label), h("input", options));
+  });
   const error = h("p.error", { role: "alert", hidden: true });
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -129,5 +139,6 @@ function ask(title, meaning, fields, send) {
   const dialog = /** @type {HTMLDialogElement} */ (h("dialog", { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() }, form));
   document.body.append(dialog);
   dialog.showModal();
-  [...form.querySelectorAll("input")].find((input) => !input.value)?.focus();
+  const inputs = [...form.querySelectorAll("input")];
+  (inputs.find((input) => !input.value) ?? inputs[0]).focus();
 }

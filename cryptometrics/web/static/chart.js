@@ -218,6 +218,7 @@ export class MarketChart {
       fitY(this.price, prices);
       fitY(this.spread, points.map(({ spread }) => spread), true);
       fitY(this.risk, this.volatility.filter(([at]) => at >= start && at <= end).map(([, value]) => value));
+      if (!this.markers.length && !this.sources.alerts.data.at.length) return;
       const { y_range: y } = this.figures[0];
       const top = y.end - 0.04 * (y.end - y.start);
       this.sources.alerts.data = { at: this.markers.map(({ at }) => at), y: this.markers.map(() => top) };
