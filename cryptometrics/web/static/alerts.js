@@ -56,11 +56,13 @@ export function show(main) {
     if (!place.firstChild) place.append(h("button", { type: "button", "aria-label": label, onclick: () => end(row) }, "End"));
   };
   const drawActions = (/** @type {HTMLElement} */ place, /** @type {Row} */ alert) => {
-    if (place.firstChild) return;
     const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
       h("button", { type: "button", "aria-label": `${text} ${visible(alert.rule)} of ${where(alert)}`, onclick }, text);
-    const silenceIt = button("Silence", () => silence(alert.rule, alert.pair));
-    place.append(h("span.actions", {}, button("Acknowledge", () => acknowledge(alert)), silenceIt));
+    if (!place.firstChild) {
+      const silenceIt = button("Silence", () => silence(alert.rule, alert.pair));
+      place.append(h("span.actions", {}, button("Acknowledge", () => acknowledge(alert)), silenceIt));
+    }
+    /** @type {HTMLElement} */ (place.querySelector("button")).hidden = !!alert.acknowledged; // that is done once
   };
   const actions = { label: "Actions", text: () => "", draw: drawActions };
   const firing = alertTable("Firing alerts", "Nothing is firing.", [actions]);
