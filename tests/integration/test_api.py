@@ -7,6 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -19,10 +20,13 @@ from psycopg import conninfo
 
 import cryptometrics as cm
 from cryptometrics import config
+from cryptometrics.kafka.topic import create_topic, delete_topic, describe_topic
+from cryptometrics.local.services import Services
 from cryptometrics.store import roles
 from cryptometrics.store.datasets import QUOTE_COLUMNS
 from tests.conftest import environment_of
 from tests.database import END_OTHER_SESSIONS, rows
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -203,6 +207,62 @@ def test_quotes_come_to_a_task_also_after_it_was_cancelled(settings: Settings, f
         return found
 
     assert Counter(places(asyncio.run(collect()))) == Counter(stored(settings))
+
+
+def test_a_follower_outlives_a_restart_of_postgresql(
+    local: Cli,
+    home: Path,
+    shared_jars: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("CRYPTOMETRICS_HOME", str(home))
+    config.load.cache_clear()
+    seen: list[cm.StoredQuote] = []
+    with Services(home, shared_jars, kafka_port=0) as services:
+        services.up()
+        local("init-db")
+        more(local)
+        with cm.follow(after=cm.Bookmark.beginning("g1")) as follower:
+            reader = threading.Thread(target=lambda: seen.extend(itertools.islice(follower, 2 * TICKS)))
+            reader.start()
+            wait_until(lambda: len(seen) == TICKS, "what is stored was read")
+            local("down")
+            wait_until(lambda: "PostgreSQL is not available" in caplog.text, "the follower says so")
+            local("up")
+            more(local, 2)
+            wait_until(lambda: len(seen) == 2 * TICKS, lambda: f"all quotes are read: {len(seen)}")
+        reader.join(10)
+        with psycopg.connect(services.postgres_uri) as connection:
+            found = connection.execute("SELECT kafka_partition, kafka_offset FROM crypto_metrics").fetchall()
+    assert Counter(places(seen)) == Counter(found)
+
+
+def test_a_topic_that_was_made_again_follows_its_predecessor(settings: Settings, filled: Cli) -> None:
+    """Both have the same offsets: a bookmark and the rows must not be taken for those of the other."""
+    with cm.follow(after=cm.Bookmark.beginning("g1")) as follower:
+        seen = list(itertools.islice(follower, TICKS // 2))
+        place = follower.bookmark
+    before = describe_topic(settings)
+    delete_topic(settings)
+    wait_until(lambda: is_gone(settings), "the topic is gone")
+    create_topic(settings, before.partitions)
+    simulate(filled, seed=2)
+    filled("process", "--group", "g1", "--until-caught-up", "--on-data-loss", "skip")
+    with cm.follow(after=place) as follower:
+        seen += itertools.islice(follower, 2 * TICKS - len(seen))
+    stored_rows = rows(settings, "SELECT kafka_partition, kafka_offset, recorded_at FROM crypto_metrics")
+    assert Counter((*place, quote.recorded_at) for place, quote in zip(places(seen), seen, strict=True)) == (
+        Counter(stored_rows)
+    )
+
+
+def is_gone(settings: Settings) -> bool:
+    try:
+        describe_topic(settings)
+    except cm.UserError:
+        return True
+    return False
 
 
 def test_the_notebook_runs(filled: Cli, tmp_path: Path) -> None:
