@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast test-flink faults fuzz audit bench-growth bench-windows lint format docs dashboards
+.PHONY: help demo test test-fast test-flink faults model fuzz audit bench-growth bench-windows lint format docs dashboards
 .PHONY: lock clean
 .DEFAULT_GOAL := help
 
@@ -44,6 +44,9 @@ test-fast: .venv/installed ## the tests that take under a minute: the pure parts
 # Tests start one by one, the longest first. Most of the time is waiting, so two processes take half the time.
 faults: .venv/installed ## every fault in full, about twenty minutes; prints the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
+
+model: .venv/installed ## check the protocol's model in every interleaving, and that its guards are needed
+	$(BIN)/python model/check.py
 
 # FUZZ_SECONDS: how long the decoder is fuzzed; the other readers take a share. FUZZ_SEED: other inputs.
 fuzz: .venv/installed ## a minute of hostile input for every reader of outside data
