@@ -46,7 +46,9 @@ def restate(
     done = 0
     for market in portfolio_progress.markets_to_do(connection, portfolio):
         figures = PortfolioFigures(connection, *market, None, lambda: None)
-        while market in portfolio_progress.markets_to_do(connection, portfolio):
+        while portfolio_progress.has_work(connection, *market) and market in portfolio_progress.markets_to_do(
+            connection, portfolio
+        ):
             done += figures.step(portfolio)
             progress(done)
     return compared(before, values_from(connection, portfolio, since))

@@ -69,24 +69,30 @@ WHERE portfolio = ANY(%(portfolios)s) AND (consumer_group, venue) = (%(group)s, 
 # its next tick; and those of the day whose first mark one of its quotes is.
 _NOTE_MINUTES = """
 UPDATE portfolio_progress p
-SET again_from = least(p.again_from, greatest(%(first)s, p.begun_at)),
-    again_until = greatest(p.again_until, least(p.complete_until, greatest(
-        %(last)s::timestamptz + interval '1 minute 1 day' + used.range, coalesce(next.until, 'infinity')))),
+SET again_from = least(p.again_from, stale.since), again_until = greatest(p.again_until, stale.until),
     updated_at = now()
 FROM (
-    SELECT portfolio, max((definition->'risk'->>'range_s')::bigint) * interval '1 second' AS range
-    FROM portfolio_versions
-    WHERE (consumer_group, venue) = (%(group)s, %(venue)s)
-      AND EXISTS (SELECT FROM jsonb_each_text(definition->'pairs') AS priced WHERE priced.value = %(pair)s)
-    GROUP BY portfolio
-) AS used
-CROSS JOIN (
-    SELECT date_trunc('day', min(window_start), 'UTC') + interval '1 day' AS until FROM crypto_windows
-    WHERE (consumer_group, name, venue, pair) = (%(group)s, '1m', %(venue)s, %(pair)s)
-      AND window_start > %(last)s AND origin IS NULL
-) AS next
-WHERE (p.portfolio, p.consumer_group, p.venue) = (used.portfolio, %(group)s, %(venue)s)
-  AND p.complete_until > greatest(%(first)s, p.begun_at)
+    SELECT used.portfolio, greatest(%(first)s::timestamptz, place.begun_at) AS since,
+           least(place.complete_until, greatest(
+               %(last)s::timestamptz + interval '1 minute 1 day' + used.range,
+               coalesce(next.until, 'infinity'))) AS until
+    FROM (
+        SELECT portfolio, max((definition->'risk'->>'range_s')::bigint) * interval '1 second' AS range
+        FROM portfolio_versions
+        WHERE (consumer_group, venue) = (%(group)s, %(venue)s)
+          AND EXISTS (SELECT FROM jsonb_each_text(definition->'pairs') AS prices WHERE value = %(pair)s)
+        GROUP BY portfolio
+    ) AS used
+    JOIN portfolio_progress place
+        ON (place.portfolio, place.consumer_group, place.venue) = (used.portfolio, %(group)s, %(venue)s)
+    CROSS JOIN (
+        SELECT date_trunc('day', min(window_start), 'UTC') + interval '1 day' AS until FROM crypto_windows
+        WHERE (consumer_group, name, venue, pair) = (%(group)s, '1m', %(venue)s, %(pair)s)
+          AND window_start > %(last)s AND origin IS NULL
+    ) AS next
+) AS stale
+WHERE (p.portfolio, p.consumer_group, p.venue) = (stale.portfolio, %(group)s, %(venue)s)
+  AND stale.since < stale.until
 """
 
 # A version for the past may begin before the first row, but not before the figures of its venue.
