@@ -51,13 +51,15 @@ def follow(
     with database(settings) as connection:  # before `stopping`: Ctrl-C ends the wait at once
         group = group or _only_group(connection)
         require_storable(connection, (group, venue) if venue else (group,))
-    options = FollowOptions(group, venue, catch_up, RuleSettings(rules, settings.has_webhook))
+    options = FollowOptions(
+        group, venue, catch_up, RuleSettings(rules, settings.has_webhook, limits=not no_alerts)
+    )
     of_figures = tuple(rule for rule in rules if rule.owner == "risk")
     with (
         stopping() as stop,
         Progress() as progress,
         explaining(),
-        sending(settings, group, of_figures, owner="risk"),
+        contextlib.nullcontext() if no_alerts else sending(settings, group, of_figures, owner="risk"),
         _metrics_served(group, *metrics) as publish,
     ):
 

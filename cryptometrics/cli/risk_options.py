@@ -162,4 +162,6 @@ rules_file = click.option(
     "folder.",
 )
 
-no_alerts = click.option("--no-alerts", is_flag=True, help="With --follow: evaluate no alert rules.")
+no_alerts = click.option(
+    "--no-alerts", is_flag=True, help="With --follow: evaluate no alert rules and no limits."
+)

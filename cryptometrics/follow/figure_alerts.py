@@ -35,6 +35,8 @@ class RuleSettings:
 
     rules: tuple[Rule, ...] = ()
     notify: bool = False
+    limits: bool = True
+    """Whether limits of portfolios are evaluated, too: they are in no file."""
 
 
 class FigureAlerts:

@@ -23,11 +23,12 @@ from cryptometrics.store.minute_marks import MinuteMarks, read_marks, with_store
 from cryptometrics.store.portfolio_rows import PortfolioRow, replace_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime, timedelta
 
     import psycopg
 
+    from cryptometrics.follow.limit_alerts import LimitAlerts
     from cryptometrics.risk.pair_minutes import PairMinutes, RangeMinutes
     from cryptometrics.risk.portfolio.definition import Portfolio
     from cryptometrics.risk.portfolio.marks import MarkQuote
@@ -49,13 +50,15 @@ class PortfolioFigures:
         venue: str,
         catch_up: timedelta | None,
         alive: Callable[[], None],
+        limits: LimitAlerts | None = None,
     ) -> None:
         """catch_up: how far before the newest minute the rows of a new portfolio begin at most; None: never.
 
-        alive: called between pieces of work that take a tenth of a second.
+        alive: called between pieces of work that take a tenth of a second. limits: compares new rows.
         """
         self._connection, self._group, self._venue = connection, group, venue
         self._catch_up, self._alive = catch_up, alive
+        self._limits = limits
         self._current: _Minutes | None = None
         self.rows = 0
         """How many rows were written."""
@@ -63,16 +66,20 @@ class PortfolioFigures:
     def step(self, only: str | None = None, *, with_stale: bool = True) -> int:
         """Compute what one transaction may hold, and return the number of minutes that it moved on by.
 
-        only: the name of the portfolio whose rows are computed. with_stale: whether stale rows are computed
-        again. Nothing to do gives 0.
+        only: the name of a portfolio whose stale rows are computed again, and nothing else: a follower
+        compares new rows with limits. with_stale: whether stale rows are computed. Nothing to do gives 0.
         """
         if not progress.has_work(self._connection, self._group, self._venue):
+            if self._limits is not None:
+                self._limits.end_removed()
             return 0
         try:
             with self._connection.transaction():
                 return self._step(only, with_stale=with_stale)
         except BaseException:
             self._current = None  # it may have minutes of the transaction that was rolled back
+            if self._limits is not None:
+                self._limits.drop()
             raise
 
     def minutes_changed(self) -> None:
@@ -85,17 +92,35 @@ class PortfolioFigures:
         if self._catch_up is not None:
             progress.begin(*market, self._catch_up)
         places = [place for place in progress.lock_places(*market) if only in (None, place.portfolio)]
-        until = progress.complete_until(*market)
-        job = progress.next_job(places, until) if until else None
+        until = progress.complete_until(*market) if only is None else None
+        job = progress.next_job(places, until)
         if job is None or (job.again and not with_stale):
             return 0
         timelines = positions.timelines(self._connection, job.portfolios, job.end)
         job = _of_bearable_size(job, timelines)
         rows = list(self._rows(job, timelines))
         replace_rows(*market, job.portfolios, job.begin, job.end, rows)
+        if self._limits is not None and not job.again:
+            self._compare(self._limits, job, rows, timelines)
         progress.move(*market, job)
         self.rows += len(rows)
         return (job.end - job.begin) // MINUTE
+
+    def _compare(
+        self,
+        limits: LimitAlerts,
+        job: PortfolioJob,
+        rows: Iterable[PortfolioRow],
+        timelines: Mapping[str, Timeline],
+    ) -> None:
+        """Compare new rows with the limits of their portfolios."""
+        valuations = {(row.valuation.portfolio.name, row.valuation.as_of): row.valuation for row in rows}
+
+        def is_held(name: str, at: datetime) -> bool:
+            effective = timelines[name].at(at)
+            return effective is not None and self._is_ours(effective)
+
+        limits.evaluate(job, valuations, is_held)
 
     def _rows(self, job: PortfolioJob, timelines: Mapping[str, Timeline]) -> Iterator[PortfolioRow]:
         """Yield the rows of a job, minute by minute."""

@@ -15,6 +15,7 @@ import psycopg
 
 from cryptometrics import log, retry
 from cryptometrics.follow.figure_alerts import FigureAlerts, RuleSettings
+from cryptometrics.follow.limit_alerts import LimitAlerts
 from cryptometrics.follow.portfolio_figures import PortfolioFigures
 from cryptometrics.follow.venue_figures import VenueFigures
 from cryptometrics.notify import removed_rules
@@ -146,9 +147,7 @@ class RiskFollower:
                     figures[state.venue] = VenueFigures(
                         connection, options.group, state.venue, options.catch_up, alerts, stay_alive
                     )
-                    portfolios[state.venue] = PortfolioFigures(
-                        connection, options.group, state.venue, options.catch_up, stay_alive
-                    )
+                    portfolios[state.venue] = self._portfolios(connection, state.venue, stay_alive)
                 if state.has_changes:
                     portfolios[state.venue].minutes_changed()
                 rows += figures[state.venue].step(state)
@@ -165,6 +164,15 @@ class RiskFollower:
             self._progress(self.totals)
             if not (rows or minutes):
                 self._wait(POLL_S)
+
+    def _portfolios(
+        self, connection: psycopg.Connection, venue: str, alive: Callable[[], None]
+    ) -> PortfolioFigures:
+        options = self._options
+        limits = None
+        if options.alerts.limits:
+            limits = LimitAlerts(connection, options.group, venue, notify=options.alerts.notify)
+        return PortfolioFigures(connection, options.group, venue, options.catch_up, alive, limits)
 
     def _wait(self, seconds: float) -> None:
         """Sleep, but no longer than until stopped."""

@@ -140,10 +140,12 @@ def sending(
 ) -> Iterator[None]:
     """Run a sender within the block if there are rules; raise UserError if the webhook's URL is not valid.
 
+    `risk --follow` also has limits of portfolios, which are in no file, so a webhook is enough there.
+
     owner: the sender of `process` also checks for stale feeds and resolves the alerts of removed rules. The
     sender of `risk` only delivers, because the follower does the rest.
     """
-    if not rules:
+    if not rules and not (owner == "risk" and settings.has_webhook):
         yield
         return
     sender = Sender(settings, group, rules, Webhook.configured(settings), owner)

@@ -174,10 +174,13 @@ def complete_until(connection: psycopg.Connection, group: str, venue: str) -> da
     return row[0] if row else None
 
 
-def next_job(places: Collection[PortfolioPlace], until: datetime) -> PortfolioJob | None:
-    """Return what to compute first: missing rows of the portfolios that lack the fewest, then stale rows."""
-    behind = [place for place in places if place.complete_until < until]
-    if behind:
+def next_job(places: Collection[PortfolioPlace], until: datetime | None) -> PortfolioJob | None:
+    """Return what to compute first: missing rows of the portfolios that lack the fewest, then stale rows.
+
+    until: how far the figures of the venue have come; None: only stale rows.
+    """
+    behind = [place for place in places if until is not None and place.complete_until < until]
+    if behind and until is not None:
         newest = max(place.complete_until for place in behind)
         return PortfolioJob(
             [place for place in behind if place.complete_until == newest], newest, until, again=False

@@ -46,6 +46,15 @@ WHERE portfolio = ANY(%(names)s) AND effective_at <= %(until)s
 ORDER BY portfolio, effective_at, version
 """  # noqa: S608  (likewise)
 
+_REMOVED = """
+SELECT portfolio FROM (
+    SELECT DISTINCT ON (portfolio) portfolio, consumer_group, venue, definition FROM portfolio_versions
+    WHERE effective_at <= now() AND portfolio = ANY(%(names)s)
+    ORDER BY portfolio, effective_at DESC, version DESC
+) AS newest
+WHERE definition IS NULL OR (consumer_group, venue) <> (%(group)s, %(venue)s)
+"""
+
 _NAMES = "SELECT DISTINCT portfolio FROM portfolio_versions ORDER BY portfolio"
 
 _ROWS_FROM = "SELECT count(*), max(as_of) FROM portfolio_risk WHERE portfolio = %s AND as_of >= %s"
@@ -136,6 +145,12 @@ def timelines(connection: psycopg.Connection, names: Collection[str], until: dat
         portfolio = None if found.document is None else found.portfolio
         versions[found.name].append(Effective(found.effective_at, found.version, portfolio))
     return {name: Timeline(found) for name, found in versions.items()}
+
+
+def removed(connection: psycopg.Connection, group: str, venue: str, names: Collection[str]) -> set[str]:
+    """Return which portfolios are removed by now, or are priced by another venue or group."""
+    values = {"group": group, "venue": venue, "names": list(names)}
+    return {name for (name,) in connection.execute(_REMOVED, values)}
 
 
 def load(

@@ -118,8 +118,8 @@ def filtered(close: np.ndarray) -> np.ndarray:
     return ahead
 
 
-def cents(text: str) -> Decimal:
-    return round(Decimal(text), 2)
+def cents(amount: str | float) -> Decimal:
+    return round(Decimal(amount), 2)
 
 
 def test_every_figure_is_the_one_computed_anew_from_the_quotes(cli: Cli) -> None:

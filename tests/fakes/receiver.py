@@ -36,6 +36,8 @@ class Receiver:
 
     choose: Callable[[], Act] = lambda: "accept"
     posts: list[Post] = field(default_factory=list)
+    port: int = 0
+    """To listen on; 0 for a free one. One that was ended can be started again in its place."""
     certificate: Path | None = None
     """File of its certificate and private key; without one it speaks plain HTTP."""
 
@@ -51,7 +53,8 @@ class Receiver:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (its name there)
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
         self._server.daemon_threads = True
         if self.certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -69,7 +72,7 @@ class Receiver:
 
     @property
     def place(self) -> str:
-        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self._server.server_address[1]}"
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:

@@ -75,6 +75,10 @@ COMMENT ON COLUMN portfolio_progress.again_until IS 'The newest row that is to b
 COMMENT ON COLUMN portfolio_progress.kept_from IS 'prune dropped the rows as of earlier moments.';
 COMMENT ON COLUMN portfolio_progress.thinned_until IS 'Of the rows as of earlier moments, prune kept those as of a full hour.';
 
+-- A limit is a rule, too, and its portfolio takes the place of the pair.
+COMMENT ON COLUMN alerts.rule IS 'The rule''s name in the file of rules, or the name of a limit, such as limit.gross.';
+COMMENT ON COLUMN alerts.pair IS 'The pair; "partition N" of the topic for a rule about rejected ticks; the portfolio for a limit.';
+
 -- As in crypto_latest_risk, a recursion skips from portfolio to portfolio in the index.
 CREATE VIEW crypto_latest_portfolio_risk AS
 WITH RECURSIVE keys AS (
