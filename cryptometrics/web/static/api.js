@@ -1,6 +1,6 @@
 /** Requests to the server's JSON API. An error is an `ApiError` with the sentence that the server gave. */
 
-export class ApiError extends Error {
+class ApiError extends Error {
   /** @param {string} message @param {number} status 0: the server was not reached */
   constructor(message, status) {
     super(message);

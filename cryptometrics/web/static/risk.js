@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { fill, h, setText } from "./dom.js";
-import { age, decimal, fixed, money, percent, UNKNOWN, visible } from "./format.js";
+import { age, fixed, money, percent, UNKNOWN, visible } from "./format.js";
 import { secondsSince } from "./live.js";
 import { choiceButtons, drawBar, figureList } from "./parts.js";
 import { repeat } from "./refresh.js";
