@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptometrics.dashboards import market, pipeline, risk
+from cryptometrics.dashboards import market, pipeline, portfolio, risk
 
 if TYPE_CHECKING:
     from cryptometrics.dashboards.parts import Json
@@ -19,6 +19,7 @@ def dashboards() -> dict[Path, Json]:
     return {
         FOLDER / "market.json": market.build(),
         FOLDER / "pipeline.json": pipeline.build(),
+        FOLDER / "portfolio.json": portfolio.build(),
         FOLDER / "risk.json": risk.build(),
     }
 

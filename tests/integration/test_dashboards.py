@@ -27,6 +27,17 @@ SELECT consumer_group, venue, pair, '24h', date_trunc('minute', now()), 1440, 14
        0, 0.5, 0.01, 0.02, 0.03, 0.04
 FROM pair_state
 """
+_PORTFOLIO = """
+INSERT INTO portfolio_risk (portfolio, version, consumer_group, as_of, venue, currency, value, value_at_mid,
+    profit_and_loss, gross, net, value_at_risk, value_at_risk_pct, drawdown_pct, unmarked, positions, cash,
+    limits)
+SELECT 'treasury', 1, 'g1', date_trunc('minute', now()) - n * interval '1 minute', 'simulated', 'USD', 100,
+    101, 7, 120, 90, 4, 3.5, 2, 0,
+    '[{"asset": "BTC", "quantity": "2", "state": "quote",
+    "bid": "50", "ask": "51", "value": "100", "share": 1}]',
+    '[]', '[{"limit": "limit.gross", "value": 120, "limit_at": "100", "use": 1.2, "state": "breach"}]'
+FROM generate_series(0, 4) AS n
+"""
 EMPTY_HERE = {"alerts in the time range, all venues and pairs"}
 """Panels that may show nothing of the data at hand."""
 
@@ -67,6 +78,7 @@ def test_every_query_works_on_real_data(cli: Cli, connection: psycopg.Connection
     cli("simulate", "--rate", "0", "--count", "1500", "--bad", "0.02", "--seed", "3")
     cli("process", "--group", "g1", "--until-caught-up")
     connection.execute(_RISK)
+    connection.execute(_PORTFOLIO)
     values: dict[str, list[str]] = {"window": ["crypto_windows"], "range": ["24h"]}
     asked = 0
     for title, query in queries():
@@ -121,7 +133,7 @@ def test_every_window_can_be_chosen(connection: psycopg.Connection) -> None:
 
 def test_a_name_cannot_break_out_of_its_quotes(connection: psycopg.Connection) -> None:
     evil = ["x' OR true; DROP TABLE crypto_metrics; --"]
-    values = dict.fromkeys(("group", "venue", "pair", "session", "range"), evil)
+    values = dict.fromkeys(("group", "venue", "pair", "session", "range", "portfolio"), evil)
     values["window"] = ["crypto_windows"]
     for title, query in queries():
         if "sqlstring" in query:

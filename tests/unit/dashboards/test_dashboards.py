@@ -61,14 +61,16 @@ def test_each_variable_that_is_used_is_one(dashboard: Any) -> None:
     used = set(re.findall(r"\$\{(\w+)", text)) | set(re.findall(r"\$([a-z]\w*)", text))
     assert used <= known
     # A text that a person chooses never reaches SQL without its quotes; `window` is one of our own list, and
-    # `venue:text` is for titles.
+    # `venue:text` and `source:text` are for titles.
     assert set(re.findall(r"\$\{(\w+:\w+)\}", text)) <= {
         "group:sqlstring", "venue:sqlstring", "venue:text", "pair:sqlstring", "session:sqlstring",
-        "range:sqlstring", "window:raw",
+        "range:sqlstring", "window:raw", "portfolio:sqlstring", "source:text",
     }  # fmt: skip
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
-            assert not re.search(r"\$(group|venue|pair|session|range)", target.get("rawSql", ""))
+            assert not re.search(
+                r"\$(group|venue|pair|session|range|portfolio|source)", target.get("rawSql", "")
+            )
 
 
 def test_the_data_sources_are_those_that_the_dashboards_name() -> None:
