@@ -28,11 +28,16 @@ INTERVALS = ("1m", "5m", "15m", "1h", "4h", "1d")
 @click.option(
     "--what",
     type=click.Choice(KINDS),
-    default="quotes",
-    show_default=True,
-    help="What to export: each is a table or a view with the same column names.",
+    help="What to export: each is a table or a view with the same column names. [default: quotes]",
 )
 @options.pairs
+@click.option(
+    "--portfolio",
+    "portfolios",
+    multiple=True,
+    metavar="NAME",
+    help="Export the rows of this portfolio, as with --what portfolio; repeatable.",
+)
 @click.option(
     "--interval",
     type=click.Choice(INTERVALS),
@@ -73,8 +78,9 @@ INTERVALS = ("1m", "5m", "15m", "1h", "4h", "1d")
 )
 def export(
     *,
-    what: Name,
+    what: Name | None,
     pairs: tuple[str, ...],
+    portfolios: tuple[str, ...],
     interval: str | None,
     since: datetime | None,
     until: datetime | None,
@@ -93,13 +99,18 @@ def export(
     Example:
       cryptometrics export --pair BTC-USD --since 2h --out btc.csv
       cryptometrics export --what candles --interval 1h --out candles.parquet
+      cryptometrics export --portfolio treasury --since 7d --out treasury.csv
     """
     from cryptometrics.cli.connections import database, report_choice
     from cryptometrics.cli.progress import Progress
     from cryptometrics.store import export_file
     from cryptometrics.store.choose_source import resolve_group, resolve_venue
     from cryptometrics.store.datasets import DATASETS, Selection
+    from cryptometrics.store.portfolio_history import group_of
 
+    if portfolios and what not in (None, "portfolio"):
+        raise click.UsageError(f"--portfolio does not go with --what {what}")
+    what = what or ("portfolio" if portfolios else "quotes")
     if interval and what != "candles":
         raise click.UsageError("--interval goes with --what candles")
     if pairs and what == "portfolio":
@@ -107,6 +118,8 @@ def export(
     text = _form_of(form, out)
     dataset, noun, rows = DATASETS[what], NOUNS.get(what, what), 0
     with database() as connection:
+        for portfolio in portfolios:
+            group = group or group_of(connection, portfolio)
         of_group = resolve_group(connection, group, with_imported=dataset.minutes)
         at = venue
         report_choice(of_group)
@@ -116,7 +129,7 @@ def export(
             )
             report_choice(chosen)
             at = chosen.name
-        selection = Selection(what, of_group.name, at, pairs, since, until, interval or "1m")
+        selection = Selection(what, of_group.name, at, portfolios or pairs, since, until, interval or "1m")
         states = (
             export_file.write_file(connection, selection, out, text)
             if out is not None

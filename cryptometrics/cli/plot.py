@@ -16,7 +16,7 @@ from cryptometrics.market.ticks import is_pair
 from cryptometrics.plot.panels import METRICS, RISK_METRICS, panels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     import psycopg
@@ -46,6 +46,12 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
 
 @click.command("plot")
 @options.pairs
+@click.option(
+    "--portfolio",
+    metavar="NAME",
+    help="Draw this portfolio instead of pairs: value, profit and loss with value at risk, and drawdown, as "
+    "`risk --follow` has stored them. Goes with --since, --until, --out and --show.",
+)
 @click.option(
     "--metric",
     "metrics",
@@ -84,12 +90,13 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     type=click.Path(path_type=Path, dir_okay=False),
     callback=options.chart,
     help="Draw all pairs into one .png, .svg or .pdf file. [default: charts/PAIR.png for each pair; with "
-    "--venue, charts/PAIR-VENUE.png]",
+    "--venue, charts/PAIR-VENUE.png; charts/portfolio-NAME.png]",
 )
 @click.option("--show", is_flag=True, help="Also open a window with the chart.")
 def plot(
     *,
     pairs: tuple[str, ...],
+    portfolio: str | None,
     metrics: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
@@ -115,13 +122,8 @@ def plot(
     Example:
       cryptometrics plot --pair BTC-USD
       cryptometrics plot --pair BTC-USD --candles 5m --since 6h
+      cryptometrics plot --portfolio treasury --since 24h
     """
-    from cryptometrics.cli.connections import stored_venue
-    from cryptometrics.store.candles import load_candles
-    from cryptometrics.store.chart_range import load_each, pairs_with_sessions
-    from cryptometrics.store.tick_series import load_series
-    from cryptometrics.text import listed
-
     if since is not None and until is not None and since > until:
         raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
     if candles is not None and metrics:
@@ -130,10 +132,51 @@ def plot(
         _need_display()
     else:
         os.environ.pop("MPLBACKEND", None)  # a file needs no toolkit, so a wrong one must not matter
+    span: dict[str, Any] = {"since": since, "until": until}
+    if portfolio is not None:
+        of_pairs = {
+            "--pair": pairs, "--metric": metrics, "--candles": candles, "--session": session,
+            "--group": group, "--venue": venue,
+        }  # fmt: skip
+        for option, value in of_pairs.items():
+            if value:
+                raise UserError(f"{option} does not go with --portfolio: remove one of them")
+        charts = _portfolio_chart(portfolio, out, **span, show=show)
+    else:
+        span["session"] = session
+        charts = _pair_charts(pairs, metrics, candles, group, venue, out, span, show=show)
+    for path, figure in charts:
+        save(path, figure)
+        click.echo(path)
+    if show:
+        import matplotlib.pyplot as plt
+
+        plt.show()
+
+
+def _pair_charts(
+    pairs: tuple[str, ...],
+    metrics: tuple[str, ...],
+    candles: str | None,
+    group: str | None,
+    venue: str | None,
+    out: Path | None,
+    span: dict[str, Any],
+    *,
+    show: bool,
+) -> Iterator[tuple[Path, Figure]]:
+    """Yield the charts of pairs with their files; report on stderr which pairs are left out."""
+    from cryptometrics.cli.connections import stored_venue
+    from cryptometrics.store.candles import load_candles
+    from cryptometrics.store.chart_range import load_each, pairs_with_sessions
+    from cryptometrics.store.risk_curves import NoFiguresError
+    from cryptometrics.store.tick_series import load_series
+    from cryptometrics.text import listed
+
     panels = panels_of(metrics)
     drawn = [line.metric for panel in panels for line in panel.lines if not panel.is_risk]
-    span: dict[str, Any] = {"session": session, "since": since, "until": until}
-    with stored_venue(group, venue, pairs, session) as (connection, name, at):
+    without_figures: list[str] = []
+    with stored_venue(group, venue, pairs, span["session"]) as (connection, name, at):
         chosen, silent = pairs_with_sessions(connection, name, at, pairs, **span)
         if len(chosen) > MAX_PAIRS:
             raise UserError(
@@ -148,22 +191,45 @@ def plot(
             points = POINTS_A_PAIR if out is None else min(POINTS_A_PAIR, POINTS // len(chosen))
             minutes = not {"bid", "ask", "weighted_mid"} & set(metrics)
             series = load_series(connection, name, market, drawn, buckets=points, minutes=minutes, **span)
-            return _with_risk(connection, series, metrics, points)
+            try:
+                return _with_risk(connection, series, metrics, points)
+            except NoFiguresError:
+                without_figures.append(market.pair)
+                return series
 
         loaded, left_out = load_each(chosen, silent, load)
+        loaded = [each for each in loaded if each.market.pair not in without_figures]
+        if not loaded:
+            raise NoFiguresError(without_figures)
     if left_out:
         click.echo(f"left out, without ticks in that range: {listed(left_out)}", err=True)
+    if without_figures:
+        click.echo(
+            f"left out, without stored risk figures in that time: {listed(without_figures)}; "
+            "`cryptometrics risk --follow` computes them",
+            err=True,
+        )
     suffix = ("" if venue is None else f"-{venue}") + ("" if candles is None else "-candles")
     charts = (
         {out: loaded} if out is not None else {_file_of(each.market.pair, suffix): [each] for each in loaded}
     )
     for path, together in charts.items():
-        save(path, figure_of(together, panels, show=show))
-        click.echo(path)
-    if show:
-        import matplotlib.pyplot as plt
+        yield path, figure_of(together, panels, show=show)
 
-        plt.show()
+
+def _portfolio_chart(
+    name: str, out: Path | None, *, since: datetime | None, until: datetime | None, show: bool
+) -> Iterator[tuple[Path, Figure]]:
+    """Yield the chart of a portfolio with its file; raise UserError if no figures of it are stored."""
+    from cryptometrics.cli.connections import stored
+    from cryptometrics.plot.portfolio import draw
+    from cryptometrics.store.portfolio_history import load_history
+
+    with stored() as connection:
+        history = load_history(connection, name, since, until, POINTS_A_PAIR)
+    figure = _empty_figure(show=show)
+    draw(figure, history)
+    yield out or CHARTS / f"portfolio-{name}.png", figure
 
 
 def _with_risk(connection: psycopg.Connection, series: Series, metrics: Sequence[str], points: int) -> Series:
@@ -191,20 +257,24 @@ def figure_of(together: Sequence[Series | Candles], panels: Sequence[Panel], *, 
     from cryptometrics.plot.figure import draw
     from cryptometrics.store.candles import Candles
 
-    if show:
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure()
-    else:
-        from matplotlib.figure import Figure
-
-        figure = Figure()
+    figure = _empty_figure(show=show)
     candles = [each for each in together if isinstance(each, Candles)]
     if candles:
         draw_candles(figure, candles)
     else:
         draw(figure, [each for each in together if not isinstance(each, Candles)], panels)
     return figure
+
+
+def _empty_figure(*, show: bool) -> Figure:
+    """Return an empty figure, which has a window if it is to be shown."""
+    if show:
+        import matplotlib.pyplot as plt
+
+        return plt.figure()
+    from matplotlib.figure import Figure
+
+    return Figure()
 
 
 def save(path: Path, figure: Figure) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.errors import UserError
 from cryptometrics.market.windows import MINUTE
+from cryptometrics.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,13 @@ GROUP BY date_bin(%(width)s, as_of, 'epoch') ORDER BY 1
 
 
 class NoFiguresError(UserError):
-    """No risk figures are stored for a market and a time."""
+    """No risk figures of these pairs are stored for the time of a chart."""
+
+    def __init__(self, pairs: Sequence[str]) -> None:
+        super().__init__(
+            f"no risk figures of {listed(pairs)} are stored for that time: run `cryptometrics risk "
+            "--follow`, which computes them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,7 @@ def load_curves(
     }  # fmt: skip
     rows = connection.execute(_CURVES, values).fetchall()
     if not rows:
-        raise NoFiguresError(
-            f"no risk figures of {market.pair} are stored for that time: run `cryptometrics risk --follow`, "
-            "which computes them"
-        )
+        raise NoFiguresError([market.pair])
     as_of, *columns = zip(*rows, strict=True)
     return RiskCurves(
         as_of,

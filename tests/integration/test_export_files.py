@@ -88,6 +88,27 @@ def test_each_form_of_text_has_the_same_rows(filled: Cli, suffix: str) -> None:
             assert [json.loads(line)["bid"] for line in lines] == list(BIDS)
 
 
+def test_rows_of_one_portfolio(settings: Settings, filled: Cli) -> None:
+    with psycopg.connect(settings.postgres()) as connection:  # in another group, with a newer row
+        connection.execute(
+            "INSERT INTO portfolio_risk (portfolio, version, consumer_group, as_of, venue, currency,"
+            " unmarked, positions, cash, limits)"
+            " VALUES ('=1+1', 3, 'g2', '2026-01-05 00:02Z', 'coinbase', 'USD', 0,"
+            " '[]', '[]', '[]')"
+        )
+    line = filled("export", "--portfolio", "fund", "--format", "jsonl").stdout
+    fund = json.loads(line)
+    assert (fund["portfolio"], fund["value"], fund["positions"]) == ("fund", "10.5", [{"asset": "BTC"}])
+    done = filled("export", "--portfolio", "=1+1")
+    assert done.stdout.splitlines()[1].startswith("'=1+1,3,g2,")
+    assert done.stderr == "1 rows of portfolios\n"
+    assert len(filled("export", "--portfolio", "fund", "--portfolio", "other").stdout.splitlines()) == 3
+    unknown = filled("export", "--portfolio", "x", code=2).stderr
+    assert "portfolio x has no stored figures; there are =1+1, fund and other" in unknown
+    wrong = filled("export", "--portfolio", "fund", "--what", "alerts", code=2).stderr
+    assert "--portfolio does not go with --what alerts" in wrong
+
+
 @pytest.mark.parametrize(
     ("what", "relation"),
     [

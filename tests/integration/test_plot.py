@@ -274,6 +274,21 @@ def test_risk_stands_below_the_price(cli: Cli, store: Store, connection: psycopg
     assert max(few.values["volatility"]) == max(curves.values["volatility"])
 
 
+def test_pairs_without_stored_risk_are_left_out_and_named(
+    cli: Cli, store: Store, connection: psycopg.Connection
+) -> None:
+    store(TEN_HOURS)
+    store(TEN_HOURS, pair="ETH-USD")
+    options = ["plot", "--pair", "BTC-USD,ETH-USD", "--metric", "volatility"]
+    none = cli(*options, code=2)
+    assert "no risk figures of BTC-USD and ETH-USD are stored for that time" in none.stderr
+    assert none.stderr.count("\n") == 1
+    connection.execute(RISK)
+    done = cli(*options)
+    assert done.stdout == "charts/BTC-USD.png\n"
+    assert "left out, without stored risk figures in that time: ETH-USD;" in done.stderr
+
+
 # Candles
 
 
