@@ -211,7 +211,8 @@ class Evaluator:
                 if state.state == "firing":  # a gap: the feed is back
                     self._transitions.append(state.resolve(quote.time, None, quote.partition, quote.offset))
                 continue
-            transition = state.update(quote.time, meter.measure(quote), quote.partition, quote.offset)
+            value = meter.measure(quote)
+            transition = state.update(quote.time, value, quote.partition, quote.offset, meter.prices(quote))
             if transition is not None:
                 self._transitions.append(transition)
                 if not transition.firing:

@@ -96,13 +96,22 @@ class RuleKind:
         return self.required + self.optional
 
 
-FIELDS = ("value", "level", "resolve_below", "within", "hold", "range", "estimator")
-"""Fields of a message; `hold` is empty or ` for 10s`."""
+FIELDS = (
+    *("value", "fall", "number", "change", "first", "second"),
+    *("level", "resolve_below", "within", "hold", "range", "estimator"),
+)
+"""Fields of a message.
+
+`value` is a ratio, `fall` the same with a minus, and `number` a count. `change` is the ratio, with a sign,
+from the price `first` to the price `second`. `hold` is empty or ` for 10s`.
+"""
 
 
-def _above_level(source: Source, required: tuple[str, ...], optional: tuple[str, ...], what: str) -> RuleKind:
-    firing, resolved = what + ", above {level}{hold}", what + ", not above {resolve_below}"
-    return RuleKind(source, required, optional, firing, resolved)
+def _above_level(
+    source: Source, required: tuple[str, ...], optional: tuple[str, ...], what: str, unit: str = "%"
+) -> RuleKind:
+    firing = f"{what}, above {{level}} {unit}{{hold}}"
+    return RuleKind(source, required, optional, firing, f"{what}, not above {{resolve_below}} {unit}")
 
 
 def _above_figure(
@@ -117,28 +126,32 @@ _OF_QUOTES = ("pairs", "venues", "resolve_below", "for")
 
 KINDS: dict[str, RuleKind] = {
     "spread_bps": _above_level(
-        OnQuotes(lambda _within: Spread()), ("level",), _OF_QUOTES, "spread is {value} bps"
+        OnQuotes(lambda _within: Spread()),
+        ("level",),
+        _OF_QUOTES,
+        "spread {value} bps ({first} / {second})",
+        "bps",
     ),
     "mid_move_pct": _above_level(
-        OnQuotes(MidMove), ("level", "within"), _OF_QUOTES, "mid price moved by {value} % within {within}"
+        OnQuotes(MidMove), ("level", "within"), _OF_QUOTES, "{change} % in {within} ({first} → {second})"
     ),
     "session_high_pct": _above_level(
         OnQuotes(lambda _within: SessionExtreme(high=True)),
         ("level",),
         _OF_QUOTES,
-        "bid is {value} % above the session's high",
+        "bid {change} % from the session's high ({first} → {second})",
     ),
     "session_low_pct": _above_level(
         OnQuotes(lambda _within: SessionExtreme(high=False)),
         ("level",),
         _OF_QUOTES,
-        "ask is {value} % below the session's low",
+        "ask {change} % from the session's low ({first} → {second})",
     ),
     "rejected_pct": _above_level(
         OnRecords(RejectedShare),
         ("level", "within"),
         ("resolve_below", "for", "ticks"),
-        "{value} % of the ticks rejected within {within}",
+        "{value} % of the ticks rejected in {within}",
     ),
     "stale": RuleKind(
         OnSilence(),
@@ -147,27 +160,25 @@ KINDS: dict[str, RuleKind] = {
             "pairs",
             "venues",
         ),
-        "no tick for {value} s",
+        "no tick for {number} s",
         "ticks arrive again",
     ),
     "gap": RuleKind(
-        OnGaps(), (), ("pairs", "venues", "level"), "the feed missed {value} trades", "ticks arrive again"
+        OnGaps(), (), ("pairs", "venues", "level"), "the feed missed {number} trades", "ticks arrive again"
     ),
     "volatility_pct": _above_figure(
         tuple(ESTIMATORS.values()),
         _RANGES,
         ("estimator",),
-        "{estimator} volatility over {range} is {value} % a year",
+        "{estimator} volatility over {range} {value} % a year",
     ),
-    "drawdown_pct": _above_figure(
-        ("drawdown",), _RANGES, (), "price is {value} % below its highest of {range}"
-    ),
+    "drawdown_pct": _above_figure(("drawdown",), _RANGES, (), "price {fall} % from its highest of {range}"),
     # Shorter ranges have too few returns for a quantile at 0.99.
     "value_at_risk_pct": _above_figure(
-        ("value_at_risk",), ("24h",), (), "value at risk (1h, 0.99) over {range} is {value} %"
+        ("value_at_risk",), ("24h",), (), "value at risk (1h, 0.99) over {range} {value} %"
     ),
     "expected_shortfall_pct": _above_figure(
-        ("expected_shortfall",), ("24h",), (), "expected shortfall (1h, 0.99) over {range} is {value} %"
+        ("expected_shortfall",), ("24h",), (), "expected shortfall (1h, 0.99) over {range} {value} %"
     ),
 }
 

@@ -12,18 +12,26 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from decimal import Decimal
 
+    from cryptometrics.alerts.meters import Prices
     from cryptometrics.alerts.rules import Rule
     from cryptometrics.market.venues import Market
 
 
-def message(rule: Rule, market: Market, value: Decimal | None, *, firing: bool) -> str:
-    """Return an alert in one line, such as `BTC-USD (coinbase): spread is 31.2 bps, above 25 for 10s`.
+def message(
+    rule: Rule, market: Market, value: Decimal | None, prices: Prices | None = None, *, firing: bool
+) -> str:
+    """Return an alert in one line, such as `BTC-USD (coinbase): −2.31 % in 1m (64,870 → 63,372), above 2 %`.
 
-    market: or a partition, which has no venue; value: None if it is unknown.
+    market: or a partition, which has no venue; value: None if it is unknown; prices: what the value compares.
     """
     kind = KINDS[rule.kind]
     words = (kind.firing if firing else kind.resolved).format(
-        value="an unknown number of" if value is None else figure(value),
+        value="" if value is None else ratio(value),
+        fall="" if value is None else ratio(-value, signed=True),
+        number="an unknown number of" if value is None else f"{value:,f}",
+        change="" if prices is None else ratio(prices.change, signed=True),
+        first="" if prices is None else price(prices.first),
+        second="" if prices is None else price(prices.second),
         level=figure(rule.level),
         resolve_below=figure(rule.resolve_below),
         within=duration(rule.within),
@@ -68,8 +76,21 @@ def condition(rule: Rule) -> str:
 
 
 def figure(value: Decimal) -> str:
-    """Return a value with at most six significant digits."""
+    """Return a level as the rule file has it, with at most six significant digits."""
     return f"{decimal.Context(prec=6).plus(value).normalize():f}"
+
+
+def ratio(value: Decimal, *, signed: bool = False) -> str:
+    """Return a ratio with at most three significant digits, from 1,000 on without a fraction."""
+    digits = max(value.adjusted() + 1, 3)
+    rounded = decimal.Context(prec=digits).plus(value).normalize()
+    sign = "" if not signed or not rounded else "+" if rounded > 0 else "−"
+    return f"{sign}{abs(rounded) if signed else rounded:,f}"
+
+
+def price(value: Decimal) -> str:
+    """Return a price with at most seven significant digits; the exact one is in the ticks."""
+    return f"{decimal.Context(prec=7).plus(value).normalize():,f}"
 
 
 def duration(time: timedelta) -> str:

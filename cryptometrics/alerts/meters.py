@@ -10,7 +10,7 @@ import abc
 import decimal
 from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptometrics.times import EPOCH, MICROSECOND
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from cryptometrics.alerts.observed_ticks import Quote, TickRun
-
-if TYPE_CHECKING:
-    from datetime import datetime, timedelta
 
 BUCKETS = 20
 """Buckets that `within` is divided into; the last 20 count, including the one that is still open."""
@@ -31,12 +28,28 @@ ZERO, HUNDRED, TEN_THOUSAND = Decimal(0), Decimal(100), Decimal(10_000)
 _ratio = decimal.Context(prec=28, traps=[decimal.InvalidOperation, decimal.DivisionByZero])
 
 
+class Prices(NamedTuple):
+    """The two prices that a value compares, for people."""
+
+    first: Decimal
+    second: Decimal
+
+    @property
+    def change(self) -> Decimal:
+        """Return the change from the first to the second in percent."""
+        return _ratio.multiply(_ratio.divide(_ratio.subtract(self.second, self.first), self.first), HUNDRED)
+
+
 class Meter(abc.ABC):
     """Measures one rule on one pair. Without state, unless a subclass adds it."""
 
     @abc.abstractmethod
     def measure(self, quote: Quote) -> Decimal:
         """Return the value at this tick."""
+
+    @abc.abstractmethod
+    def prices(self, quote: Quote) -> Prices:
+        """Return the prices that the value of this tick compares; the tick has just been measured."""
 
     @abc.abstractmethod
     def stays_below(self, run: TickRun, level: float) -> bool:
@@ -65,6 +78,10 @@ class Spread(Meter):
     def measure(self, quote: Quote) -> Decimal:
         """Return the spread of the tick in basis points."""
         return _ratio.divide(_ratio.multiply(quote.spread, TEN_THOUSAND), quote.mid)
+
+    def prices(self, quote: Quote) -> Prices:
+        """Return bid and ask."""
+        return Prices(quote.bid, quote.ask)
 
     def stays_below(self, run: TickRun, level: float) -> bool:
         """Return whether the widest spread is surely below the level."""
@@ -97,6 +114,10 @@ class MidMove(Meter):
         if mid > self._middle:
             return _ratio.multiply(_ratio.divide(_ratio.subtract(mid, self._low), self._low), HUNDRED)
         return _ratio.multiply(_ratio.divide(_ratio.subtract(self._high, mid), self._high), HUNDRED)
+
+    def prices(self, quote: Quote) -> Prices:
+        """Return the extreme from which the move is measured, and the mid price."""
+        return Prices(self._low if quote.mid > self._middle else self._high, quote.mid)
 
     def stays_below(self, run: TickRun, level: float) -> bool:
         """Return whether even the lowest and the highest of all are closer than the level."""
@@ -165,6 +186,10 @@ class SessionExtreme(Meter):
         if beyond <= 0:
             return ZERO
         return _ratio.multiply(_ratio.divide(beyond, self._reference), HUNDRED)
+
+    def prices(self, quote: Quote) -> Prices:
+        """Return the reference, and the bid or ask that is compared with it."""
+        return Prices(self._reference, quote.bid if self._high else quote.ask)
 
     def stays_below(self, run: TickRun, level: float) -> bool:
         """Return whether the session is known and no price goes as far beyond the reference as the level."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from cryptometrics.alerts.meters import Prices
     from cryptometrics.alerts.rules import Rule, Severity
     from cryptometrics.market.venues import Market
 
@@ -91,13 +92,21 @@ class RuleState:
         self.resolved_at = saved.resolved_at if saved else None
 
     def update(
-        self, at: datetime, value: Decimal, partition: int | None, offset: int | None
+        self,
+        at: datetime,
+        value: Decimal,
+        partition: int | None,
+        offset: int | None,
+        prices: Prices | None = None,
     ) -> Transition | None:
-        """Apply the value of this moment; return the transition that it causes, if any."""
+        """Apply the value of this moment; return the transition that it causes, if any.
+
+        prices: what the value compares, for the message.
+        """
         if self.state == "firing":
             if value > self._resolve_below:
                 return None
-            return self.resolve(at, value, partition, offset)
+            return self.resolve(at, value, partition, offset, prices)
         if value <= self._level:
             if self.state == "pending":
                 self.state, self.since = "inactive", None
@@ -107,26 +116,36 @@ class RuleState:
         assert self.since is not None  # noqa: S101  (pending and firing have one)
         if at - self.since < self._hold or not self.cooled_down(at):
             return None
-        return self.fire(at, value, partition, offset)
+        return self.fire(at, value, partition, offset, prices)
 
     def cooled_down(self, at: datetime) -> bool:
         """Return whether the cooldown is over."""
         return self.resolved_at is None or at - self.resolved_at >= self._cooldown
 
     def fire(
-        self, at: datetime, value: Decimal | None, partition: int | None, offset: int | None
+        self,
+        at: datetime,
+        value: Decimal | None,
+        partition: int | None,
+        offset: int | None,
+        prices: Prices | None = None,
     ) -> Transition:
         """Start to fire, whatever the value is."""
         self.state, self.since = "firing", self.since or at
-        return self._transition(self.since, at, value, partition, offset, firing=True)
+        return self._transition(self.since, at, value, partition, offset, prices, firing=True)
 
     def resolve(
-        self, at: datetime, value: Decimal | None, partition: int | None, offset: int | None
+        self,
+        at: datetime,
+        value: Decimal | None,
+        partition: int | None,
+        offset: int | None,
+        prices: Prices | None = None,
     ) -> Transition:
         """Resolve the firing alert."""
         at = max(at, self.since or at)  # a tick older than the end of a gap resolves its alert, too
         since, self.state, self.since, self.resolved_at = self.since or at, "inactive", None, at
-        return self._transition(since, at, value, partition, offset, firing=False)
+        return self._transition(since, at, value, partition, offset, prices, firing=False)
 
     def rewind(self, at: datetime) -> None:
         """Set the clock back to `at`."""
@@ -144,9 +163,10 @@ class RuleState:
         value: Decimal | None,
         partition: int | None,
         offset: int | None,
+        prices: Prices | None,
         *,
         firing: bool,
     ) -> Transition:
         rounded = None if value is None else value.normalize(_stored_precision)
-        words = message(self.rule, self.market, rounded, firing=firing)
+        words = message(self.rule, self.market, rounded, prices, firing=firing)
         return Transition(self.rule, self.market, firing, at, since, rounded, partition, offset, words)

@@ -15,6 +15,7 @@ from cryptometrics.alerts.silences import longest
 from cryptometrics.alerts.stale_feed import LastTicks
 from cryptometrics.market.venues import Market
 from cryptometrics.store.acknowledgements import active_silences
+from cryptometrics.store.text_encoding import storable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -194,7 +195,7 @@ def write(
                 "severity": news.rule.severity,
                 "level": news.rule.level,
                 "value": news.value,
-                "message": news.message,
+                "message": storable(cursor.connection, news.message),
                 "since": news.since,
                 "at": news.at,
                 "partition": news.partition,

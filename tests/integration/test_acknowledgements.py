@@ -18,6 +18,7 @@ from cryptometrics.market.venues import Market
 from cryptometrics.notify.sender import Sender
 from cryptometrics.notify.webhook import Webhook
 from cryptometrics.store import acknowledgements, alerts, roles
+from cryptometrics.store import migrate as migrations
 from cryptometrics.store.acknowledgements import AlreadyAcknowledgedError
 from tests.fakes.receiver import Receiver
 from tests.waiting import wait_until
@@ -297,6 +298,32 @@ def test_the_number_of_active_silences_is_bounded(connection: psycopg.Connection
     )
     with pytest.raises(UserError, match="already 1,000 active silences"):
         acknowledgements.silence(connection, "*", "*", HOUR, "alice", "one more")
+
+
+# The migration
+
+
+def test_alerts_that_fire_while_the_schema_is_migrated_are_sent_to_their_end(
+    empty_database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = migrations._migrations()
+    older = {name: text for name, text in files.items() if name < "0017"}
+    with psycopg.connect(empty_database_settings.postgres(), autocommit=True) as opened:
+        monkeypatch.setattr(migrations, "_migrations", lambda: older)
+        migrations.migrate(opened)
+        opened.execute(
+            "INSERT INTO alerts (consumer_group, rule, kind, venue, pair, severity, level, message, "
+            "started_at, fired_at) VALUES (%s, 'wide', 'spread_bps', 'coinbase', 'BTC-USD', 'warning', 25, "
+            "'m', now(), now())",
+            [GROUP],
+        )
+        monkeypatch.setattr(migrations, "_migrations", lambda: files)
+        assert migrations.migrate(opened)[0] == "0017_acknowledgements"
+        acknowledgements.silence(opened, "*", "*", HOUR, "alice", "maintenance")
+        acknowledgements.acknowledge(opened, only(opened).id, "alice", "seen")
+        assert not only(opened).silenced
+        store(opened, "BTC-USD", firing=False)
+        assert outbox(opened) == [("BTC-USD", "resolved")]
 
 
 # Who may

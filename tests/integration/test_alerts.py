@@ -254,7 +254,7 @@ def test_alerts_are_listed_with_those_that_fire_first(bench: Bench, cli: Cli) ->
     columns = "id status severity rule what fired_at resolved_at webhook acknowledged"
     assert lines[0].split() == columns.split()
     assert [line.split()[1] for line in lines[1:]] == ["firing", "resolved", "resolved"]
-    assert "BTC-USD (coinbase): spread is 130 bps, above 100" in lines[1]
+    assert "BTC-USD (coinbase): spread 130 bps (9,935 / 10,065), above 100 bps" in lines[1]
     assert lines[1].rstrip().endswith("no webhook  –")
     listed = json.loads(cli("alerts", "list", "--json", "--group", bench.group).stdout)
     assert [(a["status"], a["value"], a["level"]) for a in listed] == [

@@ -122,7 +122,7 @@ def test_alerts_are_of_a_venue_and_rules_may_name_them(
         ("wide", "coinbase", "BTC-USD"),
         ("wide", "simulated", "BTC-USD"),
     ]
-    assert fired[2][3].startswith("BTC-USD (SIMULATED): spread is 99.5025 bps")
+    assert fired[2][3].startswith("BTC-USD (SIMULATED): spread 99.5 bps (")
     # One of them ends: the other venue's goes on, from what is stored.
     publish(settings, [ticker(5, "100", "100.01", 9, venue="simulated")])
     cli("process", "--group", "g1", "--alerts", rules, "--until-caught-up")

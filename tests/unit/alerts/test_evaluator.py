@@ -255,8 +255,8 @@ def test_a_spread_fires_after_its_time_and_resolves_below_the_lower_level() -> N
     assert told(run(events, {}, only("wide"))) == [("wide", True, 6), ("wide", False, 9)]
     firing, resolved = run(events, {}, only("wide"))
     assert (firing.since, firing.value) == (START + timedelta(seconds=1), Decimal(26))
-    assert firing.message == "BTC-USD (coinbase): spread is 26 bps, above 25 for 5s"
-    assert resolved.message == "BTC-USD (coinbase): spread is 15 bps, not above 15"
+    assert firing.message == "BTC-USD (coinbase): spread 26 bps (9,987 / 10,013), above 25 bps for 5s"
+    assert resolved.message == "BTC-USD (coinbase): spread 15 bps (9,992.5 / 10,007.5), not above 15 bps"
 
 
 def test_the_level_itself_is_not_above_it() -> None:
@@ -347,7 +347,7 @@ def test_a_share_of_rejected_ticks_needs_ticks_and_passes_with_time() -> None:
     found = run(events, {}, only("bad"))
     assert told(found) == [("bad", True, 5), ("bad", False, 27)]
     assert found[0].market == ("", "partition 3")
-    assert found[0].message == "partition 3: 33.3333 % of the ticks rejected within 20s, above 20"
+    assert found[0].message == "partition 3: 33.3 % of the ticks rejected in 20s, above 20 %"
 
 
 def test_a_record_without_a_time_counts_at_the_time_before() -> None:

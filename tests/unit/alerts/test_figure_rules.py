@@ -60,8 +60,8 @@ def test_an_alert_fires_after_for_and_resolves_with_figures_in_its_messages() ->
     assert minutes.next(0.09) == minutes.next(0.045) == []
     assert minutes.next(0.0399) == [False]
     assert minutes.messages == [
-        "BTC-USD (coinbase): price is 8.12 % below its highest of 1h, above 5 for 2m",
-        "BTC-USD (coinbase): price is 3.99 % below its highest of 1h, not above 4",
+        "BTC-USD (coinbase): price −8.12 % from its highest of 1h, above 5 % for 2m",
+        "BTC-USD (coinbase): price −3.99 % from its highest of 1h, not above 4 %",
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from cryptometrics.alerts.evaluator import Evaluator, StoredStates
 from cryptometrics.alerts.kinds import KINDS, OnQuotes, RuleKind
 from cryptometrics.alerts.messages import condition, message
-from cryptometrics.alerts.meters import Meter
+from cryptometrics.alerts.meters import Meter, Prices
 from cryptometrics.alerts.observed_ticks import Quote, TickRun
 from cryptometrics.alerts.rules import example, parse
 from cryptometrics.market.venues import Market
@@ -32,6 +32,9 @@ class Spread(Meter):
     def measure(self, quote: Quote) -> Decimal:
         return quote.spread
 
+    def prices(self, quote: Quote) -> Prices:
+        return Prices(quote.bid, quote.ask)
+
     def stays_below(self, run: TickRun, level: float) -> bool:
         return run.widest < level
 
@@ -41,7 +44,7 @@ def parts() -> dict[str, Any]:
         "source": OnQuotes(Spread),
         "required": ("level",),
         "optional": ("pairs",),
-        "firing": "spread is {value}",
+        "firing": "spread is {value} ({first} / {second})",
         "resolved": "spread is {value} again",
     }
 
@@ -67,7 +70,7 @@ def test_a_new_kind_is_measured_and_worded_as_its_entry_says(monkeypatch: pytest
         evaluator.quote(Quote(BTC, now, ONE, ONE + spread, ONE, spread, "", ONE, ONE, 0, offset))
     transitions, _ = evaluator.take()
     assert [each.message for each in transitions] == [
-        "BTC-USD (coinbase): spread is 3",
+        "BTC-USD (coinbase): spread is 3 (1 / 4)",
         "BTC-USD (coinbase): spread is 1 again",
     ]
 
@@ -75,7 +78,9 @@ def test_a_new_kind_is_measured_and_worded_as_its_entry_says(monkeypatch: pytest
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("firing", [True, False])
 def test_each_kind_has_its_words(kind: str, *, firing: bool) -> None:
-    text = message(RULES[kind], BTC, Decimal("1234.5"), firing=firing)
+    prices = Prices(Decimal(64_870), Decimal(63_372))
+    text = message(RULES[kind], BTC, Decimal("1234.5"), prices, firing=firing)
     assert text.startswith("BTC-USD (coinbase): ")
-    assert "1234.5" in text or text == "BTC-USD (coinbase): ticks arrive again"
+    shown = "1,234" in text or "−2.31 % in 1m (64,870 → 63,372)" in text or "−2.31 % from" in text
+    assert shown or text == "BTC-USD (coinbase): ticks arrive again"
     assert condition(RULES[kind]).startswith(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -116,6 +117,14 @@ def test_six_pairs_are_shown_whole(width: int, height: int) -> None:
     assert "…" not in text
     assert "critical".upper() in text
     assert "spread 12.3 bps above 10" in text
+
+
+def test_an_alert_says_who_looks_after_it_before_its_message_is_cut() -> None:
+    seen = replace(FIRING, message="m" * 200, acknowledged_by="alice")
+    silenced = replace(FIRING, silenced=True)
+    text = drawn(frame([row("BTC-USD")], alerts=[seen, silenced]), 80, 24)
+    assert sum("acknowledged by alice BTC-USD wide: mmm" in line for line in text) == 1
+    assert sum("silenced BTC-USD wide: spread 12.3 bps" in line for line in text) == 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 14), (120, 30), (200, 50)])

@@ -1,0 +1,74 @@
+"""Numbers in the messages of alerts."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from cryptometrics.alerts.messages import message, price, ratio
+from cryptometrics.alerts.meters import Prices
+from cryptometrics.alerts.rules import parse
+from cryptometrics.market.venues import Market
+
+BTC = Market("coinbase", "BTC-USD")
+MOVE = """
+[[rule]]
+name = "move"
+kind = "mid_move_pct"
+level = 2
+within = "1m"
+for = "10s"
+resolve_below = 1.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "signed"),
+    [
+        ("0", "0", "0"),
+        ("0.0012345", "0.00123", "+0.00123"),
+        ("2.3149", "2.31", "+2.31"),
+        ("-2.3149", "-2.31", "−2.31"),
+        ("33.333333", "33.3", "+33.3"),
+        ("250", "250", "+250"),
+        ("999.6", "1,000", "+1,000"),
+        ("12345.6", "12,346", "+12,346"),
+    ],
+)
+def test_ratios_have_three_digits(value: str, text: str, signed: str) -> None:
+    assert ratio(Decimal(value)) == text
+    assert ratio(Decimal(value), signed=True) == signed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("64870", "64,870"),
+        ("64870.1250", "64,870.12"),
+        ("0.000012345678", "0.00001234568"),
+        ("1E+6", "1,000,000"),
+    ],
+)
+def test_prices_have_seven_digits(value: str, text: str) -> None:
+    assert price(Decimal(value)) == text
+
+
+@pytest.mark.parametrize(
+    ("second", "firing", "text"),
+    [
+        ("63372", True, "−2.31 % in 1m (64,870 → 63,372), above 2 % for 10s"),
+        ("66368", True, "+2.31 % in 1m (64,870 → 66,368), above 2 % for 10s"),
+        ("64221.3", False, "−1 % in 1m (64,870 → 64,221.3), not above 1.5 %"),
+    ],
+)
+def test_a_move_has_its_sign_both_prices_and_the_time(second: str, firing: bool, text: str) -> None:
+    (rule,) = parse(MOVE)
+    prices = Prices(Decimal(64_870), Decimal(second))
+    assert message(rule, BTC, abs(prices.change), prices, firing=firing) == f"BTC-USD (coinbase): {text}"
+
+
+def test_a_gap_of_unknown_size_says_so() -> None:
+    (rule,) = parse('[[rule]]\nname = "gap"\nkind = "gap"\n')
+    assert message(rule, BTC, None, firing=True).endswith("the feed missed an unknown number of trades")
+    assert message(rule, BTC, Decimal(12_345), firing=True).endswith("the feed missed 12,345 trades")
