@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,9 +14,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
+import schemathesis
 from psycopg import conninfo, sql
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from cryptometrics.local.postgres import PostgresServer
 from cryptometrics.store.migrate import migrate
@@ -23,7 +33,7 @@ from cryptometrics.store.reader_session import connect_reader
 from cryptometrics.store.roles import READER, create_roles
 from tests.conftest import Cli, clean_environment, environment_of, free_port, settings_for
 from tests.database import rows
-from tests.waiting import LIMIT_S, wait_until
+from tests.waiting import LIMIT_S, deadline, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +49,14 @@ LOST_S = 3.0
 """How long the page may take to heal after PostgreSQL's return."""
 TOKEN = "a token that nobody guesses"
 HOSTILE = "<script>alert(1)</script>\x1b]0;title\x07\u202e" + "x" * 10_000
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+"""What every answer must be, by the API's own description."""
+FUZZ_S = float(os.environ.get("FUZZ_SECONDS", "10"))
 CHANGE = "UPDATE session_extremes SET last_bid = last_bid + 0.01, ticks = ticks + 1 WHERE pair = 'BTC-USD'"
 
 
@@ -506,3 +524,32 @@ def test_postgresql_is_restarted_under_it(open_folder: Path, cli_with: Any) -> N
     finally:
         server.down()
         server.purge()
+
+
+def test_no_request_is_a_bug_of_the_server(web: Web) -> None:
+    """Requests made from the API's own description: each answer is as described, and none is a 5xx."""
+    schema = schemathesis.openapi.from_url(f"{web.address}api/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+    assert len(operations) > 10
+    for operation in operations:
+        if operation.path != "/api/stream":  # it has no end
+            send_requests(web, operation, FUZZ_S / len(operations))
+    assert web.get("/healthz")["database"] == "ok"
+
+
+def send_requests(web: Web, operation: schemathesis.APIOperation[Any, Any, Any, Any], seconds: float) -> None:
+    """Send requests of one operation, and check each answer."""
+    is_over, token = deadline(seconds), web.token
+
+    @hypothesis.settings(
+        max_examples=max(25, int(200 * seconds)),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(case=operation.as_strategy())
+    def check(case: schemathesis.Case[Any]) -> None:
+        if not is_over():
+            case.validate_response(case.call(headers=token), checks=CHECKS)
+
+    check()
