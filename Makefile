@@ -50,7 +50,8 @@ model: .venv/installed ## check the protocol's model in every interleaving, and 
 
 # FUZZ_SECONDS: how long the decoder is fuzzed; the other readers take a share. FUZZ_SEED: other inputs.
 fuzz: .venv/installed ## a minute of hostile input for every reader of outside data
-	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(BIN)/python -m pytest tests/fuzz
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(BIN)/python -m pytest tests/fuzz \
+		tests/integration/test_web.py::test_no_request_is_a_bug_of_the_server
 
 # The only target that downloads Flink's jars (159 MiB, pinned). TICKS=100000 makes it shorter.
 test-flink: .venv/installed ## the streaming job on its own Flink cluster, with a task manager killed halfway

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import pytest
 
@@ -58,6 +60,26 @@ def test_from_an_empty_database_to_stored_ticks_and_a_clean_end(
     assert "applied 0001_metrics" in errors
     assert not [child for child in children if child.is_running()]
     assert [row["pair"] for row in json.loads(cli("session", "--json").stdout)] == ["BTC-USD"]
+
+
+@pytest.mark.slow
+def test_with_web_it_serves_the_page_from_the_first_tick_on(
+    empty_database_settings: Settings, cli_for: Callable[[Settings], Cli]
+) -> None:
+    cli, port = cli_for(empty_database_settings), free_port()
+    running = cli.start("run", "--web", "--group", "g1", env={"CRYPTOMETRICS_WEB_PORT": str(port)})
+
+    def pairs() -> list[str]:
+        with contextlib.suppress(httpx.TransportError):  # it does not listen yet
+            answer = httpx.get(f"http://127.0.0.1:{port}/api/pairs", timeout=LIMIT_S)
+            return [row["pair"] for row in answer.json().get("pairs", [])]
+        return []
+
+    wait_until(lambda: "BTC-USD" in pairs(), "the page shows a pair", running=running)
+    running.send_signal(signal.SIGINT)
+    output, errors = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0, errors
+    assert f"http://127.0.0.1:{port}/" in output
 
 
 @pytest.mark.slow
