@@ -17,7 +17,7 @@ from cryptometrics.errors import CryptometricsError
 from cryptometrics.kafka.lag import Lag
 from cryptometrics.market.tick_rates import TickRates
 from cryptometrics.store.alert_overview import firing_alerts
-from cryptometrics.store.database_errors import is_transient, one_line
+from cryptometrics.store.database_errors import explaining, is_transient, one_line
 from cryptometrics.store.live_snapshot import SnapshotReader
 from cryptometrics.store.portfolio_overview import newest_portfolios
 from cryptometrics.store.reader_session import connect_reader_once
@@ -71,14 +71,17 @@ class ViewPoller:
         hub.on_reader = self._wake.set
 
     def start(self) -> None:
-        """Begin to poll."""
+        """Publish the first view, and begin to poll; raise an error for the user if nothing can be read."""
+        with explaining():
+            self._hub.publish(self._read())
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """End the poller; give up after `timeout` seconds, in which PostgreSQL may not answer."""
         self._stopped = True
         self._wake.set()
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     @property
     def database(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import UserError
 from cryptometrics.store.database_errors import explaining
 from cryptometrics.store.reader_session import connect_reader
-from cryptometrics.web.access import MIN_TOKEN_CHARS, Access, is_loopback
+from cryptometrics.web.access import LOOPBACK_NAMES, MIN_TOKEN_CHARS, Access, is_loopback
 from cryptometrics.web.app import make_app
 from cryptometrics.web.hub import Hub
 from cryptometrics.web.poller import STATEMENT_TIMEOUT_S, ViewPoller
@@ -55,15 +55,19 @@ def running(
             return address if access.token is None else f"{address}login?code={access.code}"
 
         connection = connect_reader(settings, statement_timeout_s=STATEMENT_TIMEOUT_S, notice=notice)
-        with explaining():
-            group = choose_group(connection)
+        try:
+            with explaining():
+                group = choose_group(connection)
+        except BaseException:
+            connection.close()
+            raise
         hub, database = Hub(), ReadSessions(settings)
         poller = ViewPoller(settings, connection, group, venue, hub)
         site = Site(group, venue, database, poller, hub, access)
         app = make_app(site, lambda: on_link(link()))
         with serving(app, sock, hub, lambda: _beat(poller)):
-            poller.start()
             try:
+                poller.start()
                 yield link()
             finally:
                 poller.stop(STOP_S)
@@ -75,7 +79,7 @@ def _access(settings: Settings, host: str) -> Access:
     if token is not None and len(token) < MIN_TOKEN_CHARS:
         raise UserError(f"CRYPTOMETRICS_WEB_TOKEN is too short: use at least {MIN_TOKEN_CHARS} characters")
     if is_loopback(host):
-        return Access()
+        return Access(hosts=LOOPBACK_NAMES | {f"[{host}]" if ":" in host else host})
     if token is None:
         raise UserError(
             f"other machines can reach {host}: set CRYPTOMETRICS_WEB_TOKEN or CRYPTOMETRICS_WEB_TOKEN_FILE "

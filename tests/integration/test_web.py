@@ -426,6 +426,20 @@ def test_a_port_in_use_is_one_line(web: Web, filled: tuple[Cli, Settings]) -> No
     assert line.startswith(f"error: port {port} on 127.0.0.1 is in use: ")
 
 
+def test_an_outdated_schema_and_an_empty_database_are_one_line(settings: Settings, cli: Cli) -> None:
+    assert "no ticks are stored yet" in cli("web", "--port", "0", code=2).stderr
+    rows(settings, "DROP TABLE alert_acknowledgements CASCADE")
+    [line] = cli("web", "--port", "0", "--group", "g1", code=2).stderr.splitlines()
+    assert "cryptometrics init-db" in line
+
+
+def test_another_loopback_address_is_served(filled: tuple[Cli, Settings]) -> None:
+    web = Web(filled[0], "--host", "::1")
+    assert web.address.startswith("http://[::1]:")
+    assert web.get("/api/pairs")["group"] == "g1"
+    web.end()
+
+
 def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
     code = "import sys; sys.modules['uvicorn'] = None; from cryptometrics.cli import main; main(['web'])"
     done = subprocess.run(
