@@ -281,7 +281,7 @@ def test_pairs_without_stored_risk_are_left_out_and_named(
     store(TEN_HOURS, pair="ETH-USD")
     options = ["plot", "--pair", "BTC-USD,ETH-USD", "--metric", "volatility"]
     none = cli(*options, code=2)
-    assert "no risk figures of BTC-USD and ETH-USD are stored for that time" in none.stderr
+    assert "no risk figures of BTC-USD, ETH-USD are stored for that time" in none.stderr
     assert none.stderr.count("\n") == 1
     connection.execute(RISK)
     done = cli(*options)
