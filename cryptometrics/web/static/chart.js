@@ -214,8 +214,8 @@ export class MarketChart {
       const candles = this.candles.filter(({ at, width }) => at + width >= start && at - width <= end);
       const prices = this.isCandles
         ? candles.flatMap(({ low, high }) => [low, high])
-        : points.flatMap(({ bid, ask, high, low }) => [bid, ask, high, low]);
-      fitY(this.price, prices);
+        : points.flatMap(({ bid, ask, mid }) => [bid, ask, mid]);
+      fitY(this.price, withNear(prices, this.isCandles ? [] : points.flatMap(({ high, low }) => [high, low])));
       fitY(this.spread, points.map(({ spread }) => spread), true);
       fitY(this.risk, this.volatility.filter(([at]) => at >= start && at <= end).map(([, value]) => value));
       if (!this.markers.length && !this.sources.alerts.data.at.length) return;
@@ -224,6 +224,18 @@ export class MarketChart {
       this.sources.alerts.data = { at: this.markers.map(({ at }) => at), y: this.markers.map(() => top) };
     });
   }
+}
+
+/**
+ * Return prices and those extremes that would not make the prices a flat line.
+ * @param {number[]} prices
+ * @param {number[]} extremes
+ */
+function withNear(prices, extremes) {
+  const known = prices.filter(Number.isFinite);
+  const [low, high] = [known.reduce((a, b) => Math.min(a, b), Infinity), known.reduce((a, b) => Math.max(a, b), -Infinity)];
+  const reach = (high - low) / 2;
+  return [...known, ...extremes.filter((price) => price >= low - reach && price <= high + reach)];
 }
 
 /** @param {Point[]} points */

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { loadBokeh } from "./bokeh.js";
 import { MarketChart } from "./chart.js";
 import { fill, h, setText } from "./dom.js";
-import { age, clock, decimal, fixed, integer, moment, percent, UNKNOWN, visible } from "./format.js";
+import { age, clock, decimal, fixed, integer, moment, percent, visible } from "./format.js";
 import { now, onChange, pairs, serverNow } from "./live.js";
 import { ageOf, isStale } from "./market.js";
 import { choiceButtons, figureList } from "./parts.js";
@@ -22,7 +22,7 @@ const MAX_CANDLES = 200; // rows of the table
 const IDLE = "Point at the chart, or focus it and use the arrow keys, to read exact values.";
 
 /** @param {string} label */
-const labelText = (label) => LABELS[/** @type {"gap"} */ (label)] ?? label ?? UNKNOWN;
+const labelText = (label) => LABELS[/** @type {"gap"} */ (label)] ?? label ?? "not complete";
 
 /** Show the page; return how to leave it. @param {HTMLElement} main @param {string} venue @param {string} pair */
 export function show(main, venue, pair) {
