@@ -212,7 +212,10 @@ class Evaluator:
                     self._transitions.append(state.resolve(quote.time, None, quote.partition, quote.offset))
                 continue
             value = meter.measure(quote)
-            transition = state.update(quote.time, value, quote.partition, quote.offset, meter.prices(quote))
+            # Most ticks cause no transition, and need no message.
+            worded = state.state == "firing" or value > state.rule.level
+            prices = meter.prices(quote) if worded else None
+            transition = state.update(quote.time, value, quote.partition, quote.offset, prices)
             if transition is not None:
                 self._transitions.append(transition)
                 if not transition.firing:
