@@ -134,7 +134,7 @@ def candles(
                 close=Decimal(ends[1]).quantize(step),
                 avg_spread=spread,
                 max_spread=3 * spread,
-                volume=None,
+                volume=Decimal(rng.randrange(1, 1000)) / 100,
                 complete=number < count - 1,
                 open_at=start,
                 close_at=start + size - timedelta(seconds=1),

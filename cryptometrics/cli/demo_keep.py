@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PAGE_PORT = 8050
 """Port of the page unless something else uses it."""
 PAGE_TIMEOUT_S = 60.0
-_NEEDS = ("bokeh", "fastapi", "uvicorn", "cryptometrics.cli.web")
+_NEEDS = ("bokeh", "fastapi", "uvicorn")
 """Packages of the extra `web`."""
 _ADDRESS = re.compile(r"http://\S+")
 

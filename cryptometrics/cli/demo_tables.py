@@ -80,23 +80,21 @@ def _show_portfolio(connection: psycopg.Connection) -> None:
 
 def _draw(connection: psycopg.Connection, rows: Sequence[SessionRow]) -> list[Path]:
     from cryptometrics.cli import plot
-    from cryptometrics.plot.panels import panels_of
+    from cryptometrics.plot.panels import PANELS, stored_metrics
     from cryptometrics.store.tick_series import load_series
 
-    panels = panels_of(())
-    metrics = [line.metric for panel in panels for line in panel.lines]
     charts = []
     for row in rows:
         series = load_series(
             connection,
             GROUP,
             row.market,
-            metrics,
+            stored_metrics(PANELS),
             session=None,
             since=None,
             until=None,
             buckets=plot.POINTS_A_PAIR,
         )
         charts.append(plot.CHARTS / f"{row.pair}.png")
-        plot.save(charts[-1], plot.figure_of([series], panels))
+        plot.save(charts[-1], plot.figure_of([series], PANELS))
     return charts

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 DEFAULT_PARTITIONS = 6
 """Partitions of a new topic."""
-CHARTS = (".png", ".svg", ".pdf")
+CHARTS, PAGE = (".png", ".svg", ".pdf"), ".html"
 """Suffixes that a chart's file may have."""
+MIN_SIDE, MAX_SIDE = 300, 10_000
+"""Dots of a side of a chart."""
 
 
 def time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -71,6 +73,26 @@ def chart(_context: click.Context, _option: click.Parameter, path: Path | None) 
     if path is not None and path.suffix.lower() not in CHARTS:
         raise click.BadParameter(f"{str(path)!r} must end in .png, .svg or .pdf")
     return path
+
+
+def chart_or_page(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Check the suffix of a chart's file, which may also be a page; a callback for Click."""
+    if path is not None and path.suffix.lower() not in (*CHARTS, PAGE):
+        raise click.BadParameter(f"{str(path)!r} must end in .png, .svg, .pdf or .html")
+    return path
+
+
+def size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Parse the size of a chart, `1600x900`; a callback for Click."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise click.BadParameter(f"{text!r} is not a size: write WIDTHxHEIGHT in dots, such as 1600x900")
+    width, height = map(int, sides)
+    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
+        raise click.BadParameter(f"{text!r} must have sides of {MIN_SIDE:,} to {MAX_SIDE:,} dots")
+    return width, height
 
 
 pairs = click.option(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,10 +14,10 @@ from cryptometrics import files
 from cryptometrics.cli import options
 from cryptometrics.errors import UserError
 from cryptometrics.market.ticks import is_pair
-from cryptometrics.plot.panels import METRICS, RISK_METRICS, panels_of
+from cryptometrics.plot.panels import METRICS, RATE_METRICS, RISK_METRICS, panels_of, stored_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     import psycopg
@@ -34,8 +35,20 @@ MAX_PAIRS = 12
 CANDLES = ("1m", "5m", "15m", "1h", "4h", "1d")
 """Lengths of a candle, as in `store.candles`."""
 BEST = "auto"
+WINDOW_DPI = 100
+"""Dots per inch of a chart in a window."""
 POINTS_A_PAIR, POINTS = 1200, 4800
 """Points in time loaded per pair, and per figure."""
+
+
+class Look(NamedTuple):
+    """How a chart looks: the name of its theme, and its size in dots if it is not the usual one."""
+
+    theme: str = "light"
+    size: tuple[int, int] | None = None
+
+
+DEFAULT = Look()
 
 
 def _candles(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -56,7 +69,7 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     "--metric",
     "metrics",
     multiple=True,
-    type=click.Choice((*METRICS, *RISK_METRICS)),
+    type=click.Choice((*METRICS, *RATE_METRICS, *RISK_METRICS)),
     help="Draw only this metric; repeatable.",
 )
 @click.option(
@@ -88,9 +101,23 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    callback=options.chart,
-    help="Draw all pairs into one .png, .svg or .pdf file. [default: charts/PAIR.png for each pair; with "
-    "--venue, charts/PAIR-VENUE.png; charts/portfolio-NAME.png]",
+    callback=options.chart_or_page,
+    help="Draw all pairs into one .png, .svg, .pdf or .html file; the last is for a browser, also offline, "
+    "and has zoom and exact values. [default: charts/PAIR.png for each pair; with --venue, "
+    "charts/PAIR-VENUE.png; charts/portfolio-NAME.png]",
+)
+@click.option(
+    "--theme",
+    type=click.Choice(("light", "dark")),
+    default="light",
+    show_default=True,
+    help="Colours of the chart.",
+)
+@click.option(
+    "--size",
+    metavar="WIDTHxHEIGHT",
+    callback=options.size,
+    help="Size of the chart in dots, such as 1600x900. [default: what suits the pairs and panels]",
 )
 @click.option("--show", is_flag=True, help="Also open a window with the chart.")
 def plot(
@@ -105,6 +132,8 @@ def plot(
     group: str | None,
     venue: str | None,
     out: Path | None,
+    theme: str,
+    size: tuple[int, int] | None,
     show: bool,
 ) -> None:
     """Draw bid, ask, mid price, spread and the session's extremes over time.
@@ -113,10 +142,10 @@ def plot(
     them are of one venue. Pairs without ticks in the range are left out and named. More than a million ticks
     are drawn from their minutes, unless --metric asks for bid, ask or weighted_mid.
 
-    Drawn on request only: --metric imbalance (the bid's share of both sizes), weighted_mid (each price
-    weighted by the other side's size), and volume in bars of whole minutes. Tickers may batch trades, so
-    volume is a lower bound. Below the mid price, volatility, drawdown and value_at_risk are over the 24 hours
-    before each moment, as `risk --follow` has stored them.
+    Drawn on request only: --metric spread (in the quote currency), imbalance (the bid's share of both sizes),
+    weighted_mid (each price weighted by the other side's size), and volume in bars of whole minutes. Tickers
+    may batch trades, so volume is a lower bound. Below the mid price, volatility, drawdown and value_at_risk
+    are over the 24 hours before each moment, as `risk --follow` has stored them.
 
     \b
     Example:
@@ -129,29 +158,50 @@ def plot(
     if candles is not None and metrics:
         raise UserError("--candles draws mid price and spread: remove --metric or --candles")
     if show:
-        _need_display()
+        _need_display(out)
     else:
         os.environ.pop("MPLBACKEND", None)  # a file needs no toolkit, so a wrong one must not matter
     span: dict[str, Any] = {"since": since, "until": until}
+    look = Look(theme, size)
     if portfolio is not None:
         of_pairs = {
             "--pair": pairs, "--metric": metrics, "--candles": candles, "--session": session,
-            "--group": group, "--venue": venue,
+            "--group": group, "--venue": venue, "--theme": theme != DEFAULT.theme, "--size": size,
         }  # fmt: skip
-        for option, value in of_pairs.items():
-            if value:
-                raise UserError(f"{option} does not go with --portfolio: remove one of them")
+        _refuse_of_pairs(of_pairs, out)
         charts = _portfolio_chart(portfolio, out, **span, show=show)
     else:
         span["session"] = session
-        charts = _pair_charts(pairs, metrics, candles, group, venue, out, span, show=show)
-    for path, figure in charts:
-        save(path, figure)
+        charts = _pair_charts(pairs, metrics, candles, group, venue, out, span, look, show=show)
+    for path, chart in charts:
+        _write(path, chart)
         click.echo(path)
     if show:
         import matplotlib.pyplot as plt
 
         plt.show()
+
+
+def _refuse_of_pairs(of_pairs: Mapping[str, object], out: Path | None) -> None:
+    """Raise UserError for what the chart of a portfolio does not have: options of pairs, and pages."""
+    for option, value in of_pairs.items():
+        if value:
+            raise UserError(f"{option} does not go with --portfolio: remove one of them")
+    if _is_page(out):
+        raise UserError("a portfolio is drawn as .png, .svg or .pdf: name such a file with --out")
+
+
+def _is_page(out: Path | None) -> bool:
+    return out is not None and out.suffix.lower() == options.PAGE
+
+
+def _write(path: Path, chart: Figure | bytes) -> None:
+    """Write a picture or a page."""
+    if isinstance(chart, bytes):
+        files.write(path, chart)
+    else:
+        save(path, chart)
+        chart.set_dpi(WINDOW_DPI)
 
 
 def _pair_charts(
@@ -162,9 +212,10 @@ def _pair_charts(
     venue: str | None,
     out: Path | None,
     span: dict[str, Any],
+    look: Look,
     *,
     show: bool,
-) -> Iterator[tuple[Path, Figure]]:
+) -> Iterator[tuple[Path, Figure | bytes]]:
     """Yield the charts of pairs with their files; report on stderr which pairs are left out."""
     from cryptometrics.cli.connections import stored_venue
     from cryptometrics.store.candles import load_candles
@@ -174,7 +225,7 @@ def _pair_charts(
     from cryptometrics.text import listed
 
     panels = panels_of(metrics)
-    drawn = [line.metric for panel in panels for line in panel.lines if not panel.is_risk]
+    drawn = stored_metrics(panels)
     without_figures: list[str] = []
     with stored_venue(group, venue, pairs, span["session"]) as (connection, name, at):
         chosen, silent = pairs_with_sessions(connection, name, at, pairs, **span)
@@ -214,12 +265,12 @@ def _pair_charts(
         {out: loaded} if out is not None else {_file_of(each.market.pair, suffix): [each] for each in loaded}
     )
     for path, together in charts.items():
-        yield path, figure_of(together, panels, show=show)
+        yield path, _chart_of(path, together, panels, look, show=show)
 
 
 def _portfolio_chart(
     name: str, out: Path | None, *, since: datetime | None, until: datetime | None, show: bool
-) -> Iterator[tuple[Path, Figure]]:
+) -> Iterator[tuple[Path, Figure | bytes]]:
     """Yield the chart of a portfolio with its file; raise UserError if no figures of it are stored."""
     from cryptometrics.cli.connections import stored
     from cryptometrics.plot.portfolio import draw
@@ -251,18 +302,22 @@ def _file_of(pair: str, suffix: str) -> Path:
     return CHARTS / f"{pair}{suffix}.png"
 
 
-def figure_of(together: Sequence[Series | Candles], panels: Sequence[Panel], *, show: bool = False) -> Figure:
+def figure_of(
+    together: Sequence[Series | Candles], panels: Sequence[Panel], look: Look = DEFAULT, *, show: bool = False
+) -> Figure:
     """Return a chart with one column of panels, or of candles, per pair."""
     from cryptometrics.plot.candles import draw as draw_candles
     from cryptometrics.plot.figure import draw
+    from cryptometrics.plot.theme import THEMES
     from cryptometrics.store.candles import Candles
 
     figure = _empty_figure(show=show)
     candles = [each for each in together if isinstance(each, Candles)]
     if candles:
-        draw_candles(figure, candles)
+        draw_candles(figure, candles, THEMES[look.theme], look.size)
     else:
-        draw(figure, [each for each in together if not isinstance(each, Candles)], panels)
+        series = [each for each in together if not isinstance(each, Candles)]
+        draw(figure, series, panels, THEMES[look.theme], look.size)
     return figure
 
 
@@ -275,6 +330,22 @@ def _empty_figure(*, show: bool) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure()
+
+
+def _chart_of(
+    path: Path, together: Sequence[Series | Candles], panels: Sequence[Panel], look: Look, *, show: bool
+) -> Figure | bytes:
+    """Return a chart as a picture or as a page for a browser, by the suffix of its file."""
+    if not _is_page(path):
+        return figure_of(together, panels, look, show=show)
+    if find_spec("bokeh") is None:
+        raise UserError(
+            "a chart as a page needs bokeh, which is not installed: pip install 'cryptometrics[web]'"
+        )
+    from cryptometrics.plot.html_figure import page_of
+    from cryptometrics.plot.theme import THEMES
+
+    return page_of(together, panels, THEMES[look.theme], look.size).encode()
 
 
 def save(path: Path, figure: Figure) -> None:
@@ -290,8 +361,10 @@ def save(path: Path, figure: Figure) -> None:
     files.write(path, chart)
 
 
-def _need_display() -> None:
+def _need_display(out: Path | None) -> None:
     """Raise UserError if no window can be opened, before any work is done."""
+    if _is_page(out):
+        raise UserError("--show opens a window with a picture: remove it and open the page in a browser")
     # If there is no display server, the library that looks for it writes to stderr.
     possible = sys.platform != "linux" or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.06
 """Share of an axis that stays free above and below the data."""
+TEXT_INCHES = 0.27
+"""What stays free where a text stands above or below the data."""
 
 
 class PlainFormatter(ticker.Formatter):
@@ -72,12 +74,18 @@ def time_axis(axes: Axes, start: datetime, end: datetime, *, wide: bool) -> None
     axes.set_xlabel(f"time (UTC), {start:%Y-%m-%d}" if one_day else "time (UTC)")
 
 
-def value_axis(axes: Axes, low: float, high: float, *, from_zero: bool) -> None:
+def text_margin(axes: Axes) -> float:
+    """Return the share of a panel's height that a text above or below its data needs."""
+    height = axes.get_window_extent().height / axes.figure.dpi
+    return min(0.4, max(MARGIN, TEXT_INCHES / height))
+
+
+def value_axis(axes: Axes, low: float, high: float, *, from_zero: bool, margin: float = MARGIN) -> None:
     """Set the vertical axis to the range from `low` to `high` with a margin; from_zero: begin at zero."""
     if from_zero:
         high = high or 1.0  # only locked quotes
         low = -high * MARGIN / 2
-    free = (high - low) * MARGIN or abs(high) * 1e-4
+    free = (high - low) * margin or abs(high) * 1e-4
     axes.set_ylim(low if from_zero else low - free, high + free)
     axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=[1, 2, 5, 10], min_n_ticks=3))
     axes.yaxis.set_major_formatter(PlainFormatter())

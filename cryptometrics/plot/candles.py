@@ -1,8 +1,9 @@
-"""Candlesticks, one per window, and below them the mean and largest spread of each window."""
+"""Candlesticks, one per window; below them the volume, and the mean and largest spread of each window."""
 
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import matplotlib.style
@@ -10,10 +11,11 @@ from matplotlib.patches import Patch
 
 from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
-from cryptometrics.plot.figure import STYLE, shortened
-from cryptometrics.plot.layout import GREY, grid, hatch, header, is_wide, legend, shade
-from cryptometrics.plot.panels import GREEN, VERMILLION
+from cryptometrics.plot.labels import shortened
+from cryptometrics.plot.layout import grid, hatch, header, is_wide, last_value, legend, shade
+from cryptometrics.plot.panels import GREEN, PURPLE, VERMILLION
 from cryptometrics.plot.points import DAY, after_gaps, day_number
+from cryptometrics.plot.theme import LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,36 +24,47 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
+    from cryptometrics.plot.theme import Theme
     from cryptometrics.store.candles import Candle, Candles
 
 BODY = 0.7
 """Width of a candle's body as a share of the window."""
-HEIGHTS = (2.6, 1.0)
-SPREAD = "#CC79A7"
+HEIGHTS = (2.6, 0.8, 1.0)
+RISES = ((True, GREEN, "close ≥ open"), (False, VERMILLION, "close < open"))
+"""Whether a candle rises, its colour, and what the legend says."""
+MIN_WINDOWS = 20
+"""Windows that the time axis has room for: a few candles do not fill it."""
 
 
-def draw(figure: Figure, pairs: Sequence[Candles]) -> None:
-    """Draw the candles of each pair on the empty `figure`, and set its size."""
-    with matplotlib.style.context(STYLE):
-        height = 1.2 + 1.6 * sum(HEIGHTS)
-        for block, each in zip(grid(figure, len(pairs), height), pairs, strict=True):
-            _draw_pair(block, each)
+def draw(
+    figure: Figure, pairs: Sequence[Candles], theme: Theme = LIGHT, size: tuple[int, int] | None = None
+) -> None:
+    """Draw the candles of each pair on the empty `figure`, and set its size.
+
+    size: width and height in dots, instead of what suits the charts.
+    """
+    with matplotlib.style.context(theme.style):
+        blocks = grid(figure, len(pairs), theme=theme, size=size, heights=HEIGHTS)
+        for block, each in zip(blocks, pairs, strict=True):
+            _draw_pair(block, each, theme)
 
 
-def _draw_pair(block: SubFigure, series: Candles) -> None:
-    price, spread = block.subplots(2, sharex=True, height_ratios=HEIGHTS)
+def _draw_pair(block: SubFigure, series: Candles, theme: Theme) -> None:
+    price, volume, spread = block.subplots(3, sharex=True, height_ratios=HEIGHTS)
     candles = series.candles
-    quote = series.market.pair.partition("-")[2]
-    _draw_candles(price, series)
+    base, _, quote = series.market.pair.partition("-")
+    _draw_candles(price, series, theme)
     price.set_ylabel(f"mid price ({quote})")
-    _draw_spreads(spread, series)
+    _draw_volumes(volume, series, theme)
+    volume.set_ylabel(f"volume ({base})")
+    _draw_spreads(spread, series, theme)
     spread.set_ylabel(f"spread ({quote})")
     start, end = candles[0].start, candles[-1].start + series.size
     last = candles[-1]
     until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
     header(
         block,
-        [price, spread],
+        [price, volume, spread],
         f"{series.market.pair} · {venue_label(series.market.venue)} · {series.name} candles",
         [
             f"{start:%Y-%m-%d %H:%M} to {until} UTC",
@@ -59,9 +72,11 @@ def _draw_pair(block: SubFigure, series: Candles) -> None:
             f"group {shortened(series.group)}",
             f"last open {last.open:,f} high {last.high:,f} low {last.low:,f} close {last.close:,f}",
         ],
+        theme,
     )
-    time_axis(spread, start, end, wide=is_wide(block))
-    block.align_ylabels([price, spread])
+    spare = max(MIN_WINDOWS * series.size - (end - start), timedelta()) / 2
+    time_axis(spread, start - spare, end + spare, wide=is_wide(block))
+    block.align_ylabels([price, volume, spread])
 
 
 def silences(series: Candles) -> list[tuple[datetime, datetime]]:
@@ -74,15 +89,16 @@ def silences(series: Candles) -> list[tuple[datetime, datetime]]:
     return [(before, start) for before, start in spans if before < start]
 
 
-def _draw_candles(axes: Axes, series: Candles) -> None:
+def _draw_candles(axes: Axes, series: Candles, theme: Theme) -> None:
     candles = series.candles
     low, high = float(min(c.low for c in candles)), float(max(c.high for c in candles))
     value_axis(axes, low, high, from_zero=False)
     handles = []
     # A window that opens and closes at one price is still visible, as a line.
     least = (high - low or high * 1e-4) / 400
-    for rises, colour, label in ((True, GREEN, "close ≥ open"), (False, VERMILLION, "close < open")):
-        chosen = [c for c in candles if (c.close >= c.open) is rises]
+    for rises, name, label in RISES:
+        colour = theme.line(name)
+        chosen = [c for c in candles if is_rising(c) is rises]
         middles = _middles(chosen, series)
         axes.vlines(
             middles, [float(c.low) for c in chosen], [float(c.high) for c in chosen], colour, linewidth=0.9
@@ -94,23 +110,49 @@ def _draw_candles(axes: Axes, series: Candles) -> None:
         )
         for candle, bar in zip(chosen, bars, strict=True):
             if not candle.complete:
-                bar.set_facecolor("white")
+                bar.set_facecolor(theme.background)
         handles.append(Patch(color=colour, label=label))
     if not all(c.complete for c in candles):
-        handles.append(Patch(facecolor="white", edgecolor=GREY, label="not complete yet"))
-    legend(axes, [*handles, *shade(axes, silences(series)), *hatch(axes, series.doubtful)])
+        handles.append(Patch(facecolor=theme.background, edgecolor=theme.muted, label="not complete yet"))
+    legend(axes, [*handles, *_spans(axes, series, theme)])
+    last = candles[-1]
+    colour = theme.line(GREEN if is_rising(last) else VERMILLION)
+    last_value(axes, float(last.close), f"{last.close:,f}", colour, theme)
 
 
-def _draw_spreads(axes: Axes, series: Candles) -> None:
+def _draw_volumes(axes: Axes, series: Candles, theme: Theme) -> None:
+    """Draw the volume of each candle in its colour."""
+    known = [(c, float(c.volume)) for c in series.candles if c.volume is not None]
+    value_axis(axes, 0, max((volume for _, volume in known), default=1.0), from_zero=True)
+    for rises, name, _ in RISES:
+        chosen = [(c, volume) for c, volume in known if is_rising(c) is rises]
+        middles = _middles([c for c, _ in chosen], series)
+        axes.bar(middles, [volume for _, volume in chosen], _width(series), color=theme.line(name), alpha=0.7)
+    label = "volume of the trades" if known else "volume: not known"
+    if 0 < len(known) < len(series.candles):
+        label += f", not known in {len(series.candles) - len(known):,} of {len(series.candles):,}"
+    legend(axes, [Patch(color=theme.muted, alpha=0.7, label=label), *_spans(axes, series, theme)])
+
+
+def _draw_spreads(axes: Axes, series: Candles, theme: Theme) -> None:
     means, largest_of = (
         [math.nan if spread is None else float(spread) for spread in spreads]
         for spreads in zip(*((c.avg_spread, c.max_spread) for c in series.candles), strict=True)
     )
     value_axis(axes, 0, max(filter(math.isfinite, largest_of), default=1.0), from_zero=True)
-    middles, width = _middles(series.candles, series), _width(series)
-    largest = axes.bar(middles, largest_of, width, color=SPREAD, alpha=0.35, label="largest")
-    mean = axes.bar(middles, means, width, color=SPREAD, label="mean")
-    legend(axes, [largest, mean, *shade(axes, silences(series)), *hatch(axes, series.doubtful)])
+    middles, width, colour = _middles(series.candles, series), _width(series), theme.line(PURPLE)
+    largest = axes.bar(middles, largest_of, width, color=colour, alpha=0.35, label="largest")
+    mean = axes.bar(middles, means, width, color=colour, label="mean")
+    legend(axes, [largest, mean, *_spans(axes, series, theme)])
+
+
+def _spans(axes: Axes, series: Candles, theme: Theme) -> list[Patch]:
+    return [*shade(axes, silences(series), theme), *hatch(axes, series.doubtful)]
+
+
+def is_rising(candle: Candle) -> bool:
+    """Return whether a candle closes at its open or above."""
+    return candle.close >= candle.open
 
 
 def _middles(candles: Sequence[Candle], series: Candles) -> list[float]:

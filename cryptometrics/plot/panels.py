@@ -21,6 +21,8 @@ class MetricLine(NamedTuple):
     """In points. The mid is drawn over bid and ask, and thin, so that they stay visible."""
     marker: str = ""
     """Marks the moment at which an extreme was set; empty for the quote and its spread."""
+    in_bps: bool = False
+    """Whether a spread in the quote currency is drawn in basis points of the mid price."""
 
     @property
     def is_extreme(self) -> bool:
@@ -43,6 +45,8 @@ class Panel(NamedTuple):
     """Whether it has the bars of `Series.volume`."""
     is_risk: bool = False
     """Whether it has a line of `Series.risk`, in per cent."""
+    is_rate: bool = False
+    """Whether it has the bars of `points.tick_rates`."""
 
 
 _ALL = (
@@ -52,8 +56,8 @@ _ALL = (
             MetricLine("ask", "ask", VERMILLION),
             MetricLine("mid_price", "mid", BLACK, width=0.6),
             MetricLine("bid", "bid", BLUE),
-            MetricLine("highest_bid", "highest bid", BLUE, marker="^"),
-            MetricLine("lowest_ask", "lowest ask", VERMILLION, marker="v"),
+            MetricLine("highest_bid", "high bid", BLUE, marker="^"),
+            MetricLine("lowest_ask", "low ask", VERMILLION, marker="v"),
             MetricLine("weighted_mid", "weighted mid", PURPLE, width=0.6),
         ),
         from_zero=False,
@@ -69,10 +73,20 @@ _ALL = (
         height=1.0,
     ),
     Panel(
-        "spread / mid (bps)",
-        (MetricLine("spread_bps", "spread", PURPLE),),
+        "spread (bps)",
+        (
+            MetricLine("spread_bps", "spread", PURPLE),
+            MetricLine("max_spread", "max spread", PURPLE, marker="D", in_bps=True),
+        ),
         from_zero=True,
         height=1.0,
+    ),
+    Panel(
+        "ticks per second",
+        (MetricLine("ticks_per_second", "ticks/s", BLUE),),
+        from_zero=True,
+        height=0.7,
+        is_rate=True,
     ),
     Panel(
         "imbalance (0 to 1)",
@@ -111,12 +125,20 @@ _ALL = (
     ),
 )
 
-METRICS = tuple(line.metric for panel in _ALL for line in panel.lines if not panel.is_risk)
-"""What can be drawn of ticks and minutes."""
+METRICS = tuple(
+    dict.fromkeys(
+        line.metric for panel in _ALL for line in panel.lines if not (panel.is_risk or panel.is_rate)
+    )
+)
+"""What can be drawn of the values of ticks and minutes."""
+RATE_METRICS = tuple(line.metric for panel in _ALL for line in panel.lines if panel.is_rate)
+"""What can be drawn of their number."""
 RISK_METRICS = tuple(line.metric for panel in _ALL for line in panel.lines if panel.is_risk)
 """What can be drawn of the figures that `risk --follow` stores."""
-_ON_REQUEST = {"weighted_mid", "imbalance", "volume"}
-"""Not every feed has sizes and trades."""
+_ON_REQUEST = {"spread", "weighted_mid", "imbalance", "volume"}
+"""Spreads are shown in basis points, and not every feed has sizes and trades."""
+_FOR_BPS = {"spread_bps", "mid_price"}
+"""What the largest spread needs to be drawn in basis points."""
 
 
 def panels_of(metrics: Collection[str]) -> tuple[Panel, ...]:
@@ -124,13 +146,27 @@ def panels_of(metrics: Collection[str]) -> tuple[Panel, ...]:
 
     Risk figures alone stand below the mid price.
     """
-    wanted = set(metrics) or set(METRICS) - _ON_REQUEST
+    wanted = set(metrics) or {*METRICS, *RATE_METRICS} - _ON_REQUEST
     if wanted <= set(RISK_METRICS):
         wanted |= {"mid_price"}
+    in_bps = wanted >= _FOR_BPS and "spread" not in wanted
     chosen = (
-        panel._replace(lines=tuple(line for line in panel.lines if line.metric in wanted)) for panel in _ALL
+        panel._replace(
+            lines=tuple(
+                line
+                for line in panel.lines
+                if line.metric in wanted and (line.metric != "max_spread" or line.in_bps == in_bps)
+            )
+        )
+        for panel in _ALL
     )
     return tuple(panel for panel in chosen if panel.lines)
+
+
+def stored_metrics(panels: Collection[Panel]) -> list[str]:
+    """Return the metrics of panels that are loaded for each tick or minute, each once."""
+    lines = [line for panel in panels if not (panel.is_risk or panel.is_rate) for line in panel.lines]
+    return list(dict.fromkeys(line.metric for line in lines)) or ["mid_price"]
 
 
 PANELS = panels_of(())

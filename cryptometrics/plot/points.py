@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from itertools import count as counting
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.times import EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+    from decimal import Decimal
 
     from cryptometrics.store.tick_series import BucketValues, Series
 
-DAY = timedelta(days=1)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 
 MIN_GAP = timedelta(minutes=1)
 GAP_FACTOR = 20
 """A silence is a gap if it is longer than the usual pause by this factor: rarely traded pairs pause often."""
 USUAL = 0.75
 """Share of the pauses that are not longer than the usual one: ticks often come in bursts."""
+
+MAX_BARS = 150
+"""Bars of tick rates in a chart."""
 
 
 def day_number(moment: datetime) -> float:
@@ -96,6 +101,65 @@ def band(series: Series, values: BucketValues) -> tuple[list[float], list[float]
             low.append(math.nan)
             high.append(math.nan)
     return times, low, high
+
+
+def quote_band(series: Series) -> tuple[list[float], list[float], list[float]]:
+    """Return the points of a step band from the lowest bid to the highest ask of each bucket.
+
+    NaN breaks it at a gap.
+    """
+    bid, ask = series.metrics["bid"], series.metrics["ask"]
+    after_gap = set(_after_gaps(series))
+    times, low, high = [], [], []
+    for i in range(len(series.ticks)):
+        times += [day_number(series.first_at[i]), day_number(series.last_at[i])]
+        low += [float(bid.low[i]), float(bid.last[i])]
+        high += [float(ask.high[i]), float(ask.last[i])]
+        if i + 1 in after_gap:
+            times.append(times[-1])
+            low.append(math.nan)
+            high.append(math.nan)
+    return times, low, high
+
+
+def in_bps(series: Series, values: Sequence[Decimal]) -> list[Decimal]:
+    """Return a running extreme of the spread in basis points of the mid price at which it was set."""
+    mids = series.metrics["mid_price"].last
+    found: list[Decimal] = []
+    for i, value in enumerate(values):
+        is_same = i > 0 and value == values[i - 1] and i not in series.session_starts
+        found.append(found[-1] if is_same else 10_000 * value / mids[i])
+    return found
+
+
+class RateBars(NamedTuple):
+    """Ticks per second in bars of equal width; a bar without ticks is left out."""
+
+    width: timedelta
+    starts: list[datetime]
+    rates: list[float]
+
+
+def tick_rates(series: Series) -> RateBars:
+    """Return the ticks per second in at most MAX_BARS bars, each of whole buckets."""
+    buckets = (series.end - series.start) / series.width
+    factor = next(factor for factor in _round_numbers() if factor * MAX_BARS >= buckets)
+    width = factor * series.width
+    ticks: dict[int, int] = {}
+    for first_at, count in zip(series.first_at, series.ticks, strict=True):
+        number = (first_at - EPOCH) // width
+        ticks[number] = ticks.get(number, 0) + count
+    # A single tick has no rate; a second is what people mean by now.
+    seconds = max(width, SECOND).total_seconds()
+    return RateBars(
+        width, [EPOCH + number * width for number in ticks], [count / seconds for count in ticks.values()]
+    )
+
+
+def _round_numbers() -> Iterator[int]:
+    """Yield 1, 2, 5, 10, 20, 50 and so on."""
+    for power in counting():
+        yield from (digit * 10**power for digit in (1, 2, 5))
 
 
 def _after_gaps(series: Series) -> list[int]:

@@ -11,8 +11,9 @@ from matplotlib.patches import Patch
 
 from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
-from cryptometrics.plot.figure import MAX_DOTS, STYLE, shortened
+from cryptometrics.plot.figure import STYLE, shortened
 from cryptometrics.plot.layout import GREY, grid, header, is_wide, legend
+from cryptometrics.plot.panel_drawing import MAX_DOTS
 from cryptometrics.plot.panels import BLACK, BLUE, GREEN, VERMILLION
 from cryptometrics.plot.points import day_number
 

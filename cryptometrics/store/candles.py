@@ -41,7 +41,7 @@ SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS
     max(high) AS high, min(low) AS low,
     (max(ARRAY[extract(epoch FROM close_at), close_partition, close_offset, close]))[4] AS close,
     sum(spread_sum) / sum(ticks) AS avg_spread, max(max_spread) AS max_spread,
-    sum(volume) AS volume,
+    CASE WHEN count(volume) = count(*) THEN sum(volume) END AS volume,
     bool_and(complete) AND date_bin(%(size)s, window_start, 'epoch') + %(size)s <= now() AS complete,
     min(open_at) AS open_at, max(close_at) AS close_at
 FROM crypto_windows
@@ -66,7 +66,7 @@ class Candle:
     max_spread: Decimal | None
     """Of the ticks; None if all its minutes are imported."""
     volume: Decimal | None
-    """Sum of the sizes of the trades, in the base currency; None if no minute has any."""
+    """Of the trades, in the base currency; a lower bound. None if a minute has no sum."""
     complete: bool
     open_at: datetime
     close_at: datetime

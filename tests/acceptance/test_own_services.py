@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -71,11 +73,12 @@ def check_figures(local: Cli, home: Path) -> None:
     assert len(printed["risk"]) == 6
     assert nulls(printed["risk"]) == set()
     assert nulls(printed["correlation"]) == set()
-    # The cash has no cost.
     assert nulls(printed["portfolio"]) == set()
     assert {limit["state"] for limit in printed["portfolio"]["limits"]} <= {"ok", "warn", "breach"}
     with psycopg.connect(Services(home).postgres_uri) as connection:
-        rows = connection.execute("SELECT label, count(*) FROM crypto_windows_1m GROUP BY label").fetchall()
+        rows = connection.execute(
+            "SELECT completeness, count(*) FROM crypto_windows_1m GROUP BY 1"
+        ).fetchall()
     [(label, minutes)] = rows
     assert label == "simulated"
     assert minutes >= 6 * 1440
@@ -90,9 +93,13 @@ def nulls(value: object, name: str = "") -> set[str]:
     return {name} if value is None else set()
 
 
-def check_kept(services: Services) -> None:
-    """Check that the market of a kept demo goes on."""
-    assert services.commands.running()[:3] == ["simulate", "process", "risk"]
+def check_kept(services: Services, output: str) -> None:
+    """Check that the market of a kept demo goes on, and that its page answers."""
+    assert services.commands.running() == ["simulate", "process", "risk", "web"]
+    [address] = re.findall(r"^page: (http://\S+)$", output, re.MULTILINE)
+    with urlopen(f"{address}api/pairs", timeout=LIMIT_S) as answer:
+        pairs = json.load(answer)["pairs"]
+    assert [pair["simulated"] for pair in pairs] == [True] * 6
     newest = newest_tick(services)
     wait_until(lambda: newest_tick(services) > newest, "a live tick is stored")
 
@@ -118,7 +125,7 @@ def test_one_demo_at_a_time(local: Cli, home: Path) -> None:
     assert "lost 0" in output
     assert "keep running" in output
     check_figures(local, home / "demo")
-    check_kept(Services(home / "demo"))
+    check_kept(Services(home / "demo"), output)
     # One that was kept is not running any more, and is replaced.
     assert "lost 0" in local("demo", timeout=DEMO_S).stdout
     assert not any(state.running for state in Services(home / "demo").status().values())

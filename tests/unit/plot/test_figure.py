@@ -6,11 +6,13 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
@@ -20,11 +22,15 @@ from cryptometrics.plot.candles import draw as draw_candles
 from cryptometrics.plot.figure import FORMATS, draw, render
 from cryptometrics.plot.layout import DOUBT
 from cryptometrics.plot.panels import METRICS, PANELS, panels_of
-from cryptometrics.plot.points import band, day_number, gaps, steps
+from cryptometrics.plot.points import MAX_BARS, band, day_number, gaps, quote_band, steps, tick_rates
+from cryptometrics.plot.theme import DARK
 from cryptometrics.store.minute_series import VolumeBars
 from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.store.tick_series import EXPRESSIONS, VOLUME, BucketValues, Series, bucket_width
 from tests.charts import candles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 START = datetime(2024, 1, 5, 10, 0, tzinfo=UTC)
 
@@ -114,15 +120,15 @@ def test_volume_is_drawn_in_bars_and_is_not_zero_where_it_is_not_known() -> None
     assert axes.get_ylabel() == "volume (BTC)"
     heights = {bar.get_x(): bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)}
     assert heights == {day_number(starts[0]): 1.5, day_number(starts[2]): 2}
-    assert legend(figure) == ["volume 3.5\nin bars of 1 min\nnot known in 1 of 3"]
+    assert legend(figure) == ["volume 3.5 in bars of 1 min, not known in 1 of 3"]
 
 
 def test_panels_have_units_and_one_time_axis_in_utc() -> None:
     figure = drawn(MINUTE)
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "price (USD)",
-        "spread (USD)",
-        "spread / mid (bps)",
+        "spread (bps)",
+        "ticks per second",
     ]
     assert figure.axes[-1].get_xlabel() == "time (UTC), 2024-01-05"
     assert {axes.get_xlim() for axes in figure.axes} == {figure.axes[0].get_xlim()}
@@ -131,33 +137,117 @@ def test_panels_have_units_and_one_time_axis_in_utc() -> None:
 def test_title_has_pair_session_range_and_ticks() -> None:
     top = drawn(MINUTE).axes[0]
     assert top.get_title(loc="left") == "BTC-USD · coinbase · session 2024-01-05"
-    assert [text.get_text() for text in top.texts] == [
-        "2024-01-05 10:00:00 to 10:01:00 UTC · 61 ticks · group g1"
-    ]
+    assert "2024-01-05 10:00:00 to 10:01:00 UTC · 61 ticks · group g1" in written(top)
 
 
-def test_legend_tells_last_values_and_when_extremes_were_set() -> None:
+def written(axes: Axes) -> list[str]:
+    """Return the texts in and beside a panel."""
+    return [text.get_text() for text in axes.texts]
+
+
+def test_legend_and_right_axis_have_the_last_values_and_extremes_are_on_their_lines() -> None:
     figure = drawn(MINUTE)
-    assert legend(figure, 0) == [
-        "ask 104.10", "mid 104.10", "bid 104.10",
-        "highest bid 106.10\nat 10:00:06", "lowest ask 100.10\nat 10:00:00",
-    ]  # fmt: skip
-    assert legend(figure, 1) == ["spread 0.00", "max spread 2.00\nat 10:00:02", "locked (bid = ask): 21"]
-    assert legend(figure, 2) == ["spread 0 bps"]
+    price, spread, rate = figure.axes
+    assert legend(figure, 0) == ["bid 104.10 to ask 104.10", "mid 104.10"]
+    assert {"session high bid 106.10", "session low ask 100.10", "104.10"} <= set(written(price))
+    assert legend(figure, 1) == ["spread 0 bps", "locked (bid = ask): 21"]
+    assert {"session max spread 2.00", "0"} <= set(written(spread))
+    assert legend(figure, 2) == ["ticks/s, largest 1, in bars of 1 s"]
+    assert len(rate.patches) == 61
 
 
-def test_quotes_are_step_lines_in_okabe_and_itos_colours() -> None:
+def test_an_extreme_is_written_at_the_height_of_its_line() -> None:
+    price, spread, _ = drawn(MINUTE).axes
+    heights = {text.get_text(): text.xy[1] for text in (*price.texts, *spread.texts)}  # type: ignore[attr-defined]
+    assert heights["session high bid 106.10"] == 106.1
+    assert heights["session low ask 100.10"] == 100.1
+    # It was set at a mid price of 103.10; the line stays there, whatever the mid does then.
+    assert heights["session max spread 2.00"] == pytest.approx(10_000 * 2 / 103.1)
+    [line] = [line for line in spread.lines if line.get_label() == "max spread"]
+    assert np.asarray(line.get_ydata())[-1] == pytest.approx(10_000 * 2 / 103.1)
+
+
+def test_quotes_are_a_band_with_a_thin_mid() -> None:
     price = drawn(MINUTE).axes[0]
     lines = {line.get_label(): line for line in price.lines}
-    assert {lines[name].get_drawstyle() for name in ("bid", "ask", "mid")} == {"steps-post"}
+    assert "bid" not in lines
+    assert lines["mid"].get_linewidth() < 1
+    assert lines["mid"].get_drawstyle() == "steps-post"
+    [band_of_quotes] = [each for each in price.collections if isinstance(each, FillBetweenPolyCollection)]
+    heights = np.asarray(band_of_quotes.get_paths()[0].vertices)[:, 1]
+    assert (heights.min(), heights.max()) == (100.1, 108.1)
+    times, low, high = quote_band(MINUTE)
+    assert times[:2] == [day_number(START)] * 2
+    assert (low[:4], high[:4]) == ([100.1, 100.1, 101.1, 101.1], [100.1, 100.1, 102.1, 102.1])
+
+
+def test_bid_and_ask_alone_are_step_lines_in_okabe_and_itos_colours() -> None:
+    price = drawn(MINUTE, metrics=("bid", "ask")).axes[0]
+    lines = {line.get_label(): line for line in price.lines}
+    assert {lines[name].get_drawstyle() for name in ("bid", "ask")} == {"steps-post"}
     assert to_hex(lines["bid"].get_color()) == "#0072b2"
     assert to_hex(lines["ask"].get_color()) == "#d55e00"
     assert [*np.asarray(lines["bid"].get_ydata())] == [float(bid) for bid in MINUTE.metrics["bid"].last]
 
 
+def test_a_dark_chart_is_dark_and_has_lighter_lines() -> None:
+    figure = Figure()
+    draw(figure, [MINUTE], PANELS, DARK)
+    assert to_hex(figure.get_facecolor()) == "#14171c"
+    for axes in figure.axes:
+        assert to_hex(axes.get_facecolor()) == "#14171c"
+        assert to_hex(axes.yaxis.label.get_color()) == "#e8eaed"
+        assert all(to_hex(line.get_color()) not in ("#000000", "#0072b2") for line in axes.lines)
+
+
+@pytest.mark.parametrize("size", [(1600, 900), (640, 480), (3000, 400)])
+def test_a_size_is_that_of_the_file(size: tuple[int, int]) -> None:
+    figure = Figure()
+    draw(figure, [MINUTE], panels_of(("mid_price",)), size=size)
+    png = render(figure, "png")
+    assert tuple(int.from_bytes(png[at : at + 4]) for at in (16, 20)) == size
+
+
+def test_rates_are_of_whole_buckets_and_of_at_most_so_many_bars() -> None:
+    long = series([(float(n), "10", "11") for n in range(1000)], ticks_each=3)
+    rates = tick_rates(long)
+    assert rates.width == timedelta(seconds=10)
+    assert len(rates.rates) == 100 <= MAX_BARS
+    assert set(rates.rates) == {3.0}
+    assert tick_rates(series([(0, "10", "11")])).rates == [1.0]
+
+
+def test_the_spread_in_the_quote_currency_is_drawn_on_request_with_its_extreme() -> None:
+    figure = drawn(MINUTE, metrics=("spread", "max_spread", "mid_price"))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["price (USD)", "spread (USD)"]
+    assert "session max spread 2.00" in written(figure.axes[1])
+
+
+def test_a_single_candle_does_not_fill_the_panel() -> None:
+    figure = Figure()
+    draw_candles(figure, [candles("BTC-USD", 1, holes=())])
+    price, volume, _ = figure.axes
+    left, right = price.get_xlim()
+    for axes in (price, volume):
+        [bar] = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+        assert bar.get_width() < 0.1 * (right - left)
+        assert left < bar.get_x() < right
+
+
+def test_volume_is_below_the_candles_and_not_zero_where_it_is_not_known() -> None:
+    shown = candles("BTC-USD", 5, holes=())
+    unknown = [replace(shown.candles[0], volume=None), *shown.candles[1:]]
+    figure = Figure()
+    draw_candles(figure, [shown._replace(candles=unknown)])
+    assert figure.axes[1].get_ylabel() == "volume (BTC)"
+    bars = [patch for patch in figure.axes[1].patches if isinstance(patch, Rectangle)]
+    assert sorted(bar.get_height() for bar in bars) == sorted(float(c.volume or 0) for c in unknown[1:])
+    assert legend(figure, 1) == ["volume of the trades, not known in 1 of 5"]
+
+
 def test_only_the_metrics_asked_for_are_drawn() -> None:
     figure = drawn(MINUTE, metrics=("spread_bps", "bid"))
-    assert [axes.get_ylabel() for axes in figure.axes] == ["price (USD)", "spread / mid (bps)"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["price (USD)", "spread (bps)"]
     assert [line.get_label() for line in figure.axes[0].lines] == ["bid"]
     assert panels_of(()) == PANELS
 
@@ -176,7 +266,9 @@ def test_an_extreme_set_long_before_does_not_press_the_quotes_flat() -> None:
     low, high = figure.axes[0].get_ylim()
     assert 99 < low < 100
     assert 101 < high < 102
-    assert legend(figure)[-2:] == ["highest bid 150\nabove this chart", "lowest ask 60\nbelow this chart"]
+    texts = written(figure.axes[0])
+    assert "session high bid 150, above this chart" in texts
+    assert "session low ask 60, below this chart" in texts
 
 
 def test_one_tick_is_a_dot_on_an_axis_with_room() -> None:
@@ -184,7 +276,7 @@ def test_one_tick_is_a_dot_on_an_axis_with_room() -> None:
     left, right = figure.axes[0].get_xlim()
     assert right - left == pytest.approx(1 / 86_400)
     assert figure.axes[0].lines[0].get_marker() == "."
-    assert figure.axes[0].texts[0].get_text() == "2024-01-05 10:00:00 UTC · 1 tick · group g1"
+    assert "2024-01-05 10:00:00 UTC · 1 tick · group g1" in written(figure.axes[0])
 
 
 def test_locked_quotes_alone_stand_on_zero() -> None:
