@@ -118,7 +118,7 @@ def test_risk_shows_the_portfolio_and_the_correlations(open_page: Callable[[str]
 
 def test_dialogs_open_and_close_by_keyboard(open_page: Callable[[str], Page]) -> None:
     page = open_page("/alerts")
-    button = page.get_by_role("button", name=f"Acknowledge always of {QUIET}")
+    button = page.get_by_role("button", name=f"Silence always of {QUIET}")
     button.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     expect(page.get_by_label("Your name")).to_be_focused()
