@@ -24,7 +24,7 @@ function alertTable(caption, empty, more) {
     textColumn("Pair", where, { sub: (row) => row.venue }),
     textColumn("Message", (row) => visible(row.message), { ...{ sub: (row) => visible(row.resolved_message), compare: null, state: () => "long" } }),
     textColumn("Since, UTC", (row) => moment(row.fired_at), { sub: sinceWhen }),
-    textColumn("Known to", (row) => visible(row.acknowledged?.by ?? "nobody yet"), {
+    textColumn("Known to", (row) => visible(row.acknowledged?.by ?? (row.resolved_at ? "nobody" : "nobody yet")), {
       sub: (row) => visible(row.acknowledged?.why),
     }),
     ...more,
