@@ -54,10 +54,10 @@ class LimitAlerts:
         removed = self._end_removed(rules, job.portfolios)
         for as_of in moments(job):
             for name in job.portfolios:
-                valuation = valuations.get((name, as_of))
-                portfolio = Market(self._venue, name)
                 if name in removed:
                     continue
+                portfolio = Market(self._venue, name)
+                valuation = valuations.get((name, as_of))
                 if valuation is not None:
                     rules.evaluate(_observed(portfolio, valuation))
                 elif not is_held(name, as_of):

@@ -33,6 +33,13 @@ def test_stale_rows_come_after_missing_ones() -> None:
     assert (job.portfolios, job.begin, job.end, job.again) == (["stale", "other"], at(-50), at(-30), True)
 
 
+def test_a_restatement_leaves_missing_rows_to_a_follower() -> None:
+    job = next_job([place("p", -500, (-900, -800)), place("new", -500)], None)
+    assert job is not None
+    assert (job.portfolios, job.begin, job.end, job.again) == (["p"], at(-900), at(-800), True)
+    assert next_job([place("new", -500)], None) is None
+
+
 def test_nothing_is_left_to_do() -> None:
     assert next_job([], NOON) is None
     assert next_job([place("done", 0)], NOON) is None
