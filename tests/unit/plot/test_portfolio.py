@@ -78,7 +78,7 @@ def test_breaches_are_marked_in_every_panel_and_named() -> None:
         marks = [line for line in axes.lines if line.get_marker() == "|"]
         assert [len(np.asarray(line.get_xdata())) for line in marks] == [3]
     first, *others = legends(figure)
-    assert "limit breached: 3 rows\nconcentration_pct\ndrawdown_pct\ngross\nof.BTC.gross\nand 1 more" in first
+    assert "limit breached: 3 rows, concentration_pct, drawdown_pct, gross, of.BTC.gross, and 1 more" in first
     assert "breached" not in "".join(others)
 
 
