@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
+from cryptometrics.store.connection import snapshot
 from cryptometrics.store.datasets import DAY, QUOTE_COLUMNS
 
 if TYPE_CHECKING:
@@ -156,10 +157,15 @@ class CommittedQuotes:
         self._seen.clear()
 
     def pages(self, connection: psycopg.Connection) -> Generator[list[Step]]:
-        """Yield what was committed meanwhile, until everything was read.
+        """Yield what was committed meanwhile, at most MAX_OFFSETS of each partition; `offsets` moves on.
 
-        `offsets` moves on with each page. While there is more than a page, a transaction is open.
+        All is read from one snapshot: a topic that is made again renames its books. Until the generator ends,
+        a transaction is open.
         """
+        with snapshot(connection):
+            yield from self._pages(connection)
+
+    def _pages(self, connection: psycopg.Connection) -> Iterator[list[Step]]:
         books = self._books(connection)
         parts = [
             _Part(each, first, min(each.next_offset, first + MAX_OFFSETS))
@@ -231,15 +237,15 @@ class CommittedQuotes:
             only=only,
         )
         # A cursor of the server in plain SQL: psycopg's complains if its connection breaks.
-        with connection.transaction():
-            connection.execute(query)
-            while rows := connection.execute(_PAGE).fetchall():
-                page = []
-                for *values, key in rows:
-                    quote = StoredQuote(*values)
-                    page.append(Step(quote, key, quote.kafka_offset + 1))
-                self._advance(page)
-                yield page
+        connection.execute(query)
+        while rows := connection.execute(_PAGE).fetchall():
+            page = []
+            for *values, key in rows:
+                quote = StoredQuote(*values)
+                page.append(Step(quote, key, quote.kafka_offset + 1))
+            self._advance(page)
+            yield page
+        connection.execute("CLOSE committed_quotes")
 
     def _advance(self, page: Sequence[Step]) -> None:
         for step in page:
