@@ -399,7 +399,8 @@ def test_what_was_kept_back_is_sent_when_the_silence_ends_though_the_sender_was_
     silence = acknowledgements.silence(connection, "*", "BTC-*", HOUR, "alice", "maintenance")
     store(connection, "BTC-USD", "ETH-USD")
     first = sender()
-    wait_until(lambda: len(receiver.posts) == 1, "the other pair is sent")
+    delivered = "SELECT count(*) FROM alert_notifications WHERE delivered_at IS NOT NULL"
+    wait_until(lambda: connection.execute(delivered).fetchone() == (1,), "the other pair is delivered")
     connection.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
         "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
