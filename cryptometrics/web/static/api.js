@@ -1,5 +1,7 @@
 /** Requests to the server's JSON API. An error is an `ApiError` with the sentence that the server gave. */
 
+const NO_CONTENT = 204; // such an answer may still name a type
+
 class ApiError extends Error {
   /** @param {string} message @param {number} status 0: the server was not reached */
   constructor(message, status) {
@@ -60,7 +62,7 @@ async function request(address, options) {
     throw new ApiError("The server does not answer.", 0);
   }
   const isJson = /json/.test(response.headers.get("Content-Type") ?? "");
-  const content = isJson ? await response.json() : null;
+  const content = isJson && response.status !== NO_CONTENT ? await response.json() : null;
   if (!response.ok) {
     const detail = content?.detail ?? content?.title;
     throw new ApiError(typeof detail === "string" ? detail : `The server answers ${response.status}.`, response.status);
