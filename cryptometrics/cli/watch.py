@@ -17,6 +17,7 @@ from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     import psycopg
     from rich.console import Console
@@ -57,6 +58,7 @@ def watch(
     is dim and listed as old. Ctrl-C ends it. --json prints one frame.
 
     Volatility (realized, annualised) and drawdown are over 24 hours, as `risk --follow` has stored them.
+    Below the pairs, where there is room, are the portfolios that the group prices, with their limits.
 
     \b
     Example:
@@ -180,6 +182,19 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
             }
             for row in snapshot.rows
         ],
+        "portfolios": [
+            {
+                "portfolio": each.name,
+                "currency": each.currency,
+                "as_of": None if each.as_of is None else iso(each.as_of),
+                "value": _money(each.value),
+                "profit_and_loss": _money(each.profit_and_loss),
+                "value_at_risk": each.value_at_risk,
+                "value_at_risk_pct": each.value_at_risk_pct,
+                "limits": [limit._asdict() for limit in each.limits],
+            }
+            for each in snapshot.portfolios
+        ],
         "partitions": [
             {
                 "topic": part.topic,
@@ -212,6 +227,10 @@ def _open_transaction(frame: ScreenData, part: Partition) -> dict[str, Any] | No
     if found is None:
         return None
     return {"offset": found.offset, "messages": found.messages, "since": iso(found.since)}
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:f}"
 
 
 def _rounded(value: float | None) -> float | None:

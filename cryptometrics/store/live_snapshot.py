@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from cryptometrics.market.venues import Market
 from cryptometrics.store import stored_sessions
 from cryptometrics.store.connection import snapshot
+from cryptometrics.store.latest_portfolios import latest_portfolios
 from cryptometrics.store.latest_risk import latest_risk
 from cryptometrics.store.stored_sessions import SessionRow
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.store.latest_portfolios import LatestPortfolio
     from cryptometrics.store.latest_risk import LatestRisk
 
 DISCOVERY_S = 5.0
-"""Interval between two searches for new markets, sessions and risk figures."""
+"""Interval between two searches for new markets, sessions, risk figures and portfolios."""
 MAX_ALERTS = 50
 SPARKLINE_MINUTES = 15
 
@@ -113,6 +115,8 @@ class Snapshot:
     """Newest first; empty if alerts are not used."""
     risk: Mapping[Market, LatestRisk] = field(default_factory=dict)
     """Figures over 24 hours, of the markets that have any."""
+    portfolios: Sequence[LatestPortfolio] = ()
+    """The portfolios that the group, or the venue that is read, prices."""
 
     @property
     def next_offsets(self) -> dict[tuple[str, int], int]:
@@ -143,7 +147,9 @@ class SnapshotReader:
         """Venue, pair and session."""
         self._looked_at = float("-inf")
         self._risk: dict[Market, LatestRisk] = {}
+        self._portfolios: list[LatestPortfolio] = []
         self._has_alerts = self._has("alerts")
+        self._has_portfolios = self._has("portfolio_risk")
 
     def read(self) -> Snapshot:
         """Read a snapshot; raise psycopg's errors, and UserError if a pair has no ticks."""
@@ -163,13 +169,15 @@ class SnapshotReader:
                 rows = cursor.execute(_ROWS, self._shown()).fetchall()
             if discover:
                 self._risk = latest_risk(connection, self._group, rows)
+                if self._has_portfolios:
+                    self._portfolios = latest_portfolios(connection, self._group, self._venue)
             with connection.cursor(row_factory=class_row(Partition)) as cursor:
                 partitions = cursor.execute(_PARTITIONS, names).fetchall()
             alerts: list[FiringAlert] = []
             if self._has_alerts:
                 with connection.cursor(row_factory=class_row(FiringAlert)) as cursor:
                     alerts = cursor.execute(_ALERTS, names | {"limit": MAX_ALERTS}).fetchall()
-        return Snapshot(self._group, now, rows, partitions, alerts, self._risk)
+        return Snapshot(self._group, now, rows, partitions, alerts, self._risk, self._portfolios)
 
     def recent_mids(self) -> dict[Market, list[tuple[datetime, Decimal]]]:
         """Return the mid prices of the last minutes by market, as far as windows of a minute are stored."""

@@ -1,7 +1,7 @@
 """Render the screen with Rich. Pure.
 
 It fits the given width and height. On a narrow terminal each pair has two lines if all of them fit, otherwise
-one; a note counts the pairs that do not fit.
+one; a note counts the pairs that do not fit. Portfolios take only lines that no pair needs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cryptometrics.market.venues import is_simulated, venue_label
 from cryptometrics.text import escape, listed, percent
+from cryptometrics.watch.portfolios import portfolio_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,11 @@ def render(data: ScreenData, width: int, height: int, *, ascii_only: bool = Fals
     if data.trouble:
         foot.append(_line((data.trouble, "bold red")))
     room = max(height - len(foot) - 4, 1)  # the head, two lines of the table, an empty line
+    pairs = len(snapshot.rows)
+    needed = 2 * pairs if width < WIDE and 2 * pairs <= room else pairs
+    portfolios = portfolio_lines(snapshot.portfolios, snapshot.at, max(room - needed, 0))
+    room -= len(portfolios)
+    foot = portfolios + foot
     bars = PLAIN_BARS if ascii_only else BARS
     if not snapshot.rows:
         return Group(head, Text(""), _line(("waiting for the first ticks", "dim")), Text(""), *foot)

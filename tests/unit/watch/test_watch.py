@@ -15,6 +15,7 @@ from rich.console import Console
 
 from cryptometrics.kafka.open_transactions import OpenTransaction
 from cryptometrics.market.venues import Market
+from cryptometrics.store.latest_portfolios import LatestLimit, LatestPortfolio
 from cryptometrics.store.live_snapshot import FiringAlert, Partition, Snapshot
 from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.watch.history import History
@@ -261,3 +262,49 @@ def test_open_transactions_are_named_with_what_they_hold_back() -> None:
     lines = drawn(frame([row()])._replace(open_transactions=held), 100, 20)
     assert "held back by open transactions 480 messages since 12:00:03 UTC in p1 p4" in map(str.strip, lines)
     assert not any("transaction" in line for line in drawn(frame([row()]), 100, 20))
+
+
+TREASURY = LatestPortfolio(
+    "treasury",
+    "USD",
+    NOW - timedelta(seconds=20),
+    Decimal("1234567.891"),
+    Decimal("-1234.5"),
+    23456.78,
+    2.5,
+    (LatestLimit("limit.gross", 0.5, "ok"), LatestLimit("limit.drawdown_pct", 1.2, "breach")),
+)
+
+
+def with_portfolios(data: ScreenData, *portfolios: LatestPortfolio) -> ScreenData:
+    return data._replace(snapshot=replace(data.snapshot, portfolios=portfolios))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
+def test_a_portfolio_is_shown_with_its_limits_and_all_prices(width: int, height: int) -> None:
+    rows = [row(f"{name}-USD", bid="64441.11") for name in ("ADA", "BTC", "DOGE", "ETH", "SOL", "XRP")]
+    lines = drawn(with_portfolios(frame(rows), TREASURY), width, height)
+    text = "\n".join(lines)
+    assert "treasury  1,234,567.89 USD  P&L -1,234.50  VaR 23,456.78 2.5%  20s  breach" in text
+    assert "  limits  drawdown_pct 120% breach  gross 50%" in text
+    assert text.count("64441.13") == 6
+    assert "…" not in text
+    assert len(lines) <= height
+
+
+@given(pairs=st.integers(0, 30), portfolios=st.integers(1, 30), width=st.sampled_from([80, 120, 200]))
+def test_portfolios_take_only_the_lines_that_no_pair_needs(pairs: int, portfolios: int, width: int) -> None:
+    data = frame([row(f"P{n:02}-USD") for n in range(pairs)])
+    without = "\n".join(drawn(data, width, 24))
+    lines = drawn(with_portfolios(data, *[TREASURY] * portfolios), width, 24)
+    text = "\n".join(lines)
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= width
+    assert _left(text) == _left(without)
+    assert text.count("100.02") == without.count("100.02")
+
+
+def test_a_portfolio_without_figures_says_how_to_get_them() -> None:
+    new = LatestPortfolio("new", "USD", None, None, None, None, None, ())
+    text = "\n".join(drawn(with_portfolios(frame([row()]), new), 80, 24))
+    assert "new  no figures stored: run `cryptometrics risk --follow`" in text
