@@ -30,6 +30,22 @@ INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, min
                          gap_minutes, volatility, drawdown)
 SELECT 'g1', 'simulated', 'BTC-USD', '24h', now(), 1440, 1440, 1, 0, 0.45678, 0.0123
 """
+_FIGURES = """
+INSERT INTO portfolio_risk (portfolio, version, consumer_group, as_of, venue, currency, value, profit_and_loss,
+    gross, value_at_risk, value_at_risk_pct, unmarked, positions, cash, limits)
+SELECT 'treasury', 1, 'g1', now() - minutes * interval '1 min', 'simulated', 'USD', 100000 + minutes, -1234.5,
+    90000, 1350, 1.5, 0, '[]', '[]', '[{"limit": "limit.gross", "use": 1.125, "state": "breach"}]'
+FROM generate_series(1, 3) AS minutes
+"""
+_BOOK = """
+portfolio = "treasury"
+currency = "USD"
+group = "g1"
+venue = "simulated"
+[[position]]
+asset = "BTC"
+quantity = "1.5"
+"""
 TICKS = 2000
 
 
@@ -77,6 +93,7 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
     columns_and_lines_count_in_a_pipe(filled)
     what_fires_is_shown_and_what_is_over_is_not(settings, filled)
     risk_is_shown_of_the_pair_that_has_it(settings, filled)
+    portfolios_are_shown_while_they_are_in_force(settings, filled)
     mistakes_are_one_line(filled)
     without_kafka_all_but_the_lag_is_shown(filled)
     the_cost_does_not_grow_with_the_table(settings, filled)
@@ -106,6 +123,31 @@ def risk_is_shown_of_the_pair_that_has_it(settings: Settings, filled: Cli) -> No
     for columns in ("80", "120", "160"):
         text = filled("watch", "--once", env={"COLUMNS": columns}).stdout
         assert text.count("45.7%") == text.count("1.23%") == 1
+
+
+def portfolios_are_shown_while_they_are_in_force(settings: Settings, filled: Cli) -> None:
+    assert json.loads(filled("watch", "--json").stdout)["portfolios"] == []
+    (filled.cwd / "positions.toml").write_text(_BOOK)
+    filled("positions", "load", "positions.toml")
+    assert "treasury  no figures stored" in filled("watch", "--once").stdout
+    rows(settings, _FIGURES)
+    [shown] = json.loads(filled("watch", "--json").stdout)["portfolios"]
+    assert Decimal(shown.pop("value")) == 100_001  # the newest of the three rows
+    assert Decimal(shown.pop("profit_and_loss")) == Decimal("-1234.5")
+    assert shown.pop("as_of") is not None
+    assert shown == {
+        "portfolio": "treasury",
+        "currency": "USD",
+        "value_at_risk": 1350,
+        "value_at_risk_pct": 1.5,
+        "limits": [{"name": "limit.gross", "use": 1.125, "state": "breach"}],
+    }
+    text = filled("watch", "--once", env={"COLUMNS": "80", "LINES": "24"}).stdout
+    assert "treasury  100,001.00 USD  P&L -1,234.50  VaR 1,350.00 1.5%" in text
+    assert "limits  gross 112% breach" in text
+    assert json.loads(filled("watch", "--json", "--venue", "simulated").stdout)["portfolios"]
+    filled("positions", "remove", "treasury")
+    assert json.loads(filled("watch", "--json").stdout)["portfolios"] == []
 
 
 def mistakes_are_one_line(filled: Cli) -> None:
