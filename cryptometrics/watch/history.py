@@ -50,19 +50,26 @@ class History:
         """Return the recent ticks per second; None before the second snapshot."""
         return self._rates.rate(market)
 
-    def mids(self, market: Market, points: int) -> list[Decimal | None]:
-        """Return the last mid price of each of `points` equal spans from the oldest one to now.
+    def span(self) -> float:
+        """Return the seconds that sparklines show: from the oldest mid price of any market to the newest."""
+        ends = [(mids[0][0], mids[-1][0]) for mids in self._mids.values() if mids]
+        return max(last for _, last in ends) - min(first for first, _ in ends) if ends else 0.0
 
-        A span without a mid price repeats the one before.
+    def mids(self, market: Market, points: int) -> list[Decimal | None]:
+        """Return the last mid price of each of `points` equal parts of the span.
+
+        All markets share the span, so that their sparklines can be compared. A part without a mid price
+        repeats the one before; it is None before the first one.
         """
         mids = self._mids.get(market)
         if not mids or points < 1:
             return []
-        first, last = mids[0][0], mids[-1][0]
-        width = max((last - first) / points, SAMPLE_S)
-        found: list[Decimal | None] = [None] * min(points, int((last - first) / width) + 1)
+        span = self.span()
+        first = max(each[-1][0] for each in self._mids.values() if each) - span
+        width = max(span / points, SAMPLE_S)
+        found: list[Decimal | None] = [None] * min(points, int(span / width) + 1)
         for at, mid in mids:
-            found[min(int((at - first) / width), len(found) - 1)] = mid
+            found[min(max(int((at - first) / width), 0), len(found) - 1)] = mid
         for number in range(1, len(found)):
             found[number] = found[number] if found[number] is not None else found[number - 1]
         return found

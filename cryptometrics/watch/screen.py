@@ -1,7 +1,8 @@
 """Render the screen with Rich. Pure.
 
 It fits the given width and height. On a narrow terminal each pair has two lines if all of them fit, otherwise
-one; a note counts the pairs that do not fit. Portfolios take only lines that no pair needs.
+one; a note counts the pairs that do not fit. Columns are dropped before a price is cut. Portfolios take only
+lines that no pair needs.
 """
 
 from __future__ import annotations
@@ -9,29 +10,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from cryptometrics.market.venues import is_simulated, venue_label
 from cryptometrics.text import escape, listed, percent
+from cryptometrics.watch.fitted_table import FittedColumn, fitted_table
 from cryptometrics.watch.portfolios import portfolio_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
     from rich.console import RenderableType
+    from rich.table import Table
 
     from cryptometrics.kafka.open_transactions import OpenTransaction
     from cryptometrics.store.live_snapshot import FiringAlert, Snapshot
     from cryptometrics.store.stored_sessions import SessionRow
+    from cryptometrics.watch.fitted_table import Cell
     from cryptometrics.watch.history import History
 
 WIDE = 149
 """Minimum width at which all values of a pair fit into one line."""
-ROOMY = 100
-"""Minimum width at which the risk figures of a pair fit beside its prices where it has one line."""
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SLOW_S, STALE_S = 5.0, 30.0
 """Ages from which a quote is yellow, or red and old."""
@@ -82,7 +83,7 @@ def render(data: ScreenData, width: int, height: int, *, ascii_only: bool = Fals
     if not snapshot.rows:
         return Group(head, Text(""), _line(("waiting for the first ticks", "dim")), Text(""), *foot)
     if width >= WIDE:
-        table, shown = _wide(data, room, bars, min(width - 133, 60))
+        table, shown = _wide(data, room, bars, width)
     elif len(snapshot.rows) * 2 <= room:
         table, shown = _stacked(data, bars, width), len(snapshot.rows)
     else:
@@ -224,88 +225,92 @@ def _cells(data: ScreenData, row: SessionRow) -> _Cells:
     )
 
 
-def _table(*columns: tuple[str, str]) -> Table:
-    """Return an empty table; columns: title, and `<` or `>` for the alignment."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for title, side in columns:
-        justify = "left" if side == "<" else "right"
-        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-    return table
+def _bars(data: ScreenData, rows: Sequence[SessionRow], bars: str, below: Sequence[str] = ()) -> FittedColumn:
+    """Return the column of sparklines; below: the text of a second line of each row, or nothing."""
+
+    def cells(room: int) -> list[Text]:
+        found = []
+        for number, row in enumerate(rows):
+            found.append(Text(sparkline(data.history.mids(row.market, room), bars), "cyan"))
+            found += [Text(below[number])] if below else []
+        return found
+
+    seconds = data.history.span()
+    span = f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+    return FittedColumn(f"mid, {span}" if seconds >= 1 else "mid", below, right=False, drop=4, bars=cells)
 
 
-def _beside(data: ScreenData) -> tuple[list[tuple[str, str]], int]:
-    """Return the column of the venues and its width; none if there is one venue: the head names it."""
-    venues = _venues(data.snapshot)
-    if len(venues) < 2:
-        return [], 0
-    return [("venue", "<")], 1 + max(_venue(venue).cell_len for venue in venues)
+def _venue_column(data: ScreenData, cells: Sequence[_Cells]) -> list[FittedColumn]:
+    """Return the column of the venues; none if there is one venue, because the head names it."""
+    if len(_venues(data.snapshot)) < 2:
+        return []
+    return [FittedColumn("venue", [c.venue for c in cells], right=False)]
 
 
-def _wide(data: ScreenData, room: int, bars: str, points: int) -> tuple[Table, int]:
-    beside, width = _beside(data)
-    table = _table(
-        ("pair", "<"), *beside, ("bid", ">"), ("ask", ">"), ("mid", ">"), ("spread bps", ">"),
-        ("mid, 15 min", "<"),
-        ("highest bid", ">"), ("bps off", ">"), ("lowest ask", ">"), ("bps off", ">"), ("max spread", ">"),
-        ("vol 24h", ">"), ("drawdown", ">"), ("age", ">"), ("ticks/s", ">"),
-    )  # fmt: skip
+def _wide(data: ScreenData, room: int, bars: str, width: int) -> tuple[Table, int]:
     rows = data.snapshot.rows[:room]
-    for row in rows:
-        c = _cells(data, row)
-        spark = Text(sparkline(data.history.mids(row.market, max(points - width, 8)), bars), "cyan")
-        table.add_row(
-            c.pair, *([c.venue] if beside else []),
-            c.bid, c.ask, c.mid, c.bps, spark, c.high, c.from_high, c.low, c.from_low, c.max_spread,
-            c.volatility, c.drawdown, c.age, c.rate, style=c.style,
-        )  # fmt: skip
-    return table, len(rows)
+    cells = [_cells(data, row) for row in rows]
+    columns = [
+        FittedColumn("pair", [c.pair for c in cells], right=False),
+        *_venue_column(data, cells),
+        FittedColumn("bid", [c.bid for c in cells]),
+        FittedColumn("ask", [c.ask for c in cells]),
+        FittedColumn("mid", [c.mid for c in cells]),
+        FittedColumn("spread bps", [c.bps for c in cells], drop=1),
+        _bars(data, rows, bars),
+        FittedColumn("highest bid", [c.high for c in cells]),
+        FittedColumn("bps off", [c.from_high for c in cells], drop=3),
+        FittedColumn("lowest ask", [c.low for c in cells]),
+        FittedColumn("bps off", [c.from_low for c in cells], drop=3),
+        FittedColumn("max spread", [c.max_spread for c in cells], drop=2),
+        FittedColumn("vol 24h", [c.volatility for c in cells], drop=5),
+        FittedColumn("drawdown", [c.drawdown for c in cells], drop=5),
+        FittedColumn("age", [c.age for c in cells]),
+        FittedColumn("ticks/s", [c.rate for c in cells], drop=6),
+    ]
+    return fitted_table(columns, [c.style for c in cells], width), len(rows)
 
 
 def _stacked(data: ScreenData, bars: str, width: int) -> Table:
     """Return a table with two lines per pair: the quote, and the session's extremes."""
-    table = _table(
-        ("pair", "<"), ("bid/high", ">"), ("ask/low", ">"), ("mid/max spread", ">"), ("bps", ">"),
-        ("mid, 15 min", "<"), ("age/vol", ">"), ("tps/down", ">"),
-    )  # fmt: skip
-    longest = max((_venue(venue).cell_len for venue in _venues(data.snapshot)), default=0)
-    points = max(width - 68 - max(longest - 9, 0), 8)
-    for row in data.snapshot.rows:
-        c = _cells(data, row)
-        spark = Text(sparkline(data.history.mids(row.market, points), bars), "cyan")
-        table.add_row(c.pair, c.bid, c.ask, c.mid, c.bps, spark, c.age, c.rate, style=c.style)
-        off = f"{c.from_high}/{c.from_low}"
-        table.add_row(
-            c.venue,
-            c.high,
-            c.low,
-            c.max_spread,
-            "",
-            Text(f"{off} bps"),
-            c.volatility,
-            c.drawdown,
-            style="dim",
-        )
-    return table
+    rows = data.snapshot.rows
+    cells = [_cells(data, row) for row in rows]
+
+    def two(
+        title: str, lines: Iterable[tuple[Cell, Cell]], *, right: bool = True, drop: int = 0
+    ) -> FittedColumn:
+        return FittedColumn(title, [cell for pair in lines for cell in pair], right, drop)
+
+    columns = [
+        two("pair", ((c.pair, c.venue) for c in cells), right=False),
+        two("bid/high", ((c.bid, c.high) for c in cells)),
+        two("ask/low", ((c.ask, c.low) for c in cells)),
+        two("mid/widest", ((c.mid, c.max_spread) for c in cells), drop=1),
+        two("bps", ((c.bps, "") for c in cells), drop=3),
+        _bars(data, rows, bars, [f"{c.from_high}/{c.from_low} bps" for c in cells]),
+        two("age/vol", ((c.age, c.volatility) for c in cells), drop=2),
+        two("tps/down", ((c.rate, c.drawdown) for c in cells), drop=5),
+    ]
+    return fitted_table(columns, [style for c in cells for style in (c.style, "dim")], width)
 
 
 def _short(data: ScreenData, room: int, bars: str, width: int) -> tuple[Table, int]:
-    beside, taken = _beside(data)
-    risk = [("vol 24h", ">"), ("drawdown", ">")] if width >= ROOMY else []
-    taken += 17 if risk else 0
-    table = _table(
-        ("pair", "<"), *beside, ("mid", ">"), ("bps", ">"), ("mid, 15 min", "<"),
-        ("high bps", ">"), ("low bps", ">"), *risk,
-        ("age", ">"), ("ticks/s", ">"),
-    )  # fmt: skip
     rows = data.snapshot.rows[:room]
-    for row in rows:
-        c = _cells(data, row)
-        spark = Text(sparkline(data.history.mids(row.market, max(width - 66 - taken, 8)), bars), "cyan")
-        table.add_row(
-            c.pair, *([c.venue] if beside else []), c.mid, c.bps, spark, c.from_high, c.from_low,
-            *([c.volatility, c.drawdown] if risk else []), c.age, c.rate, style=c.style,
-        )  # fmt: skip
-    return table, len(rows)
+    cells = [_cells(data, row) for row in rows]
+    columns = [
+        FittedColumn("pair", [c.pair for c in cells], right=False),
+        *_venue_column(data, cells),
+        FittedColumn("mid", [c.mid for c in cells]),
+        FittedColumn("bps", [c.bps for c in cells], drop=1),
+        _bars(data, rows, bars),
+        FittedColumn("high bps", [c.from_high for c in cells], drop=3),
+        FittedColumn("low bps", [c.from_low for c in cells], drop=3),
+        FittedColumn("vol 24h", [c.volatility for c in cells], drop=6),
+        FittedColumn("drawdown", [c.drawdown for c in cells], drop=6),
+        FittedColumn("age", [c.age for c in cells], drop=2),
+        FittedColumn("ticks/s", [c.rate for c in cells], drop=5),
+    ]
+    return fitted_table(columns, [c.style for c in cells], width), len(rows)
 
 
 def _lag(data: ScreenData, width: int) -> Text:

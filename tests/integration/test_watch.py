@@ -31,8 +31,8 @@ INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, min
 SELECT 'g1', 'simulated', 'BTC-USD', '24h', now(), 1440, 1440, 1, 0, 0.45678, 0.0123
 """
 _FIGURES = """
-INSERT INTO portfolio_risk (portfolio, version, consumer_group, as_of, venue, currency, value, profit_and_loss,
-    gross, value_at_risk, value_at_risk_pct, unmarked, positions, cash, limits)
+INSERT INTO portfolio_risk (portfolio, version, consumer_group, as_of, venue, currency, value,
+    profit_and_loss, gross, value_at_risk, value_at_risk_pct, unmarked, positions, cash, limits)
 SELECT 'treasury', 1, 'g1', now() - minutes * interval '1 min', 'simulated', 'USD', 100000 + minutes, -1234.5,
     90000, 1350, 1.5, 0, '[]', '[]', '[{"limit": "limit.gross", "use": 1.125, "state": "breach"}]'
 FROM generate_series(1, 3) AS minutes

@@ -120,6 +120,42 @@ def test_six_pairs_are_shown_whole(width: int, height: int) -> None:
     assert "spread 12.3 bps above 10" in text
 
 
+@pytest.mark.parametrize("height", [12, 24])
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 148, 149])
+@pytest.mark.parametrize("venues", [("coinbase",), ("coinbase", "simulated")])
+def test_no_price_is_cut_at_60_or_more_columns(width: int, height: int, venues: tuple[str, ...]) -> None:
+    rows = [
+        row(pair, bid=bid, venue=venue)
+        for venue in venues
+        for pair, bid in (("BTC-USD", "64441.11"), ("DOGE-USD", "0.123456"))
+    ]
+    lines = drawn(frame(rows), width, height)
+    assert max(map(len, lines)) <= width
+    prices = "\n".join(lines[1:])
+    assert prices.count("64441.120") == prices.count("0.1334560") == len(venues)
+    if height == 24:
+        assert prices.count("64441.11 64441.13") == prices.count("0.123456 0.143456") == len(venues)
+        assert prices.count("101.00") == prices.count(" 99.00") == 2 * len(venues)
+
+
+@pytest.mark.parametrize(("seconds", "label"), [(0, " mid "), (45, "mid, 45 s "), (720, "mid, 12 min")])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (110, 5), (200, 50)])
+def test_the_label_of_a_sparkline_says_the_time_it_shows(
+    seconds: int, label: str, width: int, height: int
+) -> None:
+    history = History()
+    for second in range(seconds + 1):
+        at = NOW + timedelta(seconds=second)
+        rows = [row(), row("ETH-USD")] if second > seconds // 2 else [row()]
+        history.add(Snapshot("g", at, rows, [], []))
+    shown = Snapshot("g", NOW, [row(), row("ETH-USD")], [], [])
+    assert label in drawn(ScreenData(shown, history, {}), width, height)[1]
+    late = history.mids(Market("coinbase", "ETH-USD"), 10)
+    if seconds:
+        assert late[:5] == [None] * 5  # on the same axis as BTC-USD
+        assert late[-1] == Decimal("100.01")
+
+
 def test_an_alert_says_who_looks_after_it_before_its_message_is_cut() -> None:
     seen = replace(FIRING, message="m" * 200, acknowledged_by="alice")
     silenced = replace(FIRING, silenced=True)
