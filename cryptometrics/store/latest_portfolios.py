@@ -64,6 +64,6 @@ def latest_portfolios(
 ) -> list[LatestPortfolio]:
     """Return the portfolios that a group, or one of its venues, prices, by name."""
     return [
-        LatestPortfolio(*row[:-1], limits=tuple(LatestLimit(*each) for each in row[-1]))
-        for row in connection.execute(_LATEST, {"group": group, "venue": venue})
+        LatestPortfolio._make((*figures, tuple(LatestLimit(*each) for each in limits)))
+        for *figures, limits in connection.execute(_LATEST, {"group": group, "venue": venue})
     ]
