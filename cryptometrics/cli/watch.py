@@ -43,6 +43,7 @@ STEP_S = 0.05
 )
 @click.option("--once", is_flag=True, help="Print one frame and exit.")
 @options.as_json
+@click.option("--follow", is_flag=True, help="With --json: print one object a line, --refresh a second.")
 def watch(
     *,
     pairs: tuple[str, ...],
@@ -51,11 +52,13 @@ def watch(
     refresh: float,
     once: bool,
     as_json: bool,
+    follow: bool,
 ) -> None:
     """Watch quotes, session extremes, lag and alerts live in the terminal.
 
     A pair appears once for each of its venues. Ages turn yellow after 5 s and red after 30 s; then the quote
-    is dim and listed as old. Ctrl-C ends it. --json prints one frame.
+    is dim and listed as old. Ctrl-C ends it, and leaves the last frame on the terminal. --json prints one
+    frame, and with --follow one frame a line until Ctrl-C.
 
     Volatility (realized, annualised) and drawdown are over 24 hours, as `risk --follow` has stored them.
     Below the pairs, where there is room, are the portfolios that the group prices, with their limits.
@@ -63,6 +66,7 @@ def watch(
     \b
     Example:
       cryptometrics watch --pair BTC-USD --pair ETH-USD
+      cryptometrics watch --json --follow --refresh 1
     """
     from cryptometrics import config
     from cryptometrics.cli.connections import waiting
@@ -70,6 +74,8 @@ def watch(
     from cryptometrics.store.choose_source import check_venue, resolve_group
     from cryptometrics.watch.poller import Poller
 
+    if follow and (once or not as_json):
+        raise UserError("--follow goes with --json and without --once: use --json --follow")
     if not (once or as_json or is_live()):
         raise UserError("watch needs a terminal: use --once or --json instead")
 
@@ -79,6 +85,10 @@ def watch(
         return name
 
     with Poller(config.load(), choose, pairs, waiting("PostgreSQL"), venue=venue) as view:
+        if follow:
+            with stopping() as stop:
+                print_frames(view, 1 / refresh, stop)
+            return
         if once or as_json:
             frame = _second_look(view)
             if as_json:
@@ -103,7 +113,7 @@ def look(
 ) -> None:
     """Draw the view on the alternate screen every `every` seconds, until `stop` returns True.
 
-    complete: adds to each frame what the view does not know.
+    Leaves the last frame on the normal screen. complete: adds to each frame what the view does not know.
     """
     from rich.live import Live
 
@@ -111,6 +121,7 @@ def look(
 
     console = _console()
     plain = console.options.ascii_only
+    frame = None
     with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while not stop():
             begun = time.monotonic()
@@ -121,6 +132,18 @@ def look(
             until = max(begun + every, time.monotonic() + STEP_S)
             while not stop() and (left := until - time.monotonic()) > 0 and console.size == (width, height):
                 time.sleep(min(left, STEP_S))
+    if frame is not None:
+        width, height = console.size
+        console.print(render(frame, width, height - 1, ascii_only=plain))  # a line is left for the prompt
+
+
+def print_frames(view: Poller, every: float, stop: Callable[[], bool]) -> None:
+    """Print a frame as a JSON object a line every `every` seconds, until `stop` returns True."""
+    while not stop():
+        until = time.monotonic() + every
+        click.echo(json.dumps(as_dict(view.poll())))
+        while not stop() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, STEP_S))
 
 
 def _console(width: int | None = None, height: int | None = None) -> Console:

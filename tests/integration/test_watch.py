@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -190,6 +192,47 @@ def test_live_in_a_terminal_that_is_resized(settings: Settings, filled: Cli) -> 
         assert terminal.process.wait(LIMIT_S) == 0
     finally:
         terminal.close()
+
+
+def test_the_last_frame_stays_on_the_terminal(filled: Cli) -> None:
+    terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(24, 80))
+    try:
+        terminal.until(lambda text: "bid/high" in text, "a screen")
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.until(
+            lambda text: "stored" in text.rpartition("\x1b[?1049l")[2] and "\x1b[?1049l" in text,
+            "the last frame is printed after the terminal was given back",
+        )
+        assert terminal.process.wait(LIMIT_S) == 0
+        left = terminal.drawn.rpartition("\x1b[?1049l")[2]
+        assert "BTC-USD" in left
+        assert left.count("\n") < 24
+    finally:
+        terminal.close()
+
+
+def test_frames_follow_each_other_as_lines_of_json(filled: Cli) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cryptometrics", "watch", "--json", "--follow", "--refresh", "10"],
+        cwd=filled.cwd,
+        env=filled.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        frames = [json.loads(process.stdout.readline()) for _ in range(3)]
+        assert frames[0]["at"] < frames[1]["at"] < frames[2]["at"]
+        assert all(len(frame["pairs"]) == 6 for frame in frames)
+        assert frames[2]["pairs"][0]["ticks_per_second"] == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
+        assert all(json.loads(line) for line in process.stdout)  # no line is cut
+    finally:
+        process.kill()
+        process.communicate()
+    assert "--follow goes with --json" in filled("watch", "--follow", code=2).stderr
+    assert "--follow goes with --json" in filled("watch", "--json", "--once", "--follow", code=2).stderr
 
 
 def test_it_goes_on_when_postgres_has_ended_its_session(settings: Settings, filled: Cli) -> None:
