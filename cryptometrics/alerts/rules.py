@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cryptometrics.alerts.kinds import ESTIMATORS, KINDS, LIMIT_PREFIX, OnFigures, RuleKind, Source
+from cryptometrics.alerts.toml_lines import RuleProblem, RulesError, TomlLines, unreadable
 from cryptometrics.market.ticks import is_pair
 from cryptometrics.times import parse_duration
 
@@ -33,11 +34,9 @@ DEFAULT_TICKS = 20
 MAX_DURATION = timedelta(days=7)
 MAX_RULES = 200
 
-_is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}").fullmatch
+is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}").fullmatch
 _is_glob = re.compile(r"[A-Z0-9*?\[\]!-]{1,41}").fullmatch
 _is_venue_glob = re.compile(r"[a-z0-9*?\[\]!-]{1,32}").fullmatch
-_is_header = re.compile(r"\s*\[\[\s*rule\s*\]\]").match
-_key_at = re.compile(r"\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*=").match
 
 
 _COMMON_KEYS = ("name", "kind", "cooldown", "severity")
@@ -94,46 +93,29 @@ class Rule:
         return _matches(market.pair, self.pairs) and _matches(market.venue, self.venues)
 
 
-@dataclass(frozen=True)
-class RuleProblem:
-    """A problem of a rule file: its place, and what to do."""
-
-    line: int
-    key: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.key}: {self.what}" if self.key else f"line {self.line}: {self.what}"
-
-
-class RulesError(Exception):
-    """A rule file is not valid; has all its problems."""
-
-    def __init__(self, problems: list[RuleProblem]) -> None:
-        super().__init__("; ".join(map(str, problems)))
-        self.problems = problems
-
-
 def parse(text: str) -> tuple[Rule, ...]:
-    """Return the rules of a file's text in order; raise RulesError with all problems."""
+    """Return the rules of a file's text in order; raise RulesError with all problems.
+
+    The tables `[[channel]]` of the same file are parsed by `channels`.
+    """
     try:
         content = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        raise RulesError([_unreadable(text, str(error))]) from None
-    lines = _Lines(text)
+        raise RulesError([unreadable(text, str(error))]) from None
+    lines = TomlLines(text)
     problems = [
-        RuleProblem(lines.of(None, key), key, "is not a key of this file: write rules as tables [[rule]]")
+        RuleProblem(lines.top(key), key, "is not a key of this file: write rules as tables [[rule]]")
         for key in content
-        if key != "rule"
+        if key not in ("rule", "channel")
     ]
     tables = content.get("rule", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise RulesError([RuleProblem(lines.of(None, "rule"), "rule", "write [[rule]], in two brackets")])
-    if not tables and not problems:
+        raise RulesError([RuleProblem(lines.top("rule"), "rule", "write [[rule]], in two brackets")])
+    if not tables and "channel" not in content and not problems:
         problems.append(RuleProblem(1, "", "the file has no [[rule]]"))
     if len(tables) > MAX_RULES:
         problems.append(
-            RuleProblem(lines.header(MAX_RULES), "rule", f"the file has more than {MAX_RULES} rules")
+            RuleProblem(lines.header("rule", MAX_RULES), "rule", f"the file has more than {MAX_RULES} rules")
         )
     rules: list[Rule] = []
     names: set[object] = set()
@@ -149,40 +131,6 @@ def parse(text: str) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _unreadable(text: str, message: str) -> RuleProblem:
-    """Return tomllib's error as a problem, with its line and the key on that line, if any."""
-    place = re.search(r" \(at line (\d+), column \d+\)$", message)
-    line = int(place[1]) if place else max(text.count("\n"), 1)
-    written = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
-    key = _key_at(written)
-    what = message[: place.start()] if place else message.removesuffix(" (at end of document)")
-    return RuleProblem(line, key[1] if key else "", f"this is not TOML: {what[:1].lower()}{what[1:]}")
-
-
-class _Lines:
-    """Line numbers of rules and keys, which tomllib does not report."""
-
-    def __init__(self, text: str) -> None:
-        self._places: dict[tuple[int | None, str], int] = {}
-        self._headers: list[int] = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            if _is_header(line):
-                self._headers.append(number)
-            elif found := _key_at(line):
-                place = len(self._headers) - 1 if self._headers else None
-                self._places.setdefault((place, found[1]), number)
-            elif found := re.match(r"\s*\[+\s*([A-Za-z0-9_-]+)", line):
-                self._places.setdefault((None, found[1]), number)
-
-    def header(self, rule: int) -> int:
-        """Return the line on which a rule begins."""
-        return self._headers[rule] if rule < len(self._headers) else self.of(None, "rule")
-
-    def of(self, rule: int | None, key: str) -> int:
-        """Return the line of a key, or the rule's first line if the key is missing."""
-        return self._places.get((rule, key)) or (1 if rule is None else self.header(rule))
-
-
 class _AnyKind(NamedTuple):
     """The keys of all kinds: what a rule of an unknown kind may have."""
 
@@ -196,7 +144,7 @@ _ANY_KIND = _AnyKind(tuple(dict.fromkeys(name for kind in KINDS.values() for nam
 class _Table:
     """Parses one `[[rule]]` and collects its problems."""
 
-    def __init__(self, table: dict[str, Any], number: int, lines: _Lines) -> None:
+    def __init__(self, table: dict[str, Any], number: int, lines: TomlLines) -> None:
         self._table, self._number, self._lines = table, number, lines
         self.problems: list[RuleProblem] = []
 
@@ -238,7 +186,7 @@ class _Table:
 
     def _wrong(self, key: str, what: str) -> None:
         if not any(problem.key == key for problem in self.problems):  # the first problem is the cause
-            self.problems.append(RuleProblem(self._lines.of(self._number, key), key, what))
+            self.problems.append(RuleProblem(self._lines.of("rule", self._number, key), key, what))
 
     @staticmethod
     def _unexpected(key: str, kind: str | None, spec: RuleKind | _AnyKind) -> str:
@@ -251,7 +199,7 @@ class _Table:
         name = self._table.get("name")
         if name is None:
             self._wrong("name", "is missing: every rule needs a name")
-        elif not isinstance(name, str) or not _is_name(name):
+        elif not isinstance(name, str) or not is_name(name):
             self._wrong("name", "must have at most 63 letters, digits, dots, dashes and underscores")
         elif name.startswith(LIMIT_PREFIX):
             self._wrong("name", f"must not begin with {LIMIT_PREFIX}, as the limits of portfolios do")

@@ -1,21 +1,19 @@
-"""`cryptometrics alerts`: list alerts, check the rules, test the webhook; see also `alert_silences`."""
+"""`cryptometrics alerts`: list alerts, check the rules; see also `alert_silences` and `alert_test`."""
 
 from __future__ import annotations
 
 import json
-import time as clock
-import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import alert_silences, options
+from cryptometrics.cli import alert_silences, alert_test, options
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
-    from cryptometrics.notify.outbox import Notification
+    from datetime import datetime
+
     from cryptometrics.store.alerts import Alert
 
 COLOURS = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -24,7 +22,7 @@ COLOURS = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
 @click.group("alerts")
 def alerts() -> None:
-    """List, acknowledge and silence alerts, check rules, test the webhook.
+    """List, acknowledge and silence alerts, check rules, test the channels.
 
     \b
     Example:
@@ -66,7 +64,7 @@ def list_(group: str | None, venue: str | None, since: datetime | None, limit: i
 @alerts.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 def check(file: Path | None) -> None:
-    """Check a file of rules and list every problem with its line and key.
+    """Check a file of rules and channels and list every problem with its line and key.
 
     Without FILE it checks the file that `process` would read. Exit code 2 if there is a problem.
 
@@ -76,7 +74,7 @@ def check(file: Path | None) -> None:
     """
     from cryptometrics import config
     from cryptometrics.alerts.messages import condition
-    from cryptometrics.alerts.rules import RulesError
+    from cryptometrics.alerts.toml_lines import RulesError
     from cryptometrics.cli.rule_file import place_of, read
     from cryptometrics.errors import UserError
 
@@ -86,15 +84,24 @@ def check(file: Path | None) -> None:
             "there is no alerts.toml here: `cryptometrics alerts example` prints one to start from"
         )
     try:
-        rules = read(path)
+        found = read(path)
     except RulesError as error:
         for problem in error.problems[:-1]:
             click.echo(f"error: {path}, {problem}", err=True)
         raise UserError(f"{path}, {error.problems[-1]}") from None
-    for rule in rules:
+    for rule in found.rules:
         about = f" on {', '.join(rule.pairs)}" if rule.pairs else ""
         click.echo(f"{rule.name}: {rule.severity} when {condition(rule)}{about}")
-    click.echo(f"{path}: {len(rules)} rule{'s' * (len(rules) != 1)}, all valid")
+    for channel in found.channels:
+        click.echo(f"{channel.name}: gets {channel.min_severity} and above on {', '.join(channel.pairs)}")
+    counts = _count(len(found.rules), "rule")
+    if found.channels:
+        counts += f" and {_count(len(found.channels), 'channel')}"
+    click.echo(f"{path}: {counts}, all valid")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 @alerts.command()
@@ -108,66 +115,6 @@ def example() -> None:
     from cryptometrics.alerts.rules import example as text
 
     click.echo(text(), nl=False)
-
-
-@alerts.command()
-def test() -> None:
-    """Post a test alert to the webhook and print its answer.
-
-    The webhook is CRYPTOMETRICS_WEBHOOK_URL. Exit code 1 if it refuses, 3 if it does not answer.
-
-    \b
-    Example:
-      cryptometrics alerts test
-    """
-    from cryptometrics import config
-    from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
-    from cryptometrics.notify.webhook import NotDeliveredError, Webhook
-
-    webhook = Webhook.configured(config.load())
-    if webhook is None:
-        raise UserError(
-            "no webhook is configured: set CRYPTOMETRICS_WEBHOOK_URL, in the environment or in .env"
-        )
-    begun = clock.monotonic()
-    try:
-        answer = webhook.send(_test_alert())
-    except NotDeliveredError as error:
-        if error.answered:
-            raise CryptometricsError(str(error)) from None
-        raise ServiceUnavailableError(str(error)) from None
-    took = clock.monotonic() - begun
-    said = f": {answer.body}" if answer.body else ""
-    click.echo(f"{webhook.address} answered {answer.status} {answer.reason} in {took:.2f} s{said}")
-
-
-def _test_alert() -> Notification:
-    from decimal import Decimal
-
-    from cryptometrics.market.venues import SIMULATED
-    from cryptometrics.notify.outbox import Notification
-
-    now = datetime.now(UTC)
-    return Notification(
-        id=0,
-        status="firing",
-        key=uuid.uuid4(),
-        attempts=0,
-        alert_id=0,
-        consumer_group="test",
-        rule="test",
-        kind="spread_bps",
-        venue=SIMULATED,
-        pair="TEST-USD",
-        severity="info",
-        level=Decimal(25),
-        value=Decimal(30),
-        message="TEST-USD: this is a test, nothing has happened",
-        started_at=now,
-        fired_at=now,
-        resolved_at=None,
-        wait_s=None,
-    )
 
 
 def _as_dict(alert: Alert) -> dict[str, Any]:
@@ -188,11 +135,11 @@ def _status(alert: Alert) -> str:
 
 
 def _delivery(alert: Alert) -> str:
-    """Return whether the webhook has received the alert."""
+    """Return whether the webhook and the channels have received the alert."""
     if alert.silenced:
         return "silenced"
     if not alert.notifications:
-        return "no webhook"
+        return "no channel"
     if alert.delivered == alert.notifications:
         return "delivered"
     return "waiting" + (f": {escape(alert.last_error)}" if alert.last_error else "")
@@ -210,7 +157,7 @@ def _print(found: list[Alert]) -> None:
             about = alert.severity, alert.rule, escape(alert.message)
             said = escape(alert.acknowledged_by or NOTHING)
             rows.append([str(alert.id), _status(alert), *about, *times, _delivery(alert), said])
-        names = "id status severity rule what fired_at resolved_at webhook acknowledged"
+        names = "id status severity rule what fired_at resolved_at delivery acknowledged"
         print_table(names.split(), rows, numbers=("id",))
         return
     for alert in found:
@@ -228,7 +175,7 @@ def _print(found: list[Alert]) -> None:
                 _delivery(alert),
             ]
         )
-    heads = ("id", "status\nseverity", "rule\nmessage", "fired at\nresolved at", "webhook")
+    heads = ("id", "status\nseverity", "rule\nmessage", "fired at\nresolved at", "delivery")
     print_table(heads, rows, numbers=("id",), uncut=heads[3:4], caption="times in UTC")
 
 
@@ -236,3 +183,4 @@ alerts.add_command(alert_silences.ack)
 alerts.add_command(alert_silences.silence)
 alerts.add_command(alert_silences.silences)
 alerts.add_command(alert_silences.unsilence)
+alerts.add_command(alert_test.test)

@@ -201,7 +201,7 @@ def _follow_risk(settings: Settings, progress: Progress) -> int:
         if progress.due():
             progress.show(f"risk: {totals.rows:,} rows")
 
-    options = FollowOptions(GROUP, SIMULATED, CATCH_UP, RuleSettings((), False))
+    options = FollowOptions(GROUP, SIMULATED, CATCH_UP, RuleSettings())
     totals = RiskFollower(
         settings,
         options,

@@ -117,14 +117,16 @@ def process(
     if rules_file is not None and no_alerts:
         raise UserError("--alerts and --no-alerts exclude each other: leave one out")
     settings = config.load()
-    rules = Rules(None, ()) if no_alerts else rules_of(settings, rules_file)
+    rules = Rules(None, (), ()) if no_alerts else rules_of(settings, rules_file)
     try:
         wait_for_services(settings, waiting)  # before `stopping`: Ctrl-C ends the wait at once
     except config.NotRunningError as error:
         if reporting:  # the services ran when the supervisor started, so they may come back
             error.exit_code = ServiceUnavailableError.exit_code
         raise
-    options = WorkerOptions(group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules)
+    options = WorkerOptions(
+        group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules, rules.channels
+    )
     port = None if reporting else metrics_port
     with stopping() as stop, _metrics_served(group, metrics_host, port) as publish:
         if reporting:

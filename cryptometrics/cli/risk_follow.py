@@ -34,9 +34,10 @@ def follow(
 ) -> None:
     """Follow until Ctrl-C; the transaction in hand is finished. metrics: host and port to serve them on."""
     from cryptometrics import config
+    from cryptometrics.alerts.channels import Recipients
     from cryptometrics.cli.connections import database, waiting
     from cryptometrics.cli.progress import Progress
-    from cryptometrics.cli.rule_file import rules_of
+    from cryptometrics.cli.rule_file import Rules, rules_of
     from cryptometrics.cli.signals import stopping
     from cryptometrics.follow.figure_alerts import RuleSettings
     from cryptometrics.follow.risk_follower import FollowOptions, RiskFollower
@@ -47,19 +48,22 @@ def follow(
     if rules_file is not None and no_alerts:
         raise UserError("--alerts and --no-alerts exclude each other: leave one out")
     settings = config.load()
-    rules = () if no_alerts else rules_of(settings, rules_file).rules
+    rules = Rules(None, (), ()) if no_alerts else rules_of(settings, rules_file)
+    recipients = Recipients(settings.has_webhook, rules.channels)
     with database(settings) as connection:  # before `stopping`: Ctrl-C ends the wait at once
         group = group or _only_group(connection)
         require_storable(connection, (group, venue) if venue else (group,))
     options = FollowOptions(
-        group, venue, catch_up, RuleSettings(rules, settings.has_webhook, limits=not no_alerts)
+        group, venue, catch_up, RuleSettings(rules.rules, recipients, limits=not no_alerts)
     )
-    of_figures = tuple(rule for rule in rules if rule.owner == "risk")
+    of_figures = tuple(rule for rule in rules.rules if rule.owner == "risk")
     with (
         stopping() as stop,
         Progress() as progress,
         explaining(),
-        contextlib.nullcontext() if no_alerts else sending(settings, group, of_figures, owner="risk"),
+        contextlib.nullcontext()
+        if no_alerts
+        else sending(settings, group, of_figures, rules.channels, "risk"),
         _metrics_served(group, *metrics) as publish,
     ):
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryptometrics.alerts.channels import NOBODY, Recipients
 from cryptometrics.alerts.figure_rules import FigureRules, ObservedFigure
 from cryptometrics.alerts.kinds import KINDS, OnFigures
 from cryptometrics.market.venues import Market
@@ -31,10 +32,10 @@ COLUMNS = sorted(
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """The rules that a follower evaluates, and whether a webhook is configured."""
+    """The rules that a follower evaluates, and who is told of their alerts."""
 
     rules: tuple[Rule, ...] = ()
-    notify: bool = False
+    recipients: Recipients = NOBODY
     limits: bool = True
     """Whether limits of portfolios are evaluated, too: they are in no file."""
 
@@ -46,7 +47,7 @@ class FigureAlerts:
         self, connection: psycopg.Connection, group: str, venue: str, settings: RuleSettings
     ) -> None:
         self._connection, self._group, self._venue = connection, group, venue
-        self._notify = settings.notify
+        self._recipients = settings.recipients
         self._of_figures = [rule for rule in settings.rules if rule.owner == "risk"]
         self._rules: FigureRules | None = None
 
@@ -81,4 +82,4 @@ class FigureAlerts:
             )
         transitions, changed = self._rules.take()
         with self._connection.cursor() as cursor:
-            alerts.write(cursor, self._group, transitions, changed, notify=self._notify)
+            alerts.write(cursor, self._group, transitions, changed, self._recipients)

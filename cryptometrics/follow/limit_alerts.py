@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.channels import Recipients
     from cryptometrics.risk.portfolio.valuation import Valuation
     from cryptometrics.store.portfolio_progress import PortfolioJob
 
@@ -29,9 +30,11 @@ REMOVAL_CHECK_S = 1.0
 class LimitAlerts:
     """The limits of one venue's portfolios. Its state is dropped in doubt, and loaded again."""
 
-    def __init__(self, connection: psycopg.Connection, group: str, venue: str, *, notify: bool) -> None:
-        """notify: whether to put alerts into the outbox."""
-        self._connection, self._group, self._venue, self._notify = connection, group, venue, notify
+    def __init__(
+        self, connection: psycopg.Connection, group: str, venue: str, recipients: Recipients
+    ) -> None:
+        """recipients: who is told of alerts."""
+        self._connection, self._group, self._venue, self._recipients = connection, group, venue, recipients
         self._loaded: LimitRules | None = None
         self._removal_check = Interval(REMOVAL_CHECK_S)
 
@@ -98,7 +101,7 @@ class LimitAlerts:
         transitions, changed = rules.take()
         if changed:
             with self._connection.cursor() as cursor:
-                alerts.write(cursor, self._group, transitions, changed, notify=self._notify)
+                alerts.write(cursor, self._group, transitions, changed, self._recipients)
 
 
 def _observed(portfolio: Market, valuation: Valuation) -> ObservedLimits:

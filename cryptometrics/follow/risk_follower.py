@@ -123,7 +123,7 @@ class RiskFollower:
         alerts = self._options.alerts
         if alerts.rules:
             removed_rules.resolve_alerts(
-                connection, self._options.group, "risk", alerts.rules, notify=alerts.notify
+                connection, self._options.group, "risk", alerts.rules, alerts.recipients
             )
 
     def _work(self, connection: psycopg.Connection) -> None:
@@ -171,7 +171,7 @@ class RiskFollower:
         options = self._options
         limits = None
         if options.alerts.limits:
-            limits = LimitAlerts(connection, options.group, venue, notify=options.alerts.notify)
+            limits = LimitAlerts(connection, options.group, venue, options.alerts.recipients)
         return PortfolioFigures(connection, options.group, venue, options.catch_up, alive, limits)
 
     def _wait(self, seconds: float) -> None:

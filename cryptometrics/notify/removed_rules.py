@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.channels import Recipients
     from cryptometrics.alerts.kinds import Owner
     from cryptometrics.alerts.rules import Rule
 
 
 def resolve_alerts(
-    connection: psycopg.Connection, group: str, owner: Owner, rules: Iterable[Rule], *, notify: bool
+    connection: psycopg.Connection,
+    group: str,
+    owner: Owner,
+    rules: Iterable[Rule],
+    recipients: Recipients,
 ) -> None:
     """Resolve each firing alert of the owner whose rule no longer exists or no longer covers its market.
 
@@ -31,7 +36,7 @@ def resolve_alerts(
                 continue
             rule = by_name.get(name)
             if rule is None or (rule.pairs and not rule.covers(market)):
-                store.retire(connection, group, name, market, notify=notify)
+                store.retire(connection, group, name, market, recipients)
                 log.get_logger(group=group).info(
                     "alert_retired", rule=name, venue=market.venue, pair=market.pair
                 )

@@ -1,4 +1,4 @@
-"""The thread that sends alerts: one is active among a group's workers and followers.
+"""The thread that sends alerts: for each channel, one is active among a group's workers and followers.
 
 No batch waits for it. Workers and followers put notifications into the outbox within their transactions; the
 active sender delivers those of both. What it could not deliver stays in the outbox for its next attempt, or
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from cryptometrics import log, retry
+from cryptometrics.alerts.channels import Recipients
 from cryptometrics.notify import outbox, removed_rules
-from cryptometrics.notify.delivery import deliver_next
+from cryptometrics.notify.channels import open_channels
+from cryptometrics.notify.delivery import Delivery, WebhookTarget
 from cryptometrics.notify.stale_feed_check import StaleFeedCheck
 from cryptometrics.notify.webhook import Webhook
 from cryptometrics.store import alerts
@@ -25,12 +27,15 @@ from cryptometrics.store.database_errors import one_line
 from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from cryptometrics.alerts.channels import Channel
     from cryptometrics.alerts.kinds import Owner
     from cryptometrics.alerts.rules import Rule
     from cryptometrics.config import Settings
+    from cryptometrics.notify.channels import ChannelTarget
+    from cryptometrics.notify.delivery import Target
 
 POLL_S = 0.25
 """Time between two looks into the outbox."""
@@ -58,12 +63,19 @@ class Sender:
         group: str,
         rules: tuple[Rule, ...],
         webhook: Webhook | None,
+        channels: Sequence[ChannelTarget] = (),
         owner: Owner = "process",
     ) -> None:
         self._settings, self._group, self._rules, self._webhook = settings, group, rules, webhook
         self._owner = owner
+        self._recipients = Recipients(webhook is not None, tuple(target.channel for target in channels))
+        self._wake = threading.Event()
+        """Set when there may be something to do before the next look into the outbox."""
+        targets: list[Target] = [WebhookTarget(webhook)] if webhook else []
+        targets += channels
+        self._deliveries = [Delivery(group, target, self._wake.set) for target in targets]
         self._delivers = self._looks_after = False
-        self._stale_feeds = StaleFeedCheck(group, rules, notify=webhook is not None)
+        self._stale_feeds = StaleFeedCheck(group, rules, self._recipients)
         self._stopped = threading.Event()
         self._failures = 0
         self._deadline = float("inf")
@@ -75,6 +87,7 @@ class Sender:
         """Deliver what is pending within a few seconds; the next sender gets the rest."""
         self._deadline = time.monotonic() + CLOSE_S
         self._stopped.set()
+        self._wake.set()
         self._thread.join(CLOSE_S + 1)
 
     def _run(self) -> None:
@@ -97,26 +110,38 @@ class Sender:
     def _serve(self, connection: psycopg.Connection) -> None:
         """Deliver, and look after the alerts, each if no other of the group does, until closed."""
         self._delivers = self._looks_after = False
-        active_since = self._take_roles(connection)
+        active_since = self._take_roles(connection, is_new=True)
         attempt, stale_check = Interval(STANDBY_S), Interval(STALE_CHECK_S)
         silence_check = Interval(SILENCE_CHECK_S)
         while not self._stopped.is_set():
-            if not (self._delivers and self._looks_after) and attempt.elapsed():
+            if attempt.elapsed():
                 active_since = self._take_roles(connection) or active_since
             if active_since is not None and stale_check.elapsed():
                 self._stale_feeds.run(connection, active_since)
             if self._delivers and silence_check.elapsed():
-                alerts.send_unsilenced(connection, self._group, notify=self._webhook is not None)
-            if not (self._delivers and self._deliver_next(connection)):
-                self._stopped.wait(POLL_S)
-        while self._delivers and time.monotonic() < self._deadline and self._deliver_next(connection):
-            pass
+                alerts.send_unsilenced(connection, self._group, self._recipients)
+            self._step(connection)
+            self._wait(POLL_S)
+        while self._step(connection) and (left := self._deadline - time.monotonic()) > 0:
+            self._wait(left)
 
-    def _take_roles(self, connection: psycopg.Connection) -> datetime | None:
-        """Try to become the one that delivers, and the one that looks after the alerts of `process`.
+    def _step(self, connection: psycopg.Connection) -> bool:
+        """Take each delivery a step further; return whether an attempt is under way."""
+        under_way = [delivery.step(connection) for delivery in self._deliveries]
+        return any(under_way)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until an attempt is over, the sender is closed, or the time has passed."""
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    def _take_roles(self, connection: psycopg.Connection, *, is_new: bool = False) -> datetime | None:
+        """Try to become the one that delivers to each channel, and the one that looks after alerts.
 
         Returns the database's time if it has begun to look after them.
         """
+        for delivery in self._deliveries:
+            delivery.take_lock(connection, is_new=is_new)
         if not self._delivers and outbox.take_lock(connection, self._group):
             self._delivers, self._failures = True, 0
             self._log.info("sender_active", webhook=self._webhook.address if self._webhook else None)
@@ -125,30 +150,31 @@ class Sender:
         if not outbox.take_lock(connection, self._group, outbox.UPKEEP_LOCK):
             return None
         self._looks_after, self._failures = True, 0
-        removed_rules.resolve_alerts(
-            connection, self._group, self._owner, self._rules, notify=self._webhook is not None
-        )
+        for channel, count in outbox.discard_removed(connection, self._group, self._recipients.names).items():
+            self._log.warning("channel_removed", channel=channel, undelivered=count)
+        removed_rules.resolve_alerts(connection, self._group, self._owner, self._rules, self._recipients)
         return alerts.now(connection)
-
-    def _deliver_next(self, connection: psycopg.Connection) -> bool:
-        return self._webhook is not None and deliver_next(connection, self._group, self._webhook)
 
 
 @contextlib.contextmanager
 def sending(
-    settings: Settings, group: str, rules: tuple[Rule, ...], owner: Owner = "process"
+    settings: Settings,
+    group: str,
+    rules: tuple[Rule, ...],
+    channels: Sequence[Channel] = (),
+    owner: Owner = "process",
 ) -> Iterator[None]:
     """Run a sender within the block if there are rules; raise UserError if the webhook's URL is not valid.
 
-    `risk --follow` also has limits of portfolios, which are in no file, so a webhook is enough there.
+    `risk --follow` also has limits of portfolios, which are in no file: there someone to tell is enough.
 
     owner: the sender of `process` also checks for stale feeds and resolves the alerts of removed rules. The
     sender of `risk` only delivers, because the follower does the rest.
     """
-    if not rules and not (owner == "risk" and settings.has_webhook):
+    if not rules and not (owner == "risk" and (settings.has_webhook or channels)):
         yield
         return
-    sender = Sender(settings, group, rules, Webhook.configured(settings), owner)
+    sender = Sender(settings, group, rules, Webhook.configured(settings), open_channels(channels), owner)
     try:
         yield
     finally:

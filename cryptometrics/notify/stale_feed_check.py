@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.channels import Recipients
     from cryptometrics.alerts.rules import Rule
 
 EXPECTED_S = 7 * 24 * 3600.0
@@ -23,10 +24,10 @@ EXPECTED_S = 7 * 24 * 3600.0
 class StaleFeedCheck:
     """Evaluates a group's rules about stale feeds against the stored ticks."""
 
-    def __init__(self, group: str, rules: Iterable[Rule], *, notify: bool) -> None:
-        """notify: whether to put transitions into the outbox."""
+    def __init__(self, group: str, rules: Iterable[Rule], recipients: Recipients) -> None:
+        """recipients: who is told of transitions."""
         self._group = group
-        self._notify = notify
+        self._recipients = recipients
         self._rules = [rule for rule in rules if isinstance(rule.source, OnSilence)]
 
     def run(self, connection: psycopg.Connection, watched_since: datetime) -> None:
@@ -38,4 +39,4 @@ class StaleFeedCheck:
         with connection.transaction(), connection.cursor() as cursor:
             known = store.last_ticks(connection, self._group, names, expected_s)
             transitions, states = stale_feed.evaluate(self._rules, known, watched_since)
-            store.write(cursor, self._group, transitions, states, notify=self._notify)
+            store.write(cursor, self._group, transitions, states, self._recipients)

@@ -12,6 +12,7 @@ from cryptometrics.market.venues import Market
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from cryptometrics.alerts.channels import Recipients
     from cryptometrics.alerts.evaluator import StoredStates
     from cryptometrics.alerts.rules import Rule
     from cryptometrics.kafka import record
@@ -28,12 +29,11 @@ class Alerting:
         self,
         rules: Sequence[Rule],
         load: Callable[[Iterable[Market]], Mapping[Market, StoredStates]],
-        *,
-        notify: bool,
+        recipients: Recipients,
     ) -> None:
-        """load: returns the stored state of pairs and partitions. notify: whether a webhook is configured."""
+        """load: returns the stored state of pairs and partitions. recipients: who is told of alerts."""
         self._load = load
-        self._notify = notify
+        self._recipients = recipients
         self._evaluator = Evaluator(rules)
 
     def drop(self, partitions: Iterable[int]) -> None:
@@ -72,7 +72,7 @@ class Alerting:
                 evaluator.record(ObservedRecord(*place, created(message), place in rejected))
         transitions, batch.alert_states = evaluator.take()
         batch.alerts = sorted(transitions, key=lambda each: (each.partition, each.offset))
-        batch.notify = self._notify
+        batch.recipients = self._recipients
 
     def _evaluate_pair(self, observed: list[Observed | ObservedGap]) -> None:
         evaluator, first = self._evaluator, observed[0]

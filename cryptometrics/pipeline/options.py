@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cryptometrics.alerts.channels import Channel
     from cryptometrics.alerts.rules import Rule
 
 
@@ -24,6 +25,8 @@ class WorkerOptions:
     """Continue after records that Kafka deleted unread; otherwise they are an error."""
     rules: tuple[Rule, ...] = ()
     """Alert rules."""
+    channels: tuple[Channel, ...] = ()
+    """Whom alerts are sent to, besides the webhook."""
 
     def names(self) -> list[str]:
         """Return the names that people chose and that the database must store as they are."""

@@ -61,6 +61,6 @@ def run_worker(
     with (
         instance_id(options.group, settings.kafka_address, read) as name,
         explaining(),
-        sending(settings, options.group, options.rules),
+        sending(settings, options.group, options.rules, options.channels),
     ):
         return Worker(settings, options, topic, name, stop, progress).run()

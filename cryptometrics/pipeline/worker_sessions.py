@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 from cryptometrics import log
+from cryptometrics.alerts.channels import Recipients
 from cryptometrics.pipeline.alerting import Alerting
 from cryptometrics.pipeline.calculator import Calculator
 from cryptometrics.pipeline.writer import BatchWriter
@@ -69,7 +70,8 @@ class Database:
         past = StoredPast(reading, topic.group)
         alerting = None
         if options.rules:
-            alerting = Alerting(options.rules, past.alert_states, notify=settings.has_webhook)
+            recipients = Recipients(settings.has_webhook, options.channels)
+            alerting = Alerting(options.rules, past.alert_states, recipients)
         calculator = Calculator(options.group, options.session, past, alerting)
         writer = BatchWriter(topic, writing, totals)
         return cls(past, calculator, writer, IndexUpdater(uri), backend)

@@ -24,30 +24,32 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.channels import Recipients
     from cryptometrics.alerts.rule_state import Transition
 
 # If a row of alert_states was deleted by hand, the rule fires again: the alert then continues.
 _FIRE = """
 WITH fired AS (
     INSERT INTO alerts (consumer_group, rule, kind, venue, pair, severity, level, value, message,
-                        started_at, fired_at, kafka_partition, kafka_offset, silence_id)
+                        started_at, fired_at, kafka_partition, kafka_offset, silence_id, channels)
     VALUES (%(group)s, %(rule)s, %(kind)s, %(venue)s, %(pair)s, %(severity)s, %(level)s, %(value)s,
-            %(message)s, %(since)s, %(at)s, %(partition)s, %(offset)s, %(silence)s)
+            %(message)s, %(since)s, %(at)s, %(partition)s, %(offset)s, %(silence)s, %(told)s)
     ON CONFLICT (consumer_group, rule, venue, pair) WHERE resolved_at IS NULL DO NOTHING
     RETURNING id, silence_id
 )
-INSERT INTO alert_notifications (consumer_group, alert_id, status)
-SELECT %(group)s, id, 'firing' FROM fired WHERE %(notify)s AND silence_id IS NULL
+INSERT INTO alert_notifications (consumer_group, alert_id, status, channel)
+SELECT %(group)s, id, 'firing', unnest(%(told)s::text[]) FROM fired WHERE silence_id IS NULL
 """
 _RESOLVE = """
 WITH resolved AS (
     UPDATE alerts SET resolved_at = %(at)s, resolved_value = %(value)s, resolved_message = %(message)s
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
       AND resolved_at IS NULL
-    RETURNING id, silence_id
+    RETURNING id, silence_id, channels
 )
-INSERT INTO alert_notifications (consumer_group, alert_id, status)
-SELECT %(group)s, id, 'resolved' FROM resolved WHERE %(notify)s AND silence_id IS NULL
+INSERT INTO alert_notifications (consumer_group, alert_id, status, channel)
+SELECT %(group)s, id, 'resolved', name FROM resolved, unnest(%(recipients)s::text[]) AS name
+WHERE silence_id IS NULL AND (name = 'webhook' OR name = ANY (channels))
 """
 _SAVE = """
 INSERT INTO alert_states AS s (consumer_group, rule, venue, pair, state, since, resolved_at, memory)
@@ -91,28 +93,29 @@ WITH retired AS (
         resolved_message = %(market)s || ': its rule was removed, or no longer applies to this pair'
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
       AND resolved_at IS NULL
-    RETURNING id, silence_id
+    RETURNING id, silence_id, channels
 ), forgotten AS (
     DELETE FROM alert_states
     WHERE consumer_group = %(group)s AND rule = %(rule)s AND venue = %(venue)s AND pair = %(pair)s
 )
-INSERT INTO alert_notifications (consumer_group, alert_id, status)
-SELECT %(group)s, id, 'resolved' FROM retired WHERE %(notify)s AND silence_id IS NULL
+INSERT INTO alert_notifications (consumer_group, alert_id, status, channel)
+SELECT %(group)s, id, 'resolved', name FROM retired, unnest(%(recipients)s::text[]) AS name
+WHERE silence_id IS NULL AND (name = 'webhook' OR name = ANY (channels))
 """
 
 _SILENCED = """
-SELECT id, rule, pair, silence_id FROM alerts
+SELECT id, rule, pair, severity, silence_id FROM alerts
 WHERE consumer_group = %s AND resolved_at IS NULL AND silence_id IS NOT NULL ORDER BY id
 """
 # A worker may resolve the alert at the same moment: then its end is not sent, and neither is its begin.
 _UNSILENCE = """
 WITH changed AS (
-    UPDATE alerts SET silence_id = %(silence)s
+    UPDATE alerts SET silence_id = %(silence)s, channels = %(told)s
     WHERE id = %(id)s AND resolved_at IS NULL AND silence_id = %(earlier)s
     RETURNING id, silence_id
 )
-INSERT INTO alert_notifications (consumer_group, alert_id, status)
-SELECT %(group)s, id, 'firing' FROM changed WHERE %(notify)s AND silence_id IS NULL
+INSERT INTO alert_notifications (consumer_group, alert_id, status, channel)
+SELECT %(group)s, id, 'firing', unnest(%(told)s::text[]) FROM changed WHERE silence_id IS NULL
 """
 
 _LIST = """
@@ -173,14 +176,13 @@ def write(
     group: str,
     transitions: Sequence[Transition],
     saved: Mapping[tuple[str, Market], SavedState],
-    *,
-    notify: bool,
+    recipients: Recipients,
 ) -> None:
     """Write transitions and states in the caller's transaction.
 
     Whether a silence covers an alert is decided here, when it begins: no sender decides it again.
 
-    saved: (rule, market) → state. notify: whether a webhook is configured.
+    saved: (rule, market) → state. recipients: the webhook and the channels, each with its row of the outbox.
     """
     active = active_silences(cursor) if any(news.firing for news in transitions) else []
     for news in transitions:
@@ -201,7 +203,8 @@ def write(
                 "partition": news.partition,
                 "offset": news.offset,
                 "silence": longest(active, news.rule.name, news.market.pair) if news.firing else None,
-                "notify": notify,
+                "told": recipients.of(news.rule.severity, news.market.pair),
+                "recipients": recipients.names,
             },
         )
     if saved:
@@ -269,22 +272,24 @@ def firing(connection: psycopg.Connection, group: str) -> list[tuple[str, str, M
     return [(rule, kind, Market(venue, pair)) for rule, kind, venue, pair in rows]
 
 
-def retire(connection: psycopg.Connection, group: str, rule: str, market: Market, *, notify: bool) -> None:
+def retire(
+    connection: psycopg.Connection, group: str, rule: str, market: Market, recipients: Recipients
+) -> None:
     """Resolve an alert whose rule was removed or no longer applies to the market."""
-    values = {"group": group, "rule": rule, "market": in_words(market), "notify": notify}
+    values = {"group": group, "rule": rule, "market": in_words(market), "recipients": recipients.names}
     connection.execute(_RETIRE, values | market._asdict())
 
 
-def send_unsilenced(connection: psycopg.Connection, group: str, *, notify: bool) -> None:
+def send_unsilenced(connection: psycopg.Connection, group: str, recipients: Recipients) -> None:
     """Put alerts into the outbox that still fire when their silence has ended, unless another covers them."""
     with connection.transaction(), connection.cursor() as cursor:
         silenced = cursor.execute(_SILENCED, [group]).fetchall()
         active = active_silences(cursor) if silenced else []
         ids = {silence.id for silence in active}
-        for alert, rule, pair, earlier in silenced:
+        for alert, rule, pair, severity, earlier in silenced:
             if earlier not in ids:
                 values = {"id": alert, "earlier": earlier, "silence": longest(active, rule, pair)}
-                cursor.execute(_UNSILENCE, values | {"group": group, "notify": notify})
+                cursor.execute(_UNSILENCE, values | {"group": group, "told": recipients.of(severity, pair)})
 
 
 def listed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptometrics.alerts.channels import NOBODY
 from cryptometrics.store import alerts, changed_minutes, feed_gaps, window_completion, windows
 from cryptometrics.store.array_text import array, arrays
 from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cryptometrics.alerts.channels import Recipients
     from cryptometrics.alerts.rule_state import SavedState, Transition
     from cryptometrics.market.metrics import Session
     from cryptometrics.market.venues import Market
@@ -114,8 +116,8 @@ class Batch:
     alerts: list[Transition] = field(default_factory=list)
     alert_states: dict[tuple[str, Market], SavedState] = field(default_factory=dict)
     """(rule, market) → its state as of the end of the batch."""
-    notify: bool = False
-    """Whether a webhook is configured, to which alerts are sent."""
+    recipients: Recipients = NOBODY
+    """Whom alerts are sent to."""
 
 
 # The guard comes first, so that the rows are locked before anything is written: of two owners one waits here
@@ -251,7 +253,7 @@ def _write_state(cursor: psycopg.Cursor, topic: GroupTopic, batch: Batch) -> Non
         cursor.execute(_SKIPPED, [topic.group, topic.name, *arrays(skipped)])
     if batch.gaps:
         feed_gaps.write(cursor, topic, batch.gaps)
-    alerts.write(cursor, topic.group, batch.alerts, batch.alert_states, notify=batch.notify)
+    alerts.write(cursor, topic.group, batch.alerts, batch.alert_states, batch.recipients)
 
 
 def _advance(cursor: psycopg.Cursor, topic: GroupTopic, parts: dict[int, PartitionOutcome]) -> None:

@@ -71,6 +71,7 @@ RELATIONS = {
         "portfolio_risk_as_of",
     ),
     "0017_acknowledgements": ("alert_acknowledgements", "alert_silences", "alert_silences_ends_at"),
+    "0018_channels": (),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -107,6 +108,7 @@ FUNCTIONS = {
         "crypto_end_silence(bigint, text)",
         "crypto_silence_alerts(text, text, timestamp with time zone, text, text)",
     ),
+    "0018_channels": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

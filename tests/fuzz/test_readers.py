@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cryptometrics import config
-from cryptometrics.alerts.rules import RulesError
+from cryptometrics.alerts.toml_lines import RulesError
 from cryptometrics.cli import rule_file
 from cryptometrics.errors import UserError
 from cryptometrics.feeds.coinbase.advanced.feed import AdvancedFeed

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo, errors
 
+from cryptometrics.alerts.channels import NOBODY, Recipients
 from cryptometrics.alerts.rule_state import Transition
 from cryptometrics.alerts.rules import parse
 from cryptometrics.errors import NotFoundError, UserError
@@ -64,14 +65,17 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
-def store(connection: psycopg.Connection, *pairs: str, firing: bool = True, notify: bool = True) -> None:
+THEM = Recipients(webhook=True)
+
+
+def store(connection: psycopg.Connection, *pairs: str, firing: bool = True, to: Recipients = THEM) -> None:
     """Store that an alert fires, or that it resolves, for each pair."""
     news = [
         Transition(RULE, Market("coinbase", pair), firing, AT, AT, Decimal(30), 0, number, "m")
         for number, pair in enumerate(pairs)
     ]
     with connection.transaction(), connection.cursor() as cursor:
-        alerts.write(cursor, GROUP, news, {}, notify=notify)
+        alerts.write(cursor, GROUP, news, {}, to)
 
 
 def only(connection: psycopg.Connection) -> alerts.Alert:
@@ -184,7 +188,7 @@ def test_an_alert_that_begins_in_a_silence_is_stored_and_never_sent(connection: 
 def test_the_end_of_an_alert_that_began_before_the_silence_is_sent(connection: psycopg.Connection) -> None:
     store(connection, "BTC-USD")
     acknowledgements.silence(connection, "*", "*", HOUR, "alice", "maintenance")
-    alerts.send_unsilenced(connection, GROUP, notify=True)
+    alerts.send_unsilenced(connection, GROUP, THEM)
     assert not only(connection).silenced
     store(connection, "BTC-USD", firing=False)
     assert outbox(connection) == [("BTC-USD", "firing"), ("BTC-USD", "resolved")]
@@ -195,7 +199,7 @@ def test_an_alert_that_outlasts_its_silence_is_sent_once(connection: psycopg.Con
     silence = acknowledgements.silence(connection, "*", "*", HOUR, "alice", "maintenance")
     store(connection, "BTC-USD")
     for _ in range(2):
-        alerts.send_unsilenced(connection, GROUP, notify=True)
+        alerts.send_unsilenced(connection, GROUP, THEM)
     assert outbox(connection) == []
     assert only(connection).silenced
     if early:
@@ -203,7 +207,7 @@ def test_an_alert_that_outlasts_its_silence_is_sent_once(connection: psycopg.Con
     else:
         end(connection, silence)
     for _ in range(2):
-        alerts.send_unsilenced(connection, GROUP, notify=True)
+        alerts.send_unsilenced(connection, GROUP, THEM)
     assert outbox(connection) == [("BTC-USD", "firing")]
     assert not only(connection).silenced
     store(connection, "BTC-USD", firing=False)
@@ -215,7 +219,7 @@ def test_an_alert_that_ended_in_its_silence_stays_unsent(connection: psycopg.Con
     store(connection, "BTC-USD")
     store(connection, "BTC-USD", firing=False)
     end(connection, silence)
-    alerts.send_unsilenced(connection, GROUP, notify=True)
+    alerts.send_unsilenced(connection, GROUP, THEM)
     assert outbox(connection) == []
     assert only(connection).silenced
 
@@ -225,18 +229,18 @@ def test_a_second_silence_keeps_an_alert_back(connection: psycopg.Connection) ->
     store(connection, "BTC-USD")
     second = acknowledgements.silence(connection, "wide", "*", HOUR, "bob", "it goes on")
     end(connection, first)
-    alerts.send_unsilenced(connection, GROUP, notify=True)
+    alerts.send_unsilenced(connection, GROUP, THEM)
     assert outbox(connection) == []
     assert connection.execute("SELECT silence_id FROM alerts").fetchone() == (second.id,)
     end(connection, second)
-    alerts.send_unsilenced(connection, GROUP, notify=True)
+    alerts.send_unsilenced(connection, GROUP, THEM)
     assert outbox(connection) == [("BTC-USD", "firing")]
 
 
 def test_a_rule_that_is_removed_ends_a_silenced_alert_without_a_word(connection: psycopg.Connection) -> None:
     acknowledgements.silence(connection, "*", "*", HOUR, "alice", "maintenance")
     store(connection, "BTC-USD")
-    alerts.retire(connection, GROUP, "wide", Market("coinbase", "BTC-USD"), notify=True)
+    alerts.retire(connection, GROUP, "wide", Market("coinbase", "BTC-USD"), THEM)
     assert only(connection).resolved_at is not None
     assert outbox(connection) == []
 
@@ -245,15 +249,15 @@ def test_a_silence_whose_row_was_deleted_holds_nothing_up(connection: psycopg.Co
     acknowledgements.silence(connection, "*", "*", HOUR, "alice", "maintenance")
     store(connection, "BTC-USD")
     connection.execute("DELETE FROM alert_silences")
-    alerts.send_unsilenced(connection, GROUP, notify=True)
+    alerts.send_unsilenced(connection, GROUP, THEM)
     assert outbox(connection) == [("BTC-USD", "firing")]
 
 
 def test_without_a_webhook_nothing_is_put_into_the_outbox(connection: psycopg.Connection) -> None:
     silence = acknowledgements.silence(connection, "*", "*", HOUR, "alice", "maintenance")
-    store(connection, "BTC-USD", notify=False)
+    store(connection, "BTC-USD", to=NOBODY)
     end(connection, silence)
-    alerts.send_unsilenced(connection, GROUP, notify=False)
+    alerts.send_unsilenced(connection, GROUP, NOBODY)
     assert outbox(connection) == []
     assert not only(connection).silenced
 
@@ -426,7 +430,7 @@ def test_alerts_are_acknowledged_and_silenced_by_command(connection: psycopg.Con
     silence = acknowledgements.silences(connection)[0]
     assert said.stdout == f"silence 1: wide of eth-* until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC\n"
     assert silence.ends_at - silence.starts_at == 2 * HOUR
-    store(connection, "BTC-USD", "ETH-USD", notify=False)
+    store(connection, "BTC-USD", "ETH-USD", to=NOBODY)
     said = cli("alerts", "ack", "1", "--why", " told the desk ", "--by", "alice")
     assert said.stdout == "alert 1: acknowledged by alice\n"
     found = {alert["pair"]: alert for alert in json.loads(cli("alerts", "list", "--json").stdout)}
@@ -436,7 +440,7 @@ def test_alerts_are_acknowledged_and_silenced_by_command(connection: psycopg.Con
     assert (found["BTC-USD"]["silenced"], found["ETH-USD"]["silenced"]) == (False, True)
     assert found["ETH-USD"]["acknowledged"] is None
     text = cli("alerts", "list").stdout.splitlines()
-    assert [line.split()[-2:] for line in text[1:]] == [["silenced", "–"], ["webhook", "alice"]]
+    assert [line.split()[-2:] for line in text[1:]] == [["silenced", "–"], ["channel", "alice"]]
     wide = cli("alerts", "list", env={"COLUMNS": "140"}).stdout
     assert "acknowledged 20" in wide
     assert " by alice: told the desk" in wide

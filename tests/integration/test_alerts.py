@@ -17,7 +17,6 @@ from cryptometrics.kafka import client
 from cryptometrics.kafka.topic import create_topic
 from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.notify import outbox
-from cryptometrics.notify import sender as sender_module
 from cryptometrics.notify import webhook as webhook_module
 from cryptometrics.notify.sender import Sender
 from cryptometrics.notify.webhook import Webhook
@@ -230,12 +229,14 @@ def test_what_was_told_when_the_session_broke_is_told_again_by_another(
     bench: Bench, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session is ended while the receiver takes its time: so it is for a worker that sleeps."""
-    monkeypatch.setattr(sender_module, "_LIMITS", "SET idle_session_timeout = '500ms'")
-    monkeypatch.setattr(webhook_module, "TOTAL_LIMIT_S", 1.5)
+    monkeypatch.setattr(webhook_module, "TOTAL_LIMIT_S", 3.0)
     rules = '[[rule]]\nname = "stale"\nkind = "stale"\npairs = ["BTC-USD"]\nfor = "1s"\n'
     acts: Iterator[Act] = itertools.chain(["drip"], itertools.repeat("accept"))
     receiver.choose = lambda: next(acts)
     sender = bench.sender(rules, receiver)
+    wait_until(lambda: len(receiver.posts) == 1, "it is being sent")
+    holder = f"FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {outbox.LOCK}"
+    bench.rows(f"SELECT pg_terminate_backend(pid) {holder}")
     wait_until(lambda: len(receiver.posts) == 2, "it is sent again")
     wait_until(lambda: bench.rows("SELECT attempts FROM alert_notifications") == [(1,)], "that is noted")
     sender.close()
@@ -251,11 +252,11 @@ def test_alerts_are_listed_with_those_that_fire_first(bench: Bench, cli: Cli) ->
     bench.send((0, 120), (1, 10), (2, 110), (3, 10), (4, 130))
     bench.process(WIDE.replace("10s", "0s"))
     lines = cli("alerts", "list").stdout.splitlines()
-    columns = "id status severity rule what fired_at resolved_at webhook acknowledged"
+    columns = "id status severity rule what fired_at resolved_at delivery acknowledged"
     assert lines[0].split() == columns.split()
     assert [line.split()[1] for line in lines[1:]] == ["firing", "resolved", "resolved"]
     assert "BTC-USD (coinbase): spread 130 bps (9,935 / 10,065), above 100 bps" in lines[1]
-    assert lines[1].rstrip().endswith("no webhook  –")
+    assert lines[1].rstrip().endswith("no channel  –")
     listed = json.loads(cli("alerts", "list", "--json", "--group", bench.group).stdout)
     assert [(a["status"], a["value"], a["level"]) for a in listed] == [
         ("firing", "130", "100"),

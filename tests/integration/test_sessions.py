@@ -208,8 +208,7 @@ def test_answers_of_a_webhook_are_stored_in_a_form_that_fits(latin: Settings) ->
             "INSERT INTO alert_notifications (consumer_group, alert_id, status) "
             "SELECT 'g', id, 'firing' FROM fired"
         )
-        notification = outbox.first(connection, "g")
-        assert notification is not None
+        (notification,) = outbox.pending(connection, "g", "webhook", 1)
         outbox.failed(connection, notification, "answered 500 …", 0.0)
         found = connection.execute("SELECT last_error FROM alert_notifications").fetchone()
     assert found == (r"answered 500 \u2026",)

@@ -226,4 +226,4 @@ def test_the_command_fails_where_the_receiver_does(
     _, error = run(cli_with, f"gopher://127.0.0.1:1/{SECRET}", 2)
     assert "must begin with https:// or http://" in error
     _, error = run(cli_with, "", 2)
-    assert "no webhook is configured: set CRYPTOMETRICS_WEBHOOK_URL" in error
+    assert "nobody to tell: set CRYPTOMETRICS_WEBHOOK_URL" in error

@@ -10,7 +10,8 @@ import pytest
 
 from cryptometrics.alerts.figure_rules import FigureRules, ObservedFigure
 from cryptometrics.alerts.kinds import KINDS, owner_of
-from cryptometrics.alerts.rules import RulesError, parse
+from cryptometrics.alerts.rules import parse
+from cryptometrics.alerts.toml_lines import RulesError
 from cryptometrics.market.venues import Market
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cryptometrics.alerts.kinds import LIMIT, LIMIT_PREFIX, owner_of
 from cryptometrics.alerts.limit_rules import LimitRules, ObservedLimits
-from cryptometrics.alerts.rules import RulesError, parse
+from cryptometrics.alerts.rules import parse
+from cryptometrics.alerts.toml_lines import RulesError
 from cryptometrics.market.venues import Market
 from cryptometrics.risk.portfolio.definition import Limit, limit_name
 from cryptometrics.risk.portfolio.limits import LimitUse, use_of_limit

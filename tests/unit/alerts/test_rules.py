@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.alerts.kinds import KINDS
-from cryptometrics.alerts.rules import RulesError, example, named_pairs, named_venues, parse
+from cryptometrics.alerts.rules import example, named_pairs, named_venues, parse
+from cryptometrics.alerts.toml_lines import RulesError
 from cryptometrics.market.venues import Market
 
 SPREAD = '[[rule]]\nname = "wide"\nkind = "spread_bps"\nlevel = 25\n'
