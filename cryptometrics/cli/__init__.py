@@ -32,6 +32,7 @@ COMMANDS = {
     "up": "services:up",
     "down": "services:down",
     "status": "status:status",
+    "doctor": "doctor:doctor",
     "init-db": "init_db:init_db",
     "simulate": "simulate:simulate",
     "ingest": "ingest:ingest",

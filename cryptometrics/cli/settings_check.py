@@ -13,12 +13,25 @@ from cryptometrics.config.variables import FILE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cryptometrics.config.variables import UnknownVariable
+
 
 def warn_of_settings(context: click.Context) -> None:
     """Log a warning for each; context: that of the group of all commands."""
     logger = log.get_logger()
-    if _is_open_to_others():
+    if context.invoked_subcommand == "doctor":
+        return  # it reports them itself
+    if is_open_to_others():
         logger.warning("env_file_is_open_to_others", file=str(FILE.absolute()), advice="chmod 600 .env")
+    for found in unknown_settings(context):
+        logger.warning("unknown_setting", name=found.name, where=found.where, advice=found.advice)
+
+
+def unknown_settings(context: click.Context) -> Iterator[UnknownVariable]:
+    """Yield the variables that look like ours and that nothing reads.
+
+    context: that of the group of all commands.
+    """
     assert isinstance(context.command, click.Group)  # noqa: S101
     prefix = f"{context.auto_envvar_prefix}_"
     invoked = context.invoked_subcommand
@@ -33,11 +46,11 @@ def warn_of_settings(context: click.Context) -> None:
         # The options of other commands are not looked up: that would import all of them.
         return name in options or name.startswith(begins)
 
-    for found in config.unknown_variables(is_option):
-        logger.warning("unknown_setting", name=found.name, where=found.where, advice=found.advice)
+    yield from config.unknown_variables(is_option)
 
 
-def _is_open_to_others() -> bool:
+def is_open_to_others() -> bool:
+    """Return whether other users of this machine can read `.env`."""
     try:
         mode = FILE.stat().st_mode
     except OSError:

@@ -58,6 +58,7 @@ ALLOWED_IMPORTS: dict[str, set[str]] = {
     "dashboards": VIEW,
     "api": SMALL | {"market", "store", "risk"},
     "local": SMALL,
+    "doctor": SMALL | {"kafka", "store", "local"},
     "cli": EVERYTHING,
     "__main__": {"cli"},
 }
