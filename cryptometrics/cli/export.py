@@ -35,6 +35,7 @@ INTERVALS = ("1m", "5m", "15m", "1h", "4h", "1d")
     "--portfolio",
     "portfolios",
     multiple=True,
+    callback=options.names,
     metavar="NAME",
     help="Export the rows of this portfolio, as with --what portfolio; repeatable.",
 )

@@ -35,13 +35,18 @@ def time(_context: click.Context, _option: click.Parameter, value: str | None) -
 
 
 def name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """Validate the name of a group, a session or windows; a callback for Click."""
+    """Validate the name of a group, a session, a portfolio or windows; a callback for Click."""
     if value is None:
         return None
     try:
         return check_name(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Validate each name of a repeatable option; a callback for Click."""
+    return tuple(name(context, option, value) for value in values)
 
 
 def venue(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:

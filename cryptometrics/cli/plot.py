@@ -61,6 +61,7 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
 @options.pairs
 @click.option(
     "--portfolio",
+    callback=options.name,
     metavar="NAME",
     help="Draw this portfolio instead of pairs: value, profit and loss with value at risk, and drawdown, as "
     "`risk --follow` has stored them. Goes with --since, --until, --out and --show.",
