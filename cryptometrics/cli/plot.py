@@ -64,7 +64,7 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     callback=options.name,
     metavar="NAME",
     help="Draw this portfolio instead of pairs: value, profit and loss with value at risk, and drawdown, as "
-    "`risk --follow` has stored them. Goes with --since, --until, --out and --show.",
+    "`risk --follow` has stored them. Goes with --since, --until, --out, --theme, --size and --show.",
 )
 @click.option(
     "--metric",
@@ -167,10 +167,10 @@ def plot(
     if portfolio is not None:
         of_pairs = {
             "--pair": pairs, "--metric": metrics, "--candles": candles, "--session": session,
-            "--group": group, "--venue": venue, "--theme": theme != DEFAULT.theme, "--size": size,
+            "--group": group, "--venue": venue,
         }  # fmt: skip
         _refuse_of_pairs(of_pairs, out)
-        charts = _portfolio_chart(portfolio, out, **span, show=show)
+        charts = _portfolio_chart(portfolio, out, look, **span, show=show)
     else:
         span["session"] = session
         charts = _pair_charts(pairs, metrics, candles, group, venue, out, span, look, show=show)
@@ -270,17 +270,18 @@ def _pair_charts(
 
 
 def _portfolio_chart(
-    name: str, out: Path | None, *, since: datetime | None, until: datetime | None, show: bool
+    name: str, out: Path | None, look: Look, *, since: datetime | None, until: datetime | None, show: bool
 ) -> Iterator[tuple[Path, Figure | bytes]]:
     """Yield the chart of a portfolio with its file; raise UserError if no figures of it are stored."""
     from cryptometrics.cli.connections import stored
     from cryptometrics.plot.portfolio import draw
+    from cryptometrics.plot.theme import THEMES
     from cryptometrics.store.portfolio_history import load_history
 
     with stored() as connection:
         history = load_history(connection, name, since, until, POINTS_A_PAIR)
     figure = _empty_figure(show=show)
-    draw(figure, history)
+    draw(figure, history, THEMES[look.theme], look.size)
     yield out or CHARTS / f"portfolio-{name}.png", figure
 
 

@@ -70,6 +70,13 @@ def test_the_chart_has_three_panels_and_marks_breaches(cli: Cli, connection: psy
     assert "drawdown 49.00" in legend_of(figure, 2)
 
 
+def test_theme_and_size_go_with_a_portfolio(cli: Cli, connection: psycopg.Connection) -> None:
+    connection.execute(ROWS)
+    cli("plot", "--portfolio", "treasury", "--out", "t.png", "--theme", "dark", "--size", "1200x800")
+    header = (cli.cwd / "t.png").read_bytes()[16:24]
+    assert (int.from_bytes(header[:4]), int.from_bytes(header[4:])) == (1200, 800)
+
+
 def test_a_range_is_cut_and_peaks_survive_wide_buckets(connection: psycopg.Connection) -> None:
     connection.execute(ROWS)
     since, until = NOON + timedelta(minutes=120), NOON + timedelta(minutes=150)
@@ -96,6 +103,7 @@ def test_mistakes_are_one_line(cli: Cli, connection: psycopg.Connection) -> None
     for options, message in (
         (["x"], "portfolio x has no stored figures; there is treasury"),
         (["treasury", "--pair", "BTC-USD"], "--pair does not go with --portfolio: remove one of them"),
+        (["treasury", "--out", "t.html"], "a portfolio is drawn as .png, .svg or .pdf"),
         (["treasury", "--since", "2030-01-01T00:00"], "portfolio treasury has no rows in that time"),
     ):
         failed = cli("plot", "--portfolio", *options, code=2)

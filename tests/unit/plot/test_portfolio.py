@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from cryptometrics.plot.figure import render
 from cryptometrics.plot.portfolio import draw
+from cryptometrics.plot.theme import DARK
 from cryptometrics.store.portfolio_history import Breach, PortfolioHistory
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -87,6 +89,15 @@ def test_without_cost_profit_and_loss_is_not_known() -> None:
     draw(figure, history(known=False))
     assert legends(figure) == ["value: not known", "profit and loss: not known", "drawdown: not known"]
     assert not figure.axes[1].collections
+
+
+def test_theme_and_size_are_those_asked_for() -> None:
+    figure = Figure()
+    draw(figure, history(breached=3), DARK, (1600, 900))
+    assert to_hex(figure.get_facecolor()) == DARK.background.lower()
+    assert [round(figure.dpi * inches) for inches in figure.get_size_inches()] == [1600, 900]
+    value = figure.axes[0].lines[0]
+    assert to_hex(value.get_color()) == "#ffffff"  # black would vanish on the dark ground
 
 
 def test_one_row_is_a_dot_and_the_file_is_the_same_each_time() -> None:
