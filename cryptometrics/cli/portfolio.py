@@ -34,6 +34,8 @@ OLD_QUOTES = timedelta(minutes=1)
 def portfolio(name: str | None, as_of: datetime | None, *, as_json: bool, fail_on_breach: bool) -> None:
     """Value a portfolio, or all of them: profit and loss, value at risk, stress tests, limits.
 
+    With a name, or if there is only one, it prints every position. Of several it prints a line each.
+
     Long positions count at the bid, short ones at the ask. A dash is a figure that cannot be known; the
     notes say why. The JSON is an object, of several portfolios a list. docs/portfolio.md explains each
     figure.
@@ -57,10 +59,13 @@ def portfolio(name: str | None, as_of: datetime | None, *, as_json: bool, fail_o
         objects = [as_object(each) for each in found]
         click.echo(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
     else:
-        from cryptometrics.cli.portfolio_table import show
+        from cryptometrics.cli.portfolio_table import show, show_overview
 
-        for each in found:
-            show(each)
+        if name is None and len(found) > 1:
+            show_overview(found)
+        else:
+            for each in found:
+                show(each)
     if fail_on_breach and any(each.is_breached for each in found):
         click.get_current_context().exit(1)
 

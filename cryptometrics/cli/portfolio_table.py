@@ -12,14 +12,29 @@ from cryptometrics.cli.output import NOTHING, for_people, print_table, short, st
 from cryptometrics.risk.portfolio.money import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from cryptometrics.risk.portfolio.limits import LimitState, LimitUse
     from cryptometrics.risk.portfolio.valuation import PositionRisk, Valuation
 
+OVERVIEW_HEADS = (
+    "portfolio",
+    "value",
+    "in",
+    "P&L",
+    "today",
+    "VaR",
+    "of gross",
+    "worst limit",
+    "use",
+    "state",
+)
 BAR = 10
 """Characters of the bar of a limit that is used in full."""
 COLOURS: dict[LimitState, str] = {"ok": "green", "warn": "yellow", "breach": "bold red", "unknown": "magenta"}
+SEVERITY: tuple[LimitState, ...] = ("ok", "warn", "unknown", "breach")
+"""The states of a limit, the worst last."""
 WIDE = 110
 """Columns from which on each figure of a position has its own."""
 POSITION_HEADS = (
@@ -41,6 +56,41 @@ def show(valuation: Valuation) -> None:
     if valuation.limits:
         _limits(valuation)
     _notes(valuation)
+
+
+def show_overview(valuations: Sequence[Valuation]) -> None:
+    """Print a line for each of several portfolios, with the limit that is nearest to trouble."""
+    print_table(
+        OVERVIEW_HEADS,
+        map(_overview, valuations),
+        numbers=("value", "P&L", "today", "VaR", "of gross", "use"),
+    )
+    if for_people():
+        click.echo("`cryptometrics portfolio NAME` shows its positions, stress tests and notes.")
+
+
+def _overview(valuation: Valuation) -> list[str | Text]:
+    sums, worst = valuation.totals, worst_limit(valuation.limits)
+    limit: list[str | Text] = [NOTHING, NOTHING, NOTHING]
+    if worst is not None:
+        use = per_cent(None if worst.use is None else 100 * worst.use)
+        state = Text(worst.state, COLOURS[worst.state] if for_people() else "")
+        limit = [worst.limit.name.removeprefix("limit."), use, state]
+    return [
+        valuation.portfolio.name,
+        money(sums.value),
+        valuation.portfolio.currency,
+        money(sums.profit_and_loss),
+        money(sums.profit_and_loss_today),
+        money(valuation.value_at_risk),
+        per_cent(valuation.per_cent_of_gross(valuation.value_at_risk)),
+        *limit,
+    ]
+
+
+def worst_limit(limits: Sequence[LimitUse]) -> LimitUse | None:
+    """Return the limit in the worst state, of several the most used; None if there is no limit."""
+    return max(limits, key=lambda each: (SEVERITY.index(each.state), each.use or 0), default=None)
 
 
 def money(amount: Decimal | float | None, *, places: int = 2) -> str:
