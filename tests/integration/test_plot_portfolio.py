@@ -62,7 +62,7 @@ def test_the_chart_has_three_panels_and_marks_breaches(cli: Cli, connection: psy
     assert len(drawn) == 401
     assert np.isnan(drawn).sum() == 1  # the break where rows are missing
     assert drawn[-1] == 105_990
-    assert "limit breached: 10 rows\ngross" in legend_of(figure, 0)
+    assert "limit breached: 10 rows, gross" in legend_of(figure, 0)
     assert len(np.asarray(drawdown.lines[-1].get_xdata())) == 10
     assert "value at risk 1,599.00" in legend_of(figure, 1)
     [band] = gain.collections
