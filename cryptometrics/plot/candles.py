@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import matplotlib.style
 from matplotlib.patches import Patch
 
+from cryptometrics.market.pauses import after_gaps
 from cryptometrics.market.venues import venue_label
 from cryptometrics.plot.axes import time_axis, value_axis
 from cryptometrics.plot.labels import shortened
 from cryptometrics.plot.layout import grid, hatch, header, is_wide, last_value, legend, shade
 from cryptometrics.plot.panels import GREEN, PURPLE, VERMILLION
-from cryptometrics.plot.points import DAY, after_gaps, day_number
+from cryptometrics.plot.points import DAY, day_number
 from cryptometrics.plot.theme import LIGHT
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import count as counting
 from typing import TYPE_CHECKING, NamedTuple
 
+from cryptometrics.market.pauses import after_gaps
 from cryptometrics.times import EPOCH
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from cryptometrics.store.tick_series import BucketValues, Series
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
-
-MIN_GAP = timedelta(minutes=1)
-GAP_FACTOR = 20
-"""A silence is a gap if it is longer than the usual pause by this factor: rarely traded pairs pause often."""
-USUAL = 0.75
-"""Share of the pauses that are not longer than the usual one: ticks often come in bursts."""
 
 MAX_BARS = 150
 """Bars of tick rates in a chart."""
@@ -38,28 +33,6 @@ def day_number(moment: datetime) -> float:
 def gaps(series: Series) -> list[tuple[datetime, datetime]]:
     """Return the gaps, each from the last tick before it to the first tick after it."""
     return [(series.last_at[i - 1], series.first_at[i]) for i in _after_gaps(series)]
-
-
-def after_gaps(
-    first_at: Sequence[datetime],
-    last_at: Sequence[datetime],
-    ticks: Sequence[int],
-    session_starts: Collection[int] = (),
-) -> list[int]:
-    """Return the indexes of the buckets that begin after a gap.
-
-    first_at, last_at: times of the first and the last tick of each bucket. The pause before a session is no
-    usual one.
-    """
-    pauses = [after - before for before, after in zip(last_at[:-1], first_at[1:], strict=True)]
-    counted = [(pause, 1) for number, pause in enumerate(pauses, start=1) if number not in session_starts]
-    counted += [
-        ((last - first) / (count - 1), count - 1)
-        for first, last, count in zip(first_at, last_at, ticks, strict=True)
-        if count > 1
-    ]
-    min_gap = max(MIN_GAP, GAP_FACTOR * _usual(counted))
-    return [number for number, pause in enumerate(pauses, start=1) if pause > min_gap]
 
 
 def steps(
@@ -164,13 +137,3 @@ def _round_numbers() -> Iterator[int]:
 
 def _after_gaps(series: Series) -> list[int]:
     return after_gaps(series.first_at, series.last_at, series.ticks, series.session_starts)
-
-
-def _usual(pauses: list[tuple[timedelta, int]]) -> timedelta:
-    """Return the usual one of (pause, how often); zero without pauses."""
-    left = USUAL * sum(count for _, count in pauses)
-    for pause, count in sorted(pauses):
-        left -= count
-        if left <= 0:
-            return pause
-    return timedelta()

@@ -122,7 +122,8 @@ class QuotesAnswer(TypedDict):
     """A market's quotes over time, one point per bucket; `columns` names the values of a point.
 
     A point has the time of its last quote in milliseconds since 1970. Its bid, ask and mid price are those of
-    this quote; low and high are the lowest and the highest mid price of the bucket.
+    this quote; low and high are the lowest and the highest mid price of the bucket. A point without values
+    begins a silence that is unusually long for the market.
     """
 
     pair: str

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from cryptometrics.market.pauses import after_gaps
 from cryptometrics.store.candles import load_candles
 from cryptometrics.store.chart_range import SilentPairsError
 from cryptometrics.store.choose_source import check_venue, stored_groups
@@ -85,7 +86,7 @@ def router(site: Site) -> APIRouter:
             watermark=iso(series.last_at[-1]) if series else None,
             of_minutes=bool(series and series.of_minutes),
             columns=list(COLUMNS),
-            points=_points(series) if series else [],
+            points=quote_points(series) if series else [],
             labels=[
                 {"from": iso(run.since), "until": iso(run.until), "label": run.label}
                 for run in runs
@@ -149,19 +150,27 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _points(series: Series) -> list[list[int | float | str | None]]:
-    """Return the points of a series, in the order of COLUMNS."""
-    times: list[list[int | float | str | None]] = [
-        [to_microseconds(moment) // 1000 for moment in series.last_at]
-    ]
+def quote_points(series: Series) -> list[list[int | float | str | None]]:
+    """Return the points of a series, in the order of COLUMNS.
+
+    Where the market was silent for unusually long, a point without values follows the last one: a chart must
+    not draw a price that nobody quoted.
+    """
+    gaps = set(after_gaps(series.first_at, series.last_at, series.ticks, series.session_starts))
     columns = [
-        [None] * len(series.ticks) if name not in series.metrics else [_value(name, each) for each in values]
+        series.metrics[name].last if name in series.metrics else [Decimal("nan")] * len(series.ticks)
         for name in METRICS
-        for values in [series.metrics[name].last if name in series.metrics else []]
     ]
     mid = series.metrics["mid_price"]
-    bounds = [[_value("mid_price", each) for each in values] for values in (mid.low, mid.high)]
-    return [list(point) for point in zip(*times, *columns, *bounds, strict=True)]
+    names = (*METRICS, "mid_price", "mid_price")
+    points: list[list[int | float | str | None]] = []
+    for i, values in enumerate(zip(*columns, mid.low, mid.high, strict=True)):
+        if i in gaps:
+            hold = min(series.last_at[i - 1] + series.width, series.first_at[i])
+            points.append([to_microseconds(hold) // 1000, *[None] * len(names)])
+        at = to_microseconds(series.last_at[i]) // 1000
+        points.append([at, *(_value(name, value) for name, value in zip(names, values, strict=True))])
+    return points
 
 
 def _value(name: str, value: Decimal) -> float | str | None:

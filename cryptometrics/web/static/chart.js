@@ -7,6 +7,7 @@ const HATCHES = { gap: "/", unverified: "\\", imported: "-" };
 const MAX_RUNS = 200; // hatched runs: more cannot be told apart on a screen
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -20, PageDown: 20, Home: -Infinity, End: Infinity };
 const POINT = /** @type {const} */ (["at", "bid", "ask", "mid", "spread", "high", "low"]);
+const EDGES = ["bottom", "top", "above", "zero"]; // of the areas
 const CANDLE = /** @type {const} */ (["at", "open", "high", "low", "close", "width"]);
 
 /**
@@ -64,13 +65,13 @@ export class MarketChart {
       new Bokeh.ColumnDataSource({ data: Object.fromEntries(names.map((name) => [name, []])) });
     const field = (/** @type {string} */ name) => ({ field: name });
     const at = { x: field("at") };
-    const [quotes, rising, falling] = [source([...POINT, "zero"]), source(CANDLE), source(CANDLE)];
+    const [quotes, rising, falling] = [source([...POINT, ...EDGES]), source(CANDLE), source(CANDLE)];
     this.sources = { quotes, rising, falling, risk: source(["at", "value"]), alerts: source(["at", "y"]) };
     const step = (/** @type {any} */ figure, /** @type {string} */ name, /** @type {object} */ style) =>
       figure.step({ ...at, y: field(name), source: quotes, mode: "after", ...style });
     const band = { ...at, source: quotes, step_mode: "after" };
     this.lineGlyphs = [
-      price.varea_step({ ...band, y1: field("bid"), y2: field("ask"), fill_color: colours.accent, fill_alpha: 0.25 }),
+      price.varea_step({ ...band, y1: field("bottom"), y2: field("top"), fill_color: colours.accent, fill_alpha: 0.25 }),
       step(price, "high", { line_color: colours.bid, line_dash: [6, 4], line_width: 1.3 }),
       step(price, "low", { line_color: colours.ask, line_dash: [2, 3], line_width: 1.3 }),
       step(price, "mid", { line_color: colours.accent, line_width: 1.2 }),
@@ -86,7 +87,7 @@ export class MarketChart {
     });
     const marker = { marker: "inverted_triangle", size: 12, fill_color: colours.bad, line_color: colours.panel };
     price.scatter({ ...at, y: field("y"), source: this.sources.alerts, ...marker });
-    spread.varea_step({ ...band, y1: field("zero"), y2: field("spread"), fill_color: colours.soft, fill_alpha: 0.25 });
+    spread.varea_step({ ...band, y1: field("zero"), y2: field("above"), fill_color: colours.soft, fill_alpha: 0.25 });
     step(spread, "spread", { line_color: colours.soft });
     risk.line({ ...at, y: field("value"), source: this.sources.risk, line_color: colours.warn, line_width: 1.6 });
   }
@@ -240,5 +241,9 @@ function withNear(prices, extremes) {
 
 /** @param {Point[]} points */
 function columns(points) {
-  return { ...Object.fromEntries(POINT.map((name) => [name, points.map((point) => point[name])])), zero: points.map(() => 0) };
+  const column = (/** @type {typeof POINT[number]} */ name) => points.map((point) => point[name]);
+  // An area does not end where a value is unknown, as a line does: there it gets no height.
+  const edge = (/** @type {typeof POINT[number]} */ name) => column(name).map((value) => value || 0);
+  const edges = { bottom: edge("bid"), top: edge("ask"), above: edge("spread"), zero: points.map(() => 0) };
+  return { ...Object.fromEntries(POINT.map((name) => [name, column(name)])), ...edges };
 }

@@ -7,7 +7,7 @@ import { decimalColumn, filterBox, numberColumn, Table, textColumn } from "./tab
 
 /** @typedef {import("./live.js").PairRow} PairRow */
 
-const STALE_S = 60; // a quote that is older is greyed: no market of the feed is quiet for so long
+export const STALE_S = 60; // a quote that is older is greyed: no market of the feed is quiet for so long
 
 /** @param {PairRow} row */
 export const ageOf = (row) => secondsSince(row.timestamp);

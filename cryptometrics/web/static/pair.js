@@ -6,7 +6,7 @@ import { MarketChart } from "./chart.js";
 import { fill, h, setText } from "./dom.js";
 import { age, clock, decimal, fixed, integer, moment, percent, visible } from "./format.js";
 import { now, onChange, pairs, serverNow } from "./live.js";
-import { ageOf, isStale } from "./market.js";
+import { ageOf, isStale, STALE_S } from "./market.js";
 import { choiceButtons, figureList } from "./parts.js";
 import { repeat } from "./refresh.js";
 import { decimalColumn, numberColumn, Table, textColumn } from "./table.js";
@@ -157,6 +157,7 @@ export function show(main, venue, pair) {
     const at = Date.parse(row?.timestamp ?? "");
     if (row && newest && at > newest) {
       const names = [...QUOTE, ...EXTREMES];
+      if (at - newest > STALE_S * 1000) chart?.append(toPoint(["timestamp"], [newest + 1000]));
       newest = at;
       chart?.append(toPoint(["timestamp", ...names], [at, ...names.map((name) => row[name])]));
     }
