@@ -105,7 +105,7 @@ def export(
     from cryptometrics.cli.connections import database, report_choice
     from cryptometrics.cli.progress import Progress
     from cryptometrics.store import export_file
-    from cryptometrics.store.choose_source import resolve_group, resolve_venue
+    from cryptometrics.store.choose_source import Choice, resolve_group, resolve_venue
     from cryptometrics.store.datasets import DATASETS, Selection
     from cryptometrics.store.portfolio_history import group_of
 
@@ -119,9 +119,10 @@ def export(
     text = _form_of(form, out)
     dataset, noun, rows = DATASETS[what], NOUNS.get(what, what), 0
     with database() as connection:
-        for portfolio in portfolios:
-            group = group or group_of(connection, portfolio)
-        of_group = resolve_group(connection, group, with_imported=dataset.minutes)
+        if portfolios and group is None:
+            of_group = Choice(group_of(connection, portfolios), note="")
+        else:
+            of_group = resolve_group(connection, group, with_imported=dataset.minutes)
         at = venue
         report_choice(of_group)
         if dataset.one_venue or venue:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.errors import NotFoundError, UserError
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.text import are
+from cryptometrics.text import are, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,9 +119,15 @@ def load_history(
     )  # fmt: skip
 
 
-def group_of(connection: psycopg.Connection, name: str) -> str:
-    """Return the group that the newest row of a portfolio is of; raise UserError if it has no row."""
-    return _source(connection, name)[0]
+def group_of(connection: psycopg.Connection, names: Sequence[str]) -> str:
+    """Return the group to which the newest rows of portfolios belong.
+
+    Raises UserError if a portfolio has no row, or if the groups differ.
+    """
+    groups = sorted({_source(connection, name)[0] for name in names})
+    if len(groups) > 1:
+        raise UserError(f"these portfolios belong to the groups {listed(groups)}: give one with --group")
+    return groups[0]
 
 
 def _source(connection: psycopg.Connection, name: str) -> tuple[str, str, str]:

@@ -103,6 +103,8 @@ def test_rows_of_one_portfolio(settings: Settings, filled: Cli) -> None:
     assert done.stdout.splitlines()[1].startswith("'=1+1,3,g2,")
     assert done.stderr == "1 rows of portfolios\n"
     assert len(filled("export", "--portfolio", "fund", "--portfolio", "other").stdout.splitlines()) == 3
+    apart = filled("export", "--portfolio", "fund", "--portfolio", "=1+1", code=2).stderr
+    assert "these portfolios belong to the groups g1, g2: give one with --group" in apart
     unknown = filled("export", "--portfolio", "x", code=2).stderr
     assert "portfolio x has no stored figures; there are =1+1, fund and other" in unknown
     wrong = filled("export", "--portfolio", "fund", "--what", "alerts", code=2).stderr
