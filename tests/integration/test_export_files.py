@@ -106,7 +106,7 @@ def test_rows_of_one_portfolio(settings: Settings, filled: Cli) -> None:
     apart = filled("export", "--portfolio", "fund", "--portfolio", "=1+1", code=2).stderr
     assert "these portfolios belong to the groups g1, g2: give one with --group" in apart
     unknown = filled("export", "--portfolio", "x", code=2).stderr
-    assert "portfolio x has no stored figures; there are =1+1, fund and other" in unknown
+    assert "portfolio x has no stored figures; there are =1+1, fund, other" in unknown
     wrong = filled("export", "--portfolio", "fund", "--what", "alerts", code=2).stderr
     assert "--portfolio does not go with --what alerts" in wrong
 
