@@ -1,7 +1,7 @@
 """Read stored rows as Arrow record batches, in flat memory (extra `data`).
 
 PostgreSQL sends CSV, which Arrow parses many times faster than Python could build values. Every NUMERIC
-becomes decimal128(38, 18), every time a timestamp in UTC, JSON its text.
+becomes decimal128(38, 18), every time a timestamp in UTC, JSON and lists the text of their JSON.
 """
 
 from __future__ import annotations
@@ -121,4 +121,6 @@ def _expression(column: Column) -> sql.Composed:
         return sql.SQL("CASE WHEN scale({0}) > {1} THEN round({0}, {1}) ELSE {0} END").format(
             name, sql.Literal(FRACTION_DIGITS)
         )
+    if column.type.endswith("[]"):
+        return sql.SQL("array_to_json({})").format(name)
     return sql.SQL("{}").format(name)

@@ -111,8 +111,15 @@ def columns_of(connection: psycopg.Connection, selection: Selection) -> list[Col
     names = sql.SQL(", ").join(map(sql.Identifier, wanted)) if wanted else sql.SQL("*")
     query = sql.SQL("SELECT {} FROM {} LIMIT 0").format(names, sql.Identifier(_relation(selection)))
     found = connection.execute(query).description or ()
-    types = psycopg.adapters.types
-    return [Column(each.name, kind.name if (kind := types.get(each.type_code)) else "text") for each in found]
+    return [Column(each.name, _type_of(each.type_code)) for each in found]
+
+
+def _type_of(oid: int) -> str:
+    """Return the name of a type, with brackets for an array; text for one that is not known."""
+    kind = psycopg.adapters.types.get(oid)
+    if kind is None:
+        return "text"
+    return f"{kind.name}[]" if kind.array_oid == oid else kind.name
 
 
 def slices(

@@ -67,6 +67,8 @@ def _cell(column: Column) -> sql.Composed:
     if column.type in _TEXTS:
         # The first characters of a formula in Excel, LibreOffice and Sheets (OWASP, CSV injection).
         return sql.SQL(r"CASE WHEN {0} ~ '^[=+\-@\t\r]' THEN '''' || {0} ELSE {0} END").format(name)
+    if column.type.endswith("[]"):
+        return sql.SQL("array_to_json({})").format(name)
     return sql.SQL("{}").format(name)
 
 

@@ -34,9 +34,9 @@ INSERT INTO crypto_risk (consumer_group, venue, pair, range, as_of, minutes, min
     gap_minutes, volatility)
 VALUES ('g1', 'coinbase', 'BTC-USD', '24h', '2026-01-05 00:01Z', 1440, 1, 0.1, 0, 0.25);
 INSERT INTO alerts (consumer_group, rule, kind, venue, pair, severity, level, value, message, started_at,
-    fired_at)
+    fired_at, channels)
 VALUES ('g1', '=1+1', 'spread_bps', 'coinbase', 'BTC-USD', 'warning', 5, 7.25, E'two\nlines, "quoted"',
-    '2026-01-05Z', '2026-01-05 00:00:01Z');
+    '2026-01-05Z', '2026-01-05 00:00:01Z', '{desk,mail}');
 INSERT INTO portfolio_risk (portfolio, version, consumer_group, as_of, venue, currency, value, unmarked,
     positions, cash, limits)
 VALUES ('fund', 1, 'g1', '2026-01-05 00:01Z', 'coinbase', 'USD', 10.5, 0, '[{"asset": "BTC"}]', '[]', '[]'),
