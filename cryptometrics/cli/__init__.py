@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import gc
 import importlib
@@ -76,6 +77,19 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; suggest one that is spelled alike, as Click does for commands it has loaded."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            alike = difflib.get_close_matches(args[0], COMMANDS)
+            if args[0].startswith("-") or not alike:
+                raise
+            guesses = " or ".join(f"'{name}'" for name in alike)
+            raise click.UsageError(f"No such command '{args[0]}'. Did you mean {guesses}?", ctx) from None
 
 
 @click.command(

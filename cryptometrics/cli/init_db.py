@@ -65,3 +65,4 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
     else:
         topic = describe_topic(settings)
         click.echo(f"topic {topic.name}: there already, with {topic.partitions} partitions")
+    click.echo("next: cryptometrics simulate (or ingest), and cryptometrics process --group g1", err=True)

@@ -71,3 +71,17 @@ def test_every_command_with_pairs_has_this_option() -> None:
 
 def _option_command() -> click.Command:
     return click.command()(options.pairs(lambda pairs: None))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("simulat", "No such command 'simulat'. Did you mean 'simulate'?"),
+        ("export-all", "Did you mean 'export'?"),
+        ("xyzzy", "No such command 'xyzzy'."),
+    ],
+)
+def test_a_command_that_is_spelled_alike_is_suggested(typed: str, said: str) -> None:
+    result = CliRunner().invoke(cryptometrics, [typed])
+    assert result.exit_code == 2
+    assert said in result.output
