@@ -39,6 +39,7 @@ SECRETS = {
     "KAFKA_SASL_PASSWORD": f"{MARK} sasl '\\%ü",
     "KAFKA_SSL_KEY_PASSWORD": f"{MARK} key '\\%ü",
     "CRYPTOMETRICS_WEBHOOK_URL": f"http://u:{MARK}@127.0.0.1:1/{MARK}",
+    "CRYPTOMETRICS_WEB_TOKEN": f"{MARK} token of the page, long enough",
 }
 OTHERS = {
     "KAFKA_CONF_SASL_OAUTHBEARER_CLIENT_SECRET": f"{MARK} oauth",
@@ -55,7 +56,7 @@ def test_every_secret_setting_is_planted_and_typed() -> None:
     named = {
         _variable(name, field)
         for name, field in fields
-        if ("password" in name or "url" in name) and not name.endswith("_file")
+        if any(word in name for word in ("password", "url", "token")) and not name.endswith("_file")
     }
     assert named == typed
 
