@@ -1,4 +1,4 @@
-"""Channels: to whom an alert is sent, and the parser of their tables in the rule file. Pure.
+"""Channels: where alerts are sent, and the parser of their tables in the rule file. Pure.
 
 A channel is a table `[[channel]]`. Its address is a secret: it is never part of a problem's text.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from cryptometrics.alerts.rules import Severity, is_name
-from cryptometrics.alerts.toml_lines import RuleProblem, TomlLines
+from cryptometrics.alerts.toml_lines import RuleProblem, TomlLines, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,7 +55,7 @@ class Channel:
 
 
 class Recipients(NamedTuple):
-    """Everyone who may be told of an alert."""
+    """Every receiver of alerts."""
 
     webhook: bool = False
     """Whether CRYPTOMETRICS_WEBHOOK_URL is set; it gets every alert."""
@@ -63,11 +63,11 @@ class Recipients(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The names of all of them."""
+        """Their names."""
         return [WEBHOOK] * self.webhook + [channel.name for channel in self.channels]
 
     def of(self, severity: Severity, pair: str) -> list[str]:
-        """Return the names of those who are told of an alert of this severity and pair."""
+        """Return the names of the receivers of an alert of this severity and pair."""
         covering = [channel.name for channel in self.channels if channel.covers(severity, pair)]
         return [WEBHOOK] * self.webhook + covering
 
@@ -84,16 +84,11 @@ def parse(text: str) -> tuple[tuple[Channel, ...], list[RuleProblem]]:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return (), []
-    lines, tables = TomlLines(text), content.get("channel", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        return (), [RuleProblem(lines.top("channel"), "channel", "write [[channel]], in two brackets")]
-    problems: list[RuleProblem] = []
-    if len(tables) > MAX_CHANNELS:
-        more = f"the file has more than {MAX_CHANNELS} channels"
-        problems.append(RuleProblem(lines.header("channel", MAX_CHANNELS), "channel", more))
+    lines = TomlLines(text)
+    tables, problems = tables_of(content, "channel", lines, MAX_CHANNELS)
     channels: list[Channel] = []
     names: set[str] = set()
-    for number, table in enumerate(tables[:MAX_CHANNELS]):
+    for number, table in enumerate(tables):
         reader = _ChannelTable(table, number, lines)
         channel = reader.channel(names)
         names.add(str(table.get("name")))

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cryptometrics.alerts.kinds import ESTIMATORS, KINDS, LIMIT_PREFIX, OnFigures, RuleKind, Source
-from cryptometrics.alerts.toml_lines import RuleProblem, RulesError, TomlLines, unreadable
+from cryptometrics.alerts.toml_lines import RuleProblem, RulesError, TomlLines, tables_of, unreadable
 from cryptometrics.market.ticks import is_pair
 from cryptometrics.times import parse_duration
 
@@ -108,18 +108,13 @@ def parse(text: str) -> tuple[Rule, ...]:
         for key in content
         if key not in ("rule", "channel")
     ]
-    tables = content.get("rule", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise RulesError([RuleProblem(lines.top("rule"), "rule", "write [[rule]], in two brackets")])
+    tables, wrong = tables_of(content, "rule", lines, MAX_RULES)
+    problems += wrong
     if not tables and "channel" not in content and not problems:
         problems.append(RuleProblem(1, "", "the file has no [[rule]]"))
-    if len(tables) > MAX_RULES:
-        problems.append(
-            RuleProblem(lines.header("rule", MAX_RULES), "rule", f"the file has more than {MAX_RULES} rules")
-        )
     rules: list[Rule] = []
     names: set[object] = set()
-    for number, table in enumerate(tables[:MAX_RULES]):
+    for number, table in enumerate(tables):
         reader = _Table(table, number, lines)
         rule = reader.rule(names)
         names.add(str(table.get("name")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 _header_at = re.compile(r"\s*\[\[\s*(rule|channel)\s*\]\]").match
 _key_at = re.compile(r"\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*=").match
@@ -68,3 +69,15 @@ class TomlLines:
     def of(self, table: str, index: int, key: str) -> int:
         """Return the line of a key of a table, or the table's first line if the key is missing."""
         return self._keys.get((table, index, key)) or self.header(table, index)
+
+
+def tables_of(
+    content: dict[str, Any], key: str, lines: TomlLines, most: int
+) -> tuple[list[dict[str, Any]], list[RuleProblem]]:
+    """Return the first `most` tables [[key]] of a rule file, and what is wrong with them as a whole."""
+    tables = content.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        return [], [RuleProblem(lines.top(key), key, f"write [[{key}]], in two brackets")]
+    if len(tables) <= most:
+        return tables, []
+    return tables[:most], [RuleProblem(lines.header(key, most), key, f"the file has more than {most} {key}s")]

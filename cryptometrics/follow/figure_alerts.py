@@ -32,7 +32,7 @@ COLUMNS = sorted(
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """The rules that a follower evaluates, and who is told of their alerts."""
+    """The rules that a follower evaluates, and where it sends their alerts."""
 
     rules: tuple[Rule, ...] = ()
     recipients: Recipients = NOBODY

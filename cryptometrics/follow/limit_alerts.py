@@ -33,7 +33,7 @@ class LimitAlerts:
     def __init__(
         self, connection: psycopg.Connection, group: str, venue: str, recipients: Recipients
     ) -> None:
-        """recipients: who is told of alerts."""
+        """recipients: where alerts are sent."""
         self._connection, self._group, self._venue, self._recipients = connection, group, venue, recipients
         self._loaded: LimitRules | None = None
         self._removal_check = Interval(REMOVAL_CHECK_S)

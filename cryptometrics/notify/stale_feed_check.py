@@ -25,7 +25,7 @@ class StaleFeedCheck:
     """Evaluates a group's rules about stale feeds against the stored ticks."""
 
     def __init__(self, group: str, rules: Iterable[Rule], recipients: Recipients) -> None:
-        """recipients: who is told of transitions."""
+        """recipients: where transitions are sent."""
         self._group = group
         self._recipients = recipients
         self._rules = [rule for rule in rules if isinstance(rule.source, OnSilence)]

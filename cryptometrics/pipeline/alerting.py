@@ -31,7 +31,7 @@ class Alerting:
         load: Callable[[Iterable[Market]], Mapping[Market, StoredStates]],
         recipients: Recipients,
     ) -> None:
-        """load: returns the stored state of pairs and partitions. recipients: who is told of alerts."""
+        """load: returns the stored state of pairs and partitions. recipients: where alerts are sent."""
         self._load = load
         self._recipients = recipients
         self._evaluator = Evaluator(rules)

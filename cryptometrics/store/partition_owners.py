@@ -1,4 +1,4 @@
-"""Read who reads each partition, how far, and with which outcomes."""
+"""Look up the reader of each partition, its next offset, and the count of each outcome."""
 
 from __future__ import annotations
 

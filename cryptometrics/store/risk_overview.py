@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
+from cryptometrics.risk.figures import CoreFigures
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -23,7 +25,7 @@ ORDER BY venue, pair, minutes
 
 
 @dataclass(frozen=True, slots=True)
-class RiskFigures:
+class RiskFigures(CoreFigures):
     """A row of `crypto_latest_risk`; ratios, None where a figure cannot be known."""
 
     venue: str
@@ -31,16 +33,6 @@ class RiskFigures:
     range: str
     as_of: datetime
     age_seconds: float
-    minutes: int
-    minutes_with_ticks: int
-    coverage: float
-    gap_minutes: int
-    volatility: float | None
-    volatility_ewma: float | None
-    value_at_risk: float | None
-    expected_shortfall: float | None
-    drawdown: float | None
-    max_drawdown: float | None
 
 
 def newest_figures(

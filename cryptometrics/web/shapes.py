@@ -249,7 +249,7 @@ class AlertsAnswer(TypedDict):
 
 
 class PartitionRow(TypedDict):
-    """A partition of the topic: who reads it, how far, and with which outcomes."""
+    """A partition of the topic: its reader, the next offset, and the count of each outcome."""
 
     topic: str
     partition: int

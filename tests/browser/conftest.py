@@ -107,7 +107,7 @@ def browser() -> Iterator[Browser]:
     """Return the distribution's Chromium, without a window."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip("there is no Chromium: the distribution's package is chromium")
+        pytest.skip("needs a Chromium to drive: install the distribution's package chromium")
     # Chromium's sandbox does not run as root, as tests in a container do.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with (

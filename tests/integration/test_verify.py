@@ -90,7 +90,7 @@ class Source:
 
 @pytest.fixture(scope="module")
 def source(services: Services) -> Iterator[Source]:
-    """Return a topic with every outcome, written in transactions of which one was aborted."""
+    """Return a topic with every outcome, written in transactions; one of them was aborted."""
     with contextlib.closing(Source(services)) as made:
         fill(made)
         yield made

@@ -49,7 +49,7 @@ def test_every_guard_of_the_model_has_a_mutant() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("spin") is None or shutil.which("cc") is None,
-    reason="the model checker spin is not installed",
+    reason="needs the model checker and a C compiler: install the packages spin and gcc",
 )
 def test_the_model_holds_and_no_mutant_does() -> None:
     done = subprocess.run(

@@ -37,7 +37,7 @@ COMMENT ON COLUMN alert_silences.ended_by IS 'The name given by the person who e
 
 -- No foreign key: a row that is deleted by hand must not make a batch of ticks fail.
 ALTER TABLE alerts ADD COLUMN silence_id bigint;
-COMMENT ON COLUMN alerts.silence_id IS 'The silence because of which the alert is not sent, decided when it began. When the silence ends and the alert still fires, the alert is sent, and this becomes NULL.';
+COMMENT ON COLUMN alerts.silence_id IS 'The silence that keeps the alert from being sent; set when the alert is stored. If the alert still fires when the silence ends, it is sent and this becomes NULL.';
 
 -- What people may do with the owner's rights. The texts end up on terminals and in messages: one line each.
 

@@ -1,4 +1,4 @@
-/** Small parts that several pages have: a list of figures, and buttons of which one is pressed. */
+/** Small parts that several pages share: a list of figures, and a row of buttons with one pressed. */
 
 import { h, setText } from "./dom.js";
 

@@ -1,4 +1,4 @@
-"""The tables of channels in a rule file, and who is told of an alert."""
+"""The tables of channels in a rule file, and which channels an alert goes to."""
 
 from __future__ import annotations
 
