@@ -102,9 +102,12 @@ class Server:
             return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Return the distribution's Chromium, without a window."""
+    """Return the distribution's Chromium, without a window.
+
+    Playwright runs an event loop in this thread, so it ends with these tests: others run loops of their own.
+    """
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip("needs a Chromium to drive: install the distribution's package chromium")
@@ -117,7 +120,7 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def market(
     browser: Browser, services: Services, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Market]:
@@ -154,7 +157,7 @@ def _discarding(cli: Cli, *command: str) -> None:
     cli.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(market: Market) -> Server:
     """Return a running server of the page."""
     server = Server(market.cli)

@@ -361,16 +361,22 @@ class FakeCoinbase:
     async def _books(self) -> None:
         while True:
             await asyncio.sleep(0.05)
-            for product in self.products.values():
-                update = product.update()
-                if update is not None:
-                    self._tell(product, update, "level2_batch")
+            self._tell_changes()
+
+    def _tell_changes(self) -> None:
+        """Send the changes of the books that have gathered."""
+        for product in self.products.values():
+            update = product.update()
+            if update is not None:
+                self._tell(product, update, "level2_batch")
 
     # Faults
 
     async def _act(self, fault: str) -> None:
         """Do what a script says to each client: `cut`, `frame {"type":"new"}` and so on."""
         kind, _, argument = fault.partition(" ")
+        if kind == "flush":
+            self._tell_changes()  # or they would follow what is waited for
         for client in list(self._clients):
             if kind in {"cut", "close", "silence", "half-open", "huge"}:
                 # What was sent has arrived; what would follow is not sent, so the ledger knows.

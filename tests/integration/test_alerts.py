@@ -177,7 +177,11 @@ def test_one_of_two_senders_is_active_and_the_other_takes_over(bench: Bench, rec
     rules = '[[rule]]\nname = "stale"\nkind = "stale"\npairs = ["BTC-USD"]\nfor = "1s"\n'
     senders = [bench.sender(rules, receiver) for _ in range(2)]
     wait_until(lambda: len(receiver.posts) == 1, "the silence is reported")
-    holder = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {outbox.LOCK}"
+    # Of this database: a sender of the test before may not have hung up yet.
+    holder = (
+        "SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = current_database() "
+        f"WHERE locktype = 'advisory' AND granted AND classid = {outbox.LOCK}"
+    )
     (first,) = bench.rows(holder)
     bench.rows("SELECT pg_terminate_backend(%s)", *first)
     wait_until(lambda: bench.rows(holder) not in ([], [first]), "another session has the lock")

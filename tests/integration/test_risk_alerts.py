@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from functools import partial
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ def test_each_alert_fires_once_although_the_follower_is_killed_and_is_delivered(
         ("volatile", True, True),
     ], "\n".join(map(str, found))
     fall, volatile = (message for *_, message in found)
-    assert "% below its highest of 1h, above 4" in fall
+    assert re.search(r"price −\d\S* % from its highest of 1h, above 4 %", fall)
     assert "realized volatility over 15m is" in volatile
     assert posts.count(("fall", "firing", "drawdown_pct")) == 1
     assert posts.count(("fall", "resolved", "drawdown_pct")) == 1
