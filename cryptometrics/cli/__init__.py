@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics import __version__
+from cryptometrics.cli import process_end
 from cryptometrics.cli.signals import exit_code, interrupt, interrupted
 from cryptometrics.errors import CryptometricsError
 
@@ -129,6 +130,7 @@ def cryptometrics(log_format: str, verbose: bool, state_file: str | None) -> Non
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: code 2 for a mistake of the user, 3 for a service that is down."""
     gc.set_threshold(GC_THRESHOLD)
+    process_end.prepare()
     _make_streams_writable()
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is default:  # keep it ignored if the parent set it so
@@ -150,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # After an interrupt in the exec of a text, as in the making of a dataclass, `python -m` would end by
         # SIGINT whatever the exit code. The next exec resets that.
         exec("")  # noqa: S102
-    sys.exit(code)
+    process_end.leave(code)
 
 
 def _make_streams_writable() -> None:
