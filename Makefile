@@ -65,7 +65,7 @@ bench-growth: .venv/installed ## whether speed falls as the table grows; needs r
 	$(BIN)/python -m cryptometrics.cli.bench_growth --rows $(or $(ROWS),5000000)
 
 # pip-audit is not a dependency: only this target needs it, always in its newest version.
-audit: .venv/installed ## known vulnerabilities of the locked packages, from PyPI
+audit: .venv/installed ## known vulnerabilities of the locked packages
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements-dev.lock
