@@ -15,6 +15,8 @@ from cryptometrics.web.site import Site
 ROUTES = ("/", "/pair/{venue}/{pair}", "/risk", "/alerts", "/pipeline")
 """Each shows the same page, which reads its address."""
 TOKEN_MARK = "{{token}}"  # noqa: S105  (where the page has its token)
+FRAME = "index"
+TEMPLATES_MARK = "{{templates}}"
 MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -78,7 +80,15 @@ def static_files() -> dict[str, Path]:
 
 @functools.cache
 def _page() -> str:
-    return (resources.files("cryptometrics.web") / "pages" / "index.html").read_text("utf-8")
+    """Return the page: one frame, and a template for each of its views and dialogs."""
+    texts = {
+        path.name.removesuffix(".html"): path.read_text("utf-8")
+        for path in (resources.files("cryptometrics.web") / "pages").iterdir()
+        if path.name.endswith(".html")
+    }
+    frame = texts.pop(FRAME)
+    templates = [f'<template id="{name}">\n{text}</template>' for name, text in sorted(texts.items())]
+    return frame.replace(TEMPLATES_MARK, "\n".join(templates))
 
 
 def _tag(path: Path) -> str:

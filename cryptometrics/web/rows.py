@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from cryptometrics.market.venues import is_simulated
 from cryptometrics.risk.portfolio.as_json import money
+from cryptometrics.store.risk_curves import PAUSE
 from cryptometrics.times import iso
 from cryptometrics.web.shapes import Acknowledgement, AlertRow, PairRow, PipelineSummary, PortfolioSummary
 
@@ -35,6 +38,21 @@ def exact_or_none(value: Decimal | None) -> str | None:
 def iso_or_none(moment: datetime | None) -> str | None:
     """Return a moment as ISO 8601, None as None."""
     return None if moment is None else iso(moment)
+
+
+def with_breaks(points: list[list[Any]], width: timedelta) -> list[list[Any]]:
+    """Return the points of a series, and one without values wherever rows are missing.
+
+    A chart must not draw a line through a time of which nothing is known. The first value of a point is its
+    time in milliseconds; width: of the buckets that the points come from.
+    """
+    longest = max(PAUSE, 2 * width) / timedelta(milliseconds=1)
+    found = points[:1]
+    for before, point in pairwise(points):
+        if point[0] - before[0] > longest:
+            found.append([before[0] + 1, *[None] * (len(point) - 1)])
+        found.append(point)
+    return found
 
 
 def pair_row(row: SessionRow, risk: LatestRisk | None, now: datetime, rate: float | None) -> PairRow:

@@ -42,6 +42,12 @@ kind = "spread_bps"
 pairs = ["{QUIET}"]
 level = 0
 severity = "critical"
+[[rule]]
+name = "again"
+kind = "spread_bps"
+pairs = ["{QUIET}"]
+level = 0
+severity = "warning"
 """
 PORTFOLIO = """
 portfolio = "treasury"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,15 +13,23 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import QUIET
 from tests.database import rows, scalar
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
     from tests.browser.conftest import Market, Server
 
 PATHS = ("/", "/pair/simulated/BTC-USD", "/risk", "/alerts", "/pipeline")
+CUT_TEXTS = """
+[...document.querySelectorAll("h1, h2, dt, dd, button, a, p, label")]
+    .filter((element) => element.checkVisibility() && getComputedStyle(element).overflowX === "hidden")
+    .filter((element) => element.scrollWidth > element.clientWidth && !element.matches(".visually-hidden"))
+    .map((element) => element.textContent)
+"""
+"""JavaScript: the texts that do not fit into their places and are cut."""
 NOTICED_S, HEALED_S = 3.0, 3.0
 """How soon a lost connection must be visible, and how soon it must heal after the server's return."""
 
@@ -108,8 +117,40 @@ def test_chart_tells_exact_values_to_the_keyboard(open_page: Callable[[str], Pag
     expect(page.locator(".readout")).to_contain_text("open")
 
 
-def test_risk_shows_the_portfolio_and_the_correlations(open_page: Callable[[str], Page]) -> None:
+def test_chart_tells_of_an_alert_below_the_cursor(open_page: Callable[[str], Page]) -> None:
+    page = open_page(f"/pair/simulated/{QUIET}")
+    page.get_by_role("button", name="24h").click()
+    chart, readout = page.get_by_role("application"), page.locator(".readout")
+
+    def is_told() -> bool:
+        chart.press("Home")  # the alert fires with the first quote
+        return "▼" in readout.inner_text()
+
+    wait_until(is_told, "the alert is told")
+
+
+def test_chart_keeps_its_range_when_the_theme_changes(open_page: Callable[[str], Page]) -> None:
+    page = open_page("/pair/simulated/BTC-USD")
+    chart, readout = page.get_by_role("application"), page.locator(".readout")
+    expect(chart.locator("canvas").first).to_be_attached()
+    for _ in range(2):
+        page.get_by_role("button", name=re.compile("^Theme")).click()
+    chart.press("ArrowLeft")
+    expect(readout).to_contain_text("mid price")
+    expect(chart.locator(".bk-Figure")).to_have_count(3)
+
+
+def test_risk_shows_the_portfolio_and_the_correlations(
+    open_page: Callable[[str], Page], market: Market
+) -> None:
+    wait_until(
+        lambda: scalar(market.settings, "SELECT count(*) FROM portfolio_risk"), "a minute of the portfolio"
+    )
     page = open_page("/risk")
+    chart = page.get_by_role("application")
+    expect(chart.locator("canvas").first).to_be_attached()
+    chart.press("ArrowLeft")
+    expect(page.locator(".readout")).to_contain_text("profit and loss")
     expect(row(page, "gross")).to_contain_text("breached")
     expect(row(page, "all fall")).to_be_visible()
     matrix = page.get_by_role("region", name="Correlation matrix")
@@ -178,6 +219,31 @@ def test_page_is_as_wide_as_the_window(open_page: Callable[[str], Page], path: s
     for width in (360, 2560):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_first_column_stays_while_a_table_scrolls(open_page: Callable[[str], Page]) -> None:
+    page = open_page("/")
+    page.set_viewport_size({"width": 360, "height": 740})
+    head = row(page, QUIET).get_by_role("rowheader")
+    before = head.bounding_box()
+    page.get_by_role("region", name="Pairs").evaluate("frame => frame.scrollBy(300, 0)")
+    assert page.get_by_role("region", name="Pairs").evaluate("frame => frame.scrollLeft") == 300
+    assert head.bounding_box() == before
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_lost_at_200_per_cent(browser: Browser, server: Server, path: str) -> None:
+    size = {"width": 640, "height": 430}  # of a window of 1280 by 860
+    with closing(
+        browser.new_context(base_url=server.address, viewport=size, device_scale_factor=2)
+    ) as context:
+        page = context.new_page()
+        page.goto(path)
+        expect(page.locator("main table:visible").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 640
+        assert page.evaluate(CUT_TEXTS) == []
+        for link in page.get_by_role("navigation").get_by_role("link").all():
+            expect(link).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("path", PATHS)

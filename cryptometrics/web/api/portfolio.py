@@ -14,6 +14,7 @@ from cryptometrics.text import MAX_NAME_CHARACTERS, check_name
 from cryptometrics.times import to_microseconds
 from cryptometrics.web.api.parameters import Range
 from cryptometrics.web.cache import Cache
+from cryptometrics.web.rows import with_breaks
 from cryptometrics.web.shapes import PortfolioAnswer, PortfolioSeries
 from cryptometrics.web.site import Site
 
@@ -49,10 +50,11 @@ def router(site: Site) -> APIRouter:
 
             valued = valuations.get(name, value)
             rows = portfolio_series(connection, name, span.since, span.until, points)
+        found = with_breaks([_point(row) for row in rows], (span.until - span.since) / points)
         return PortfolioAnswer(
             portfolios=names,
             portfolio=valued,
-            series=PortfolioSeries(columns=["timestamp", *COLUMNS], points=[_point(row) for row in rows]),
+            series=PortfolioSeries(columns=["timestamp", *COLUMNS], points=found),
         )
 
     return routes

@@ -28,6 +28,7 @@ from cryptometrics.web.api.parameters import (
     chosen_market,
 )
 from cryptometrics.web.cache import Cache
+from cryptometrics.web.rows import with_breaks
 from cryptometrics.web.shapes import Correlation, RiskAnswer, RiskRow, RiskSeries
 from cryptometrics.web.site import Site
 
@@ -92,7 +93,7 @@ def _series(
             [None if math.isnan(value) else value for value in curves.values[name]] for name in RISK_METRICS
         ]
         times = [to_microseconds(moment) // 1000 for moment in curves.as_of]
-        found = [list(point) for point in zip(times, *columns, strict=True)]
+        found = with_breaks([list(point) for point in zip(times, *columns, strict=True)], curves.width)
     return RiskSeries(
         pair=market.pair, venue=market.venue, columns=["timestamp", *RISK_METRICS], points=found
     )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -67,12 +67,17 @@ def router(site: Site) -> APIRouter:
         status_code=200,
         summary="The live view, as server-sent events",
     )
-    async def stream(last_event_id: Annotated[str | None, Header(max_length=100)] = None) -> Response:
+    async def stream(
+        last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+        after: Annotated[
+            str | None, Query(max_length=100, description="The same as the header Last-Event-ID.")
+        ] = None,
+    ) -> Response:
         """Send a `snapshot`, then an `update` with each change, and a `beat` at least once a second.
 
-        A reader that returns with Last-Event-ID gets what it has missed, as far as it is still known, else a
-        snapshot.
+        A reader that returns with the id of its last event gets what it has missed, as far as it is still
+        known, else a snapshot.
         """
-        return EventStream(site.hub, last_event_id)
+        return EventStream(site.hub, last_event_id or after)
 
     return routes

@@ -1,71 +1,49 @@
-/** Requests to the server's JSON API. An error is an `ApiError` with the sentence that the server gave. */
+/** Requests to the server's JSON API. An error has the sentence that the server gave. */
 
 const NO_CONTENT = 204; // such an answer may still name a type
-
-class ApiError extends Error {
-  /** @param {string} message @param {number} status 0: the server was not reached */
-  constructor(message, status) {
-    super(message);
-    this.status = status;
-  }
-}
+const TOKEN = 'meta[name="cryptometrics-token"]';
 
 /**
  * @param {string} path such as "/api/quotes"
- * @param {Record<string, string | number | null | undefined>} [parameters] those without a value are left out
+ * @param {Record<string, string | number>} [parameters]
  * @param {AbortSignal} [signal]
  * @returns {Promise<any>}
  */
 export function get(path, parameters = {}, signal) {
-  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const query = new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString();
-  return request(query ? `${path}?${query}` : path, { signal });
+  const query = new URLSearchParams(Object.entries(parameters).map(([key, value]) => [key, String(value)]));
+  return request(query.size ? `${path}?${query}` : path, { signal });
 }
 
 /**
- * Send a change. The token is of one start of the server: after a restart the page fetches the new one.
+ * Send a change. Each start of the server has a new token, so it is read anew: a page may be open for days.
  * @param {string} path
  * @param {object} body
  * @returns {Promise<any>}
  */
 export async function post(path, body) {
-  const send = (/** @type {string} */ token) =>
-    request(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-Cryptometrics-Token": token },
-      body: JSON.stringify(body),
-    });
-  try {
-    return await send(tokenOf(document));
-  } catch (error) {
-    if (!(error instanceof ApiError && (error.status === 401 || error.status === 403))) throw error;
-    const text = await (await fetch("/", { cache: "no-store" })).text();
-    const token = tokenOf(new DOMParser().parseFromString(text, "text/html"));
-    if (token === tokenOf(document)) throw error;
-    document.querySelector(TOKEN)?.setAttribute("content", token);
-    return send(token);
-  }
+  const page = new DOMParser().parseFromString(await request("/", { cache: "no-store" }), "text/html");
+  const token = page.querySelector(TOKEN)?.getAttribute("content") ?? "";
+  const headers = { "Content-Type": "application/json", "X-Cryptometrics-Token": token };
+  return request(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-const TOKEN = 'meta[name="cryptometrics-token"]';
-
-/** @param {Document} page */
-const tokenOf = (page) => page.querySelector(TOKEN)?.getAttribute("content") ?? "";
+/**
+ * Return the points of a series as objects with the names of its columns.
+ * @param {{columns: string[], points: any[][]}} series
+ * @returns {Record<string, any>[]}
+ */
+export function toRows({ columns, points }) {
+  return points.map((point) => Object.fromEntries(columns.map((name, i) => [name, point[i]])));
+}
 
 /** @param {string} address @param {RequestInit} options */
 async function request(address, options) {
-  let response;
-  try {
-    response = await fetch(address, options);
-  } catch (error) {
-    if (options.signal?.aborted) throw error;
-    throw new ApiError("The server does not answer.", 0);
-  }
-  const isJson = /json/.test(response.headers.get("Content-Type") ?? "");
-  const content = isJson && response.status !== NO_CONTENT ? await response.json() : null;
-  if (!response.ok) {
-    const detail = content?.detail ?? content?.title;
-    throw new ApiError(typeof detail === "string" ? detail : `The server answers ${response.status}.`, response.status);
-  }
-  return content;
+  const response = await fetch(address, options).catch((error) => {
+    throw options.signal?.aborted ? error : new Error("The server does not answer.");
+  });
+  const isJson = /json/.test(response.headers.get("Content-Type") ?? "") && response.status !== NO_CONTENT;
+  const content = await (isJson ? response.json() : response.text());
+  if (response.ok) return content;
+  const detail = content.detail ?? content.title;
+  throw new Error(typeof detail === "string" ? detail : `The server answers ${response.status}.`);
 }

@@ -1,7 +1,6 @@
 /** BokehJS from this server, loaded when the first chart is shown, and figures in the colours of the page. */
 
 import { h } from "./dom.js";
-import { colour } from "./theme.js";
 
 const FILES = ["/static/bokeh/bokeh.min.js", "/static/bokeh/bokeh-api.min.js"];
 const FONT = "system-ui, sans-serif";
@@ -26,63 +25,48 @@ function load(src) {
   });
 }
 
-/** @returns {Record<string, string>} the colours of the present theme */
-export function palette() {
-  const names = ["ink", "soft", "line", "panel", "accent", "bid", "ask", "warn", "bad"];
-  return Object.fromEntries(names.map((name) => [name, colour(`--${name}`)]));
-}
+const tall = () => Math.max(220, Math.min(460, Math.round(0.45 * innerHeight))); // app.css keeps the place free
 
 /**
- * Return an empty figure over time and the formatter of its vertical axis.
+ * Return an empty figure over time, whose vertical range fits what is visible.
  * @param {any} Bokeh
  * @param {Record<string, string>} colours
- * @param {{height: number, xRange: any, title: string, isLast: boolean}} options isLast: it shows the times
- * @returns {{figure: any, formatter: any}}
+ * @param {{title: string, height?: number, fromZero?: boolean}} panel
+ * @param {any} xRange
+ * @param {boolean} isLast it shows the times
  */
-export function timePanel(Bokeh, colours, { height, xRange, title, isLast }) {
+export function timeFigure(Bokeh, colours, { title, height = tall(), fromZero }, xRange, isLast) {
   // With Ctrl, so that the wheel alone still scrolls the page.
   const wheel = new Bokeh.WheelZoomTool({ dimensions: "width", modifiers: { ctrl: true } });
+  const yRange = new Bokeh.DataRange1d({ only_visible: true, range_padding: 0.3, ...(fromZero && { start: 0 }) });
+  const formatter = new Bokeh.NumeralTickFormatter();
   const figure = Bokeh.Plotting.figure({
-    ...{ height, sizing_mode: "stretch_width", toolbar_location: null, title: null },
-    ...{ x_axis_type: "datetime", y_axis_location: "right", x_range: xRange, y_range: new Bokeh.Range1d() },
+    ...{ height, sizing_mode: "stretch_width", toolbar_location: null, title: null, window_axis: "x" },
+    ...{ x_axis_type: "datetime", y_axis_location: "right", x_range: xRange, y_range: yRange },
     tools: [new Bokeh.PanTool({ dimensions: "width" }), wheel],
     ...{ background_fill_color: colours.panel, border_fill_color: colours.panel, outline_line_color: colours.line },
     // Fixed, so that the panels stay exactly below each other.
     ...{ min_border_right: 86, min_border_left: 4, min_border_top: 5, min_border_bottom: isLast ? 26 : 5 },
   });
   figure.toolbar.active_scroll = wheel;
-  const formatter = new Bokeh.NumeralTickFormatter({ format: "0,0.00" });
-  const [x, y] = [figure.xaxis, figure.yaxis];
-  for (const axis of [x, y]) {
+  for (const axis of [figure.xaxis, figure.yaxis]) {
     axis.major_label_text_color = colours.soft;
     axis.major_label_text_font = FONT;
     axis.major_label_text_font_size = "12px";
     axis.axis_line_color = axis.major_tick_line_color = colours.line;
     axis.minor_tick_line_color = null;
   }
-  y.formatter = formatter;
-  x.visible = isLast;
+  figure.yaxis.formatter = formatter;
+  figure.xaxis.visible = isLast;
   figure.xgrid.grid_line_color = figure.ygrid.grid_line_color = colours.line;
+  yRange.change.connect(() => {
+    const { start, end } = yRange;
+    if (end - start === yRange.default_span) yRange.default_span = Math.abs(start + end) / 1000 || 1; // a flat line
+    const places = Math.min(MAX_PLACES, Math.max(0, Math.ceil(1 - Math.log10(end - start))));
+    formatter.format = places ? `0,0.${"0".repeat(places)}` : "0,0";
+  });
   const corner = { x: 8, y: 6, x_units: "screen", y_units: "screen", level: "overlay" };
   const text = { text: title, text_color: colours.soft, text_font: FONT, text_font_size: "12px" };
   figure.add_layout(new Bokeh.Label({ ...corner, ...text, background_fill_color: colours.panel, background_fill_alpha: 0.8 }));
-  return { figure, formatter };
-}
-
-/**
- * Set the vertical range of a panel around values, with some air.
- * @param {{figure: any, formatter: any}} panel
- * @param {number[]} values
- * @param {boolean} [fromZero]
- */
-export function fitY({ figure, formatter }, values, fromZero = false) {
-  const known = values.filter(Number.isFinite);
-  if (!known.length) return;
-  const low = known.reduce((a, b) => Math.min(a, b));
-  const high = known.reduce((a, b) => Math.max(a, b));
-  const air = (high - low || Math.abs(high) * 0.001 || 1) * 0.08;
-  const start = fromZero ? 0 : low - air;
-  figure.y_range.setv({ start, end: high + air });
-  const places = Math.min(MAX_PLACES, Math.max(0, Math.ceil(1 - Math.log10(high + air - start))));
-  formatter.format = places ? `0,0.${"0".repeat(places)}` : "0,0";
+  return figure;
 }

@@ -2,64 +2,48 @@
 
 import { announce, byId, setText } from "./dom.js";
 import { age } from "./format.js";
-import * as live from "./live.js";
+import { now, onChange, take } from "./live.js";
 import { follow } from "./stream.js";
 
 const NOTICE_MS = 8000; // how long a passing notice stays
-
-let lostAt = 0;
-let wasLive = false;
-let notice = "";
-let noticeUntil = 0;
+const ANEW = "Too much was missed: this page starts anew from the present.";
+const WORDS = { connecting: "connecting", live: "live", lost: "connection lost", stale: "database away" };
 
 /** Follow the stream and keep the header and the banner true. */
 export function start() {
-  follow({
-    onEvent(name, data) {
-      if (name === "snapshot" && wasLive) {
-        notice = "Too much was missed: this page starts anew from the present.";
-        noticeUntil = Date.now() + NOTICE_MS;
-      }
-      wasLive = true;
-      live.take(name, data);
-    },
-    onState(state) {
-      if (state === "live" && lostAt) {
-        announce("Connected again.");
-        lostAt = 0;
-      } else if (state === "lost" && !lostAt) {
-        lostAt = Date.now();
-        announce("The connection to the server is lost.");
-      }
-      if (live.now.live !== (state === "live")) live.setLive(state === "live");
-    },
-  });
-  live.onChange(show);
+  let [wasLive, lostAt, noticeUntil] = [false, 0, 0];
+  const show = () => {
+    const { database, group, alerts } = now;
+    const state = lostAt ? "lost" : !wasLive ? "connecting" : database === "ok" ? "live" : "stale";
+    const since = age((Date.now() - lostAt) / 1000);
+    const troubles = {
+      lost: `The connection to the server is lost since ${since}: what you see is old. Trying again every second.`,
+      stale: `The server cannot reach its database (${database}): what you see is old.`,
+    };
+    const trouble = troubles[/** @type {"lost"} */ (state)];
+    const text = trouble ?? (Date.now() < noticeUntil ? ANEW : "");
+    const banner = byId("banner");
+    banner.dataset.kind = trouble ? "error" : "notice";
+    banner.classList.toggle("shown", text !== "");
+    setText(banner, text);
+    document.documentElement.dataset.connection = byId("connection").dataset.state = state;
+    setText(byId("connection-text"), WORDS[state]);
+    setText(byId("group"), group && `group ${group}`);
+    setText(byId("firing-count"), String(alerts.length));
+    byId("firing-count").hidden = !alerts.length;
+  };
+  const onEvent = (/** @type {string} */ name, /** @type {any} */ data) => {
+    if (name === "snapshot" && wasLive) noticeUntil = Date.now() + NOTICE_MS;
+    if (lostAt) announce("Connected again.");
+    [wasLive, lostAt] = [true, 0];
+    take(name, data);
+  };
+  const onLost = () => {
+    if (!lostAt) announce("The connection to the server is lost.");
+    lostAt ||= Date.now();
+    show();
+  };
+  onChange(show);
   setInterval(show, 500);
-}
-
-function show() {
-  const database = live.now.database;
-  const isDatabaseLost = database !== "ok";
-  const state = !wasLive && !lostAt ? "connecting" : lostAt ? "lost" : isDatabaseLost ? "stale" : "live";
-  const words = { connecting: "connecting", live: "live", lost: "connection lost", stale: "database away" }[state];
-  const banner = byId("banner");
-  let text = "";
-  if (lostAt) {
-    text = `The connection to the server is lost since ${age((Date.now() - lostAt) / 1000)}: what you see is old. Trying again every second.`;
-  } else if (isDatabaseLost) {
-    text = `The server cannot reach its database (${database}): what you see is old.`;
-  } else if (Date.now() < noticeUntil) {
-    text = notice;
-  }
-  byId("connection").dataset.state = state;
-  setText(byId("connection-text"), words);
-  document.documentElement.dataset.connection = state;
-  banner.dataset.kind = lostAt || isDatabaseLost ? "error" : "notice";
-  banner.classList.toggle("shown", text !== "");
-  if (text || !banner.matches(".shown")) setText(banner, text);
-  setText(byId("group"), live.now.group ? `group ${live.now.group}` : "");
-  const count = byId("firing-count");
-  count.hidden = live.now.alerts.length === 0;
-  setText(count, String(live.now.alerts.length));
+  follow(onEvent, onLost);
 }

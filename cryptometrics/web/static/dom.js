@@ -28,7 +28,7 @@ export function fill(element, ...children) {
   element.replaceChildren(...kept.map((child) => (child instanceof Node ? child : String(child))));
 }
 
-/** Set the text of an element if it differs: an unchanged text costs no layout. @param {Element} element @param {string} text */
+/** Set a text where it differs: an unchanged one costs no layout. @param {Element} element @param {string} text */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -36,19 +36,5 @@ export function setText(element, text) {
 /** @param {string} id @returns {HTMLElement} */
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
-const ANNOUNCE_MS = 5000; // a screen reader must be able to finish its sentence
-let pending = "";
-let timer = 0;
-let lastSpoken = 0;
-
-/** Tell a screen reader something; of several within a few seconds the last. @param {string} text */
-export function announce(text) {
-  pending = text;
-  if (timer) return;
-  const speak = () => {
-    timer = 0;
-    lastSpoken = Date.now();
-    setText(byId("announcer"), pending);
-  };
-  timer = window.setTimeout(speak, Math.max(0, lastSpoken + ANNOUNCE_MS - Date.now()));
-}
+/** Let a screen reader say something when it has finished its sentence. @param {string} text */
+export const announce = (text) => setText(byId("announcer"), text);

@@ -1,60 +1,42 @@
 /** Format numbers and times for people. Prices, sizes and money stay the text that the server sent. */
 
-/** What stands where a figure cannot be known. */
+/**
+ * Null is what cannot be known.
+ * @typedef {string | null | undefined} Text
+ * @typedef {number | null | undefined} Figure
+ */
+
 export const UNKNOWN = "–";
+const MINUS = "−";
+const THOUSANDS = /(?<!\.\d*)\B(?=(\d{3})+(?!\d))/g; // the places of separators, left of the point
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const UNITS = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+const CENTS = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "negative" });
 
-/**
- * Return an exact decimal with thousands separators and all its digits.
- * @param {string | null | undefined} text
- */
-export function decimal(text) {
-  if (text === null || text === undefined) return UNKNOWN;
-  const [, sign, whole, rest] = /^(-?)(\d+)(.*)$/.exec(text) ?? [];
-  if (whole === undefined) return text;
-  return (sign && MINUS) + whole.replace(/\B(?=(\d{3})+$)/g, ",") + rest;
+/** Return an exact decimal with thousands separators and all its digits. @param {Text | number} value */
+export function decimal(value) {
+  return value === null || value === undefined ? UNKNOWN : String(value).replace("-", MINUS).replace(THOUSANDS, ",");
 }
 
-/**
- * Return money of a statistic or a valuation, rounded half up to the cent, without going through a float.
- * @param {string | null | undefined} text
- */
+/** Return money rounded half up to the cent: a text is read exactly, not as a float. @param {Text} text */
 export function money(text) {
-  if (text === null || text === undefined) return UNKNOWN;
-  const [, sign, whole, rest = ""] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
-  if (whole === undefined) return text;
-  const cents = BigInt(whole + (rest + "00").slice(0, 2)) + (rest.charAt(2) >= "5" ? 1n : 0n);
-  const digits = cents.toString().padStart(3, "0");
-  return decimal((cents ? sign : "") + digits.slice(0, -2) + "." + digits.slice(-2));
+  return text === null || text === undefined ? UNKNOWN : CENTS.format(/** @type {any} */ (text)).replace("-", MINUS);
 }
 
-/**
- * Return a number with a fixed count of digits after the point.
- * @param {number | null | undefined} value
- * @param {number} places
- */
+/** Return a number with so many digits after the point. @param {Figure} value @param {number} places */
 export function fixed(value, places) {
-  if (value === null || value === undefined || !Number.isFinite(value)) return UNKNOWN;
-  return decimal(value.toFixed(places));
+  return Number.isFinite(value) ? decimal(/** @type {number} */ (value).toFixed(places)) : UNKNOWN;
 }
 
-/**
- * Return a fraction in per cent: 0.0123 is 1.23 %.
- * @param {number | null | undefined} fraction
- */
+/** Return a fraction in per cent: 0.0123 is 1.23 %. @param {Figure} fraction */
 export function percent(fraction, places = 2) {
-  if (fraction === null || fraction === undefined) return UNKNOWN;
-  return `${fixed(100 * fraction, places)} %`;
+  return Number.isFinite(fraction) ? `${fixed(100 * /** @type {number} */ (fraction), places)} %` : UNKNOWN;
 }
 
-/** @param {number | null | undefined} count */
-export function integer(count) {
-  return count === null || count === undefined ? UNKNOWN : decimal(String(Math.round(count)));
-}
+/** @param {Figure} count */
+export const integer = (count) => fixed(count, 0);
 
-/**
- * Return an age as people read it: the two largest units at most.
- * @param {number | null | undefined} seconds
- */
+/** Return an age as people read it: the two largest units at most. @param {Figure} seconds */
 export function age(seconds) {
   if (seconds === null || seconds === undefined) return UNKNOWN;
   const s = Math.max(0, seconds);
@@ -64,50 +46,34 @@ export function age(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-/**
- * Return a moment as date and time in UTC, to the second.
- * @param {string | null | undefined} iso
- */
-export function moment(iso) {
-  if (!iso) return UNKNOWN;
-  const at = new Date(iso);
-  return Number.isNaN(at.getTime()) ? iso : at.toISOString().slice(0, 19).replace("T", " ");
-}
+/** Return a moment as date and time in UTC, to the second. @param {Text} iso */
+export const moment = (iso) => (iso ? new Date(iso).toISOString().slice(0, 19).replace("T", " ") : UNKNOWN);
 
-/** @param {number} ms @returns {string} time of the day in UTC, with milliseconds where there are any */
-export function clock(ms) {
-  const text = new Date(ms).toISOString();
-  return `${text.slice(0, 10)} ${text.slice(11, text.endsWith(".000Z") ? 19 : 23)} UTC`;
-}
+/** Return a moment in UTC, with milliseconds where there are any. @param {number} ms since 1970 */
+export const clock = (ms) => `${new Date(ms).toISOString().replace("T", " ").replace(/(\.000)?Z/, "")} UTC`;
 
-/**
- * Compare two exact decimals without rounding them.
- * @param {string | null | undefined} a
- * @param {string | null | undefined} b
- */
-export function compareDecimals(a, b) {
-  const [left, right] = [scaled(a ?? "0"), scaled(b ?? "0")];
-  return left < right ? -1 : left > right ? 1 : 0;
-}
+/** Return how many milliseconds a text such as "15m" names. @param {string} text */
+export const duration = (text) => parseInt(text) * UNITS[/** @type {"m"} */ (text.at(-1))];
 
-/**
- * Return text from outside with its control and direction characters written out, as Python writes them.
- * @param {string | null | undefined} text
- */
+/** Return text from outside with its control and direction characters as Python writes them. @param {any} text */
 export function visible(text) {
-  return (text ?? "").replace(UNPRINTABLE, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
+  return String(text ?? "").replace(UNPRINTABLE, (character) => {
+    const digits = character.charCodeAt(0).toString(16);
+    return digits.length < 3 ? `\\x${digits.padStart(2, "0")}` : `\\u${digits.padStart(4, "0")}`;
   });
 }
 
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
-const MINUS = "−";
-const PLACES = 18; // the most digits after the point that a price may have
+/** @type {Record<string, (value: any) => string>} the formats that templates name */
+const FORMATS = {
+  ...{ text: visible, figure: visible, decimal, money, integer, age, moment },
+  ...{ tenths: (value) => fixed(value, 1), hundredths: (value) => fixed(value, 2) },
+  ...{ percent0: (value) => percent(value, 0), percent1: (value) => percent(value, 1), percent2: percent },
+};
+/** A place in a template: "{decimal bid}", or "{rule}" for text. */
+export const PLACE = /\{(?:(\w+) )?(\w+)\}/;
+const PLACES = new RegExp(PLACE, "g");
 
-/** @param {string} text @returns {bigint} */
-function scaled(text) {
-  const [whole, rest = ""] = text.replace(/^-/, "").split(".");
-  const size = BigInt(whole + rest.padEnd(PLACES, "0").slice(0, PLACES));
-  return text.startsWith("-") ? -size : size;
+/** Fill in the places of a template. @param {string} template @param {Record<string, any>} values */
+export function render(template, values) {
+  return template.replace(PLACES, (_, format = "text", key) => FORMATS[format](values[key]));
 }

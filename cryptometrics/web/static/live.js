@@ -1,8 +1,9 @@
-/** The newest state of the market as the stream tells it, and who wants to hear of changes. */
+/** The newest state of the market as the stream has it, and who wants to hear of changes. */
 
 /**
  * A row of /api/pairs. Prices and sizes are exact text; what cannot be known is null.
  * @typedef {Record<string, any>} PairRow
+ * @typedef {{changed: Set<string>, startsAnew: boolean}} Change the markets that have changed
  */
 
 /** @type {Map<string, PairRow>} rows by market: "coinbase BTC-USD" */
@@ -13,70 +14,42 @@ export const now = {
   /** @type {any[]} */ portfolios: [],
   /** @type {any} */ pipeline: null,
   group: "",
-  /** Whether a snapshot has arrived. */
-  isKnown: false,
-  /** Whether the stream runs. */
-  live: false,
   /** "ok", or since when the server has no database. */
   database: "ok",
+  /** Whether a snapshot has arrived. */
+  isKnown: false,
 };
-
-/** @param {PairRow} row */
-export const marketOf = (row) => `${row.venue} ${row.pair}`;
-
-/** @typedef {{changed: Set<string>, startsAnew: boolean}} Change */
 /** @type {Set<(change: Change) => void>} */
 const listeners = new Set();
 let clockOffset = 0;
 
+/** @param {PairRow} row */
+const marketOf = (row) => `${row.venue} ${row.pair}`;
+
 /**
- * Call a function after each event of the stream.
+ * Call a function after each event of the stream, until the page is left.
  * @param {(change: Change) => void} listener
- * @returns {() => void} ends it
+ * @param {AbortSignal} [left]
  */
-export function onChange(listener) {
+export function onChange(listener, left) {
   listeners.add(listener);
-  return () => listeners.delete(listener);
+  left?.addEventListener("abort", () => listeners.delete(listener));
 }
 
 /** @returns {number} milliseconds since 1970 by the database's clock: ages must not depend on this computer's */
-export function serverNow() {
-  return Date.now() + clockOffset;
-}
+export const serverNow = () => Date.now() + clockOffset;
 
 /** @param {string | null | undefined} iso @returns {number | null} seconds since then */
-export function secondsSince(iso) {
-  const at = iso ? Date.parse(iso) : NaN;
-  return Number.isNaN(at) ? null : (serverNow() - at) / 1000;
-}
+export const secondsSince = (iso) => (iso ? (serverNow() - Date.parse(iso)) / 1000 : null);
 
-/**
- * Take in an event of the stream.
- * @param {string} name
- * @param {any} data
- */
+/** Take in an event of the stream. @param {string} name @param {any} data */
 export function take(name, data) {
-  if (data.as_of) clockOffset = Date.parse(data.as_of) - Date.now();
-  const changed = new Set();
-  if (name === "snapshot") pairs.clear();
-  now.isKnown ||= name === "snapshot";
-  for (const row of data.pairs ?? []) {
-    pairs.set(marketOf(row), row);
-    changed.add(marketOf(row));
-  }
-  for (const key of /** @type {const} */ (["alerts", "portfolios", "pipeline", "group", "database"])) {
-    if (data[key] !== undefined && data[key] !== null) /** @type {any} */ (now)[key] = data[key];
-  }
-  notify(changed, name === "snapshot");
-}
-
-/** @param {boolean} live */
-export function setLive(live) {
-  now.live = live;
-  notify(new Set(), false);
-}
-
-/** @param {Set<string>} changed @param {boolean} startsAnew */
-function notify(changed, startsAnew) {
+  const { as_of: asOf, pairs: rows = [], ...parts } = data;
+  const startsAnew = name === "snapshot";
+  if (asOf) clockOffset = Date.parse(asOf) - Date.now();
+  if (startsAnew) pairs.clear();
+  for (const row of rows) pairs.set(marketOf(row), row);
+  Object.assign(now, parts, { isKnown: now.isKnown || startsAnew });
+  const changed = new Set(rows.map(marketOf));
   for (const listener of listeners) listener({ changed, startsAnew });
 }

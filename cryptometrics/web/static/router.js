@@ -2,32 +2,32 @@
 
 import { announce, byId, fill } from "./dom.js";
 
-/** @typedef {(main: HTMLElement, ...parts: string[]) => (() => void)} Page shows itself, and returns how to leave it */
+/** @typedef {(main: HTMLElement, left: AbortSignal, ...parts: string[]) => void} Page shows itself until it is left */
 
-/**
- * @param {{path: RegExp, title: string, page: Page}[]} routes
- */
+/** @param {{path: RegExp, title: string, page: Page}[]} routes */
 export function start(routes) {
-  let leave = () => {};
+  let leaving = new AbortController();
 
-  /** @param {boolean} isFirst */
-  function go(isFirst) {
-    leave();
+  function go() {
+    leaving.abort();
+    leaving = new AbortController();
     const main = byId("main");
     fill(main);
-    const found = routes.map((route) => ({ route, match: route.path.exec(location.pathname) })).find(({ match }) => match);
-    const parts = (found?.match ?? []).slice(1).map(decodeURIComponent);
-    const title = [...parts.slice().reverse(), found?.route.title].filter(Boolean)[0] ?? "Not found";
+    const route = routes.find(({ path }) => path.test(location.pathname));
+    const parts = (route?.path.exec(location.pathname) ?? []).slice(1).map(decodeURIComponent);
+    const title = parts.at(-1) ?? route?.title ?? "Not found";
     document.title = `${title} · cryptometrics`;
     for (const link of document.querySelectorAll("nav a")) {
-      const isHere = link.getAttribute("href") === location.pathname;
-      if (isHere) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      link.ariaCurrent = link.getAttribute("href") === location.pathname ? "page" : null;
     }
-    leave = found ? found.route.page(main, ...parts) : () => {};
-    if (isFirst) return;
+    route?.page(main, leaving.signal, ...parts);
+    return title;
+  }
+
+  function move() {
+    const title = go();
     scrollTo(0, 0);
-    main.focus({ preventScroll: true });
+    byId("main").focus({ preventScroll: true });
     announce(title);
   }
 
@@ -37,8 +37,8 @@ export function start(routes) {
     if (!link || !isPlain || link.origin !== location.origin || link.hash) return;
     event.preventDefault();
     history.pushState(null, "", link.href);
-    go(false);
+    move();
   });
-  addEventListener("popstate", () => go(false));
-  go(true);
+  addEventListener("popstate", move);
+  go();
 }

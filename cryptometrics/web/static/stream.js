@@ -1,82 +1,37 @@
-/**
- * The stream of the server: read, checked for silence, resumed where it broke off.
- *
- * It is read with fetch instead of EventSource, which can neither notice a connection that is silent nor come
- * back after an answer that is an error.
- */
+/** The stream of the server: checked for silence, and resumed where it broke off. */
 
-const SILENCE_MS = 2500; // the server sends at least one event a second; a loss is shown within 3 s
+const EVENTS = ["snapshot", "update", "beat"];
+const SILENCE_MS = 2500; // the server sends an event every second; a loss must be visible within 3 s
 const RETRY_MS = 1000;
 
 /**
- * @typedef {object} Handlers
- * @property {(name: string, data: any) => void} onEvent
- * @property {(state: "live" | "lost") => void} onState
- */
-
-/**
  * Follow the stream for as long as the page is open.
- * @param {Handlers} handlers
+ *
+ * An EventSource gives up after an answer that is an error, and never notices a silent connection. So each
+ * attempt has a new one, whose address says which event was the last.
+ * @param {(name: string, data: any) => void} onEvent
+ * @param {() => void} onLost called after each attempt that has failed
  */
-export async function follow(handlers) {
+export function follow(onEvent, onLost) {
   let lastId = "";
-  for (;;) {
-    const abort = new AbortController();
-    let heard = Date.now();
-    const watch = setInterval(() => {
-      // A computer that slept finds the timer late: then the connection is dead as well.
-      if (Date.now() - heard > SILENCE_MS) abort.abort();
-    }, 250);
-    try {
-      const headers = { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
-      const response = await fetch("/api/stream", { headers, signal: abort.signal, cache: "no-store" });
-      if (response.ok && response.body) {
-        for await (const event of events(response.body)) {
-          heard = Date.now();
-          if (event.id) lastId = event.id;
-          handlers.onState("live");
-          handlers.onEvent(event.name, JSON.parse(event.data));
-        }
-      }
-    } catch (error) {
-      if (!(error instanceof TypeError || abort.signal.aborted)) console.error(error);
-    } finally {
+  const open = () => {
+    let heardAt = Date.now();
+    const source = new EventSource(lastId ? `/api/stream?after=${lastId}` : "/api/stream");
+    const lose = () => {
+      source.close();
       clearInterval(watch);
-      abort.abort();
+      onLost();
+      setTimeout(open, RETRY_MS);
+    };
+    // After a computer has slept, this timer comes late; the connection is dead by then.
+    const watch = setInterval(() => Date.now() - heardAt > SILENCE_MS && lose(), 250);
+    source.onerror = lose;
+    for (const name of EVENTS) {
+      source.addEventListener(name, ({ data, lastEventId }) => {
+        [lastId, heardAt] = [lastEventId, Date.now()];
+        onEvent(name, JSON.parse(data));
+      });
     }
-    handlers.onState("lost");
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-  }
-}
-
-/**
- * Yield the events of a body in the format of server-sent events.
- * @param {ReadableStream<Uint8Array>} body
- */
-async function* events(body) {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const blocks = (rest + decoder.decode(value, { stream: true })).replaceAll("\r\n", "\n").split("\n\n");
-    rest = /** @type {string} */ (blocks.pop());
-    for (const block of blocks) {
-      const event = parse(block);
-      if (event.data) yield event;
-    }
-  }
-}
-
-/** @param {string} block */
-function parse(block) {
-  const event = { id: "", name: "message", data: "" };
-  for (const line of block.split("\n")) {
-    const [, field, text] = /^(\w+): ?(.*)$/.exec(line) ?? [];
-    if (field === "id") event.id = text;
-    else if (field === "event") event.name = text;
-    else if (field === "data") event.data += text;
-  }
-  return event;
+  };
+  open();
 }

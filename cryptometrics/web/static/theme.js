@@ -1,37 +1,36 @@
 /** Dark or light: as the system has it, or as the switch says. */
 
-import { byId, setText } from "./dom.js";
+import { byId, h, setText } from "./dom.js";
 
-const CHOICES = /** @type {const} */ (["auto", "light", "dark"]);
+const CHOICES = ["auto", "light", "dark"];
 const KEY = "cryptometrics-theme";
+const COLOURS = ["ink", "soft", "line", "panel", "accent", "bid", "ask", "warn", "bad"];
 
 /** Set the colours at once, and let the button change them. */
 export function start() {
-  const kept = localStorage.getItem(KEY);
-  let choice = CHOICES.find((each) => each === kept) ?? "auto";
+  let choice = Math.max(0, CHOICES.indexOf(localStorage.getItem(KEY) ?? ""));
   const apply = () => {
-    document.documentElement.dataset.theme = choice;
-    setText(byId("theme"), `Theme: ${choice}`);
+    document.documentElement.dataset.theme = CHOICES[choice];
+    setText(byId("theme"), `Theme: ${CHOICES[choice]}`);
     dispatchEvent(new Event("themechange"));
   };
   byId("theme").addEventListener("click", () => {
-    choice = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
-    localStorage.setItem(KEY, choice);
+    choice = (choice + 1) % CHOICES.length;
+    localStorage.setItem(KEY, CHOICES[choice]);
     apply();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
   apply();
 }
 
-/**
- * Return a colour of the style sheet as the present theme has it; charts cannot read custom properties.
- * @param {string} name of a custom property, such as "--accent"
- */
-export function colour(name) {
-  const probe = document.createElement("span");
-  probe.style.color = `var(${name})`;
+/** @returns {Record<string, string>} the colours of the present theme: a canvas cannot read custom properties */
+export function palette() {
+  const probe = h("span");
   document.body.append(probe);
-  const found = getComputedStyle(probe).color;
+  const colours = COLOURS.map((name) => {
+    probe.style.color = `var(--${name})`;
+    return [name, getComputedStyle(probe).color];
+  });
   probe.remove();
-  return found;
+  return Object.fromEntries(colours);
 }

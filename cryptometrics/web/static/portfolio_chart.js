@@ -1,0 +1,74 @@
+/** The chart of a portfolio: its value, and its profit and loss with what it could still lose. */
+
+import { get, toRows } from "./api.js";
+import { loadBokeh } from "./bokeh.js";
+import { field, readOut, TimeChart } from "./chart.js";
+import { duration, money } from "./format.js";
+import { serverNow } from "./live.js";
+import { choices } from "./parts.js";
+import { repeat } from "./refresh.js";
+
+/** @typedef {import("./chart.js").Canvas} Canvas */
+/** @typedef {import("./chart.js").Row} Row */
+
+const MONEY = ["value", "profit_and_loss", "value_at_risk"];
+const x = field("timestamp");
+
+/** @param {Canvas} canvas */
+function drawValue({ figure, colours, sources: { history: source } }) {
+  return [figure.line({ x, y: field("value"), source, line_color: colours.accent, line_width: 1.6 })];
+}
+
+/** @param {Canvas} canvas */
+function drawGain({ figure, colours, sources: { history: source } }) {
+  const band = { y1: field("best.edge"), y2: field("worst.edge"), fill_color: colours.bad, fill_alpha: 0.2 };
+  figure.varea({ x, source, ...band });
+  return [
+    figure.line({ x, y: field("worst"), source, line_color: colours.bad, line_dash: [2, 3] }),
+    figure.line({ x, y: field("profit_and_loss"), source, line_color: colours.bid, line_width: 1.6 }),
+  ];
+}
+
+/** Add the edges of the band, which ends where the value at risk is not known. @param {Row} row */
+function withBand(row) {
+  const { profit_and_loss: gain, value_at_risk: risk } = row;
+  return gain === null || risk === null ? row : { ...row, best: gain, worst: gain - risk };
+}
+
+const panels = [
+  { title: "Value", height: 140, draw: drawValue },
+  { title: "Profit and loss", height: 190, draw: drawGain },
+];
+const fields = { history: ["value", "profit_and_loss", "best", "worst"] };
+
+/**
+ * Show the chart in its parts of the page; return how to choose the portfolio.
+ * @param {(name: string) => HTMLElement} part
+ * @param {AbortSignal} left
+ */
+export function portfolioChart(part, left) {
+  let [portfolio, range, shown] = ["", "24h", ""];
+  /** @type {TimeChart | null} */ let chart = null;
+  const readout = readOut(part("readout"), money);
+  /** @type {import("./chart.js").Design["onCursor"]} */
+  const onCursor = (row) => readout(row, MONEY);
+  const load = repeat(part("chart-problem"), 60, left, async (signal) => {
+    if (!portfolio) return;
+    const asked = get("/api/portfolio", { name: portfolio, range }, signal);
+    const [Bokeh, { series }] = await Promise.all([loadBokeh(), asked]);
+    if (signal.aborted) return;
+    chart ??= new TimeChart(Bokeh, part("chart"), { panels, fields, kinds: ["history"], onCursor }, left);
+    chart.show({ history: toRows(series).map(withBand) });
+    if (shown !== range) chart.showRange(serverNow() - duration(range), serverNow());
+    shown = range;
+  });
+  choices(part("range"), (chosen) => {
+    range = chosen;
+    load();
+  });
+  return (/** @type {string} */ name) => {
+    if (name === portfolio) return;
+    portfolio = name;
+    load();
+  };
+}
