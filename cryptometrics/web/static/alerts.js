@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { announce, h, setText } from "./dom.js";
 import { age, moment, visible } from "./format.js";
-import { now, onChange, secondsSince } from "./live.js";
+import { onChange, secondsSince } from "./live.js";
 import { showTemplate } from "./parts.js";
 import { repeat } from "./refresh.js";
 import { Table } from "./table.js";
@@ -57,11 +57,7 @@ export function show(main, left) {
     history.update(found.history.map(viewOf));
     silences.update(found.silences);
   });
-  let known = now.alerts;
-  onChange(() => {
-    if (known !== now.alerts) load();
-    known = now.alerts;
-  }, left);
+  onChange(({ parts }) => "alerts" in parts && load(), left);
 }
 
 /**

@@ -83,7 +83,9 @@ export class TimeChart {
   /** @param {Record<string, Row[]>} rows of each source, oldest first */
   show(rows) {
     this.rows = rows;
-    for (const [name, source] of Object.entries(this.sources)) source.data = columns(this.design.fields[name], rows[name] ?? []);
+    for (const [name, fields] of Object.entries(this.design.fields)) {
+      this.sources[name].data = columns(fields, rows[name] ?? []);
+    }
   }
 
   /** Add a row, and move along unless somebody has zoomed or panned. @param {string} name @param {Row} row the newest */
@@ -176,7 +178,8 @@ export function readOut(place, format = decimal) {
  * @param {Row[]} rows
  */
 function columns(fields, rows) {
-  const pairs = ["timestamp", ...fields].map((name) => [name, rows.map((row) => Number(row[name] ?? NaN))]);
-  const edges = pairs.map(([name, values]) => [`${name}.edge`, /** @type {number[]} */ (values).map((value) => value || 0)]);
-  return Object.fromEntries([...pairs, ...edges]);
+  const valuesOf = (/** @type {string} */ name) => rows.map((row) => Number(row[name] ?? NaN));
+  const lines = ["timestamp", ...fields].map((name) => [name, valuesOf(name)]);
+  const edges = fields.map((name) => [`${name}.edge`, valuesOf(name).map((value) => value || 0)]);
+  return Object.fromEntries([...lines, ...edges]);
 }

@@ -3,7 +3,7 @@
 /**
  * A row of /api/pairs. Prices and sizes are exact text; what cannot be known is null.
  * @typedef {Record<string, any>} PairRow
- * @typedef {{changed: Set<string>, startsAnew: boolean}} Change the markets that have changed
+ * @typedef {{changed: Set<string>, parts: object, startsAnew: boolean}} Change markets and other parts that changed
  */
 
 /** @type {Map<string, PairRow>} rows by market: "coinbase BTC-USD" */
@@ -51,5 +51,5 @@ export function take(name, data) {
   for (const row of rows) pairs.set(marketOf(row), row);
   Object.assign(now, parts, { isKnown: now.isKnown || startsAnew });
   const changed = new Set(rows.map(marketOf));
-  for (const listener of listeners) listener({ changed, startsAnew });
+  for (const listener of listeners) listener({ changed, parts, startsAnew });
 }

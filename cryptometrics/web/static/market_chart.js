@@ -8,7 +8,9 @@ const HATCHES = { gap: "/", unverified: "\\", imported: "-" };
 export const QUOTE = ["bid", "ask", "mid_price", "spread_bps"];
 export const CANDLE = ["open", "high", "low", "close"];
 export const FIELDS = {
-  ...{ quotes: [...QUOTE, "highest_bid", "lowest_ask"], candles: [...CANDLE, "rise", "width"], volatility: ["percent"], alerts: [] },
+  quotes: [...QUOTE, "highest_bid", "lowest_ask"],
+  candles: ["low", "high", "middle", "height", "width", "rise"],
+  ...{ volatility: ["percent"], alerts: [] },
   ...Object.fromEntries(Object.keys(HATCHES).map((label) => [label, ["from", "until"]])),
 };
 
@@ -39,9 +41,10 @@ function drawPrice(canvas) {
     ...{ field: "rise", transform: new Bokeh.LinearColorMapper({ palette: [fell, rose], low: 0, high: 1 }) },
   });
   const look = { source: candles, line_color: either(colours.ask, colours.bid) };
-  const body = { width: field("width"), top: field("open"), bottom: field("close"), fill_color: either(colours.ask, colours.panel) };
+  const body = { y: field("middle"), height: field("height"), width: field("width") };
   const wicks = figure.segment({ x0: x, x1: x, y0: field("low"), y1: field("high"), ...look });
-  figure.vbar({ x, ...body, ...look });
+  // Not vbar: bars that are out of sight would leave lines at the edge.
+  figure.rect({ x, ...body, ...look, fill_color: either(colours.ask, colours.panel) });
   figure.extra_y_ranges = { share: new Bokeh.Range1d({ start: 0, end: 1 }) };
   const marker = { marker: "inverted_triangle", size: 12, fill_color: colours.bad, line_color: colours.panel };
   figure.scatter({ x, y: 0.95, source: alerts, y_range_name: "share", ...marker });

@@ -67,18 +67,18 @@ export function show(main, left, venue, pair) {
     if (signal.aborted) return;
     chart ??= new TimeChart(Bokeh, part("chart"), { panels, fields: FIELDS, kinds: ["quotes", "candles"], onCursor }, left);
     const rows = toRows(quotes);
+    const marks = candles.candles.map((/** @type {any} */ candle) => toMark(candle, duration(interval)));
     const volatility = risk.series ? toRows(risk.series) : [];
     alerts = quotes.alerts.map((/** @type {any} */ alert) => ({ ...alert, timestamp: Date.parse(alert.at) }));
     chart.show({
-      ...{ quotes: rows, alerts },
-      candles: candles.candles.map((/** @type {any} */ candle) => toMark(candle, duration(interval))),
+      ...{ quotes: rows, candles: marks, alerts },
       volatility: volatility.map((row) => ({ ...row, percent: row.volatility && 100 * row.volatility })),
       ...Object.groupBy(quotes.labels.map(toRun), (/** @type {any} */ run) => run.label),
     });
     newest = rows.at(-1)?.timestamp ?? 0;
     if (shownRange !== range) showRange();
     shownRange = range;
-    table.update(candles.candles.slice(-MAX_CANDLES).map((/** @type {any} */ row) => ({ ...row, quality: labelText(row.label) })));
+    table.update(marks.slice(-MAX_CANDLES));
     const labels = new Set(quotes.labels.map((/** @type {any} */ run) => run.label));
     labels.delete("simulated");
     setText(part("hatched"), labels.size ? `Hatched: ${[...labels].map(labelText).join(", ")}.` : "");
@@ -95,7 +95,8 @@ export function show(main, left, venue, pair) {
     showFigures(row);
     const own = now.alerts.filter((alert) => alert.venue === venue && alert.pair === pair);
     const lines = own.length ? own.map((alert) => visible(`${alert.rule}: ${alert.message}`)) : ["None."];
-    if (part("firing").textContent !== lines.join("")) fill(part("firing"), ...lines.map((line) => h("li", {}, line)));
+    const items = lines.map((line) => h("li", {}, line));
+    if (part("firing").textContent !== lines.join("")) fill(part("firing"), items);
   };
   everySecond(paint, left);
   onChange(({ changed, startsAnew }) => {
@@ -111,11 +112,13 @@ export function show(main, left, venue, pair) {
   }, left);
 }
 
-/** Return a candle as the chart marks it. @param {any} candle @param {number} length in ms */
-const toMark = (candle, length) => ({
-  ...{ ...candle, timestamp: Date.parse(candle.start) + length / 2, width: 0.7 * length },
-  rise: Number(candle.close) >= Number(candle.open),
-});
+/** Return a candle with what chart and table show beside its values. @param {any} candle @param {number} length in ms */
+function toMark(candle, length) {
+  const [open, close] = [Number(candle.open), Number(candle.close)];
+  const body = { middle: (open + close) / 2, height: Math.abs(close - open), rise: close >= open };
+  const timestamp = Date.parse(candle.start) + length / 2;
+  return { ...candle, ...body, timestamp, width: 0.7 * length, quality: labelText(candle.label) };
+}
 
 /** @param {any} run of minutes with one label */
 const toRun = (run) => ({ ...run, from: Date.parse(run.from), until: Date.parse(run.until) });

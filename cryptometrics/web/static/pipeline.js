@@ -16,6 +16,12 @@ function drawRaw(place, { text, bytes, cut }) {
   setText(/** @type {Element} */ (place.firstElementChild), visible(text) + (cut ? ` … (${integer(bytes)} bytes)` : ""));
 }
 
+/** @param {Row} row */
+const partitionView = (row) => ({ ...row, reader: row.owner || "nobody", state: row.owner ? "" : "warn" });
+
+/** @param {Row} row */
+const reasonView = (row) => ({ ...row, ...row.newest, age: secondsSince(row.newest.at) });
+
 /** @type {import("./router.js").Page} */
 export function show(main, left) {
   const part = showTemplate(main, "pipeline");
@@ -25,9 +31,8 @@ export function show(main, left) {
   const gaps = new Table(part("gaps"));
   repeat(part("problem"), 2, left, async (signal) => {
     const found = await get("/api/pipeline", {}, signal);
-    const readers = found.partitions.map((/** @type {Row} */ row) => ({ ...row, reader: row.owner || "nobody", state: row.owner ? "" : "warn" }));
-    partitions.update(readers);
-    rejected.update(found.rejected.map((/** @type {Row} */ row) => ({ ...row, ...row.newest, age: secondsSince(row.newest.at) })));
+    partitions.update(found.partitions.map(partitionView));
+    rejected.update(found.rejected.map(reasonView));
     gaps.update(found.gaps);
   });
   const paint = () => {

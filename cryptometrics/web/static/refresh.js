@@ -2,11 +2,7 @@
 
 import { fill, h } from "./dom.js";
 
-/**
- * Call a function now and every second: ages count up also when nothing arrives.
- * @param {() => void} paint
- * @param {AbortSignal} left
- */
+/** Call a function now and every second, so that ages count up. @param {() => void} paint @param {AbortSignal} left */
 export function everySecond(paint, left) {
   paint();
   const timer = setInterval(paint, 1000);

@@ -23,7 +23,8 @@ function positionView(row) {
 function limitView(row) {
   const title = row.name.replace(/^limit\./, "").replace(/_pct$/, "").replaceAll("_", " ");
   const perCent = (/** @type {string | number} */ value) => `${fixed(Number(value), 2)} %`;
-  const text = (/** @type {any} */ value) => (value === null ? UNKNOWN : (row.name.endsWith("gross") ? money : perCent)(value));
+  const format = row.name.endsWith("gross") ? money : perCent;
+  const text = (/** @type {any} */ value) => (value === null ? UNKNOWN : format(value));
   const words = STATES[/** @type {"ok"} */ (row.state)] ?? row.state;
   return { ...row, title, words, value_text: text(row.value), limit_text: text(row.limit) };
 }
@@ -66,7 +67,6 @@ export function show(main, left) {
     limits.update(found.limits.map(limitView));
     stress.update(found.stress);
     fill(part("notes"), ...found.assumptions.map((/** @type {string} */ note) => h("li", {}, visible(note))));
-    paintAge();
   });
   const paintAge = () => setText(part("facts"), found ? `in ${found.currency}, as of ${age(secondsSince(found.as_of))} ago` : "");
   everySecond(paintAge, left);

@@ -132,7 +132,8 @@ class Column {
 /** @param {Column[]} columns @returns {Shown} */
 function line(columns) {
   const cells = columns.map(cell);
-  return { element: h("tr", {}, cells.map(({ element }) => element)), show: (row) => cells.forEach(({ show }) => show(row)) };
+  const element = h("tr", {}, cells.map((each) => each.element));
+  return { element, show: (row) => cells.forEach((each) => each.show(row)) };
 }
 
 /** @param {Column} column @returns {Shown} */
