@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize
 
     from tests.browser.conftest import Market, Server
 
@@ -233,9 +233,9 @@ def test_first_column_stays_while_a_table_scrolls(open_page: Callable[[str], Pag
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_is_lost_at_200_per_cent(browser: Browser, server: Server, path: str) -> None:
-    size = {"width": 640, "height": 430}  # of a window of 1280 by 860
+    zoomed: ViewportSize = {"width": 640, "height": 430}  # a window of 1280 by 860
     with closing(
-        browser.new_context(base_url=server.address, viewport=size, device_scale_factor=2)
+        browser.new_context(base_url=server.address, viewport=zoomed, device_scale_factor=2)
     ) as context:
         page = context.new_page()
         page.goto(path)
