@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cryptometrics.errors import UserError
+from cryptometrics.store.running_workers import running_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,16 +118,6 @@ WITHOUT_WORKERS = frozenset({"0009_venues"})
 _STEP = re.compile(r"^-- Step: (.+)$", re.MULTILINE)
 """A line in a migration before a step that may take long; its text is shown."""
 
-# Without the right to read other users' activity the server hides when a session began; then the process id
-# and the database must do.
-_WORKERS = """
-SELECT DISTINCT o.consumer_group, o.owner
-FROM consumer_offsets o JOIN pg_stat_activity a ON a.pid = o.backend_pid
-WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-  AND coalesce(a.backend_start = o.backend_start, true)
-ORDER BY 1, 2
-"""
-
 _MAKE_REGISTER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     name       text        PRIMARY KEY,
@@ -210,11 +201,10 @@ def _refuse_workers(connection: psycopg.Connection) -> None:
 
 
 def _refuse_running(connection: psycopg.Connection) -> None:
-    workers = [f"{owner} of group {group}" for group, owner in connection.execute(_WORKERS)]
-    if workers:
+    if workers := running_workers(connection):
         raise UserError(
-            f"a worker is running ({', '.join(workers)}): stop `process`, run `cryptometrics init-db`, and "
-            "start `process` again. Nothing was changed"
+            f"a worker is running ({', '.join(map(str, workers))}): stop `process`, run "
+            "`cryptometrics init-db`, and start `process` again. Nothing was changed"
         )
 
 
