@@ -65,6 +65,7 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         from cryptometrics.retry import retrying
         from cryptometrics.store.connection import connect
         from cryptometrics.store.database_errors import is_transient
+        from cryptometrics.store.group_mark import begin_work
 
         held, self._held = self._held, {}
         if not held:
@@ -78,6 +79,7 @@ class _Sink(beam.DoFn):  # type: ignore[misc]  # Beam has no types
                 self._connection = connect(settings)
             try:
                 with self._connection.transaction(), self._connection.cursor() as cursor:
+                    begin_work(self._connection, self._group)
                     self._write(cursor, held)
             except psycopg.Error as error:
                 if is_transient(error):

@@ -55,13 +55,15 @@ class Claims:
     def open(self, partition: int, database: Database) -> bool:
         """Claim a partition and read it from its stored offset; return False if it has to wait.
 
-        Raises DataLossError if Kafka no longer holds the next record, unless losses are to be skipped.
+        Raises DataLossError if Kafka no longer holds the next record, unless losses are to be skipped, and
+        UserError if the group is being deleted, or was deleted meanwhile.
         """
         connection, backend = database.connection, database.backend
         self.check_topic(self._consumer.topic_id(fresh=True))
         stored = partition_claims.stored(connection, self._topic, partition)
         oldest, end = self._consumer.ends.held(partition)
         if stored is None:
+            partition_claims.refuse_deleted(connection, self._topic)
             if not self._growth.is_over(partition_claims.next_offsets(connection, self._topic)):
                 return False
             # The partition is newer than the group, so everything in it is unread.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptometrics import log
+from cryptometrics.store.group_mark import refuse_marked
 
 if TYPE_CHECKING:
     import psycopg
@@ -35,7 +36,19 @@ WHERE l.locktype = 'advisory'
 
 
 def take(connection: psycopg.Connection, group: str) -> bool:
-    """Try to become the group's active follower until the session ends."""
+    """Try to become the group's active follower until the session ends.
+
+    Raises UserError if the group is being deleted. The lock comes first: a deletion holds it from before the
+    mark is set.
+    """
+    if not hold(connection, group):
+        return False
+    refuse_marked(connection, group)
+    return True
+
+
+def hold(connection: psycopg.Connection, group: str) -> bool:
+    """Try to keep every follower of the group from writing until the session ends."""
     row = connection.execute(_TAKE, [LOCK, group]).fetchone()
     return row is not None and bool(row[0])
 

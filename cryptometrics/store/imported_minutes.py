@@ -15,6 +15,7 @@ from cryptometrics.errors import UserError
 from cryptometrics.market.windows import MINUTE
 from cryptometrics.risk.pair_minutes import MAX_MINUTES_BEFORE
 from cryptometrics.store.array_text import arrays
+from cryptometrics.store.group_mark import begin_work
 from cryptometrics.text import listed
 
 if TYPE_CHECKING:
@@ -102,11 +103,13 @@ def store(
     """Store the minutes of a market in one transaction; bars: sorted by time, and at least one.
 
     dry_run: do all the same, and take it back at the end. progress: called with the number of minutes that
-    are done. Raises UserError, and stores nothing, if a minute is stored already with other values.
+    are done. Raises UserError, and stores nothing, if a minute is stored already with other values, or if the
+    group is being deleted.
     """
     parts = [bars[first : first + BATCH] for first in range(0, len(bars), BATCH)]
     new, others = 0, list[tuple["datetime", bool]]()
     with connection.transaction():
+        begin_work(connection, group)
         if connection.execute(_LOCK_PLACE, [group, market.venue]).fetchone() is None:
             connection.execute(_LOCK_PLACES)
         for number, part in enumerate(parts):

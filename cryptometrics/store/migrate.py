@@ -73,6 +73,7 @@ RELATIONS = {
     ),
     "0017_acknowledgements": ("alert_acknowledgements", "alert_silences", "alert_silences_ends_at"),
     "0018_channels": (),
+    "0019_group_deletions": ("group_deletions",),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -110,6 +111,7 @@ FUNCTIONS = {
         "crypto_silence_alerts(text, text, timestamp with time zone, text, text)",
     ),
     "0018_channels": (),
+    "0019_group_deletions": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

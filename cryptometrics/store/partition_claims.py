@@ -13,6 +13,8 @@ from psycopg import errors
 
 from cryptometrics import log
 from cryptometrics.errors import UserError
+from cryptometrics.store import group_mark
+from cryptometrics.store.group_mark import NOT_MARKED
 from cryptometrics.store.text_encoding import storable
 
 if TYPE_CHECKING:
@@ -65,12 +67,13 @@ SELECT topic_id, next_offset FROM consumer_offsets
 WHERE consumer_group = %(group)s AND topic = %(topic)s AND kafka_partition = %(partition)s
 """
 
-_CLAIM = """
+_CLAIM = f"""
 INSERT INTO consumer_offsets AS o
     (consumer_group, topic, kafka_partition, topic_id, first_offset, next_offset,
      epoch, owner, backend_pid, backend_start)
-VALUES (%(group)s, %(topic)s, %(partition)s, %(topic_id)s, %(first)s, %(first)s,
-        1, %(owner)s, %(pid)s, %(started)s)
+SELECT %(group)s, %(topic)s, %(partition)s, %(topic_id)s, %(first)s, %(first)s,
+       1, %(owner)s, %(pid)s, %(started)s
+WHERE {NOT_MARKED}
 ON CONFLICT (consumer_group, topic, kafka_partition) DO UPDATE
 SET epoch = o.epoch + 1, owner = excluded.owner, backend_pid = excluded.backend_pid,
     backend_start = excluded.backend_start, updated_at = now()
@@ -105,6 +108,8 @@ ON CONFLICT DO NOTHING
 _OTHER_TOPIC = """
 SELECT topic FROM consumer_offsets WHERE consumer_group = %s AND split_part(topic, '@', 1) <> %s LIMIT 1
 """
+
+_REGISTERED = "SELECT FROM consumer_offsets WHERE consumer_group = %s AND topic = %s LIMIT 1"
 
 _NEXT_OFFSETS = """
 SELECT kafka_partition, next_offset FROM consumer_offsets
@@ -144,17 +149,29 @@ def next_offsets(connection: psycopg.Connection, topic: GroupTopic) -> dict[int,
 
 
 def register(connection: psycopg.Connection, topic: GroupTopic, oldest: dict[int, int]) -> None:
-    """Register all partitions of the topic for a new group, so that partitions added later count as new."""
-    connection.execute(
-        _REGISTER,
-        {
-            "group": topic.group,
-            "topic": topic.name,
-            "topic_id": topic.id,
-            "partitions": list(oldest),
-            "oldest": list(oldest.values()),
-        },
-    )
+    """Register all partitions of the topic for a new group, so that partitions added later count as new.
+
+    Raises UserError if the group is being deleted.
+    """
+    values = {
+        "group": topic.group,
+        "topic": topic.name,
+        "topic_id": topic.id,
+        "partitions": list(oldest),
+        "oldest": list(oldest.values()),
+    }
+    with connection.transaction():
+        group_mark.begin_work(connection, topic.group)
+        connection.execute(_REGISTER, values)
+
+
+def refuse_deleted(connection: psycopg.Connection, topic: GroupTopic) -> None:
+    """Raise UserError if nothing is registered for the group: it was deleted since its worker began."""
+    if connection.execute(_REGISTERED, [topic.group, topic.name]).fetchone() is None:
+        group_mark.refuse_marked(connection, topic.group)
+        raise UserError(
+            f"group {topic.group} was deleted while this worker ran: start it again to read the topic anew"
+        )
 
 
 def claim(
@@ -172,6 +189,8 @@ def claim(
 
     A worker that was suspended during COPY holds the row's lock, and no time-out of the server ends it.
     So its session is terminated after two seconds.
+
+    Raises UserError if the group is being deleted.
     """
     values = _key(topic, partition) | {
         "topic_id": topic.id,
@@ -181,7 +200,8 @@ def claim(
         "started": writer.started,
     }
     row = _not_stalled(connection, _CLAIM, values)
-    assert row is not None  # noqa: S101  (an upsert returns its row)
+    if row is None:
+        raise group_mark.being_deleted(topic.group)
     return Claim(partition, *row)
 
 
@@ -214,6 +234,7 @@ def _at_once(
 ) -> tuple[int, int] | None:
     with connection.transaction():
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{CLAIM_LOCK_TIMEOUT_MS}ms"])
+        group_mark.share_lock(connection, str(values["group"]))
         return connection.execute(statement.encode(), values).fetchone()
 
 

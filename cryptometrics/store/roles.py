@@ -36,6 +36,7 @@ WRITER_RIGHTS = {
     "crypto_windows": _KEEP,
     "crypto_windows_too_late": _KEEP,
     "feed_gaps": _KEEP,
+    "group_deletions": "SELECT",
     "metric_days": _KEEP,
     "pair_state": _KEEP,
     "portfolio_progress": _KEEP,
