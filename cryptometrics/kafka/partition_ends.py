@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
@@ -91,6 +93,21 @@ def request_ends(
         {TopicPartition(*place): _END for place in places}, isolation_level=isolation, request_timeout=limit
     )
     return {(at.topic, at.partition): answer for at, answer in answers.items()}
+
+
+def known_ends(admin: AdminClient, places: Iterable[Place], limit: float) -> dict[Place, int]:
+    """Return the ends of those partitions that Kafka reports within `limit` seconds.
+
+    A partition of a topic that is gone is left out, and does not hide the others.
+    """
+    answers = request_ends(admin, places, limit)
+    concurrent.futures.wait(answers.values(), limit)
+    ends: dict[Place, int] = {}
+    for place, answer in answers.items():
+        if answer.done():
+            with contextlib.suppress(KafkaException):
+                ends[place] = offset_in(answer)
+    return ends
 
 
 def offset_in(answer: Answer) -> int:

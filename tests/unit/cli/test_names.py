@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from cryptometrics.cli import cryptometrics
-from cryptometrics.cli.commands import COMMANDS
+from cryptometrics.cli import COMMANDS, cryptometrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
