@@ -40,7 +40,8 @@ test-fast: .venv/installed ## the tests that take under a minute: the pure parts
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow' tests/unit \
 		tests/integration/test_worker_past.py tests/integration/test_partition_claims.py
 
-# FAULTS_RESULTS=file also writes each row of the table as one line of JSON.
+# FAULTS_RESULTS=file also writes each row of the table as one line of JSON; FAULTS_PAGE=docs/guarantees.md puts the
+# table of a run that passed into that page, with date, machine and commit.
 # Tests start one by one, the longest first. Most of the time is waiting, so two processes take half the time.
 faults: .venv/installed ## every fault in full, about twenty minutes; prints the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
@@ -65,7 +66,7 @@ bench-growth: .venv/installed ## whether speed falls as the table grows; needs r
 	$(BIN)/python -m cryptometrics.cli.bench_growth --rows $(or $(ROWS),5000000)
 
 # pip-audit is not a dependency: only this target needs it, always in its newest version.
-audit: .venv/installed ## known vulnerabilities of the locked packages, from PyPI
+audit: .venv/installed ## known vulnerabilities of the locked packages
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements-dev.lock

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import gc
-import importlib
 import io
 import os
 import signal
@@ -16,6 +14,7 @@ import click
 
 from cryptometrics import __version__
 from cryptometrics.cli import process_end
+from cryptometrics.cli.commands import LazyGroup
 from cryptometrics.cli.signals import exit_code, interrupt, interrupted
 from cryptometrics.errors import CryptometricsError
 
@@ -27,71 +26,8 @@ GC_THRESHOLD = 50_000
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
-# In the order in which a person meets them; the value is "module:function".
-COMMANDS = {
-    "demo": "demo:demo",
-    "run": "run:run",
-    "up": "services:up",
-    "down": "services:down",
-    "status": "status:status",
-    "doctor": "doctor:doctor",
-    "init-db": "init_db:init_db",
-    "simulate": "simulate:simulate",
-    "ingest": "ingest:ingest",
-    "record": "ingest:record",
-    "replay": "replay:replay",
-    "process": "process:process",
-    "aggregate": "aggregate:aggregate",
-    "session": "session:session",
-    "plot": "plot:plot",
-    "watch": "watch:watch",
-    "web": "web:web",
-    "export": "export:export",
-    "import": "import_minutes:import_minutes",
-    "risk": "risk:risk",
-    "positions": "positions:positions",
-    "portfolio": "portfolio:portfolio",
-    "alerts": "alerts:alerts",
-    "groups": "groups:groups",
-    "rejects": "rejects:rejects",
-    "gaps": "gaps:gaps",
-    "verify": "verify:verify",
-    "prune": "prune:prune",
-    "bench": "bench:bench",
-}
-
 SUPERVISED = "--reporting"
 """The option of a supervised worker: its supervisor has already printed the warnings about settings."""
-
-
-class LazyGroup(click.Group):
-    """A group that imports a command only when it is used, and lists the commands in the order of work."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Name every command."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return the command; None if there is no such command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-        assert isinstance(command, click.Command)  # noqa: S101
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; suggest one that is spelled alike, as Click does for commands it has loaded."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            alike = difflib.get_close_matches(args[0], COMMANDS)
-            if args[0].startswith("-") or not alike:
-                raise
-            guesses = " or ".join(f"'{name}'" for name in alike)
-            raise click.UsageError(f"No such command '{args[0]}'. Did you mean {guesses}?", ctx) from None
 
 
 @click.command(

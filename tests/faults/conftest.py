@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults import page
 from tests.faults.arena import Arena
 from tests.faults.outcome import Outcome, table
 
@@ -38,8 +40,14 @@ LONGEST = (
 PLACE, OUTCOME = "place", "outcome"
 """Names under which a report carries the position and the outcome of its test between processes."""
 
+STARTED = pytest.StashKey[float]()
+
 _outcomes: list[tuple[int, Outcome]] = []
 """With the place of each one's test, in the process that prints the table."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STARTED] = time.time()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -95,6 +103,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for outcome in outcomes:
             for failing in outcome.failings():
                 terminalreporter.write_line(f"NOT AS PROMISED: {outcome.fault}: {failing}", red=True)
+    written = os.environ.get("FAULTS_PAGE")
+    if written and FULL and not terminalreporter.stats.keys() & {"failed", "error", "skipped"}:
+        passed = len(terminalreporter.stats["passed"])
+        minutes = (time.time() - terminalreporter.config.stash[STARTED]) / 60
+        text = Path(written).read_text()
+        Path(written).write_text(page.replaced(text, outcomes, page.circumstances(), passed, minutes))
     if place := os.environ.get("FAULTS_RESULTS"):
         with Path(place).open("a") as results:
             results.writelines(json.dumps(dataclasses.asdict(outcome)) + "\n" for outcome in outcomes)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from cryptometrics.cli import COMMANDS, cryptometrics
+from cryptometrics.cli import cryptometrics
+from cryptometrics.cli.commands import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
