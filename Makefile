@@ -80,10 +80,11 @@ format: .venv/installed ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed ## regenerate the CLI reference, the sample chart and the licences in docs/
+docs: .venv/installed ## regenerate the CLI reference, the sample chart, the licences and the wire format
 	$(BIN)/python docs/cli_reference.py
 	$(BIN)/python docs/sample_chart.py
 	$(BIN)/python docs/licences.py
+	$(BIN)/python docs/wire_format.py
 
 dashboards: .venv/installed ## regenerate the Grafana dashboards in cryptometrics/dashboards/
 	$(BIN)/python -m cryptometrics.dashboards.build

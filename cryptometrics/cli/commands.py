@@ -25,6 +25,7 @@ SECTIONS = {
         "ingest": ("ingest:ingest", "Send Coinbase's live market"),
         "record": ("ingest:record", "Save the live market in files"),
         "replay": ("replay:replay", "Send a recorded market"),
+        "schema": ("schema:schema", "Print the format of the messages, as JSON Schema"),
     },
     "Metrics into PostgreSQL": {
         "process": ("process:process", "Calculate and store the metrics of every tick, exactly once"),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError, why_no_venue
 from cryptometrics.market.ticks import EARLIEST, MAX_AHEAD, MAX_TRADE_ID, is_pair
 from cryptometrics.market.venues import DEFAULT_VENUE, is_venue
+from cryptometrics.market.wire_fields import PairText, TimeText, TradeId, VenueText, allow, describe
 from cryptometrics.times import iso
 
 if TYPE_CHECKING:
@@ -80,18 +81,26 @@ class Gap:
         return None if self.begins is None else (self.time - self.begins).total_seconds()
 
 
-class _WireGap(msgspec.Struct, omit_defaults=True):
-    """A gap in the wire format."""
+class WireGap(msgspec.Struct, omit_defaults=True):
+    """A period in which a feed missed a pair, in order with the ticks of the topic."""
 
-    type: str
-    product_id: str
-    kind: str
-    time: str
-    begins: str | None = None
-    first_trade_id: int | None = None
-    last_trade_id: int | None = None
-    proves: bool | None = None
-    venue: str = DEFAULT_VENUE
+    type: Annotated[str, allow(const="gap")]
+    product_id: PairText
+    kind: Annotated[
+        str,
+        allow(enum=[str(kind) for kind in GapKind]),
+        describe("Why the feed missed something; start and end begin and end what it received."),
+    ]
+    time: Annotated[TimeText, describe("End of the gap, by the receiver's clock.")]
+    begins: Annotated[TimeText | None, describe("Begin of the gap, not after its end.")] = None
+    first_trade_id: Annotated[TradeId | None, describe("The first missed trade.")] = None
+    last_trade_id: Annotated[
+        TradeId | None, describe("The last missed trade; of a start, the one before the first received.")
+    ] = None
+    proves: Annotated[
+        bool | None, describe("Of a start: whether the feed can prove that it misses nothing that it sends.")
+    ] = None
+    venue: VenueText = DEFAULT_VENUE
 
 
 class _Type(msgspec.Struct):
@@ -99,14 +108,14 @@ class _Type(msgspec.Struct):
 
 
 _read_type = msgspec.json.Decoder(_Type).decode
-_read_wire = msgspec.json.Decoder(_WireGap).decode
+_read_wire = msgspec.json.Decoder(WireGap).decode
 _write_wire = msgspec.json.Encoder().encode
 
 
 def encode(gap: Gap) -> tuple[bytes, bytes]:
     """Return a gap as key and value of a Kafka record."""
     begins = None if gap.begins is None else _text(gap.begins)
-    wire = _WireGap(
+    wire = WireGap(
         "gap", gap.pair, gap.kind, _text(gap.time), begins, gap.first_trade_id, gap.last_trade_id,
         gap.proves, gap.venue,
     )  # fmt: skip
@@ -148,7 +157,7 @@ def decode(key: bytes | None, value: bytes | None, now: datetime, error: Rejecte
     return Gap(wire.product_id, GapKind(wire.kind), time, begins, *trades, wire.proves, wire.venue)
 
 
-def _check(wire: _WireGap, time: datetime, begins: datetime | None) -> None:
+def _check(wire: WireGap, time: datetime, begins: datetime | None) -> None:
     first, last = wire.first_trade_id, wire.last_trade_id
     problem = ""
     if wire.kind not in GapKind.__members__.values():
@@ -168,6 +177,38 @@ def _check(wire: _WireGap, time: datetime, begins: datetime | None) -> None:
         problem = "its trade ids are not a range"
     if problem:
         raise RejectedError(Reason.BAD_GAP, f"gap: {problem}")
+
+
+def _kind_is(*kinds: GapKind) -> dict[str, Any]:
+    return {"properties": {"kind": {"enum": [str(kind) for kind in kinds]}}, "required": ["kind"]}
+
+
+def _typed(name: str, *fields: str) -> dict[str, Any]:
+    return {"properties": {field: {"type": name} for field in fields}}
+
+
+RULES_OF_KINDS: list[dict[str, Any]] = [
+    {"if": _kind_is(GapKind.START), "then": _typed("null", "begins", "first_trade_id")},
+    {
+        "if": _kind_is(GapKind.END),
+        "then": _typed("null", "begins", "first_trade_id", "last_trade_id", "proves"),
+    },
+    {
+        "if": _kind_is(*(kind for kind in GapKind if kind not in _BOUNDS)),
+        "then": {
+            "required": ["begins"],
+            "allOf": [_typed("string", "begins"), _typed("null", "proves")],
+            "oneOf": [
+                _typed("null", "first_trade_id", "last_trade_id"),
+                {
+                    "required": ["first_trade_id", "last_trade_id"],
+                    **_typed("integer", "first_trade_id", "last_trade_id"),
+                },
+            ],
+        },
+    },
+]
+"""Which fields each kind has, as JSON Schema: what `_check` demands, as far as a schema can say it."""
 
 
 def _time(text: str, now: datetime) -> datetime:

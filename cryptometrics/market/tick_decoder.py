@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import enum
 import functools
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 
@@ -34,6 +33,17 @@ from cryptometrics.market.ticks import (
     is_price,
 )
 from cryptometrics.market.venues import DEFAULT_VENUE, MAX_VENUE_CHARS, is_venue
+from cryptometrics.market.wire_fields import (
+    PairText,
+    PriceText,
+    SizeText,
+    TimeText,
+    TradeId,
+    VenueText,
+    allow,
+    describe,
+    is_time,
+)
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
@@ -41,14 +51,9 @@ if TYPE_CHECKING:
 
 MAX_VALUE_BYTES = 64 * 1024
 """A longer message is rejected unread; a ticker takes some 400 bytes."""
-_is_time = re.compile(
-    # Hour 24 is excluded: newer Python versions read it as the next day.
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,12})?"
-    r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
-).fullmatch
 
 _A_DECIMAL = f"a decimal of at most {INTEGER_DIGITS} digits before and {FRACTION_DIGITS} after the point"
-_SIDES = ("buy", "sell", "", None)
+_SIDES = ("buy", "sell", "")
 """Of the taker; without it, a trade counts, but not as bought."""
 _KINDS: dict[str, Kind] = {"ticker": "ticker", "quote": "quote"}
 
@@ -102,24 +107,32 @@ class DecodedTick(msgspec.Struct, gc=False):
     trade_size_text: str
 
 
-class _Wire(msgspec.Struct, gc=False):
-    """The fields of a message; all others are skipped."""
+class WireTick(msgspec.Struct, gc=False):
+    """One quote of a pair, in the shape of Coinbase Exchange's ticker. Other fields are ignored."""
 
-    type: str
-    product_id: str
-    best_bid: str
-    best_ask: str
-    time: str
-    trade_id: int | None = None
-    best_bid_size: str | None = None
-    best_ask_size: str | None = None
-    price: str | None = None
-    last_size: str | None = None
-    side: str | None = None
-    venue: str = DEFAULT_VENUE
+    type: Annotated[
+        str,
+        allow(enum=list(_KINDS)),
+        describe("ticker: the quote beside a trade; quote: rebuilt from an order book."),
+    ]
+    product_id: PairText
+    best_bid: Annotated[PriceText, describe("In the quote currency; not above best_ask.")]
+    best_ask: Annotated[PriceText, describe("In the quote currency.")]
+    time: Annotated[TimeText, describe("The exchange's time, from 2009 to at most a day ahead.")]
+    trade_id: Annotated[
+        TradeId | None, describe("The exchange's number of the trade: repeated ticks are found by it.")
+    ] = None
+    best_bid_size: Annotated[SizeText | None, describe("In the base currency; empty if unknown.")] = None
+    best_ask_size: Annotated[SizeText | None, describe("In the base currency; empty if unknown.")] = None
+    price: Annotated[SizeText | None, describe("Price of the trade; empty or 0 if there is none.")] = None
+    last_size: Annotated[SizeText | None, describe("Size of the trade; empty or 0 if there is none.")] = None
+    side: Annotated[
+        Annotated[str, allow(enum=list(_SIDES))] | None, describe("Side of the taker; empty if unknown.")
+    ] = None
+    venue: VenueText = DEFAULT_VENUE
 
 
-_read_wire = msgspec.json.Decoder(_Wire).decode
+_read_wire = msgspec.json.Decoder(WireTick).decode
 
 
 def decode(key: bytes | None, value: bytes | None, now: datetime) -> Tick:
@@ -214,11 +227,11 @@ def _optional(field: str, text: str | None, reason: Reason) -> Decimal | None:
     raise RejectedError(reason, f"{field} {_shown(text)} is not {_A_DECIMAL}")
 
 
-def _trade(wire: _Wire) -> Trade | None:
+def _trade(wire: WireTick) -> Trade | None:
     """Return the trade of a message, None if its price or its size is absent or 0."""
     price = _optional("price", wire.price, Reason.BAD_TRADE)
     size = _optional("last_size", wire.last_size, Reason.BAD_TRADE)
-    if wire.side not in _SIDES:
+    if wire.side is not None and wire.side not in _SIDES:
         raise RejectedError(Reason.BAD_TRADE, f"side is {_shown(wire.side)}, not buy or sell")
     return Trade(price, size, wire.side == "buy") if price and size else None
 
@@ -246,7 +259,7 @@ def _why_no_price(field: str, text: str) -> RejectedError:
 
 def _time(text: str, now: datetime) -> datetime:
     """Return the time in UTC, truncated to microseconds: rounding could reach the next day."""
-    if not _is_time(text):
+    if not is_time(text):
         raise RejectedError(Reason.BAD_TIME, f"time {_shown(text)} is not RFC 3339 with a zone")
     try:
         time = datetime.fromisoformat(text)

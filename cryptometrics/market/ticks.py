@@ -33,7 +33,8 @@ A price times a size has twice the digits of either, and sums of them need some 
 PAIR_PATTERN = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}"
 MAX_PAIR_CHARS = 41
 is_pair = re.compile(PAIR_PATTERN).fullmatch
-is_price = re.compile(rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?").fullmatch
+PRICE_PATTERN = rf"[0-9]{{1,{INTEGER_DIGITS}}}(?:\.[0-9]{{1,{FRACTION_DIGITS}}})?"
+is_price = re.compile(PRICE_PATTERN).fullmatch
 
 Kind = Literal["ticker", "quote"]
 """`ticker`: the quote beside a trade; `quote`: rebuilt from the order book."""
