@@ -61,8 +61,8 @@ def init_db(partitions: int, check: bool, grants: bool, print_grants: bool) -> N
         click.echo(f"roles: {'made ' + ', '.join(made) if made else 'there already'}, with their rights")
     wait_for_kafka(settings)
     if create_topic(settings, partitions):
-        click.echo(f"topic {settings.kafka_topic}: made with {partitions} partitions")
+        click.echo(f"topic {settings.kafka_topic}: made with {partitions:,} partitions")
     else:
         topic = describe_topic(settings)
-        click.echo(f"topic {topic.name}: there already, with {topic.partitions} partitions")
+        click.echo(f"topic {topic.name}: there already, with {topic.partitions:,} partitions")
     click.echo("next: cryptometrics simulate (or ingest), and cryptometrics process --group g1", err=True)

@@ -14,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cryptometrics.cli.table_layout import JOINT, join_times, layout
 from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
+
+    from cryptometrics.cli.table_layout import Layout
 
 WIDE = 10_000
 """Columns of output without a width: a program reads its lines, so nothing is cut or folded."""
@@ -45,6 +48,8 @@ def short(value: object, *, time: str = TIME) -> str:
         return f"{value.astimezone(UTC):{time}}"
     if isinstance(value, float):
         return f"{value:,.1f}"
+    if isinstance(value, Decimal):
+        return f"{value:,f}"
     return f"{value:,}" if isinstance(value, int) else plain(value)
 
 
@@ -78,9 +83,13 @@ def for_people() -> bool:
     return width() is not None
 
 
-def stacked(above: str, below: str, *, dim: bool = True) -> Text:
-    """Return a cell of two values, one above the other, so that a table fits into 80 characters."""
-    return Text.assemble(above, "\n", (below, "dim" if dim else ""))
+def stacked(*values: str, dim: bool = True) -> Text:
+    """Return a cell of values one above the other, so that a table fits into 80 characters.
+
+    dim: whether those below the first are dim.
+    """
+    first, *others = values
+    return Text.assemble(first, *(("\n" + value, "dim" if dim else "") for value in others))
 
 
 def print_table(
@@ -94,48 +103,86 @@ def print_table(
 ) -> None:
     """Print a table that fits into the width of stdout; without a width, plain columns, a row per line.
 
+    A time is never broken over two lines: where it would be, each value gets lines of its own.
     numbers: heads of the columns to align right. uncut: heads of the columns that are folded last.
     """
     cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     columns = width()
     if columns is None:
-        texts = [[*heads], *([cell.plain for cell in row] for row in cells)]
-        if all(text.isprintable() for line in texts for text in line):
-            _print_columns(texts)
-            return
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for head in heads:
-            table.add_column(head, no_wrap=True)
-        for row in cells:
-            table.add_row(*row)
-        console(width=WIDE, height=ANY_HEIGHT).print(table)
+        _print_whole(heads, cells)
         return
     screen = console(width=columns, height=ANY_HEIGHT)
-    # Measured without the console's width, which the result would never exceed.
-    unlimited = screen.options.update(width=WIDE)
-    # A long value gets the space between the columns rather than a second line.
-    for gap, whole in ((2, uncut), (1, uncut), (0, uncut), (0, ())):
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            padding=(0, gap, 0, 0),
-            pad_edge=False,
-            title=title,
-            caption=caption,
-            caption_justify="left",
-        )
-        for head in heads:
-            table.add_column(
-                head,
-                justify="right" if head in numbers else "left",
-                overflow="fold",
-                no_wrap=head in whole,
-            )
-        for row in cells:
-            table.add_row(*row)
-        size = screen.measure(table, options=unlimited)
-        if size.maximum <= columns or (gap == 0 and size.minimum <= columns):
-            break
-    screen.print(table)
+    cells = [[_joined(cell) for cell in row] for row in cells]
+    title, caption = (text and join_times(text) for text in (title, caption))
+    found = layout(
+        [[head, *(row[at].plain for row in cells)] for at, head in enumerate(heads)],
+        {at for at, head in enumerate(heads) if head in uncut},
+        columns,
+    )
+    with screen.capture() as captured:
+        if found is None:
+            _print_values(screen, heads, cells, title, caption)
+        else:
+            table = _table(found, heads, cells, numbers)
+            table.title, table.caption = title, caption
+            screen.print(table)
+    sys.stdout.write(captured.get().replace(JOINT, " "))
+
+
+def _joined(cell: Text) -> Text:
+    """Return a cell whose times have no space to break a line at; `cell` stays as it is."""
+    if (text := join_times(cell.plain)) != cell.plain:
+        cell = cell.copy()
+        cell.plain = text
+    return cell
+
+
+def _table(
+    found: Layout, heads: Sequence[str], cells: Sequence[Sequence[Text]], numbers: Container[str]
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, found.gap, 0, 0), pad_edge=False, caption_justify="left")
+    for head, room in zip(heads, found.widths, strict=True):
+        table.add_column(head, justify="right" if head in numbers else "left", overflow="fold", width=room)
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _print_values(
+    screen: Console,
+    heads: Sequence[str],
+    cells: Sequence[Sequence[Text]],
+    title: str | None,
+    caption: str | None,
+) -> None:
+    """Print every value below its name: what is left where a table would have to break its times."""
+    if title:
+        screen.print(Text(title, "italic"))
+    for row in cells:
+        for head, cell in zip(heads, row, strict=True):
+            names, values = head.split("\n"), [*cell.split("\n")]
+            if len(names) != len(values):
+                names, values = [" ".join(names)], [cell]
+            for name, value in zip(names, values, strict=True):
+                apart = "\n" if cell_len(name) + 1 + cell_len(value.plain) > screen.width else " "
+                screen.print(Text.assemble((name, "bold"), apart, value), overflow="fold")
+        screen.print()
+    if caption:
+        screen.print(Text(caption, "italic dim"))
+
+
+def _print_whole(heads: Sequence[str], cells: Sequence[Sequence[Text]]) -> None:
+    """Print a row per line for programs: nothing is cut or folded."""
+    texts = [[*heads], *([cell.plain for cell in row] for row in cells)]
+    if all(text.isprintable() for line in texts for text in line):
+        _print_columns(texts)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for head in heads:
+        table.add_column(head, no_wrap=True)
+    for row in cells:
+        table.add_row(*row)
+    console(width=WIDE, height=ANY_HEIGHT).print(table)
 
 
 def _print_columns(lines: Sequence[Sequence[str]]) -> None:

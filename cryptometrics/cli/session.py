@@ -40,6 +40,41 @@ STACKS = {
     "vol 24h\ndrawdown": ("volatility", "drawdown"),
 }
 """Columns for people: two values share a column, so that the table fits into 80 characters."""
+TALL = {
+    "pair\nsession\nlate": ("pair", "session", "late"),
+    "bid\nask\nmid": ("bid", "ask", "mid_price"),
+    "highest bid\nat\nspread": ("highest_bid", "highest_bid_at", "spread"),
+    "lowest ask\nat\nlast at": ("lowest_ask", "lowest_ask_at", "last_at"),
+    "max spread\nat\nfirst at": ("max_spread", "max_spread_at", "first_at"),
+    "vol 24h\ndrawdown\nticks": ("volatility", "drawdown", "ticks"),
+}
+"""The same for long prices, and for times that need their day."""
+FLAT = {
+    "pair": ("pair",),
+    "session": ("session",),
+    "ticks": ("ticks",),
+    "last at": ("last_at",),
+    "bid": ("bid",),
+    "ask": ("ask",),
+    "mid": ("mid_price",),
+    "spread": ("spread",),
+    "highest bid": ("highest_bid",),
+    "highest at": ("highest_bid_at",),
+    "lowest ask": ("lowest_ask",),
+    "lowest at": ("lowest_ask_at",),
+    "max spread": ("max_spread",),
+    "widest at": ("max_spread_at",),
+    "vol 24h": ("volatility",),
+    "drawdown": ("drawdown",),
+}
+"""Each value in its own column, where the width allows it."""
+ALL = FLAT | {
+    "late": ("late",),
+    "first at": ("first_at",),
+    "bid size": ("bid_size",),
+    "ask size": ("ask_size",),
+}
+"""Every value of a session."""
 
 
 @click.command("session")
@@ -100,21 +135,27 @@ def _value(row: SessionRow, risk: Figures, key: str) -> Any:
 
 
 def _show_venue(venue: str, rows: Sequence[SessionRow], risk: Figures) -> None:
-    from cryptometrics.cli.output import TIME, print_table, short, stacked
+    from cryptometrics.cli.output import TIME, print_table, short, stacked, width
+    from cryptometrics.cli.table_layout import natural_width, word_width
     from cryptometrics.market.venues import venue_label
     from cryptometrics.text import percent
 
-    cells = []
-    for row in rows:
-        time = "%H:%M:%S" if row.first_at.date() == row.last_at.date() else TIME.removeprefix("%Y-")
+    same_day = all(row.first_at.date() == row.last_at.date() for row in rows)
+    time = "%H:%M:%S" if same_day else TIME.removeprefix("%Y-")
 
-        def text(key: str, row: SessionRow = row, time: str = time) -> str:
-            value = _value(row, risk, key)
-            return percent(value) if key in RATIOS else short(value, time=time)
+    def text(row: SessionRow, key: str) -> str:
+        value = _value(row, risk, key)
+        return percent(value) if key in RATIOS else short(value, time=time)
 
-        cells.append([stacked(text(above), text(below)) for above, below in STACKS.values()])
-    heads = list(STACKS)
     caption = f"venue {venue_label(venue)}; prices in the quote currency, times in UTC"
     if known := [risk[row.market].as_of for row in rows if row.market in risk]:
         caption += f"; risk: 24h to {min(known):%Y-%m-%d %H:%M}"
-    print_table(heads, cells, numbers=heads[1:], caption=caption)
+    for columns in (ALL, FLAT, STACKS, TALL):
+        values = [[[text(row, key) for key in keys] for keys in columns.values()] for row in rows]
+        texts = [*zip(columns, *(["\n".join(cell) for cell in row] for row in values), strict=True)]
+        needed = natural_width(texts, gap=1) if columns in (ALL, FLAT) else word_width(texts)
+        if needed <= (width() or 0):
+            break
+    numbers = {head for head in columns if not head.startswith(("pair", "session"))}
+    cells = [[stacked(*cell) for cell in row] for row in values]
+    print_table([*columns], cells, numbers=numbers, caption=caption)

@@ -125,7 +125,7 @@ def test_columns_is_a_width_to_fit_into_in_a_pipe_too(cli: Cli, store: Store) ->
         shown = cli("session", env={"COLUMNS": str(columns)}).stdout
         assert max(map(len, shown.splitlines())) <= columns
         assert "\x1b" not in shown
-        for value in ("67209.005", "67211.50", "10:00:01", "1.00"):
+        for value in ("67,209.005", "67,211.50", "10:00:01", "1.00"):
             assert value in shown or columns < 80
     assert len(cli("session", env={"COLUMNS": "0"}).stdout.splitlines()) == 2
 

@@ -6,17 +6,20 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cryptometrics import files
 from cryptometrics.cli import publish_report
-from cryptometrics.cli.output import WIDE, print_table, stated_size
+from cryptometrics.cli.output import NOTHING, WIDE, print_table, stacked, stated_size
 from cryptometrics.kafka.publisher import Published
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rich.text import Text
 
 EXAMPLE = [sys.executable, "-m", "cryptometrics", "alerts", "example"]
 
@@ -76,7 +79,52 @@ def test_a_table_fits_into_columns_in_a_pipe_and_loses_nothing(
     for cell in ROWS[0]:
         for character in set(cell) - {" "}:
             assert characters.count(character) >= 2 * cell.count(character)
-    assert any("2024-01-05 10:00:00" in line for line in lines) == (columns > 20)
+    assert any("2024-01-05 10:00:00" in line for line in lines) == (columns >= len("2024-01-05 10:00:00"))
+
+
+def stacked_rows() -> list[list[str | Text]]:
+    """Return a row as `alerts list` has it: two times in a cell, one of them unknown, and one in a text."""
+    what = stacked("limit.gross", "gross 2,104,311.20 USD is above its limit")
+    what.append("\nacknowledged 2026-07-01 12:00:31 by somebody: known")
+    return [["1", stacked("firing", "critical"), what, stacked("2026-07-01 12:00:01", NOTHING), "delivered"]]
+
+
+@pytest.mark.parametrize("columns", [200, 120, 80, 60, 50, 40, 30, 24, 19])
+def test_a_time_is_never_broken_over_two_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    heads = ("id", "status\nseverity", "rule\nmessage", "fired at\nresolved at", "delivery")
+    print_table(heads, stacked_rows(), numbers=heads[:1], uncut=heads[3:4], caption="to 2026-07-01 12:01 UTC")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    for time in ("2026-07-01 12:00:01", "2026-07-01 12:00:31", "2026-07-01 12:01"):
+        assert any(time in line for line in lines), lines
+    printed = Counter("".join(lines))
+    for cell in stacked_rows()[0]:
+        assert not Counter("".join(str(cell).split())) - printed  # nothing is lost
+
+
+def test_a_narrow_table_with_times_names_each_value(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    heads = ("id", "status\nseverity", "rule\nmessage", "fired at\nresolved at", "delivery")
+    print_table(heads, stacked_rows())
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == ["id 1", "status firing", "severity critical"]
+    assert "fired at 2026-07-01 12:00:01" in lines
+    assert f"resolved at {NOTHING}" in lines
+
+
+def test_the_caller_s_cells_stay_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cell = stacked("2026-07-01 12:00:01", "2026-07-01 12:00:02")
+    print_table(("at",), [[cell]])
+    assert cell.plain == "2026-07-01 12:00:01\n2026-07-01 12:00:02"
+    assert "2026-07-01 12:00:02" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("columns", [None, "", "0", "-80", "wide", "²"])
