@@ -27,6 +27,22 @@ INTRODUCTION = """\
   values of a repeatable option with spaces.
 - Connection settings are never options: see [configuration](configuration.md).
 
+## Completion
+
+The shell completes commands and options, and the pairs, groups and venues that are stored, after one line
+in the file that it reads at its start:
+
+```sh
+# bash 4.4 or newer: ~/.bashrc
+eval "$(_CRYPTOMETRICS_COMPLETE=bash_source cryptometrics)"
+# zsh: ~/.zshrc, below compinit
+eval "$(_CRYPTOMETRICS_COMPLETE=zsh_source cryptometrics)"
+# fish: ~/.config/fish/completions/cryptometrics.fish
+_CRYPTOMETRICS_COMPLETE=fish_source cryptometrics | source
+```
+
+Names come from the configured database. If it does not answer within a second, none are suggested.
+
 ## Exit codes
 
 | code | meaning |

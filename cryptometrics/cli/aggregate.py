@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 from cryptometrics.errors import UserError
 from cryptometrics.times import parse_duration, parse_time
 
@@ -66,6 +66,7 @@ def _bound(_context: click.Context, _option: click.Parameter, text: str | None) 
     "--group",
     default="cryptometrics",
     callback=options.name,
+    shell_complete=completion.groups,
     metavar="NAME",
     help="Consumer group to store the windows under.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import alert_silences, alert_test, options
+from cryptometrics.cli import alert_silences, alert_test, completion, options
 from cryptometrics.text import escape
 
 if TYPE_CHECKING:
@@ -31,7 +31,13 @@ def alerts() -> None:
 
 
 @alerts.command("list")
-@click.option("--group", callback=options.name, metavar="NAME", help="Only alerts of this group.")
+@click.option(
+    "--group",
+    callback=options.name,
+    shell_complete=completion.groups,
+    metavar="NAME",
+    help="Only alerts of this group.",
+)
 @options.only_venue
 @click.option(
     "--since",

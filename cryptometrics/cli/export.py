@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,6 +60,7 @@ INTERVALS = ("1m", "5m", "15m", "1h", "4h", "1d")
 @click.option(
     "--venue",
     callback=options.venue,
+    shell_complete=completion.venues,
     metavar="NAME",
     help="Venue to read. [default: for quotes and candles the only one, else the one with the newest row; "
     "for the rest all]",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cryptometrics.cli import options, risk_options
+from cryptometrics.cli import completion, options, risk_options
 
 DEFAULT_GROUP = "cryptometrics"
 """The group of `process` without a name."""
@@ -16,18 +16,25 @@ DEFAULT_GROUP = "cryptometrics"
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--venue", required=True, callback=options.venue, metavar="NAME", help="Venue that the prices are of."
+    "--venue",
+    required=True,
+    callback=options.venue,
+    shell_complete=completion.venues,
+    metavar="NAME",
+    help="Venue that the prices are of.",
 )
 @click.option(
     "--pair",
     required=True,
     callback=risk_options.pair,
+    shell_complete=completion.pairs,
     metavar="BASE-QUOTE",
     help="Pair that the prices are of, such as BTC-USD.",
 )
 @click.option(
     "--group",
     callback=options.name,
+    shell_complete=completion.groups,
     metavar="NAME",
     help="Consumer group to import for. [default: the only one, else the one with the newest row, else "
     f"{DEFAULT_GROUP}]",

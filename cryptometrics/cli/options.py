@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.cli import completion
 from cryptometrics.market.ticks import parse_pairs
 from cryptometrics.market.venues import MAX_VENUE_CHARS, is_venue
 from cryptometrics.text import check_name
@@ -106,6 +107,7 @@ pairs = click.option(
     multiple=True,
     metavar="BASE-QUOTE",
     callback=_pairs,
+    shell_complete=completion.pairs,
     help="Pair such as BTC-USD, or several with commas; repeatable.",
 )
 
@@ -116,6 +118,7 @@ book = click.option(
 reading_group = click.option(
     "--group",
     callback=name,
+    shell_complete=completion.groups,
     metavar="NAME",
     help="Consumer group to read. [default: the only one, else the one with the newest row]",
 )
@@ -123,10 +126,17 @@ reading_group = click.option(
 one_venue = click.option(
     "--venue",
     callback=venue,
+    shell_complete=completion.venues,
     metavar="NAME",
     help="Venue to read. [default: the only one, else the one with the newest row]",
 )
-only_venue = click.option("--venue", callback=venue, metavar="NAME", help="Only this venue. [default: all]")
+only_venue = click.option(
+    "--venue",
+    callback=venue,
+    shell_complete=completion.venues,
+    metavar="NAME",
+    help="Only this venue. [default: all]",
+)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +29,20 @@ _CSV_OPTIONS = (
         help="Portfolio of a CSV file. [default: the file's name without .csv]",
     ),
     click.option("--currency", metavar="CODE", help="Currency of a new portfolio from a CSV file."),
-    click.option("--group", callback=options.name, metavar="NAME", help="Consumer group of a CSV file."),
-    click.option("--venue", callback=options.venue, metavar="VENUE", help="Venue of a CSV file."),
+    click.option(
+        "--group",
+        callback=options.name,
+        shell_complete=completion.groups,
+        metavar="NAME",
+        help="Consumer group of a CSV file.",
+    ),
+    click.option(
+        "--venue",
+        callback=options.venue,
+        shell_complete=completion.venues,
+        metavar="VENUE",
+        help="Venue of a CSV file.",
+    ),
 )
 
 
@@ -74,9 +86,9 @@ def check(
     held = found.portfolio
     _note(found.note)
     for position in held.positions:
-        click.echo(f"{position.asset}: {position.quantity:f}, {_priced(held.pairs[position.asset], held)}")
+        click.echo(f"{position.asset}: {position.quantity:,f}, {_priced(held.pairs[position.asset], held)}")
     for code, amount in held.cash.items():
-        click.echo(f"cash {code}: {amount:f}, {_priced(held.pairs[code], held)}")
+        click.echo(f"cash {code}: {amount:,f}, {_priced(held.pairs[code], held)}")
     count = len(held.positions)
     click.echo(f"{file}: portfolio {held.name}, {count} position{'s' * (count != 1)}, all valid")
 

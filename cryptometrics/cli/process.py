@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptometrics.cli import completion
 from cryptometrics.cli import options as shared
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.pipeline import GAVE_UP
@@ -37,6 +38,7 @@ REPORT_EVERY_S = 0.25
     "--group",
     default="cryptometrics",
     callback=shared.name,
+    shell_complete=completion.groups,
     metavar="NAME",
     help="Consumer group. Groups read independently; the workers of a group share the partitions.",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 from cryptometrics.cli.message_display import as_dict, readable
 from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.text import escape
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 MAX_ID = 2**63 - 1
 
 _group = click.option(
-    "--group", callback=options.name, metavar="NAME", help="Only messages rejected by this group."
+    "--group",
+    callback=options.name,
+    shell_complete=completion.groups,
+    metavar="NAME",
+    help="Only messages rejected by this group.",
 )
 _reason = click.option(
     "--reason",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 from cryptometrics.market.ticks import parse_pairs
 from cryptometrics.times import parse_duration
 
@@ -114,7 +114,12 @@ bar = click.option(
 )
 
 one_pair = click.option(
-    "--pair", required=True, callback=pair, metavar="BASE-QUOTE", help="Pair such as BTC-USD."
+    "--pair",
+    required=True,
+    callback=pair,
+    shell_complete=completion.pairs,
+    metavar="BASE-QUOTE",
+    help="Pair such as BTC-USD.",
 )
 
 method = click.option(

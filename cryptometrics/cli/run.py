@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ POLL_S = 0.25
     "--group",
     default="cryptometrics",
     callback=options.name,
+    shell_complete=completion.groups,
     metavar="NAME",
     help="Consumer group of `process` and `risk`.",
 )

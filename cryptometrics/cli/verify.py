@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,11 @@ COLUMNS = ("metrics", "rejected", "gaps", "duplicates", "holes", "first_offset",
 
 @click.command("verify")
 @click.option(
-    "--group", callback=options.name, metavar="NAME", help="Consumer group to verify. [default: all]"
+    "--group",
+    callback=options.name,
+    shell_complete=completion.groups,
+    metavar="NAME",
+    help="Consumer group to verify. [default: all]",
 )
 @click.option("--topic", is_flag=True, help="Also read the topic again and compare it with the stored rows.")
 @options.as_json
