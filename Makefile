@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast test-flink faults model fuzz audit bench-growth bench-windows lint format docs dashboards
+.PHONY: help demo test test-fast test-flink faults model fuzz audit sbom bench-growth bench-windows lint format docs dashboards
 .PHONY: lock clean
 .DEFAULT_GOAL := help
 
@@ -70,6 +70,10 @@ audit: .venv/installed ## known vulnerabilities of the locked packages
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements-dev.lock
+
+# From the lock files alone; `make lock` makes them anew.
+sbom: .venv/installed ## list everything that an installation contains in sbom.cdx.json (CycloneDX)
+	$(BIN)/python docs/sbom.py
 
 lint: .venv/installed ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from cryptometrics.cli import COMMANDS, completion, cryptometrics
+from cryptometrics.cli import completion, cryptometrics
+from cryptometrics.cli.commands import COMMANDS
 from cryptometrics.store import connection_options
 
 if TYPE_CHECKING:
