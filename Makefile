@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast test-flink faults model fuzz audit sbom bench-growth bench-windows lint format docs dashboards
-.PHONY: lock clean
+.PHONY: help demo test test-fast test-flink faults model fuzz audit sbom bench-growth bench-web bench-windows lint format
+.PHONY: docs dashboards lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -64,6 +64,9 @@ bench-windows: .venv/installed ## speed of windows with process, FnApiRunner and
 # ROWS: size of the table; five million rows take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs running services
 	$(BIN)/python -m cryptometrics.cli.bench_growth --rows $(or $(ROWS),5000000)
+
+bench-web: .venv/installed ## the live page beside 1,000 ticks/s, with services and a browser of its own
+	$(BIN)/python -m tests.browser.measure_page
 
 # pip-audit is not a dependency: only this target needs it, always in its newest version.
 audit: .venv/installed ## known vulnerabilities of the locked packages

@@ -74,6 +74,7 @@ RELATIONS = {
     "0017_acknowledgements": ("alert_acknowledgements", "alert_silences", "alert_silences_ends_at"),
     "0018_channels": (),
     "0019_group_deletions": ("group_deletions",),
+    "0020_reject_reasons": ("rejected_ticks_reason",),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -112,6 +113,7 @@ FUNCTIONS = {
     ),
     "0018_channels": (),
     "0019_group_deletions": (),
+    "0020_reject_reasons": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

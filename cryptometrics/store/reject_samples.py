@@ -1,4 +1,8 @@
-"""Read the newest rejected message of each reason, and no more of it than is shown."""
+"""Read how often each reason rejected messages, and the newest message of it, at a bounded cost.
+
+A poisoned topic leaves millions of rejected messages. So nothing here reads more than `MAX_COUNT` entries of
+an index per reason.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,46 @@ if TYPE_CHECKING:
 
     import psycopg
 
-# The database cuts the message: it may have a megabyte.
+MAX_COUNT = 10_000
+"""Messages of a reason that are counted; of more it is only known that there are more."""
+
+# The planner knows little about the reasons of one group, and may read the whole table for one that is rare.
+_IN_ORDER_OF_THE_INDEX = """
+SELECT set_config(name, 'off', true)
+FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'enable_incremental_sort']) AS name
+"""
+
+# One step down the index per reason: the newest message of the next smaller reason. `reason` is in each
+# order, although one reason is wanted: the primary key has the order of ids, too. The database cuts the
+# message, which may have a megabyte.
 _SAMPLES = """
-SELECT counts.reason, counts.count, r.id, r.recorded_at, r.detail, length(r.value) AS size,
+WITH RECURSIVE newest AS (
+    (
+        SELECT reason, id FROM rejected_ticks WHERE consumer_group = %(group)s
+        ORDER BY reason DESC, id DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT next.reason, next.id
+    FROM newest
+    CROSS JOIN LATERAL (
+        SELECT r.reason, r.id FROM rejected_ticks r
+        WHERE r.consumer_group = %(group)s AND r.reason < newest.reason
+        ORDER BY r.reason DESC, r.id DESC LIMIT 1
+    ) AS next
+)
+SELECT newest.reason, least(counted.count, %(max_count)s) AS count, counted.count > %(max_count)s AS more,
+       r.id, r.recorded_at, r.detail, length(r.value) AS size,
        substring(r.value FROM 1 FOR %(limit)s) AS beginning
-FROM (
-    SELECT reason, count(*) AS count, max(id) AS id FROM rejected_ticks
-    WHERE consumer_group = %(group)s GROUP BY reason
-) AS counts
-JOIN rejected_ticks r USING (id)
-ORDER BY counts.count DESC, counts.reason
+FROM newest
+CROSS JOIN LATERAL (
+    SELECT count(*) AS count FROM (
+        SELECT FROM rejected_ticks r
+        WHERE r.consumer_group = %(group)s AND r.reason >= newest.reason AND r.reason <= newest.reason
+        ORDER BY r.reason DESC, r.id DESC LIMIT %(max_count)s + 1
+    ) AS bounded
+) AS counted
+JOIN rejected_ticks r ON r.id = newest.id
+ORDER BY counted.count DESC, newest.reason
 """
 
 
@@ -31,6 +65,9 @@ class RejectSample:
 
     reason: str
     count: int
+    """At most MAX_COUNT."""
+    more: bool
+    """Whether there are more than `count`."""
     id: int
     recorded_at: datetime
     detail: str
@@ -41,5 +78,10 @@ class RejectSample:
 
 def reject_samples(connection: psycopg.Connection, group: str, limit: int) -> list[RejectSample]:
     """Return a sample for each reason, the most frequent first; limit: bytes of a message."""
-    with connection.cursor(row_factory=class_row(RejectSample)) as cursor:
-        return cursor.execute(_SAMPLES, {"group": group, "limit": limit}).fetchall()
+    values = {"group": group, "limit": limit, "max_count": MAX_COUNT}
+    with (
+        connection.transaction(force_rollback=True),  # the settings end with it
+        connection.cursor(row_factory=class_row(RejectSample)) as cursor,
+    ):
+        connection.execute(_IN_ORDER_OF_THE_INDEX)
+        return cursor.execute(_SAMPLES, values).fetchall()

@@ -277,10 +277,11 @@ class RejectedText(TypedDict):
 
 
 class RejectReason(TypedDict):
-    """Messages rejected for one reason."""
+    """Messages rejected for one reason; `more`: there are more than were counted."""
 
     reason: str
     count: int
+    more: bool
     newest: RejectedText
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,14 @@ CHECKS = [
 ]
 """What every answer must be, by the API's own description."""
 FUZZ_S = float(os.environ.get("FUZZ_SECONDS", "10"))
+MARKETS, MAX_CHANGES = 1000, 30
+"""An update of so many markets is half a megabyte, so that a reader who takes nothing is soon too slow."""
+MANY_MARKETS = """
+INSERT INTO session_extremes (consumer_group, venue, pair, session, highest_bid, highest_bid_at, lowest_ask,
+    lowest_ask_at, max_spread, max_spread_at, last_bid, last_ask, last_at, first_at, ticks, late)
+SELECT 'g1', 'coinbase', 'P' || n || '-USD', 's', 1, now(), 2, now(), 1, now(), 1, 100, now(), now(), 1, 0
+FROM generate_series(1, %s) AS n
+"""
 CHANGE = "UPDATE session_extremes SET last_bid = last_bid + 0.01, ticks = ticks + 1 WHERE pair = 'BTC-USD'"
 
 
@@ -403,6 +412,36 @@ def test_fifty_streams_get_the_same(web: Web, filled: tuple[Cli, Settings]) -> N
         assert all(update == updates[0] for update in updates)
         assert web.get("/healthz")["streams"] == 50
     wait_until(lambda: web.get("/healthz")["streams"] == 0, "the end of the streams")
+
+
+def test_a_slow_reader_is_dropped_and_nobody_waits_for_it(settings: Settings, cli: Cli) -> None:
+    rows(settings, MANY_MARKETS, MARKETS)
+    web = Web(cli)
+    place = httpx.URL(web.address)
+    with socket.socket() as slow, web.stream() as found:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((place.host, place.port))
+        slow.sendall(f"GET /api/stream HTTP/1.1\r\nHost: {place.netloc.decode()}\r\n\r\n".encode())
+        assert slow.recv(12) == b"HTTP/1.1 200"  # and no more of it
+        next_of(found, "snapshot")
+        wait_until(lambda: web.get("/healthz")["streams"] == 2, "both streams")
+        for change in range(1, MAX_CHANGES):
+            rows(settings, "UPDATE session_extremes SET last_bid = last_bid + 1")
+            begun = time.monotonic()
+            update = next(
+                data for _, name, data in found if name == "update" and bids_of(data) == {1 + change}
+            )
+            assert len(update["pairs"]) == MARKETS
+            assert time.monotonic() - begun < LOST_S
+            if web.get("/healthz")["streams"] == 1:
+                break
+        assert "cryptometrics_web_streams_dropped_total 1.0" in web.client.get("/metrics").text
+    web.end()
+
+
+def bids_of(update: Any) -> set[Decimal]:
+    """Return the bids of the markets that an update changes."""
+    return {Decimal(row["bid"]) for row in update["pairs"]}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -36,7 +36,10 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/api/pipeline", summary="Partitions, rates, rejected messages and gaps")
     def pipeline(group: Group = None) -> PipelineAnswer:
-        """Show the gaps of the last 24 hours, newest first, and of a rejected message 2,000 characters."""
+        """Show the gaps of the last 24 hours, newest first, and of a rejected message 2,000 characters.
+
+        Of a reason, at most 10,000 rejected messages are counted: then `more` is true.
+        """
         with site.database.reading() as connection:
             name = chosen_group(connection, site, group)
 
@@ -90,6 +93,7 @@ def _reason(each: RejectSample) -> RejectReason:
     return RejectReason(
         reason=each.reason,
         count=each.count,
+        more=each.more,
         newest=RejectedText(
             id=each.id,
             at=iso(each.recorded_at),

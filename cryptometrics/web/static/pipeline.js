@@ -20,7 +20,7 @@ function drawRaw(place, { text, bytes, cut }) {
 const partitionView = (row) => ({ ...row, reader: row.owner || "nobody", state: row.owner ? "" : "warn" });
 
 /** @param {Row} row */
-const reasonView = (row) => ({ ...row, ...row.newest, age: secondsSince(row.newest.at) });
+const reasonView = (row) => ({ ...row, ...row.newest, or_more: row.more ? "or more" : "", age: secondsSince(row.newest.at) });
 
 /** @type {import("./router.js").Page} */
 export function show(main, left) {

@@ -1,0 +1,123 @@
+/**
+ * What `measure_page.py` adds to a page before its own scripts run: `window.measure`.
+ *
+ * It wraps `fetch`, so that it sees which requests are open, and can put events of its own into the stream.
+ */
+(() => {
+  const STREAM = "/api/stream";
+  const EVENT_MS = 200; // the server sends at most five events a second
+  const fetchFromServer = window.fetch.bind(window);
+  const requests = { begun: 0, ended: 0 };
+  /** @type {AsyncGenerator<string> | null} */
+  let fed = null;
+
+  const nextFrame = () => new Promise(requestAnimationFrame);
+  /** Resolve after the next frame was painted: a message is handled after the frame of its callback. */
+  const painted = () =>
+    nextFrame().then(
+      () =>
+        new Promise((resolve) => {
+          const { port1, port2 } = new MessageChannel();
+          port1.onmessage = () => {
+            port1.close();
+            resolve(undefined);
+          };
+          port2.postMessage(null);
+        }),
+    );
+
+  window.fetch = async (address, options) => {
+    if (address !== STREAM) {
+      requests.begun += 1;
+      const answer = await fetchFromServer(address, options).catch((error) => {
+        requests.ended += 1;
+        throw error;
+      });
+      answer.clone().arrayBuffer().finally(() => (requests.ended += 1)).catch(() => {});
+      return answer;
+    }
+    const answer = await fetchFromServer(address, options);
+    const reader = answer.body.getReader();
+    const encoder = new TextEncoder();
+    const body = new ReadableStream({
+      async pull(controller) {
+        if (fed) {
+          const { done, value } = await fed.next();
+          if (done) fed = null;
+          controller.enqueue(encoder.encode(done ? ": end\n\n" : value));
+          return;
+        }
+        const { done, value } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    });
+    return new Response(body, { status: answer.status, headers: answer.headers });
+  };
+
+  /**
+   * Yield updates in which every market has a new quote, as the server sends them, at the pace of the screen.
+   * @param {any} live the module of the page that keeps the newest rows
+   * @param {number} count of updates
+   * @param {number} perFrame updates between two frames
+   */
+  async function* updates(live, count, perFrame) {
+    const rows = [...live.pairs.values()];
+    const start = Math.max(...rows.map((row) => Date.parse(row.timestamp)));
+    for (let n = 1; n <= count; n += 1) {
+      const at = new Date(start + n * EVENT_MS).toISOString();
+      const move = 1 + Math.sin(n / 50) / 1000;
+      const price = (/** @type {string} */ text) => (Number(text) * move).toFixed(text.split(".")[1]?.length ?? 0);
+      const pairs = rows.map((row) => ({
+        ...row,
+        ...{ bid: price(row.bid), ask: price(row.ask), mid_price: price(row.mid_price) },
+        ...{ timestamp: at, ticks: row.ticks + n },
+      }));
+      const pipeline = { ...live.now.pipeline, metrics: live.now.pipeline.metrics + n * pairs.length };
+      yield `id: fed-${n}\nevent: update\ndata: ${JSON.stringify({ as_of: at, pairs, pipeline })}\n\n`;
+      if (n % perFrame === 0) await nextFrame();
+    }
+  }
+
+  Object.assign(window, {
+    measure: {
+      /** Milliseconds of the wall clock at each paint, with the time of the newest quote of each pair then. */
+      /** @type {[number, [pair: string, timestamp: string][]][]} */
+      paints: [],
+
+      /** Note from now on which quotes are painted when. */
+      async recordPaints() {
+        const live = await import("/static/live.js");
+        live.onChange(async (/** @type {{changed: Set<string>}} */ { changed }) => {
+          const rows = [...changed].map((market) => live.pairs.get(market)).filter(Boolean);
+          const quotes = rows.map(({ pair, timestamp }) => [pair, timestamp]);
+          await painted();
+          if (quotes.length) this.paints.push([Date.now(), quotes]);
+        });
+      },
+
+      /**
+       * Wait until so many requests to the server were answered and none is open, and the result is painted.
+       * @param {number} count
+       * @returns {Promise<number>} milliseconds since the page was asked for
+       */
+      async settled(count) {
+        while (requests.begun < count || requests.ended < requests.begun) await nextFrame();
+        await painted();
+        await painted(); // a chart draws in a frame of its own
+        return performance.now();
+      },
+
+      /** @returns {number} how many requests were sent, without the stream */
+      requests: () => requests.begun,
+
+      /** Put updates into the stream as fast as the page takes them. @param {number} count @param {number} perFrame */
+      async feed(count, perFrame) {
+        fed = updates(await import("/static/live.js"), count, perFrame);
+        while (fed) await nextFrame();
+        await painted();
+      },
+    },
+  });
+})();

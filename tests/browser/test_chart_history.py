@@ -1,0 +1,29 @@
+"""What the chart of a pair takes from the API beside prices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import QUIET
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+
+def test_alert_is_marked_where_it_fired(open_page: Callable[[str], Page]) -> None:
+    page = open_page(f"/pair/simulated/{QUIET}")
+    page.get_by_role("button", name="6h", exact=True).click()
+    chart = page.get_by_role("application")
+    expect(chart.locator("canvas").first).to_be_attached()
+    readout = page.locator(".readout")
+
+    def is_marked() -> bool:
+        chart.press("Home")  # the alert fires at the first quote
+        return "▼" in readout.inner_text()
+
+    wait_until(is_marked, readout.inner_text)
