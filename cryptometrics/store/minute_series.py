@@ -23,8 +23,15 @@ if TYPE_CHECKING:
     from cryptometrics.market.venues import Market
     from cryptometrics.store.stored_sessions import SessionRow
 
-MAX_TICKS = 1_000_000
-"""Longer series are loaded from minutes, if these hold the metric."""
+
+class TickLimits(NamedTuple):
+    """How many ticks may be read for a series; a larger one is loaded from minutes."""
+
+    of_market: int = 1_000_000
+    """Those of the market itself, which become points."""
+    in_range: int | None = None
+    """Those of all markets and groups: without an index by pair, every tick of the range is looked at."""
+
 
 # Imported minutes belong to no session.
 _RANGE = """
@@ -33,6 +40,13 @@ WHERE consumer_group = %(group)s AND name = '1m' AND venue = %(venue)s AND pair 
   AND window_start BETWEEN date_bin('1 minute', %(start)s, 'epoch') AND %(end)s AND origin IS NULL
 """
 _TICKS = "SELECT coalesce(sum(ticks), 0)::bigint" + _RANGE
+
+# Of all groups and markets. The ticks of a session are taken as spread evenly between its first and its last.
+_ALL_TICKS = """
+SELECT coalesce(sum(ticks * extract(epoch FROM least(last_at, %(end)s) - greatest(first_at, %(start)s))
+                    / greatest(extract(epoch FROM last_at - first_at), 1)), 0)::bigint
+FROM session_extremes WHERE first_at <= %(end)s AND last_at >= %(start)s
+"""
 
 _BUCKETS = (
     """
@@ -90,12 +104,23 @@ Lists = tuple[list[Decimal], list[Decimal], list[Decimal]]
 """The lowest, the highest and the last value of each bucket."""
 
 
-def ticks_between(
-    connection: psycopg.Connection, group: str, market: Market, start: datetime, end: datetime
-) -> int:
-    """Return the number of ticks in the minutes of a range."""
+def exceeds(
+    connection: psycopg.Connection,
+    group: str,
+    market: Market,
+    start: datetime,
+    end: datetime,
+    limits: TickLimits,
+) -> bool:
+    """Return whether a range has more ticks than may be read, by the counts of minutes and sessions."""
     values = {"group": group, "start": start, "end": end} | market._asdict()
-    row = connection.execute(_TICKS, values).fetchone()
+    if _count(connection, _TICKS, values) > limits.of_market:
+        return True
+    return limits.in_range is not None and _count(connection, _ALL_TICKS, values) > limits.in_range
+
+
+def _count(connection: psycopg.Connection, query: str, values: dict[str, object]) -> int:
+    row = connection.execute(query.encode(), values).fetchone()
     return row[0] if row else 0
 
 

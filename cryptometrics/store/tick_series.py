@@ -15,13 +15,13 @@ from psycopg import sql
 from cryptometrics.store.chart_range import chart_range
 from cryptometrics.store.labelled_minutes import doubtful_spans
 from cryptometrics.store.minute_series import (
-    MAX_TICKS,
     NOT_KNOWN,
+    TickLimits,
     VolumeBars,
     are_whole,
+    exceeds,
     load,
     load_volume,
-    ticks_between,
 )
 from cryptometrics.store.running_extremes import EXTREMES, extreme_before, running, session_starts
 
@@ -73,6 +73,7 @@ GROUP BY date_bin(%(width)s, timestamp, %(origin)s), session
 ORDER BY 1
 """)
 
+DEFAULT_LIMITS = TickLimits()
 VOLUME = "volume"
 """The metric that only minutes have."""
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
@@ -144,11 +145,12 @@ def load_series(
     until: datetime | None = None,
     buckets: int = 1200,
     minutes: bool = False,
+    limits: TickLimits = DEFAULT_LIMITS,
 ) -> Series:
     """Return the metrics of a market in at most `buckets` + 1 points per session.
 
-    With `minutes`, a range of more than a million ticks is loaded from minutes, which hold mid price, spread
-    and extremes. The range and the errors are those of `chart_range`.
+    With `minutes`, a range of more ticks than the limits allow is loaded from minutes, which hold mid price,
+    spread and extremes. The range and the errors are those of `chart_range`.
     """
     _, sessions, all_sessions, start, end, silence = chart_range(
         connection, group, market, session=session, since=since, until=until
@@ -161,7 +163,7 @@ def load_series(
     if (
         minutes
         and are_whole(sessions, all_sessions)
-        and ticks_between(connection, group, market, start, end) > MAX_TICKS
+        and exceeds(connection, group, market, start, end, limits)
     ):
         series = _of_minutes(connection, group, market, metrics, sessions, start, end, width)
         return replace(series, volume=volume)

@@ -14,6 +14,7 @@ from cryptometrics.market.venues import Market
 from cryptometrics.plot.panels import METRICS
 from cryptometrics.store.choose_source import resolve_group, resolve_venue
 from cryptometrics.store.connection import snapshot
+from cryptometrics.store.minute_series import TickLimits, exceeds
 from cryptometrics.store.stored_sessions import sessions
 from cryptometrics.store.tick_series import EXPRESSIONS, load_series
 
@@ -115,6 +116,22 @@ def test_venues_of_a_pair_are_never_one_series(connection: psycopg.Connection, s
     assert shown == {"coinbase": Decimal("100.20"), "simulated": Decimal(900)}
     with pytest.raises(UserError, match="no ticks of ETH-USD in group g1, venue simulated; there is BTC-USD"):
         load_series(connection, "g1", Market("simulated", "ETH-USD"), METRICS)
+
+
+def test_ticks_of_all_markets_count_for_the_limit_of_a_range(
+    connection: psycopg.Connection, store: Store
+) -> None:
+    store([("2024-01-05 10:00", "100.10", "100.30"), ("2024-01-05 10:02", "100.20", "100.40")])
+    store([("2024-01-05 10:01", "900", "901"), ("2024-01-05 10:02", "1", "2")], venue="simulated")
+    start, end = (datetime(2024, 1, 5, 10, minute, tzinfo=UTC) for minute in (0, 2))
+
+    def is_over(limit: int, until: datetime) -> bool:
+        return exceeds(connection, "g1", BTC, start, until, TickLimits(in_range=limit))
+
+    assert is_over(3, end)
+    assert not is_over(4, end)
+    assert not is_over(1, end - timedelta(minutes=1))  # half of the first market's ticks
+    assert is_over(0, end - timedelta(minutes=1))
 
 
 def test_each_venue_has_its_newest_session(connection: psycopg.Connection, store: Store) -> None:

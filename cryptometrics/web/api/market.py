@@ -14,6 +14,7 @@ from cryptometrics.store.fired_alerts import fired_between
 from cryptometrics.store.label_runs import label_runs, worst_label
 from cryptometrics.store.labelled_minutes import Label
 from cryptometrics.store.live_snapshot import SnapshotReader
+from cryptometrics.store.minute_series import TickLimits
 from cryptometrics.store.tick_series import Series, load_series
 from cryptometrics.times import iso, to_microseconds
 from cryptometrics.web.api.parameters import Group, Pair, Range, Venue, chosen_group, chosen_market
@@ -30,6 +31,8 @@ from cryptometrics.web.site import Site
 METRICS = ("bid", "ask", "mid_price", "spread_bps", "highest_bid", "lowest_ask")
 COLUMNS = ("timestamp", *METRICS, "low", "high")
 VERIFIED = Label.VERIFIED.name.lower()
+LIMITS = TickLimits(of_market=100_000, in_range=2_000_000)
+"""A page waits for its chart. Reading so many ticks takes PostgreSQL about half a second of one core."""
 
 
 def router(site: Site) -> APIRouter:
@@ -72,6 +75,7 @@ def router(site: Site) -> APIRouter:
                     until=None if span.is_open else span.until,
                     buckets=points,
                     minutes=True,
+                    limits=LIMITS,
                 )
             except SilentPairsError:
                 series = None
