@@ -25,7 +25,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -98,7 +98,7 @@ class Streams:
             sock = socket.create_connection((place.hostname, place.port), timeout=10)
             sock.sendall(request)
             sock.setblocking(False)
-            self._selector.register(sock, selectors.EVENT_READ)
+            self._selector.register(sock, selectors.EVENT_READ, sock)
         self._is_over = self._was_dropped = False
         self._thread = threading.Thread(target=self._read, daemon=True)
 
@@ -109,14 +109,14 @@ class Streams:
         self._is_over = True
         self._thread.join()
         for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]  (all are sockets)
+            key.data.close()
         self._selector.close()
         assert not self._was_dropped, "the server has ended a stream"
 
     def _read(self) -> None:
         while not self._is_over:
             for key, _ in self._selector.select(timeout=0.2):
-                self._was_dropped |= not key.fileobj.recv(1 << 20)  # type: ignore[union-attr]
+                self._was_dropped |= not key.data.recv(1 << 20)
 
 
 def main() -> None:
@@ -231,11 +231,10 @@ def live(browser: Browser, address: str, cli: Cli, uri: str, pid: int) -> Iterat
         page.evaluate("measure.recordPaints()")
         begun = datetime.now(UTC)
         one = cores(process, page)
-        ended = datetime.now(UTC).timestamp() - LAST_S
-        last = datetime.fromtimestamp(ended, UTC)
-        commits = connection.execute(_COMMITS, [begun, begun, last]).fetchall()
+        ended = datetime.now(UTC) - timedelta(seconds=LAST_S)
+        commits = connection.execute(_COMMITS, [begun, begun, ended]).fetchall()
         delays = sorted(delays_of(commits, page.evaluate("measure.paints")))
-        yield Figure("quotes stored", len(delays) / (ended - begun.timestamp()), "per s")
+        yield Figure("quotes stored", len(delays) / (ended - begun).total_seconds(), "per s")
         for name, share, limit in (("median", 0.5, None), ("p99", 0.99, 500.0), ("largest", 1.0, None)):
             delay = 1000 * delays[min(len(delays) - 1, int(share * len(delays)))]
             yield Figure(f"commit to painted, {name}", delay, "ms", limit)
@@ -256,7 +255,8 @@ def cores(process: psutil.Process, page: Page) -> float:
     before, begun = process.cpu_times(), time.monotonic()
     page.wait_for_timeout(1000 * SAMPLE_S)
     after, ended = process.cpu_times(), time.monotonic()
-    return (after.user + after.system - before.user - before.system) / (ended - begun)
+    used = after.user + after.system - before.user - before.system
+    return float(used / (ended - begun))
 
 
 def delays_of(
@@ -269,9 +269,9 @@ def delays_of(
             times, moments = shown[pair]
             times.append(datetime.fromisoformat(timestamp))
             moments.append(at / 1000)
-    for pair, timestamp, committed in commits:
+    for pair, event_time, committed in commits:
         times, moments = shown[pair]
-        yield moments[bisect_left(times, timestamp)] - committed.timestamp()
+        yield moments[bisect_left(times, event_time)] - committed.timestamp()
 
 
 def hour_of_stream(browser: Browser, address: str) -> Iterator[Figure]:
