@@ -109,6 +109,16 @@ def unknown_minutes(count: int) -> PairMinutes:
     return PairMinutes(Bars(nan, nan, nan, nan), np.zeros(count, dtype=np.int64), no, no, no)
 
 
+def begins_within(minutes: PairMinutes) -> bool:
+    """Return whether the pair's first minute is among these, and not the first of them.
+
+    The minutes of a pair follow each other without a break, each with a label; before its first one there is
+    nothing.
+    """
+    stored = minutes.heard | minutes.gap | minutes.unverified | np.isfinite(minutes.bars.close)
+    return bool(stored.any() and not stored[0])
+
+
 def joined(*parts: PairMinutes) -> PairMinutes:
     """Return consecutive minutes as one."""
     bars = [part.bars for part in parts]

@@ -12,6 +12,7 @@ from cryptometrics.risk.minutes import Bars
 from cryptometrics.risk.pair_minutes import (
     MAX_MINUTES_BEFORE,
     PairMinutes,
+    begins_within,
     cut_to_range,
     joined,
     unknown_minutes,
@@ -102,6 +103,8 @@ def load_whole_minutes(
 
 def _needs_more(minutes: PairMinutes, range_minutes: int, window: int) -> bool:
     """Return whether minutes before those that were read may change a figure."""
+    if begins_within(minutes):
+        return False  # there are none
     if minutes.heard[0] and np.isnan(minutes.bars.close[0]):
         return True  # a price from before goes on here
     returns = cut_to_range(minutes, range_minutes).returns

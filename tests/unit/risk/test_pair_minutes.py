@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from cryptometrics.risk.pair_minutes import MAX_MINUTES_BEFORE, cut_to_range
+from cryptometrics.risk.pair_minutes import (
+    MAX_MINUTES_BEFORE,
+    PairMinutes,
+    begins_within,
+    cut_to_range,
+    joined,
+    unknown_minutes,
+)
 from tests.unit.risk.pair_columns import pair_minutes
 
 NAN = math.nan
@@ -56,3 +63,20 @@ def test_a_range_looks_a_day_back_however_much_is_read(quiet: int) -> None:
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(ValueError, match="range_minutes must be at least 1"):
         cut_to_range(pair_minutes([10]), 0)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "begins"),
+    [
+        (pair_minutes([10, 20]), False),
+        (joined(unknown_minutes(2), pair_minutes([10, 20])), True),
+        (joined(unknown_minutes(1), pair_minutes([NAN, 20], "gv")), True),
+        (pair_minutes([NAN, 20], "gv"), False),
+        (pair_minutes([NAN, 20], "uv"), False),
+        (pair_minutes([NAN, 20], "vv"), False),
+        (unknown_minutes(3), False),  # there may be some before
+        (unknown_minutes(0), False),
+    ],
+)
+def test_the_first_minute_of_a_pair_is_found(minutes: PairMinutes, begins: bool) -> None:
+    assert begins_within(minutes) is begins
