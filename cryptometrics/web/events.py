@@ -8,7 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 MAX_KEPT_EVENTS = 1000
-MAX_KEPT_BYTES = 4 * 1024 * 1024
+MAX_KEPT_BYTES = 1024 * 1024
+"""Less than may wait for a reader, who would be too slow at once otherwise."""
 
 
 class Event(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_READERS = 100
 MAX_WAITING_BYTES = 2 * 1024 * 1024
-"""A reader with more bytes waiting is too slow, and is dropped."""
+"""A reader with more bytes waiting, in more than one event, is too slow and is dropped."""
 
 
 class TooManyReadersError(Exception):
@@ -43,7 +43,7 @@ class Reader:
         self._waiting.append(data)
         self._bytes += len(data)
         self._news.set()
-        if self._bytes > MAX_WAITING_BYTES:
+        if self._bytes > MAX_WAITING_BYTES and len(self._waiting) > 1:
             self.is_slow = True
             self._waiting.clear()
             self.ended.set()

@@ -172,6 +172,33 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.001)
 
 
+def test_a_reader_that_comes_back_is_never_too_slow_at_once() -> None:
+    async def run() -> None:
+        site = await started("1")
+        with site.reading(None) as reader:
+            [(first, _, _)] = await read(reader)
+        for number in range(12):  # as many bytes as may wait for a reader
+            await publish(site, f"{number}{'0' * (hub.MAX_WAITING_BYTES // 12)}")
+        with site.reading(first) as back:
+            assert not back.ended.is_set()
+            assert [name for _, name, _ in await read(back)] == ["snapshot"]
+
+    asyncio.run(run())
+
+
+def test_an_event_of_any_size_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        monkeypatch.setattr(hub, "MAX_WAITING_BYTES", 10)
+        site = await started("1")
+        with site.reading(None) as reader:
+            assert [name for _, name, _ in await read(reader)] == ["snapshot"]
+            assert not reader.ended.is_set()
+            await publish(site, "2", "3")
+            assert reader.is_slow
+
+    asyncio.run(run())
+
+
 def test_a_slow_reader_is_dropped_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         monkeypatch.setattr(hub, "MAX_WAITING_BYTES", 1000)
