@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryptometrics.cli import options
+from cryptometrics.cli import completion, options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ def list_(as_json: bool) -> None:
 
 
 @groups.command()
-@click.argument("name", callback=options.name)
+@click.argument("name", callback=options.name, shell_complete=completion.groups)
 @click.option("--yes", is_flag=True, help="Do not ask before deleting.")
 def delete(name: str, yes: bool) -> None:
     """Delete a group: its quotes, sessions, minutes, figures, alerts, rejects and books.

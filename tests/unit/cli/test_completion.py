@@ -61,6 +61,15 @@ def test_every_group_pair_and_venue_is_completed() -> None:
 
 
 @pytest.mark.usefixtures("stored")
+def test_the_group_to_delete_is_completed() -> None:
+    command = cryptometrics.get_command(click.Context(cryptometrics), "groups")
+    assert isinstance(command, click.Group)
+    [name] = [part for part in command.commands["delete"].params if isinstance(part, click.Argument)]
+    suggested = name.shell_complete(click.Context(command.commands["delete"]), "g")
+    assert [item.value for item in suggested] == ["g1", "g2"]
+
+
+@pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(
     ("typed", "suggested"),
     [
