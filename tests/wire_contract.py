@@ -78,4 +78,7 @@ def _accepts(validator: jsonschema_rs.Draft202012Validator, document: Any) -> bo
 
 
 def _is_at_the_edge(outcome: str, document: Any) -> bool:
-    return outcome == Reason.BAD_TIME and document["time"].startswith(EDGES_OF_THE_CALENDAR)
+    if outcome != Reason.BAD_TIME:
+        return False
+    times = document["time"], document.get("begins") or ""
+    return any(time.startswith(EDGES_OF_THE_CALENDAR) for time in times)

@@ -16,7 +16,7 @@ import msgspec
 from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError, why_no_venue
 from cryptometrics.market.ticks import EARLIEST, MAX_AHEAD, MAX_TRADE_ID, is_pair
 from cryptometrics.market.venues import DEFAULT_VENUE, is_venue
-from cryptometrics.market.wire_fields import PairText, TimeText, TradeId, VenueText, allow, describe
+from cryptometrics.market.wire_fields import PairText, TimeText, TradeId, VenueText, allow, describe, is_time
 from cryptometrics.times import iso
 
 if TYPE_CHECKING:
@@ -212,13 +212,12 @@ RULES_OF_KINDS: list[dict[str, Any]] = [
 
 
 def _time(text: str, now: datetime) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-        has_zone, time = time.tzinfo is not None, time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        has_zone = False
-    if not has_zone:
+    if not is_time(text):
         raise RejectedError(Reason.BAD_TIME, "a time of the gap is not RFC 3339 with a zone")
+    try:
+        time = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise RejectedError(Reason.BAD_TIME, "a time of the gap does not exist") from None
     if not EARLIEST <= time <= now + MAX_AHEAD:
         raise RejectedError(
             Reason.IMPLAUSIBLE_TIME, "a time of the gap is before 2009 or more than a day ahead"

@@ -222,8 +222,6 @@ def _read_quote(fields: Mapping[str, Any], key: bytes | None, now: datetime) -> 
     bid, ask = _price(fields["best_bid"]), _price(fields["best_ask"])
     if bid > ask:
         raise InvalidMessageError("crossed_quote")
-    if not _TIME.fullmatch(fields["time"]):
-        raise InvalidMessageError("bad_time")
     time = _time(fields["time"], now)
     trade_id = _trade_id(fields["trade_id"], "wrong_type")
     bid_size = _optional(fields["best_bid_size"], "bad_size")
@@ -296,11 +294,10 @@ def _trade(fields: Mapping[str, Any]) -> TradeMessage | None:
 
 def _time(text: str, now: datetime) -> datetime:
     """Return a time in UTC; digits after the microseconds are cut off."""
+    if not _TIME.fullmatch(text):
+        raise InvalidMessageError("bad_time")
     try:
-        time = datetime.fromisoformat(text)
-        if time.tzinfo is None:
-            raise InvalidMessageError("bad_time")
-        time = time.astimezone(UTC)
+        time = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidMessageError("bad_time") from None
     if not FIRST_TIME <= time <= now + MAX_AHEAD:

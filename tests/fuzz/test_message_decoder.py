@@ -55,7 +55,7 @@ ODD: list[Message] = [
 GAP_VALUES = (*VALUES, *gap_records.GapKind, True, False, GAP["time"], 370843400, 370843500)
 
 
-def _gaps(seed: int) -> Iterator[Message]:
+def gap_messages(seed: int) -> Iterator[Message]:
     """Yield gap records without end: with other values, without fields, with broken bytes."""
     chance = random.Random(seed)
     while True:
@@ -110,7 +110,7 @@ def _verified(message: Message) -> object:
 def test_both_readers_agree_on_hostile_messages(seed: int) -> None:
     kinds: Counter[str] = Counter()
     ticks = itertools.islice(itertools.chain(ODD, CORPUS, mutations(seed)), TICKS)
-    for message in itertools.chain(ticks, itertools.islice(_gaps(seed), GAPS)):
+    for message in itertools.chain(ticks, itertools.islice(gap_messages(seed), GAPS)):
         stored, verified = _stored(message), _verified(message)
         # As text, too: 1.10 and 1.1 are equal numbers, but not the same.
         assert (verified, str(verified)) == (stored, str(stored)), message

@@ -19,6 +19,7 @@ from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.market.venues import replayed, with_venue
 from tests.fuzz.decoder import NOW
 from tests.fuzz.messages import CORPUS, mutations
+from tests.fuzz.test_message_decoder import gap_messages
 from tests.unit.feeds.streams import START, stream
 from tests.unit.test_docs import STALE, load
 from tests.wire_contract import GAP, SHAPE, TICK, check
@@ -92,10 +93,10 @@ def test_the_schemas_agree_on_quotes_and_replays() -> None:
 
 
 def test_the_schemas_agree_on_hostile_messages() -> None:
-    outcomes = Counter(
-        check(*message, NOW) for message in itertools.chain(CORPUS, itertools.islice(mutations(7), 5_000))
-    )
+    mutated = itertools.islice(mutations(7), 5_000), itertools.islice(gap_messages(7), 2_000)
+    outcomes = Counter(check(*message, NOW) for message in itertools.chain(CORPUS, *mutated))
     assert outcomes["tick"] > 300
+    assert outcomes["gap"] > 100
     assert outcomes.keys() >= SHAPE - {Reason.NOT_OBJECT}  # the simulator makes these
 
 
