@@ -100,11 +100,13 @@ def run(
     stop: Callable[[], bool],
     show: Show,
     look: Callable[[], dict[str, int]] | None = None,
+    poll: Callable[[], None] = lambda: None,
 ) -> dict[str, int]:
     """Run the pipeline to its end or until `stop`, and return the counters.
 
     show: called with the counters from time to time. look: returns those of a job that follows the topic,
-    which no runner reports before its end. Raises CryptometricsError if the run fails.
+    which no runner reports before its end. poll: called all the time while such a job runs; must not wait.
+    Raises CryptometricsError if the run fails.
     """
     pipeline = beam.Pipeline(options=options)
     pipeline | source | Windows(job)
@@ -115,7 +117,7 @@ def run(
         # In the main thread, since a portable job can be submitted only there.
         result = pipeline.run()
         if job.follow:
-            return _watch(result, stop, show, look)
+            return _watch(result, stop, show, look, poll)
         result.wait_until_finish()
     except KeyboardInterrupt:
         raise
@@ -149,7 +151,11 @@ def written(connection: psycopg.Connection, job: Job, begun: datetime) -> dict[s
 
 
 def _watch(
-    result: Any, stop: Callable[[], bool], show: Show, look: Callable[[], dict[str, int]] | None
+    result: Any,
+    stop: Callable[[], bool],
+    show: Show,
+    look: Callable[[], dict[str, int]] | None,
+    poll: Callable[[], None],
 ) -> dict[str, int]:
     """Show the progress of a job that follows the topic; on `stop` cancel it and wait for its end."""
     latest = dict.fromkeys(COUNTERS, 0)
@@ -165,6 +171,7 @@ def _watch(
                     )
                 time.sleep(LOOK_S)
             return latest
+        poll()
         if time.monotonic() >= next_look:
             with contextlib.suppress(ServiceUnavailableError):
                 latest = look() if look is not None else counters(result)

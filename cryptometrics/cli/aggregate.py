@@ -17,7 +17,10 @@ from cryptometrics.errors import UserError
 from cryptometrics.times import parse_duration, parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptometrics.beam.job import Job
+    from cryptometrics.config import Settings
 
 
 def _duration(_context: click.Context, option: click.Parameter, text: str | None) -> timedelta | None:
@@ -177,7 +180,7 @@ def _run(
         logging.disable(logging.CRITICAL)
     from cryptometrics import config
     from cryptometrics.beam.launch import check_name, options_of, run, written
-    from cryptometrics.cli.connections import database, wait_for_kafka
+    from cryptometrics.cli.connections import database
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
     from cryptometrics.store.choose_source import resolve_group
@@ -190,17 +193,7 @@ def _run(
         check_name(connection, job)
         if source == "postgres":
             resolve_group(connection, job.group)
-    transform: Any
-    if source == "postgres":
-        from cryptometrics.beam.postgres_source import FromPostgres
-
-        transform = FromPostgres(job)
-    else:
-        from cryptometrics.beam.kafka_source import FromKafka
-        from cryptometrics.beam.offset_ranges import topic_shares
-
-        wait_for_kafka(settings)
-        transform = FromKafka(job, topic_shares(settings, job, first=first, last=last, count=readers))
+    transform, poll = _source(settings, job, source, first, last, readers)
     with Progress() as progress:
         shown_at, shown = time.monotonic(), 0
 
@@ -227,8 +220,30 @@ def _run(
                     stop=stop,
                     show=show,
                     look=look,
+                    poll=poll,
                 )
         return run(job, transform, beam_options, stop=lambda: False, show=show)
+
+
+def _source(
+    settings: Settings, job: Job, source: str, first: int | None, last: int | None, readers: int | None
+) -> tuple[Any, Callable[[], None]]:
+    """Return where the ticks come from, and a function that reports what holds back its readers."""
+    if source == "postgres":
+        from cryptometrics.beam.postgres_source import FromPostgres
+
+        return FromPostgres(job), lambda: None
+    from cryptometrics.beam.kafka_source import FromKafka
+    from cryptometrics.beam.offset_ranges import topic_shares
+    from cryptometrics.beam.transaction_reports import TransactionReports
+    from cryptometrics.cli.connections import wait_for_kafka
+
+    wait_for_kafka(settings)
+    reports = TransactionReports(settings, job.group)
+    if not job.follow:
+        reports.check()
+    shares = topic_shares(settings, job, first=first, last=last, count=readers)
+    return FromKafka(job, shares), reports.poll
 
 
 _READ = ("ticks", "duplicates", "rejected", "outside")

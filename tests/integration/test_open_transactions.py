@@ -141,6 +141,34 @@ def test_a_worker_that_is_to_catch_up_says_what_it_cannot_read(settings: Setting
     assert "open_transaction" not in cli("process", "--group", "g", "--until-caught-up").stderr
 
 
+@pytest.mark.slow
+def test_aggregate_reports_what_its_readers_cannot_read(settings: Settings, cli: Cli) -> None:
+    cli("init-db", "--partitions", "2")
+    dead, alive = publisher(settings), Producer(client.client_conf(settings))
+    send(alive, settings, 1)
+    dead.begin_transaction()
+    send(dead, settings, 2)
+    command = ("aggregate", "--window", "5m", "--group", "g")
+
+    bounded = cli(*command)
+    [event] = [json.loads(line) for line in bounded.stderr.splitlines() if '"open_transaction"' in line]
+    assert (event["group"], event["offset"], event["messages"]) == ("g", 1, 1)
+    assert "1 ticks" in bounded.stdout
+
+    # A streaming run of the same pipeline in one process: only the job server differs from Flink's.
+    runner = ("--runner", "PortableRunner", "--job_endpoint", "embed", "--environment_type", "LOOPBACK")
+    process = cli.start(*command, "--follow", "--", *runner)
+    log = Output(process)
+    event = log.wait_for("open_transaction")
+    assert (event["level"], event["group"], event["partition"]) == ("warning", "g", 0)
+    assert f"abort --topic {settings.kafka_topic} --partition 0 --start-offset 1" in event["hint"]
+    publisher(settings)  # aborts it
+    assert log.wait_for("open_transaction_ended")["seconds"] >= open_transactions.REPORT_AFTER_S
+    assert len(log.named("open_transaction")) == 1
+    process.kill()  # this job server cannot cancel a job
+    process.wait(LIMIT_S)
+
+
 def test_records_that_arrive_between_two_answers_are_no_transaction(settings: Settings, cli: Cli) -> None:
     cli("init-db", "--partitions", "1")
     probe = EndsProbe(client.make_admin(settings), LIMIT_S)
