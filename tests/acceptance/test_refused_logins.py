@@ -13,7 +13,7 @@ from psycopg import conninfo
 from cryptometrics.config import Settings
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.store.connection import connect
-from tests.acceptance import language_server
+from tests.acceptance import language_server, pgbouncer
 from tests.acceptance.language_server import HOST, METHODS
 from tests.acceptance.test_errors import error_of
 from tests.conftest import free_port
@@ -86,6 +86,15 @@ def test_a_retry_can_help(server: LanguageServer, user: str, database: str) -> N
     assert isinstance(error, ServiceUnavailableError)
     assert f"/{database} for 0.5 s: " in str(error)
     assert (user if user == "full" else database) in str(error).rpartition(": ")[2]
+
+
+def test_an_unknown_database_behind_a_pooler(settings: Settings, open_folder: Path) -> None:
+    """PgBouncer has one code for every refusal before a login, and some pass: its own words explain it."""
+    with pgbouncer.running(open_folder, settings.postgres(), "session") as uri:
+        error, _ = refusal(conninfo.make_conninfo(uri, dbname="nowhere"), wait=0.5)
+    assert isinstance(error, ServiceUnavailableError)
+    assert "did not answer" not in str(error)
+    assert str(error).endswith("/nowhere for 0.5 s: no such database: nowhere")
 
 
 def test_a_command_says_it_in_one_line(
