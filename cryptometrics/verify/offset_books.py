@@ -88,10 +88,18 @@ class GroupBooks:
     pruned: list[PrunedDay] = field(default_factory=list)
 
     @property
+    def by_number(self) -> dict[int, OffsetBook]:
+        """The books by their numbers: in the order of the topics, and of their partitions."""
+        return dict(enumerate(sorted(self.books, key=lambda book: (book.era, book.partition))))
+
+    @property
     def parameters(self) -> dict[str, object]:
-        """The parameters of ROWS and of every query that contains it."""
+        """The parameters of ROWS, of every query that contains it, and of `stored_outcomes`."""
+        number = {id(book): number for number, book in self.by_number.items()}
         return {
             "group": self.group,
+            "numbers": [number[id(book)] for book in self.books],
+            "unknown": len(self.books),
             "topics": [book.topic for book in self.books],
             "partitions": [book.partition for book in self.books],
             "eras": [book.era for book in self.books],

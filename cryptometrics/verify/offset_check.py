@@ -3,79 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cryptometrics.text import listed
+from cryptometrics.times import EPOCH, from_microseconds
 from cryptometrics.verify.findings import FindingKind, TopicPartition
-from cryptometrics.verify.offset_books import ROWS
 from cryptometrics.verify.pruned import COUNTED_DAYS, INCOMPLETE, check_pruned_ranges, pruned_ranges
+from cryptometrics.verify.stored_outcomes import DAY_US, OUTCOMES, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     import psycopg
 
+    from cryptometrics.verify.copy_blocks import Integers
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.offset_books import GroupBooks
-    from cryptometrics.verify.pruned import PrunedRanges
+    from cryptometrics.verify.stored_outcomes import OutcomeRanges, StoredRows
 
-# Every outcome of an offset, by the name of the column that counts it. A new outcome is one more line here,
-# and one in `topic_check`.
-_OUTCOMES = f"""
-    SELECT 'metrics' AS outcome, topic, kafka_partition,
-           kafka_offset AS first_offset, kafka_offset AS last_offset
-    FROM ({ROWS}) AS metrics
-    UNION ALL
-    SELECT 'rejected', topic, kafka_partition, kafka_offset, kafka_offset
-    FROM rejected_ticks WHERE consumer_group = %(group)s
-    UNION ALL
-    SELECT 'gaps', topic, kafka_partition, kafka_offset, kafka_offset
-    FROM feed_gaps WHERE consumer_group = %(group)s
-    UNION ALL
-    SELECT CASE reason WHEN 'duplicate' THEN 'duplicates' ELSE 'holes' END,
-           topic, kafka_partition, first_offset, last_offset
-    FROM skipped_offsets WHERE consumer_group = %(group)s
-"""  # noqa: S608  (constants)
-OUTCOMES = ("metrics", "rejected", "gaps", "duplicates", "holes")
-"""The columns of `consumer_offsets` that count outcomes."""
-
-_COUNTED = f"""
-SELECT topic, kafka_partition, outcome, sum(last_offset - first_offset + 1)::bigint
-FROM ({_OUTCOMES}) AS outcomes
-GROUP BY topic, kafka_partition, outcome
-"""  # noqa: S608  (constants)
-
-_UNEQUAL_DAYS = f"""
-SELECT topic, kafka_partition, day,
-       ROW (counted.rows, counted.first_offset, counted.last_offset)::text,
-       ROW (found.rows, found.first_offset, found.last_offset)::text
-FROM ({COUNTED_DAYS}) AS counted
-FULL JOIN (
-    SELECT topic, kafka_partition, (timestamp AT TIME ZONE 'UTC')::date AS day, count(*) AS rows,
-           min(kafka_offset) AS first_offset, max(kafka_offset) AS last_offset
-    FROM ({ROWS}) AS metrics GROUP BY 1, 2, 3
-) AS found USING (topic, kafka_partition, day)
-WHERE (counted.rows, counted.first_offset, counted.last_offset)
-      IS DISTINCT FROM (found.rows, found.first_offset, found.last_offset)
+_DAYS = f"""
+SELECT topic, kafka_partition, day, rows, first_offset, last_offset FROM ({COUNTED_DAYS}) AS counted
 ORDER BY topic, kafka_partition, day
-"""  # noqa: S608  (constants)
-
-# One pass in the order of the offsets. It returns outcomes that do not touch the one before or lie outside
-# the book, and the first and the last of each partition: few rows, unless much is wrong.
-_UNEVEN = f"""
-WITH placed AS (
-    SELECT topic, kafka_partition, first_offset, last_offset,
-           max(last_offset) OVER (earlier ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before,
-           lead(first_offset) OVER earlier IS NULL AS is_last
-    FROM ({_OUTCOMES}) AS outcomes
-    WINDOW earlier AS (PARTITION BY topic COLLATE "C", kafka_partition ORDER BY first_offset, last_offset)
-)
-SELECT p.topic, kafka_partition, p.first_offset, p.last_offset, before, is_last
-FROM placed p
-LEFT JOIN (SELECT topic, kafka_partition, first_offset, next_offset FROM consumer_offsets
-           WHERE consumer_group = %(group)s) AS books USING (topic, kafka_partition)
-WHERE before IS NULL OR is_last OR p.first_offset <> before + 1
-   OR p.first_offset < books.first_offset OR p.last_offset >= books.next_offset OR next_offset IS NULL
 """  # noqa: S608  (constants)
 
 _LOST = """
@@ -89,91 +37,133 @@ SELECT pair || ' (' || venue || ') in ' || session FROM ({INCOMPLETE}) AS i ORDE
 """  # noqa: S608  (constants)
 
 
-class OutcomeRange(NamedTuple):
-    """Offsets from `first` to `last` with one outcome; ranges are ordered by `first`."""
-
-    partition: TopicPartition
-    first: int
-    last: int
-    before: int | None
-    """The highest offset of the earlier ranges of the partition; None for the first range."""
-    is_last: bool
-
-
-def check_counts(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
-    """Compare each count with the rows stored and pruned, and their sum with the number of offsets read."""
-    rows = connection.execute(_COUNTED, books.parameters)
-    counted = Counter({(topic, partition, outcome): count for topic, partition, outcome, count in rows})
-    for day in books.pruned:
-        counted[day.topic, day.partition, "metrics"] += day.rows
-    for book in books.books:
-        total = sum(getattr(book, outcome) for outcome in OUTCOMES)
-        if total != book.offsets:
-            text = (
-                f"{total:,} outcomes, {book.offsets:,} offsets from {book.first_offset} to {book.next_offset}"
-            )
-            findings.add_text(FindingKind.SUM, text, book.topic_partition)
-        for outcome in OUTCOMES:
-            stored, true = getattr(book, outcome), counted[book.topic, book.partition, outcome]
-            if stored != true:
-                text = f"{stored:,} counted, {true:,} stored"
-                findings.add_text(FindingKind.COUNT, text, book.topic_partition, outcome)
-
-
-def check_days(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
-    """Compare the counts of each day that is not pruned with its rows."""
-    for topic, partition, day, counted, true in connection.execute(_UNEQUAL_DAYS, books.parameters):
-        text = f"{day}: rows, first and last offset are {true}, counted as {counted}"
-        findings.add_text(FindingKind.DAY, text, TopicPartition(topic, partition))
-
-
-def check_offsets(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
-    """Find each offset without an outcome, with several, or with one although it was not read.
+class OffsetLedger:
+    """Counts the outcomes of the offsets, and finds those without one, with several, or with a false one.
 
     In the ranges of pruned rows, as many offsets as rows were pruned must have none.
     """
-    ranges = {book.topic_partition: (book.first_offset, book.next_offset) for book in books.books}
-    pruned = pruned_ranges(books.pruned)
-    with connection.cursor() as cursor:
-        # A stream, not a named cursor, for which PostgreSQL plans no parallel query.
-        rows = cursor.stream(_UNEVEN, books.parameters)
-        outcomes = (OutcomeRange(TopicPartition(*row[:2]), *row[2:]) for row in rows)
-        check_outcomes(outcomes, ranges, pruned, findings)
-    check_pruned_ranges(pruned, findings)
 
+    def __init__(self, books: GroupBooks, findings: Findings) -> None:
+        self._books = books
+        self._findings = findings
+        self._ranges = {book.topic_partition: (book.first_offset, book.next_offset) for book in books.books}
+        self._pruned = pruned_ranges(books.pruned)
+        self._highest: dict[TopicPartition, int] = {}
+        """The highest offset with an outcome so far."""
+        self._counts: Counter[tuple[TopicPartition, int]] = Counter()
 
-def check_outcomes(
-    uneven: Iterable[OutcomeRange],
-    ranges: Mapping[TopicPartition, tuple[int, int]],
-    pruned: Mapping[TopicPartition, PrunedRanges],
-    findings: Findings,
-) -> None:
-    """Report where outcomes leave a gap, overlap, or lie outside of what was read.
+    def add(self, ranges: OutcomeRanges) -> None:
+        """Add outcomes, which follow those added before in the order of their first offsets."""
+        where, firsts, lasts = ranges.partition, ranges.firsts, ranges.lasts
+        for outcome in np.unique(ranges.outcomes).tolist():
+            of_outcome = ranges.outcomes == outcome
+            self._counts[where, outcome] += int((lasts[of_outcome] - firsts[of_outcome] + 1).sum())
+        highest = self._highest.get(where)
+        so_far = np.maximum.accumulate(lasts)
+        if highest is not None:
+            so_far = np.maximum(so_far, highest)
+        self._highest[where] = int(so_far[-1])
+        if where in self._ranges:
+            begin, end = self._ranges[where]
+            uneven = (firsts < begin) | (lasts >= end)
+            uneven[1:] |= firsts[1:] != so_far[:-1] + 1
+            uneven[0] = True
+        else:
+            uneven = np.ones(len(firsts), np.bool_)
+        for at in np.flatnonzero(uneven).tolist():
+            self._check(where, int(firsts[at]), int(lasts[at]), int(so_far[at - 1]) if at else highest)
 
-    uneven: at least the first and the last outcome of each partition.
-    ranges: partition → its first offset, and the exclusive upper bound of its offsets.
-    pruned: where offsets without an outcome are only counted.
-    """
+    def finish(self) -> None:
+        """Check the ends of the partitions, once all outcomes were added, and all counts."""
+        for partition, (begin, end) in self._ranges.items():
+            highest = self._highest.get(partition)
+            self._add_missing(partition, begin if highest is None else max(highest + 1, begin), end - 1)
+        check_pruned_ranges(self._pruned, self._findings)
+        self._check_counts()
 
-    def add_missing(partition: TopicPartition, first: int, last: int) -> None:
-        missing = pruned[partition].account(first, last) if partition in pruned else [(first, last)]
-        for begin, end in missing:
-            findings.add_offsets(FindingKind.MISSING, partition, begin, end)
-
-    empty = dict(ranges)
-    for partition, first, last, before, is_last in uneven:
-        empty.pop(partition, None)
-        begin, end = ranges.get(partition, (first, first))
-        findings.add_offsets(FindingKind.OUTSIDE, partition, first, min(last, begin - 1))
-        findings.add_offsets(FindingKind.OUTSIDE, partition, max(first, end), last)
+    def _check(self, partition: TopicPartition, first: int, last: int, before: int | None) -> None:
+        """Check one outcome; before: the highest offset of the earlier ones of the partition."""
+        begin, end = self._ranges.get(partition, (first, first))
+        add = self._findings.add_offsets
+        add(FindingKind.OUTSIDE, partition, first, min(last, begin - 1))
+        add(FindingKind.OUTSIDE, partition, max(first, end), last)
         # All offsets below `done` are checked: those that this outcome covers have another one as well.
         done = begin if before is None else max(before + 1, begin)
-        findings.add_offsets(FindingKind.TWICE, partition, max(first, begin), min(last, done - 1, end - 1))
-        add_missing(partition, done, min(first, end) - 1)
-        if is_last:
-            add_missing(partition, max(last + 1, done), end - 1)
-    for partition, (begin, end) in empty.items():
-        add_missing(partition, begin, end - 1)
+        add(FindingKind.TWICE, partition, max(first, begin), min(last, done - 1, end - 1))
+        self._add_missing(partition, done, min(first, end) - 1)
+
+    def _add_missing(self, partition: TopicPartition, first: int, last: int) -> None:
+        pruned = self._pruned.get(partition)
+        for begin, end in [(first, last)] if pruned is None else pruned.account(first, last):
+            self._findings.add_offsets(FindingKind.MISSING, partition, begin, end)
+
+    def _check_counts(self) -> None:
+        """Compare each count with the rows stored and pruned, and the sum with the offsets read."""
+        for day in self._books.pruned:
+            self._counts[TopicPartition(day.topic, day.partition), 0] += day.rows
+        for book in self._books.books:
+            where = book.topic_partition
+            total = sum(getattr(book, outcome) for outcome in OUTCOMES)
+            if total != book.offsets:
+                text = (
+                    f"{total:,} outcomes, {book.offsets:,} offsets from {book.first_offset} to "
+                    f"{book.next_offset}"
+                )
+                self._findings.add_text(FindingKind.SUM, text, where)
+            for number, outcome in enumerate(OUTCOMES):
+                stored, true = getattr(book, outcome), self._counts[where, number]
+                if stored != true:
+                    text = f"{stored:,} counted, {true:,} stored"
+                    self._findings.add_text(FindingKind.COUNT, text, where, outcome)
+
+
+class DayCounts:
+    """Counts the rows of each day and partition, and compares the days that are not pruned."""
+
+    def __init__(self) -> None:
+        self._days: dict[tuple[TopicPartition, int], tuple[int, int, int]] = {}
+        """By partition and days from the epoch: number of rows, first and last offset."""
+
+    def add(self, rows: StoredRows) -> None:
+        """Count some rows."""
+        days = rows.times // DAY_US
+        if (days == days[0]).all():
+            self._add(rows.partition, int(days[0]), rows.offsets)
+            return
+        order = np.argsort(days, kind="stable")
+        offsets = rows.offsets[order]
+        for day, part in runs(days[order]):
+            self._add(rows.partition, day, offsets[part])
+
+    def _add(self, partition: TopicPartition, day: int, offsets: Integers) -> None:
+        key = partition, day
+        first, last = int(offsets.min()), int(offsets.max())
+        count, first_before, last_before = self._days.get(key, (0, first, last))
+        self._days[key] = count + len(offsets), min(first, first_before), max(last, last_before)
+
+    def check(self, connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
+        """Compare the counts with `metric_days`, once all rows were added."""
+        counted: dict[tuple[TopicPartition, int], tuple[int, int, int]] = {
+            (TopicPartition(topic, partition), (day - EPOCH.date()).days): (rows, first, last)
+            for topic, partition, day, rows, first, last in connection.execute(_DAYS, books.parameters)
+        }
+        for partition, day in sorted(counted.keys() | self._days.keys(), key=str):
+            stored, true = counted.get((partition, day)), self._days.get((partition, day))
+            if stored != true:
+                are, counted_as = _shown(true), _shown(stored)
+                text = f"{_date(day)}: rows, first and last offset are {are}, counted as {counted_as}"
+                findings.add_text(FindingKind.DAY, text, partition)
+
+
+def _date(day: int) -> str:
+    try:
+        return f"{from_microseconds(day * DAY_US):%Y-%m-%d}"
+    except OverflowError:
+        return f"day {day} from 1970"
+
+
+def _shown(counts: tuple[int, int, int] | None) -> str:
+    return "(,,)" if counts is None else "({},{},{})".format(*counts)
 
 
 def notes_on_losses(connection: psycopg.Connection, group: str) -> list[str]:

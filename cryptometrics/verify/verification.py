@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from cryptometrics.errors import UserError
 from cryptometrics.store.connection import snapshot
 from cryptometrics.text import listed
-from cryptometrics.verify import gap_check, minutes, offset_check, portfolio_check, risk_check, row_check
+from cryptometrics.verify import gap_check, offset_check, portfolio_check, risk_check
 from cryptometrics.verify.findings import Finding, Findings
 from cryptometrics.verify.offset_books import OffsetBook, read_books
+from cryptometrics.verify.row_pass import check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,19 +38,11 @@ SET LOCAL enable_sort = off
 _NOTHING_DROPPED = "LOCK TABLE crypto_metrics IN ACCESS SHARE MODE"
 
 CHECKS = {
-    "counts": offset_check.check_counts,
-    "every day": offset_check.check_days,
-    "every offset": offset_check.check_offsets,
-    "every row": row_check.check_rows,
-    "trades": row_check.check_trades,
-    "sessions": row_check.check_sessions,
-    "pairs": row_check.check_pairs,
-    "minutes": minutes.check_minutes,
     "gaps": gap_check.check_gaps,
     "risk figures": risk_check.check_risk,
     "portfolios": portfolio_check.check_portfolios,
 }
-"""The checks that do not read the topic, by the names that the progress line shows."""
+"""The checks of derived tables, by the names that the progress line shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +97,19 @@ def _verify_group(
     findings = Findings(group)
     books = read_books(connection, group)
     count = sum(book.offsets for book in books.books)
+    progress(f"group {group}: checking every row and offset of {count:,}")
+    scattered = check_rows(
+        connection,
+        books,
+        findings,
+        lambda done: progress(f"group {group}: {done:,} of {count:,} offsets checked"),
+    )
     for name, check in CHECKS.items():
-        progress(f"group {group}: checking {name} of {count:,} offsets")
+        progress(f"group {group}: checking {name}")
         check(connection, books, findings)
     notes = offset_check.notes_on_pruned_days(connection, books)
     notes += offset_check.notes_on_losses(connection, group)
-    notes += row_check.notes_on_scattered_pairs(connection, books)
+    notes += scattered
     notes += risk_check.notes_on_stale_risk(connection, group)
     notes += portfolio_check.notes_on_portfolios(findings)
     unchecked = 0

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.verify.minutes import differing_windows
 from tests.late_stream import publish_late
+from tests.true_windows import differing_windows
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings

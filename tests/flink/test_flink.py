@@ -19,11 +19,11 @@ import pytest
 
 from cryptometrics.errors import CryptometricsError
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.verify.minutes import differing_windows
 from tests.conftest import clean_environment, environment_of
 from tests.flink import jars
 from tests.flink.cluster import Cluster
 from tests.late_stream import publish_late
+from tests.true_windows import differing_windows
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

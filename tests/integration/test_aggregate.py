@@ -16,9 +16,9 @@ from cryptometrics.beam.offset_ranges import OffsetRange, topic_shares
 from cryptometrics.beam.postgres_source import FromPostgres
 from cryptometrics.errors import UserError
 from cryptometrics.market.windows import MINUTE
-from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows
 from tests.conftest import environment_of
 from tests.late_stream import publish_late
+from tests.true_windows import COLUMNS, TRUE_WINDOWS, differing_windows
 
 if TYPE_CHECKING:
     import psycopg

@@ -22,9 +22,9 @@ from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
 from cryptometrics.verify.findings import FindingKind
-from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS
 from cryptometrics.verify.verification import GroupReport, verify
 from tests.conftest import settings_for
+from tests.true_windows import COLUMNS, TRUE_WINDOWS
 from tests.waiting import LIMIT_S, deadline
 
 if TYPE_CHECKING:

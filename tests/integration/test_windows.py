@@ -15,8 +15,8 @@ from cryptometrics.market.windows import MINUTE, Aggregate, merge
 from cryptometrics.store import window_completion, windows
 from cryptometrics.store.partition_claims import GroupTopic
 from cryptometrics.store.window_completion import complete_passed
-from cryptometrics.verify.minutes import COLUMNS, TRUE_WINDOWS, differing_windows, true_windows
 from tests.aggregates import of_tick
+from tests.true_windows import COLUMNS, TRUE_WINDOWS, differing_windows, true_windows
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings

@@ -6,61 +6,84 @@ from collections import Counter
 from datetime import date
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.verify.findings import MAX_EXAMPLES, FindingKind, Findings, TopicPartition
-from cryptometrics.verify.offset_check import OutcomeRange, check_outcomes
-from cryptometrics.verify.pruned import PrunedDay, check_pruned_ranges, pruned_ranges
+from cryptometrics.verify.offset_books import GroupBooks, OffsetBook
+from cryptometrics.verify.offset_check import OffsetLedger
+from cryptometrics.verify.pruned import PrunedDay
+from cryptometrics.verify.stored_outcomes import OUTCOMES, OutcomeRanges
 
 PARTITION = TopicPartition("t", 0)
 
 outcomes = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)).map(lambda f: (f[0], f[0] + f[1])))
 
 
-def uneven(
-    partition: TopicPartition, ranges: list[tuple[int, int]], begin: int, end: int
-) -> list[OutcomeRange]:
-    """Return what the query returns."""
-    ranges = sorted(ranges)
-    befores = [None, *(max(last for _, last in ranges[:n]) for n in range(1, len(ranges)))]
-    every = [
-        OutcomeRange(partition, first, last, before, number == len(ranges) - 1)
-        for number, ((first, last), before) in enumerate(zip(ranges, befores, strict=False))
-    ]
-    return [
-        p
-        for p in every
-        if p.before is None or p.is_last or p.first != p.before + 1 or p.first < begin or p.last >= end
-    ]
+def book(begin: int, end: int) -> OffsetBook:
+    """Return the book of PARTITION; it counts every offset as a hole, so only counts may be wrong."""
+    return OffsetBook(
+        topic="t",
+        topic_id="id",
+        partition=0,
+        first_offset=begin,
+        next_offset=end,
+        metrics=0,
+        rejected=0,
+        gaps=0,
+        duplicates=0,
+        holes=end - begin,
+        sizes_from=0,
+        era=1,
+        begins=None,
+        ends=None,
+    )
 
 
-@given(outcomes, st.integers(0, 30), st.integers(0, 10))
-def test_every_offset_is_checked(ranges: list[tuple[int, int]], begin: int, length: int) -> None:
-    end = begin + length
+def outcome_ranges(partition: TopicPartition, ranges: list[tuple[int, int]]) -> OutcomeRanges:
+    """Return ranges of holes, in the order of the query."""
+    firsts, lasts = np.array(sorted(ranges), np.int64).reshape(-1, 2).T
+    return OutcomeRanges(partition, firsts, lasts, np.full(len(firsts), OUTCOMES.index("holes")))
+
+
+def checked(
+    ranges: list[tuple[int, int]], begin: int, end: int, cut: int, pruned: list[PrunedDay] | None = None
+) -> dict[FindingKind, int]:
+    """Return how often each kind was found; the ranges come in two parts."""
     findings = Findings("g")
-    check_outcomes(uneven(PARTITION, ranges, begin, end), {PARTITION: (begin, end)}, {}, findings)
+    ledger = OffsetLedger(GroupBooks("g", [book(begin, end)], pruned or []), findings)
+    for part in (sorted(ranges)[:cut], sorted(ranges)[cut:]):
+        if part:
+            ledger.add(outcome_ranges(PARTITION, part))
+    ledger.finish()
+    return {finding.kind: finding.count for finding in findings.all()}
+
+
+@given(outcomes, st.integers(0, 30), st.integers(0, 10), st.integers(0, 20))
+def test_every_offset_is_checked(ranges: list[tuple[int, int]], begin: int, length: int, cut: int) -> None:
+    end = begin + length
     times = Counter(offset for first, last in ranges for offset in range(first, last + 1))
     within = range(begin, end)
     expected = {
         FindingKind.MISSING: sum(times[offset] == 0 for offset in within),
         FindingKind.OUTSIDE: sum(count for offset, count in times.items() if offset not in within),
         FindingKind.TWICE: sum(max(times[offset] - 1, 0) for offset in within),
+        FindingKind.COUNT: int(times.total() != length),
     }
-    found = {finding.kind: finding.count for finding in findings.all()}
-    assert set(found) == {kind for kind, count in expected.items() if count}
-    assert found.get(FindingKind.MISSING, 0) == expected[FindingKind.MISSING]
-    assert found.get(FindingKind.OUTSIDE, 0) == expected[FindingKind.OUTSIDE]
-    assert found.get(FindingKind.TWICE, 0) == expected[FindingKind.TWICE]
+    assert checked(ranges, begin, end, cut) == {kind: count for kind, count in expected.items() if count}
 
 
 def test_without_any_outcome_all_is_missing_and_without_books_all_is_outside() -> None:
     other = TopicPartition("t", 1)
     findings = Findings("g")
-    check_outcomes(uneven(other, [(3, 5)], 3, 3), {PARTITION: (10, 13)}, {}, findings)
+    ledger = OffsetLedger(GroupBooks("g", [book(10, 13)]), findings)
+    ledger.add(outcome_ranges(other, [(3, 5)]))
+    ledger.finish()
     assert [(f.kind, f.partition, f.first) for f in findings.all()] == [
         (FindingKind.OUTSIDE, other, [3, 4, 5]),
         (FindingKind.MISSING, PARTITION, [10, 11, 12]),
+        (FindingKind.COUNT, PARTITION, ["3 counted, 0 stored"]),
     ]
 
 
@@ -87,13 +110,9 @@ def test_where_rows_were_pruned_as_many_offsets_are_missing(
         for first, last in sorted(pruned)
     ]
     days.append(PrunedDay(topic="t", partition=0, day=date.min, rows=rows, first=99, last=99))
-    found = pruned_ranges(days)
-    findings = Findings("g")
-    check_outcomes(uneven(PARTITION, ranges, begin, end), {PARTITION: (begin, end)}, found, findings)
-    check_pruned_ranges(found, findings)
+    counts = checked(ranges, begin, end, len(ranges) // 2, days)
     covered = {offset for first, last in ranges for offset in range(first, last + 1)}
     missing = set(range(begin, end)) - covered
     inside = {offset for first, last in pruned for offset in range(first, last + 1)}
-    counts = {finding.kind: finding.count for finding in findings.all()}
     assert counts.get(FindingKind.MISSING, 0) == len(missing - inside)
     assert (FindingKind.PRUNED in counts) == (len(missing & inside) != rows)

@@ -1,25 +1,15 @@
-"""Recompute the minutes of `process` by SQL from the stored rows."""
+"""Recompute windows by SQL from the stored rows: slow, and nothing in common with the package."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.verify.findings import FindingKind
-from cryptometrics.verify.offset_books import ROWS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
     import psycopg
-
-    from cryptometrics.verify.findings import Findings
-    from cryptometrics.verify.offset_books import GroupBooks
-
-MINUTE = timedelta(minutes=1)
-NAME = "1m"
-"""The name of the windows that `process` keeps."""
 
 COLUMNS = (
     "venue, pair, window_start, window_end, ticks, open, high, low, close, highest_bid, lowest_ask, "
@@ -29,19 +19,15 @@ COLUMNS = (
 )
 """Every column of `crypto_windows` that follows from rows; those of trades need the topic."""
 
-_TICKS = "SELECT * FROM crypto_metrics WHERE consumer_group = %(group)s"
-_TOPIC_ORDER = "kafka_partition, kafka_offset"
 
-
-def true_windows(ticks: str = _TICKS, order: str = _TOPIC_ORDER, before_sizes: str = "false") -> str:
+def true_windows(before_sizes: str = "false") -> str:
     """Return the query of the windows that follow from stored ticks alone.
 
     A window begins every `slide`, and a tick counts in each [start, start + size) that contains it. The
     parameters are `group`, `size` and `slide`. Arrays compare element by element, so the least one is the
     first tick of a window, and the greatest one the last.
 
-    ticks: the query of the ticks. order: their order on the topic. before_sizes: whether a tick was stored
-    without sizes, so that the sums of sizes are unknown.
+    before_sizes: whether a tick was stored without sizes, so that the sums of sizes are unknown.
     """
     return f"""
 SELECT venue, pair, start AS window_start, start + %(size)s::interval AS window_end, ticks,
@@ -73,18 +59,17 @@ FROM (
              THEN coalesce(sum(ask_size) FILTER (WHERE bid_size IS NOT NULL), 0) END AS ask_size_sum
     FROM (
         SELECT *, date_bin(%(slide)s::interval, timestamp, 'epoch') AS newest,
-            max(trade_id) OVER (PARTITION BY venue, pair ORDER BY {order}
+            max(trade_id) OVER (PARTITION BY venue, pair ORDER BY kafka_partition, kafka_offset
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
-        FROM ({ticks}) AS stored
+        FROM crypto_metrics WHERE consumer_group = %(group)s
     ) AS ticks, generate_series(newest, newest - %(size)s::interval, -%(slide)s::interval) AS start
     WHERE start + %(size)s::interval > timestamp
     GROUP BY venue, pair, start
 ) AS windows
-"""  # noqa: S608  (constants)
+"""
 
 
 TRUE_WINDOWS = true_windows()
-_TRUE_MINUTES = true_windows(ROWS, "era, kafka_partition, kafka_offset", "before_sizes")
 
 
 class WindowDifference(NamedTuple):
@@ -124,28 +109,5 @@ def differing_windows(
         FULL JOIN ({truth}) AS truth USING (venue, pair, window_start)
         WHERE stored IS DISTINCT FROM truth
         ORDER BY venue, pair, window_start
-    """  # noqa: S608  (constants)
-    return [WindowDifference(*row) for row in connection.execute(query.encode(), values)]
-
-
-def check_minutes(connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
-    """Compare each minute with its ticks, except on days with pruned ticks.
-
-    If any day was pruned, the late ticks of the other days are not checked either: the ticks that came
-    before them may be gone.
     """
-    pruned = {day.day for day in books.pruned}
-    for minute in differing_windows(
-        connection, books.group, NAME, MINUTE, truth=_TRUE_MINUTES, parameters=books.parameters
-    ):
-        if minute.start.astimezone(UTC).date() in pruned or (minute.only_late and pruned):
-            continue
-        if minute.stored != minute.true:
-            problem = f"{minute.stored} ticks, but {minute.true} in the rows"
-        elif minute.only_late:
-            problem = "its late ticks are not those of the rows"
-        else:
-            problem = "its values are not those of the rows"
-        findings.add_text(
-            FindingKind.WINDOW, f"{minute.pair} ({minute.venue}) at {minute.start:%Y-%m-%d %H:%M}: {problem}"
-        )  # fmt: skip
+    return [WindowDifference(*row) for row in connection.execute(query.encode(), values)]
