@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from cryptometrics.cli.output import NOTHING, for_people, print_table, short, stacked, width
+from cryptometrics.cli.table_layout import wrapped
 from cryptometrics.risk.portfolio.money import readable
 
 if TYPE_CHECKING:
@@ -233,5 +233,5 @@ def _notes(valuation: Valuation) -> None:
     notes += [f"{name.replace('_', ' ')} is not known: {why}" for name, why in valuation.reasons.items()]
     notes += valuation.assumptions
     for note in notes:
-        click.echo(textwrap.fill(note, columns, subsequent_indent="  ") if columns else note)
+        click.echo(wrapped(note, columns, indent="  ") if columns else note)
     click.echo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
@@ -41,6 +42,12 @@ class Layout(NamedTuple):
 def join_times(text: str) -> str:
     """Return a text whose times have no space to break a line at."""
     return _TIME.sub(lambda time: time[0].replace(" ", JOINT), text)
+
+
+def wrapped(text: str, width: int, *, indent: str = "") -> str:
+    """Return a text in lines of at most `width` characters; indent: before all lines but the first."""
+    lines = textwrap.wrap(join_times(text), width, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines).replace(JOINT, " ")
 
 
 def natural_width(columns: Sequence[Column], gap: int = GAP) -> int:

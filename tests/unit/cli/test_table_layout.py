@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.cli.output import print_table
-from cryptometrics.cli.table_layout import EDGES, Layout, join_times, layout, natural_width
+from cryptometrics.cli.table_layout import EDGES, Layout, join_times, layout, natural_width, wrapped
 
 TIME = join_times("2026-07-01 12:00:01")
 
@@ -17,6 +17,12 @@ def test_the_spaces_of_a_time_are_joined_and_no_others(text: str) -> None:
     joined = join_times(f"from {text} on")
     assert joined.split() == ["from", join_times(text), "on"]
     assert len(joined) == len(f"from {text} on")
+
+
+def test_a_wrapped_text_has_whole_times() -> None:
+    text = "the quote of 2026-07-01 12:00:01 is stale"
+    assert wrapped(text, 24, indent="  ") == "the quote of\n  2026-07-01 12:00:01 is\n  stale"
+    assert wrapped(text, 21, indent="  ") == "the quote of\n  2026-07-01 12:00:01\n  is stale"
 
 
 def test_a_table_that_fits_is_not_changed() -> None:
