@@ -74,7 +74,7 @@ audit: .venv/installed ## known vulnerabilities of the locked packages
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements-dev.lock
 
-# From the lock files alone; `make lock` makes them anew.
+# From the lock files and docs/licences.md: after `make lock`, `make docs` writes both anew.
 sbom: .venv/installed ## list everything that an installation contains in sbom.cdx.json (CycloneDX)
 	$(BIN)/python docs/sbom.py
 
@@ -87,11 +87,12 @@ format: .venv/installed ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed ## regenerate the CLI reference, the sample chart, the licences and the wire format
+docs: .venv/installed ## regenerate every generated file: references, sample chart, licences, wire format, bill
 	$(BIN)/python docs/cli_reference.py
 	$(BIN)/python docs/sample_chart.py
 	$(BIN)/python docs/licences.py
 	$(BIN)/python docs/wire_format.py
+	$(BIN)/python docs/sbom.py
 
 dashboards: .venv/installed ## regenerate the Grafana dashboards in cryptometrics/dashboards/
 	$(BIN)/python -m cryptometrics.dashboards.build
