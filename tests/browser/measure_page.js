@@ -1,15 +1,14 @@
 /**
  * What `measure_page.py` adds to a page before its own scripts run: `window.measure`.
  *
- * It wraps `fetch`, so that it sees which requests are open, and can put events of its own into the stream.
+ * It sees which requests of the page are open, and can put events of its own into the page's stream.
  */
 (() => {
-  const STREAM = "/api/stream";
   const EVENT_MS = 200; // the server sends at most five events a second
   const fetchFromServer = window.fetch.bind(window);
   const requests = { begun: 0, ended: 0 };
-  /** @type {AsyncGenerator<string> | null} */
-  let fed = null;
+  /** @type {EventSource | null} */
+  let stream = null;
 
   const nextFrame = () => new Promise(requestAnimationFrame);
   /** Resolve after the next frame was painted: a message is handled after the frame of its callback. */
@@ -26,43 +25,30 @@
         }),
     );
 
-  window.fetch = async (address, options) => {
-    if (address !== STREAM) {
-      requests.begun += 1;
-      const answer = await fetchFromServer(address, options).catch((error) => {
-        requests.ended += 1;
-        throw error;
-      });
-      answer.clone().arrayBuffer().finally(() => (requests.ended += 1)).catch(() => {});
-      return answer;
+  window.EventSource = class extends EventSource {
+    /** @param {string} address */
+    constructor(address) {
+      super(address);
+      stream = this;
     }
-    const answer = await fetchFromServer(address, options);
-    const reader = answer.body.getReader();
-    const encoder = new TextEncoder();
-    const body = new ReadableStream({
-      async pull(controller) {
-        if (fed) {
-          const { done, value } = await fed.next();
-          if (done) fed = null;
-          controller.enqueue(encoder.encode(done ? ": end\n\n" : value));
-          return;
-        }
-        const { done, value } = await reader.read();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      },
-      cancel: (reason) => reader.cancel(reason),
-    });
-    return new Response(body, { status: answer.status, headers: answer.headers });
+  };
+
+  window.fetch = async (address, options) => {
+    requests.begun += 1;
+    try {
+      const answer = await fetchFromServer(address, options);
+      return new Response(await answer.arrayBuffer(), answer);
+    } finally {
+      requests.ended += 1;
+    }
   };
 
   /**
-   * Yield updates in which every market has a new quote, as the server sends them, at the pace of the screen.
+   * Yield updates in which every market has a new quote, as the server sends them.
    * @param {any} live the module of the page that keeps the newest rows
    * @param {number} count of updates
-   * @param {number} perFrame updates between two frames
    */
-  async function* updates(live, count, perFrame) {
+  function* updates(live, count) {
     const rows = [...live.pairs.values()];
     const start = Math.max(...rows.map((row) => Date.parse(row.timestamp)));
     for (let n = 1; n <= count; n += 1) {
@@ -75,8 +61,7 @@
         ...{ timestamp: at, ticks: row.ticks + n },
       }));
       const pipeline = { ...live.now.pipeline, metrics: live.now.pipeline.metrics + n * pairs.length };
-      yield `id: fed-${n}\nevent: update\ndata: ${JSON.stringify({ as_of: at, pairs, pipeline })}\n\n`;
-      if (n % perFrame === 0) await nextFrame();
+      yield JSON.stringify({ as_of: at, pairs, pipeline });
     }
   }
 
@@ -112,10 +97,13 @@
       /** @returns {number} how many requests were sent, without the stream */
       requests: () => requests.begun,
 
-      /** Put updates into the stream as fast as the page takes them. @param {number} count @param {number} perFrame */
+      /** Put updates into the stream, so many before each frame. @param {number} count @param {number} perFrame */
       async feed(count, perFrame) {
-        fed = updates(await import("/static/live.js"), count, perFrame);
-        while (fed) await nextFrame();
+        let fed = 0;
+        for (const data of updates(await import("/static/live.js"), count)) {
+          stream.dispatchEvent(new MessageEvent("update", { data }));
+          if (++fed % perFrame === 0) await nextFrame();
+        }
         await painted();
       },
     },

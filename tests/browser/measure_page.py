@@ -41,6 +41,7 @@ from cryptometrics.local.postgres import PostgresServer
 from cryptometrics.local.services import Services
 from tests.browser.conftest import BROWSERS
 from tests.conftest import Cli, clean_environment
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,8 @@ SELECT pair, timestamp, pg_xact_commit_timestamp(xmin) FROM crypto_metrics
 WHERE timestamp >= %s AND pg_xact_commit_timestamp(xmin) BETWEEN %s AND %s
 """
 
+_IS_LIVE = "SELECT FROM crypto_metrics WHERE timestamp >= %s LIMIT 1 OFFSET %s"
+
 
 class Figure(NamedTuple):
     """One line of the table."""
@@ -84,7 +87,7 @@ class Figure(NamedTuple):
     def cells(self) -> tuple[str, str, str, str]:
         wanted = "" if self.limit is None else f"at most {self.limit:,g}"
         verdict = "" if self.limit is None else "yes" if self.value <= self.limit else "NO"
-        return self.name, f"{self.value:,.3g} {self.unit}", wanted, verdict
+        return self.name, f"{self.value:,.2f} {self.unit}", wanted, verdict
 
 
 class Streams:
@@ -206,7 +209,7 @@ def first_views(browser: Browser, address: str) -> Iterator[Figure]:
         page.locator("tbody tr").nth(len(PAIRS) - 1).wait_for()
         yield Figure("first view: Market", page.evaluate("measure.settled(0)") / 1000, "s", 2)
     with opened(browser, address, f"/pair/simulated/{PAIRS[0]}") as page:
-        page.locator(".chart canvas").first.wait_for()
+        page.get_by_role("application").locator("canvas").first.wait_for()
         took = page.evaluate("measure.settled(3)") / 1000
         yield Figure("first view: a pair, 1 h", took, "s", 2)
         before = page.evaluate("measure.requests()")
@@ -219,6 +222,7 @@ def first_views(browser: Browser, address: str) -> Iterator[Figure]:
 def live(browser: Browser, address: str, cli: Cli, uri: str, pid: int) -> Iterator[Figure]:
     """Measure the page and the server while quotes arrive."""
     say(f"{RATE:,} ticks/s")
+    begun = datetime.now(UTC)
     feed = cli.start(
         *("simulate", "--pair", ",".join(PAIRS), "--rate", str(RATE)),
         stdout=subprocess.DEVNULL,
@@ -227,6 +231,7 @@ def live(browser: Browser, address: str, cli: Cli, uri: str, pid: int) -> Iterat
     process = psutil.Process(pid)
     with opened(browser, address) as page, psycopg.connect(uri, autocommit=True) as connection:
         page.locator("tbody tr").nth(len(PAIRS) - 1).wait_for()
+        wait_until(lambda: connection.execute(_IS_LIVE, [begun, RATE]).rowcount, "live quotes")
         page.wait_for_timeout(1000 * SETTLE_S)
         page.evaluate("measure.recordPaints()")
         begun = datetime.now(UTC)
@@ -280,7 +285,7 @@ def hour_of_stream(browser: Browser, address: str) -> Iterator[Figure]:
         say(f"an hour of updates: {name}")
         with opened(browser, address, path) as page:
             if path != "/":
-                page.locator(".chart canvas").first.wait_for()
+                page.get_by_role("application").locator("canvas").first.wait_for()
             page.evaluate("measure.settled(0)")
             before = heap_mb(page)
             page.evaluate(f"measure.feed({HOUR_UPDATES}, {UPDATES_PER_FRAME})")
