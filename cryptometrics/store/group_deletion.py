@@ -41,7 +41,8 @@ _TABLES = """
 SELECT c.relname::text
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname = ANY (%s)
-  AND c.relkind IN ('r', 'p') AND a.attname = 'consumer_group' AND NOT a.attisdropped
+  AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND a.attname = 'consumer_group' AND NOT a.attisdropped
 ORDER BY c.relname
 """
 
