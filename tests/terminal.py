@@ -44,6 +44,9 @@ class Terminal:
         lines, columns = size
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
     def until(self, condition: Callable[[str], bool], what: str) -> None:
         def drawn() -> bool:
             if select.select([self._master], [], [], 0.2)[0]:

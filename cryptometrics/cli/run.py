@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -54,8 +53,8 @@ POLL_S = 0.25
 def run(feed: str, pairs: tuple[str, ...], rate: int, group: str, *, with_page: bool) -> None:
     """Run a feed, process, risk --follow and watch in one terminal, until Ctrl-C.
 
-    Shows what each part does, and marks quotes from before this run as old. Fails with the reason if the feed
-    receives nothing.
+    Has the keys of `watch`. Shows what each part does, and marks quotes from before this run as old. Fails
+    with the reason if the feed receives nothing.
 
     Uses the local Kafka and PostgreSQL unless others are configured. Starts them if they are not running, and
     stops at the end the ones it started. The data is kept.
@@ -66,11 +65,10 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str, *, with_page: 
     """
     from cryptometrics import config, log
     from cryptometrics.children import Children
-    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.signals import hang_up_as_terminate, stopping
 
     log.setup("auto", quiet=True)
-    # Closing the terminal ends everything as Ctrl-C does: nothing may go on unseen.
-    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    hang_up_as_terminate()
     settings = config.load()
     with _services(settings):
         _prepare(settings)

@@ -35,6 +35,11 @@ def exit_code() -> int:
     return 128 + (_interrupts[-1] if _interrupts else signal.SIGINT)
 
 
+def hang_up_as_terminate() -> None:
+    """Treat SIGHUP, which a terminal sends when it closes, like SIGTERM: nothing may go on unseen."""
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
 @contextlib.contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether to stop; within the block, a second signal stops at once."""

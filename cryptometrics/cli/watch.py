@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from cryptometrics.store.live_snapshot import Partition
     from cryptometrics.watch.poller import Poller
-    from cryptometrics.watch.screen import ScreenData
+    from cryptometrics.watch.screen_data import ScreenData
 
 BETWEEN_S = 1.0
 """Seconds between the two snapshots of `--once`, from which it computes ticks per second."""
 UNLIMITED = 160
 """Columns of `--once` where nothing states a width: enough for everything."""
 STEP_S = 0.05
-"""Seconds between checks for Ctrl-C and for a new size of the window."""
+"""Seconds between checks for Ctrl-C."""
 
 
 @click.command()
@@ -56,12 +56,13 @@ def watch(
 ) -> None:
     """Watch quotes, session extremes, lag and alerts live in the terminal.
 
-    A pair appears once for each of its venues. Ages turn yellow after 5 s and red after 30 s; then the quote
-    is dim and listed as old. Ctrl-C ends it, and leaves the last frame on the terminal. --json prints one
-    frame, and with --follow one frame a line until Ctrl-C.
+    Tab goes through the pages market, portfolio, alerts and pipeline. The arrow keys mark a pair, / filters,
+    s sorts, p pauses, ? shows all keys. q or Ctrl-C ends it and leaves the last frame on the terminal.
+    --json prints one frame, and with --follow one frame a line until Ctrl-C.
 
-    Volatility (realized, annualised) and drawdown are over 24 hours, as `risk --follow` has stored them.
-    Below the pairs, where there is room, are the portfolios that the group prices, with their limits.
+    A pair appears once for each of its venues. Ages turn yellow after 5 s and red after 30 s; then the quote
+    is dim and listed as old. Volatility (realized, annualised) and drawdown are over 24 hours, as
+    `risk --follow` has stored them. Portfolios are those that the group prices.
 
     \b
     Example:
@@ -70,7 +71,7 @@ def watch(
     """
     from cryptometrics import config
     from cryptometrics.cli.connections import waiting
-    from cryptometrics.cli.signals import stopping
+    from cryptometrics.cli.signals import hang_up_as_terminate, stopping
     from cryptometrics.store.choose_source import check_venue, resolve_group
     from cryptometrics.watch.poller import Poller
 
@@ -96,6 +97,7 @@ def watch(
             else:
                 print_once(frame)
             return
+        hang_up_as_terminate()
         with stopping() as stop:
             look(view, 1 / refresh, stop)
 
@@ -111,30 +113,23 @@ def look(
     stop: Callable[[], bool],
     complete: Callable[[ScreenData], ScreenData] = lambda frame: frame,
 ) -> None:
-    """Draw the view on the alternate screen every `every` seconds, until `stop` returns True.
+    """Show the view on the alternate screen, until a person quits or `stop` returns True.
 
-    Leaves the last frame on the normal screen. complete: adds to each frame what the view does not know.
+    every: seconds between two frames. complete: adds to each frame what the view does not know. Leaves the
+    last frame on the normal screen.
     """
-    from rich.live import Live
-
-    from cryptometrics.watch.screen import render
+    from cryptometrics.watch.app import WatchApp, show
+    from cryptometrics.watch.pages import page
 
     console = _console()
     plain = console.options.ascii_only
-    frame = None
-    with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
-        while not stop():
-            begun = time.monotonic()
-            frame = complete(view.poll())
-            width, height = console.size
-            live.update(render(frame, width, height, ascii_only=plain), refresh=True)
-            # Subtract the time that the frame took, but always pause.
-            until = max(begun + every, time.monotonic() + STEP_S)
-            while not stop() and (left := until - time.monotonic()) > 0 and console.size == (width, height):
-                time.sleep(min(left, STEP_S))
-    if frame is not None:
-        width, height = console.size
-        console.print(render(frame, width, height - 1, ascii_only=plain))  # a line is left for the prompt
+    app = WatchApp(lambda: complete(view.poll()), every, stop, ascii_only=plain)
+    try:
+        show(app)
+    finally:
+        if app.frame is not None:
+            width, height = console.size  # a line is left for the prompt
+            console.print(page(app.frame, app.view, width, height - 1, ascii_only=plain))
 
 
 def print_frames(view: Poller, every: float, stop: Callable[[], bool]) -> None:

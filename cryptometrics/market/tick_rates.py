@@ -19,6 +19,12 @@ class TickRates:
         self._counts: dict[Market, deque[tuple[float, str, int]]] = {}
         """(time, session, ticks): the first one at least RATE_S old, the others newer."""
 
+    def copy(self) -> TickRates:
+        """Return the counts so far as a value of their own."""
+        other = TickRates()
+        other._counts = {market: counts.copy() for market, counts in self._counts.items()}
+        return other
+
     def add(self, at: float, market: Market, session: str, ticks: int) -> None:
         """Add the count of a market's session at a moment, in seconds; moments never go back."""
         counts = self._counts.setdefault(market, deque())

@@ -70,3 +70,9 @@ def fitted_table(columns: Sequence[FittedColumn], styles: Sequence[str], width: 
 
 def _width(columns: Sequence[FittedColumn]) -> int:
     return sum(column.width + GAP for column in columns) - GAP
+
+
+def window(count: int, place: int, room: int) -> range:
+    """Return the numbers of at most `room` of `count` rows; the row `place` is one of them."""
+    first = max(min(place - room // 2, count - room), 0)
+    return range(first, min(first + max(room, 0), count))

@@ -28,6 +28,13 @@ class History:
         self._rates = TickRates()
         self._mids: dict[Market, deque[tuple[float, Decimal]]] = {}
 
+    def copy(self) -> History:
+        """Return a history that later snapshots do not change: a screen reads it while the next is added."""
+        other = History()
+        other._rates = self._rates.copy()
+        other._mids = {market: mids.copy() for market, mids in self._mids.items()}
+        return other
+
     def add(self, snapshot: Snapshot) -> None:
         """Add the next snapshot."""
         now = snapshot.at.timestamp()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +14,7 @@ from cryptometrics.store.connection import connect, connect_once
 from cryptometrics.store.database_errors import explaining, is_transient, one_line
 from cryptometrics.store.live_snapshot import SnapshotReader
 from cryptometrics.watch.history import History
-from cryptometrics.watch.screen import ScreenData
+from cryptometrics.watch.screen_data import ScreenData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,15 +54,22 @@ class Poller:
         self._failures = 0
         self._next_attempt = 0.0
         self._trouble: str | None = None
+        self._polling = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        # A query that still runs in the thread of a screen uses the connection: it ends with the process.
+        if self._polling.acquire(blocking=False):
+            self._connection.close()
 
     def poll(self) -> ScreenData:
         """Return the newest data; raise UserError if there is none."""
+        with self._polling:
+            return self._poll()
+
+    def _poll(self) -> ScreenData:
         if time.monotonic() >= self._next_attempt:
             try:
                 self._read()
@@ -76,10 +84,10 @@ class Poller:
         kafka = f"Kafka: {self._lag.trouble}; the lag is unknown" if self._lag.trouble else None
         return ScreenData(
             self._last,
-            self._history,
+            self._history.copy(),
             self._lag.known,
             self._trouble or kafka,
-            open_transactions=self._lag.open_transactions,
+            open_transactions=dict(self._lag.open_transactions),
         )
 
     def wait_for_lag(self) -> None:

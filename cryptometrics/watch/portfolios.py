@@ -1,4 +1,4 @@
-"""Render the portfolios of the screen: a line of figures each, and their limits below. Pure."""
+"""Render the portfolios: a line of figures each with its limits, and a page with a bar per limit. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cryptometrics.text import escape
+from cryptometrics.watch.terminal_text import line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STATES = {"breach": "bold red", "unknown": "magenta", "warn": "yellow", "ok": "green"}
 """The states of a limit with their colours, the worst first."""
+MAX_LIMIT = 24
+"""Characters of the name of a limit."""
 STALE_S = 180.0
 """From this age on, figures are red: the newest complete minute is at most two minutes old."""
 
@@ -34,40 +36,75 @@ def portfolio_lines(portfolios: Sequence[LatestPortfolio], at: datetime, room: i
             lines.append(_limits(each.limits))
     if len(shown) < len(portfolios) and room > 0:
         lines.append(
-            Text(f"{len(portfolios) - len(shown)} more portfolios: `cryptometrics portfolio`", "dim")
+            line((f"{len(portfolios) - len(shown)} more portfolios: `cryptometrics portfolio`", "dim"))
         )
     return lines
 
 
+def portfolio_page(
+    portfolios: Sequence[LatestPortfolio], at: datetime, width: int, *, ascii_only: bool = False
+) -> list[Text]:
+    """Return the figures of each portfolio, and a line per limit with a bar of its use, the worst first."""
+    lines = []
+    for each in portfolios:
+        lines.append(_figures(each, at))
+        lines += [_limit(limit, width, "#" if ascii_only else "█") for limit in _worst_first(each.limits)]
+        if each.as_of is not None and not each.limits:
+            lines.append(line(("  no limits", "dim")))
+        lines.append(Text(""))
+    return lines[:-1]
+
+
+def _limit(limit: LatestLimit, width: int, bar: str) -> Text:
+    """Return a limit, its use, and a bar that is full at twice the limit."""
+    style = STATES.get(limit.state, "")
+    half = max((width - MAX_LIMIT - 20) // 2, 0)
+    filled = min(int((limit.use or 0) * half), 2 * half)
+    return line(
+        f"  {_name(limit):<{MAX_LIMIT}} {_use(limit):>6} ",
+        (f"{limit.state:<8}", style),
+        (bar * filled, style),
+        (" " * (half - filled - 1) + "|" if filled < half else "", "dim"),
+    )
+
+
 def _figures(each: LatestPortfolio, at: datetime) -> Text:
-    line = _empty()
-    line.append(escape(each.name), "bold")
+    name = (each.name, "bold")
     if each.as_of is None:
-        return line.append("  no figures stored: run `cryptometrics risk --follow`", "dim")
+        return line(name, ("  no figures stored: run `cryptometrics risk --follow`", "dim"))
     share = "" if each.value_at_risk_pct is None else f" {each.value_at_risk_pct:.3g}%"
-    for title, text in (
-        ("", f"{_money(each.value)} {each.currency}"),
-        ("P&L ", _money(each.profit_and_loss, sign="+")),
-        ("VaR ", f"{_money(each.value_at_risk)}{share}"),
-    ):
-        line.append(f"  {title}", "dim").append(text)
     seconds = max((at - each.as_of).total_seconds(), 0)
     age = f"{seconds:.0f}s" if seconds < 180 else f"{seconds / 60:.0f}m"
-    line.append(f"  {age}", "red" if seconds >= STALE_S else "green")
-    if worst := _worst_first(each.limits)[:1]:
-        line.append(f"  {worst[0].state}", STATES.get(worst[0].state, ""))
-    return line
+    worst = [limit.state for limit in _worst_first(each.limits)[:1]]
+    return line(
+        name,
+        f"  {_money(each.value)} {each.currency}",
+        ("  P&L ", "dim"),
+        _money(each.profit_and_loss, sign="+"),
+        ("  VaR ", "dim"),
+        f"{_money(each.value_at_risk)}{share}",
+        (f"  {age}", "red" if seconds >= STALE_S else "green"),
+        *((f"  {state}", STATES.get(state, "")) for state in worst),
+    )
 
 
 def _limits(limits: Sequence[LatestLimit]) -> Text:
-    line = _empty()
-    line.append("  limits", "dim")
+    parts = []
     for limit in _worst_first(limits):
-        use = "?" if limit.use is None else f"{100 * limit.use:.0f}%"
         state = "" if limit.state == "ok" else f" {limit.state}"
-        line.append(f"  {escape(limit.name.removeprefix('limit.'))} ", "dim")
-        line.append(f"{use}{state}", STATES.get(limit.state, ""))
-    return line
+        parts += [
+            (f"  {_name(limit)} ", "dim"),
+            (f"{_use(limit)}{state}", STATES.get(limit.state, "")),
+        ]
+    return line(("  limits", "dim"), *parts)
+
+
+def _name(limit: LatestLimit) -> str:
+    return limit.name.removeprefix("limit.")
+
+
+def _use(limit: LatestLimit) -> str:
+    return "?" if limit.use is None else f"{100 * limit.use:,.0f}%"
 
 
 def _worst_first(limits: Sequence[LatestLimit]) -> list[LatestLimit]:
@@ -77,7 +114,3 @@ def _worst_first(limits: Sequence[LatestLimit]) -> list[LatestLimit]:
 
 def _money(amount: object, sign: str = "") -> str:
     return "-" if amount is None else f"{amount:{sign},.2f}"
-
-
-def _empty() -> Text:
-    return Text(no_wrap=True, overflow="ellipsis")

@@ -10,12 +10,13 @@ import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 import pytest
 
 from tests.database import END_OTHER_SESSIONS, rows
 from tests.terminal import Terminal
-from tests.waiting import LIMIT_S
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from cryptometrics.config import Settings
@@ -174,39 +175,74 @@ def the_cost_does_not_grow_with_the_table(settings: Settings, filled: Cli) -> No
         connection.execute("ALTER TABLE ticks_that_nobody_may_read RENAME TO crypto_metrics")
 
 
+OTHER_SCREEN, NORMAL_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
+
+
+def plain(text: str) -> str:
+    """Return what a terminal was sent without colours and places."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
 def test_live_in_a_terminal_that_is_resized(settings: Settings, filled: Cli) -> None:
     terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(24, 80))
     try:
         terminal.until(lambda text: "bid/high" in text, "the narrow screen")
-        assert "\x1b[?1049h" in terminal.drawn  # the terminal's other screen
-        widest = max(
-            len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)) for line in terminal.drawn.split("\r\n")
-        )
-        assert widest <= 80
+        assert OTHER_SCREEN in terminal.drawn
         terminal.resize((50, 200))
         terminal.until(lambda text: "highest bid" in text, "the wide screen")
         filled("simulate", "--rate", "0", "--count", "10", "--seed", "4")
-        terminal.until(lambda text: "lag 10" in re.sub(r"\x1b\[[0-9;]*m", "", text), "the lag is seen")
-        terminal.process.send_signal(signal.SIGINT)
-        terminal.until(lambda text: "\x1b[?1049l" in text, "the terminal is given back")
+        terminal.until(lambda text: "lag 10" in plain(text), "the lag is seen")
+        terminal.press("\t\t\t")
+        terminal.until(lambda text: "next offset" in text, "the page of the pipeline")
+        terminal.press("\t/eth\r")
+        terminal.until(lambda text: "  /eth" in plain(text), "the filter")
+        terminal.press("q")
+        terminal.until(
+            lambda text: "ETH-USD" in after_the_screen(text) and "stored" in after_the_screen(text),
+            "the last frame is left",
+        )
+        assert "BTC-USD" not in after_the_screen(terminal.drawn)
         assert terminal.process.wait(LIMIT_S) == 0
     finally:
         terminal.close()
 
 
-def test_the_last_frame_stays_on_the_terminal(filled: Cli) -> None:
+def after_the_screen(text: str) -> str:
+    """Return what was printed after the terminal was given back."""
+    return plain(text.rpartition(NORMAL_SCREEN)[2]) if NORMAL_SCREEN in text else ""
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, "\x03"])
+def test_the_last_frame_stays_on_the_terminal(filled: Cli, end: signal.Signals | str) -> None:
     terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(24, 80))
     try:
         terminal.until(lambda text: "bid/high" in text, "a screen")
-        terminal.process.send_signal(signal.SIGTERM)
-        terminal.until(
-            lambda text: "stored" in text.rpartition("\x1b[?1049l")[2] and "\x1b[?1049l" in text,
-            "the last frame is printed after the terminal was given back",
-        )
+        if isinstance(end, str):
+            terminal.press(end)
+        else:
+            terminal.process.send_signal(end)
+        terminal.until(lambda text: "stored" in after_the_screen(text), "the last frame is printed")
         assert terminal.process.wait(LIMIT_S) == 0
-        left = terminal.drawn.rpartition("\x1b[?1049l")[2]
+        left = after_the_screen(terminal.drawn)
         assert "BTC-USD" in left
         assert left.count("\n") < 24
+    finally:
+        terminal.close()
+
+
+def test_it_is_suspended_and_goes_on(filled: Cli) -> None:
+    terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(24, 80))
+    process = psutil.Process(terminal.process.pid)
+    try:
+        terminal.until(lambda text: "bid/high" in text, "a screen")
+        terminal.press("\x1a")  # Ctrl-Z
+        terminal.until(lambda text: NORMAL_SCREEN in text, "the terminal is given back")
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "it is stopped")
+        terminal.process.send_signal(signal.SIGCONT)
+        seen = len(terminal.drawn)
+        terminal.until(lambda text: OTHER_SCREEN in text[seen:] and "bid/high" in text[seen:], "the screen")
+        terminal.press("q")
+        assert terminal.process.wait(LIMIT_S) == 0
     finally:
         terminal.close()
 
@@ -247,7 +283,7 @@ def test_it_goes_on_when_postgres_has_ended_its_session(settings: Settings, fill
             "it has connected again",
         )
         terminal.process.send_signal(signal.SIGTERM)
-        terminal.until(lambda text: "\x1b[?1049l" in text, "the terminal is given back")
+        terminal.until(lambda text: NORMAL_SCREEN in text, "the terminal is given back")
         assert terminal.process.wait(LIMIT_S) == 0
     finally:
         terminal.close()

@@ -6,7 +6,6 @@ import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,61 +14,15 @@ from rich.console import Console
 
 from cryptometrics.kafka.open_transactions import OpenTransaction
 from cryptometrics.market.venues import Market
-from cryptometrics.store.latest_portfolios import LatestLimit, LatestPortfolio
-from cryptometrics.store.live_snapshot import FiringAlert, Partition, Snapshot
-from cryptometrics.store.stored_sessions import SessionRow
+from cryptometrics.store.latest_portfolios import LatestPortfolio
+from cryptometrics.store.live_snapshot import FiringAlert, Snapshot
 from cryptometrics.watch.history import History
-from cryptometrics.watch.screen import PLAIN_BARS, WIDE, ScreenData, age, render, sparkline
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-BTC = Market("coinbase", "BTC-USD")
-NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-
-
-def row(
-    pair: str = "BTC-USD",
-    *,
-    session: str = "2026-07-01",
-    ticks: int = 10,
-    bid: str = "100.00",
-    seconds_old: float = 1,
-    venue: str = "coinbase",
-) -> SessionRow:
-    return SessionRow(
-        venue=venue,
-        pair=pair,
-        session=session,
-        consumer_group="g",
-        ticks=ticks,
-        late=0,
-        bid=Decimal(bid),
-        ask=Decimal(bid) + Decimal("0.02"),
-        highest_bid=Decimal("101.00"),
-        highest_bid_at=NOW,
-        lowest_ask=Decimal("99.00"),
-        lowest_ask_at=NOW,
-        max_spread=Decimal("0.50"),
-        max_spread_at=NOW,
-        first_at=NOW,
-        last_at=NOW - timedelta(seconds=seconds_old),
-    )
-
-
-def frame(
-    rows: Sequence[SessionRow],
-    *,
-    partitions: int = 6,
-    alerts: Sequence[FiringAlert] = (),
-    group: str = "g",
-    trouble: str | None = None,
-) -> ScreenData:
-    parts = [Partition("t", n, 10 * n, 9 * n, n, 0, 0, 0) for n in range(partitions)]
-    snapshot = Snapshot(group, NOW, list(rows), parts, list(alerts))
-    history = History()
-    history.add(snapshot)
-    return ScreenData(snapshot, history, {("t", n): 10**n for n in range(partitions)}, trouble)
+from cryptometrics.watch.price_bars import PLAIN_BARS, sparkline
+from cryptometrics.watch.quotes import WIDE
+from cryptometrics.watch.screen import render
+from cryptometrics.watch.screen_data import ScreenData
+from cryptometrics.watch.terminal_text import age
+from tests.live_frames import BTC, FIRING, NOW, TREASURY, frame, row, with_portfolios
 
 
 def drawn(frame: ScreenData, width: int, height: int, *, ascii_only: bool = False) -> list[str]:
@@ -77,9 +30,6 @@ def drawn(frame: ScreenData, width: int, height: int, *, ascii_only: bool = Fals
     with console.capture() as capture:
         console.print(render(frame, width, height, ascii_only=ascii_only))
     return capture.get().splitlines()
-
-
-FIRING = FiringAlert("coinbase", "BTC-USD", "wide", "critical", "spread 12.3 bps above 10", NOW)
 
 
 @given(
@@ -298,22 +248,6 @@ def test_open_transactions_are_named_with_what_they_hold_back() -> None:
     lines = drawn(frame([row()])._replace(open_transactions=held), 100, 20)
     assert "held back by open transactions 480 messages since 12:00:03 UTC in p1 p4" in map(str.strip, lines)
     assert not any("transaction" in line for line in drawn(frame([row()]), 100, 20))
-
-
-TREASURY = LatestPortfolio(
-    "treasury",
-    "USD",
-    NOW - timedelta(seconds=20),
-    Decimal("1234567.891"),
-    Decimal("-1234.5"),
-    23456.78,
-    2.5,
-    (LatestLimit("limit.gross", 0.5, "ok"), LatestLimit("limit.drawdown_pct", 1.2, "breach")),
-)
-
-
-def with_portfolios(data: ScreenData, *portfolios: LatestPortfolio) -> ScreenData:
-    return data._replace(snapshot=replace(data.snapshot, portfolios=portfolios))
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
