@@ -184,6 +184,8 @@ class WatchApp(App[None]):
         """Use the colours of the terminal, and begin to read."""
         self.theme = "ansi-dark"
         self._page_view.focus()
+        # After Ctrl-Z and `fg` the screen is empty.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         self._reader.start()
         self.set_interval(CHECK_S, self._check_stop)
 
