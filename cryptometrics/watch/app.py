@@ -18,6 +18,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Footer, Input, Static
 
+from cryptometrics.errors import CryptometricsError
 from cryptometrics.watch.pages import last_top, page
 from cryptometrics.watch.terminal_driver import TerminalDriver, signals_restored
 from cryptometrics.watch.view import WatchView
@@ -152,7 +153,7 @@ class WatchApp(App[None]):
 
         poll: called in a thread of its own. stop: called often. An error of either ends the app; see `error`.
         """
-        super().__init__(driver_class=TerminalDriver)
+        super().__init__(driver_class=TerminalDriver, ansi_color=True)
         self._poll = poll
         self._every = every
         self._stop = stop
@@ -226,6 +227,10 @@ class WatchApp(App[None]):
             self.frame = self._newest
         self._page_view.refresh()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Return whether an action has an effect on this page: the footer names only those."""
+        return action not in {"sort", "reverse"} or self.view.page == "market"
+
     def action_help(self) -> None:
         """Show what each key does."""
         self.push_screen(HelpScreen())
@@ -233,6 +238,7 @@ class WatchApp(App[None]):
     def action_turn(self, step: int) -> None:
         """Show another page."""
         self._change(self.view.turn(step))
+        self.refresh_bindings()
 
     def action_sort(self) -> None:
         """Sort pairs by the next figure."""
@@ -289,3 +295,5 @@ def show(app: WatchApp) -> None:
         asyncio.run(app.run_async(mouse=False))
     if app.error is not None:
         raise app.error
+    if app.return_code:
+        raise CryptometricsError("the screen failed: its traceback is above; please report it")

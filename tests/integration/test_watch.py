@@ -230,8 +230,8 @@ def test_the_last_frame_stays_on_the_terminal(filled: Cli, end: signal.Signals |
         terminal.close()
 
 
-def test_it_is_suspended_and_goes_on(filled: Cli) -> None:
-    terminal = Terminal(filled, "watch", "--group", "g1", "--refresh", "10", size=(24, 80))
+def test_it_is_suspended_and_goes_on_without_colours_where_none_are_wanted(filled: Cli) -> None:
+    terminal = Terminal(filled, "watch", "--group", "g1", size=(24, 80), env={"NO_COLOR": "1"})
     process = psutil.Process(terminal.process.pid)
     try:
         terminal.until(lambda text: "bid/high" in text, "a screen")
@@ -243,6 +243,7 @@ def test_it_is_suspended_and_goes_on(filled: Cli) -> None:
         terminal.until(lambda text: OTHER_SCREEN in text[seen:] and "bid/high" in text[seen:], "the screen")
         terminal.press("q")
         assert terminal.process.wait(LIMIT_S) == 0
+        assert not re.search(r"\x1b\[[0-9;]*(3[0-8]|4[0-8])[;m]", terminal.drawn)
     finally:
         terminal.close()
 

@@ -123,6 +123,9 @@ def test_s_sorts_and_r_reverses() -> None:
         await pilot.press("r")
         assert "by spread, ascending" in text(app)
         assert order() == ["BTC", "ETH", "ADA"]
+        kept = app.view
+        await pilot.press("tab", "s", "r", "shift+tab")  # they have no effect on other pages
+        assert app.view == kept
 
     drive(steps)
 
