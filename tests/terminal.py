@@ -16,6 +16,7 @@ from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from tests.conftest import Cli
 
@@ -24,7 +25,13 @@ class Terminal:
     """A pseudo-terminal in which a command runs; what it draws is kept."""
 
     def __init__(
-        self, cli: Cli, *arguments: str, size: tuple[int, int], env: dict[str, str] | None = None
+        self,
+        cli: Cli,
+        *arguments: str,
+        size: tuple[int, int],
+        env: dict[str, str] | None = None,
+        stdin: int | None = None,
+        stderr: IO[str] | None = None,
     ) -> None:
         self._master, slave = pty.openpty()
         self.resize(size)
@@ -32,9 +39,9 @@ class Terminal:
             [sys.executable, "-m", "cryptometrics", *arguments],
             cwd=cli.cwd,
             env=cli.environment | {"TERM": "xterm-256color"} | (env or {}),
-            stdin=slave,
+            stdin=slave if stdin is None else stdin,
             stdout=slave,
-            stderr=slave,
+            stderr=slave if stderr is None else stderr,
             start_new_session=True,
         )
         os.close(slave)

@@ -248,6 +248,21 @@ def test_it_is_suspended_and_goes_on_without_colours_where_none_are_wanted(fille
         terminal.close()
 
 
+def test_the_screen_is_that_of_stdout_wherever_the_other_streams_lead(filled: Cli) -> None:
+    log = filled.cwd / "watch.log"
+    with log.open("w") as stderr:
+        terminal = Terminal(
+            filled, "watch", "--group", "g1", size=(24, 80), stdin=subprocess.DEVNULL, stderr=stderr
+        )
+    try:
+        terminal.until(lambda text: "bid/high" in text, "a screen")
+        terminal.press("q")
+        assert terminal.process.wait(LIMIT_S) == 0
+        assert log.read_text() == ""
+    finally:
+        terminal.close()
+
+
 def test_frames_follow_each_other_as_lines_of_json(filled: Cli) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "cryptometrics", "watch", "--json", "--follow", "--refresh", "10"],
