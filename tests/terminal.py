@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Terminal:
         stderr: IO[str] | None = None,
     ) -> None:
         self._master, slave = pty.openpty()
-        self.resize(size)
+        self._set_size(size)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cryptometrics", *arguments],
             cwd=cli.cwd,
@@ -48,6 +49,10 @@ class Terminal:
         self.drawn = ""
 
     def resize(self, size: tuple[int, int]) -> None:
+        self._set_size(size)
+        self.process.send_signal(signal.SIGWINCH)  # the system does so for a controlling terminal
+
+    def _set_size(self, size: tuple[int, int]) -> None:
         lines, columns = size
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
