@@ -227,7 +227,7 @@ class WatchApp(App[None]):
             self.frame = self._newest
         self._page_view.refresh()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:  # noqa: ARG002
         """Return whether an action has an effect on this page: the footer names only those."""
         return action not in {"sort", "reverse"} or self.view.page == "market"
 
