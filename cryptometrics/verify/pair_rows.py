@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cryptometrics.verify.message_layout import KINDS
 from cryptometrics.verify.stored_outcomes import NO_TRADE, runs
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class PairRows:
     """The era of the book; rows without a book come last."""
     offsets: Integers
     times: Integers
+    recorded: Integers
+    series: Integers
+    """Index in `names`."""
+    names: list[RowSeries]
     trade_ids: Integers
     """NO_TRADE for a row without one."""
     highest_before: Integers
@@ -69,6 +74,17 @@ class PairRows:
     ask_size: Exact
     has_bid_size: NDArray[np.bool_]
     has_ask_size: NDArray[np.bool_]
+
+    @property
+    def kinds(self) -> Integers:
+        """The kind of each row as an index in KINDS; -1 for any other."""
+        known = {code: self.names[code].kind for code in set(self.series.tolist())}
+        if len(known) == 1:
+            return np.full(len(self), _kind(next(iter(known.values()))), np.int64)
+        codes = np.full(max(known) + 1, -1, np.int64)
+        for code, kind in known.items():
+            codes[code] = _kind(kind)
+        return codes[self.series]
 
     @property
     def has_trade(self) -> NDArray[np.bool_]:
@@ -128,6 +144,9 @@ class PairRowsOf:
             era=rows.book.era if rows.book is not None else NO_ERA,
             offsets=rows.offsets,
             times=rows.times,
+            recorded=rows.recorded,
+            series=rows.series,
+            names=self.series,
             trade_ids=rows.trade_ids,
             highest_before=highest_before,
             sessions=list(self._sessions(rows.series)),
@@ -150,3 +169,7 @@ class PairRowsOf:
             return
         for name, of_session in names.items():
             yield name, np.flatnonzero(np.isin(series, of_session))
+
+
+def _kind(kind: str) -> int:
+    return KINDS.index(kind) if kind in KINDS else -1

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.offset_books import GroupBooks
     from cryptometrics.verify.pair_rows import PairRows
+    from cryptometrics.verify.topic_check import TopicCheck
 
 
 def check_rows(
@@ -32,12 +33,14 @@ def check_rows(
     books: GroupBooks,
     findings: Findings,
     progress: Callable[[int], None] = lambda _: None,
+    topic: TopicCheck | None = None,
 ) -> list[str]:
     """Check offsets, days, rows, trades, sessions, pairs, minutes and starts; return the notes on them.
 
+    topic: also compares every outcome with its message.
     progress: called with the number of outcomes that were read.
     """
-    outcomes = StoredOutcomes(connection, books)
+    outcomes = StoredOutcomes(connection, books, details=topic is not None)
     ledger, days = OffsetLedger(books, findings), DayCounts()
     rows = RowCheck(findings, incomplete_sessions(connection, books))
     state, trades = StateCheck(connection, books, findings), RepeatedTrades()
@@ -45,14 +48,20 @@ def check_rows(
     pairs, done = PairRowsOf(outcomes.series), 0
     with contextlib.closing(MinuteSums()) as minutes:
         for ranges, stored in outcomes.blocks():
+            by_partition = {of_partition.partition: of_partition for of_partition in stored}
             for part in ranges:
                 ledger.add(part)
-                done += len(part.firsts)
-            for of_partition in stored:
-                days.add(of_partition)
-                for of_pair in pairs.split(of_partition):
+                of_partition = by_partition.pop(part.partition, None)
+                of_pairs: list[PairRows] = []
+                if of_partition is not None:
+                    days.add(of_partition)
+                    of_pairs += pairs.split(of_partition)
+                for of_pair in of_pairs:
                     for step in (rows, state, trades, starts, places, minutes):
                         step.add(of_pair)
+                if topic is not None:
+                    topic.add(part, of_pairs)
+                done += len(part.firsts)
             progress(done)
         ledger.finish()
         starts.finish()
@@ -61,6 +70,8 @@ def check_rows(
         check_sessions(connection, books, findings, rows.sessions)
         check_pairs(connection, books, findings, state.highest_trade_ids)
         check_minutes(connection, books, findings, minutes)
+        if topic is not None:
+            topic.finish(connection)
     return places.notes()
 
 

@@ -15,10 +15,11 @@ import numpy as np
 from cryptometrics.verify.copy_blocks import copy_blocks
 from cryptometrics.verify.exact_numbers import Numbers, read_numbers
 from cryptometrics.verify.findings import TopicPartition
+from cryptometrics.verify.outcome_details import GAP, REJECTED
 from cryptometrics.verify.text_codes import TextCodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import psycopg
 
@@ -43,11 +44,11 @@ NUMBERS = (
 # several times as fast as by two columns; offsets beyond its range are sorted by the second key.
 _OUTCOMES = f"""
 SELECT number, kafka_partition, first_offset, last_offset, outcome, recorded_at, timestamp, trade_id, topic,
-       kind, venue, pair, session, {", ".join(NUMBERS)}
+       detail, kind, venue, pair, session, {", ".join(NUMBERS)}
 FROM (
     SELECT coalesce(b.number, %(unknown)s) AS number, m.kafka_partition, m.kafka_offset AS first_offset,
            m.kafka_offset AS last_offset, 0 AS outcome, m.recorded_at, m.timestamp,
-           coalesce(m.trade_id, {NO_TRADE}) AS trade_id, NULL::text AS topic,
+           coalesce(m.trade_id, {NO_TRADE}) AS trade_id, NULL::text AS topic, NULL::text AS detail,
            m.kind, m.venue, m.pair, m.session, {", ".join(f"m.{name}" for name in NUMBERS)}
     FROM crypto_metrics m
     LEFT JOIN unnest(%(partitions)s::int[], %(begins)s::timestamptz[], %(ends)s::timestamptz[],
@@ -57,16 +58,18 @@ FROM (
     WHERE m.consumer_group = %(group)s
     UNION ALL
     SELECT coalesce(b.number, %(unknown)s), o.kafka_partition, o.first_offset, o.last_offset, o.outcome,
-           'epoch', 'epoch', {NO_TRADE}, o.topic, NULL, NULL, NULL, NULL, {", ".join(["NULL"] * len(NUMBERS))}
+           o.recorded_at, 'epoch', {NO_TRADE}, o.topic, CASE WHEN %(details)s THEN o.detail END,
+           NULL, NULL, NULL, NULL, {", ".join(["NULL"] * len(NUMBERS))}
     FROM (
-        SELECT topic, kafka_partition, kafka_offset AS first_offset, kafka_offset AS last_offset, 1 AS outcome
+        SELECT topic, kafka_partition, kafka_offset AS first_offset, kafka_offset AS last_offset,
+               1 AS outcome, recorded_at, {REJECTED} AS detail
         FROM rejected_ticks WHERE consumer_group = %(group)s
         UNION ALL
-        SELECT topic, kafka_partition, kafka_offset, kafka_offset, 2
+        SELECT topic, kafka_partition, kafka_offset, kafka_offset, 2, recorded_at, {GAP}
         FROM feed_gaps WHERE consumer_group = %(group)s
         UNION ALL
         SELECT topic, kafka_partition, first_offset, last_offset,
-               CASE reason WHEN 'duplicate' THEN 3 ELSE 4 END
+               CASE reason WHEN 'duplicate' THEN 3 ELSE 4 END, recorded_at, reason
         FROM skipped_offsets WHERE consumer_group = %(group)s
     ) AS o
     LEFT JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(numbers)s::int[])
@@ -85,6 +88,18 @@ class RowSeries(NamedTuple):
     session: str
 
 
+class OtherOutcome(NamedTuple):
+    """An outcome that is no row."""
+
+    kind: str
+    """One of OUTCOMES."""
+    first: int
+    last: int
+    recorded: int
+    detail: str
+    """As in `outcome_details`; of duplicates and holes the reason in `skipped_offsets`."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutcomeRanges:
     """Outcomes of one partition, in the order of their first offsets."""
@@ -94,6 +109,21 @@ class OutcomeRanges:
     lasts: Integers
     outcomes: Integers
     """Index in OUTCOMES."""
+    recorded: Integers
+    """`recorded_at` in microseconds from the epoch."""
+    details: Mapping[int, str]
+    """What is stored of the outcomes that are no rows, by their index; empty unless it was asked for."""
+
+    def others(self) -> Iterator[OtherOutcome]:
+        """Yield the outcomes that are no rows, with their details."""
+        for at, detail in self.details.items():
+            yield OtherOutcome(
+                OUTCOMES[int(self.outcomes[at])],
+                int(self.firsts[at]),
+                int(self.lasts[at]),
+                int(self.recorded[at]),
+                detail,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +164,10 @@ class StoredRows:
 class StoredOutcomes:
     """Reads the outcomes of a group; `series` grows as rows are read."""
 
-    def __init__(self, connection: psycopg.Connection, books: GroupBooks) -> None:
+    def __init__(self, connection: psycopg.Connection, books: GroupBooks, *, details: bool) -> None:
         self._connection = connection
         self._books = books
+        self._parameters = books.parameters | {"details": details}
         self._codes = TextCodes(fields=len(RowSeries._fields))
         self.series: list[RowSeries] = []
         self._pairs: dict[tuple[str, str], int] = {}
@@ -144,13 +175,22 @@ class StoredOutcomes:
 
     def blocks(self) -> Iterator[tuple[list[OutcomeRanges], list[StoredRows]]]:
         """Yield the outcomes of some offsets, and the rows among them by partition."""
-        for block in copy_blocks(self._connection, _OUTCOMES, self._books.parameters):
+        for block in copy_blocks(self._connection, _OUTCOMES, self._parameters):
             number, partition, first, last, outcome, recorded, time, trade_id = block.integers(
                 4, 4, 8, 8, 4, 8, 8, 8
             )
             places, place = self._places(block, number, partition)
+            details = _details(block)
             ranges = [
-                OutcomeRanges(places[code], first[at], last[at], outcome[at]) for code, at in runs(place)
+                OutcomeRanges(
+                    places[code],
+                    first[at],
+                    last[at],
+                    outcome[at],
+                    recorded[at] + POSTGRES_EPOCH_US,
+                    {row - at.start: text for row, text in details.items() if at.start <= row < at.stop},
+                )
+                for code, at in runs(place)
             ]
             if outcome.any():
                 at = np.flatnonzero(outcome == 0)
@@ -217,6 +257,15 @@ class StoredOutcomes:
             where = TopicPartition(topic, int(partition[row]))
             number[row] = codes.setdefault(where, unknown + len(codes))
         return places | {code: where for where, code in codes.items()}, number
+
+
+def _details(block: CopyBlock) -> dict[int, str]:
+    """Read the next field of a block, and return it where it is not NULL."""
+    begins, lengths = block.next_field()
+    return {
+        row: block.bytes_at(int(begins[row]), int(lengths[row])).decode()
+        for row in np.flatnonzero(lengths >= 0).tolist()
+    }
 
 
 def runs(codes: Integers) -> Iterator[tuple[int, slice]]:

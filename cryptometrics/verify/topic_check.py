@@ -1,140 +1,158 @@
 """Read the topic again, and compare each stored outcome with the message at its offset.
 
-Both sides are in the order of the offsets and are merged, so memory stays flat. Only outcomes and quotes are
-compared: `recompute` checks the numbers that follow from the quotes.
+Outcomes and messages both come in the order of the offsets, so memory stays flat. Only outcomes and quotes
+are compared: `row_check` recomputes the numbers that follow from the quotes. Rows whose message has a known
+layout are compared as columns; each that does not match there is compared once more by itself.
 """
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cryptometrics.errors import UserError
 from cryptometrics.kafka.topic import describe_topic
-from cryptometrics.times import to_microseconds
+from cryptometrics.times import from_microseconds
+from cryptometrics.verify.duplicate_check import DuplicateCheck
 from cryptometrics.verify.findings import FindingKind
-from cryptometrics.verify.message_decoder import GapMessage, InvalidMessageError, QuoteMessage, read
+from cryptometrics.verify.message_decoder import GapMessage, InvalidMessageError, read
+from cryptometrics.verify.message_match import (
+    MAX_CLOCK_DIFFERENCE,
+    QUOTE_COLUMNS,
+    matching_rows,
+    stored_quote,
+)
+from cryptometrics.verify.message_table import MessageReader
 from cryptometrics.verify.minute_trades import MinuteTrades
-from cryptometrics.verify.offset_books import ROWS
+from cryptometrics.verify.outcome_details import created_at, digest, gap_fingerprint
 from cryptometrics.verify.topic_reader import TopicReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     import psycopg
     from confluent_kafka import Message
+    from numpy.typing import NDArray
 
     from cryptometrics.config import Settings
+    from cryptometrics.verify.copy_blocks import Integers
     from cryptometrics.verify.findings import Findings, TopicPartition
+    from cryptometrics.verify.message_decoder import QuoteMessage
+    from cryptometrics.verify.message_table import MessageTable
     from cryptometrics.verify.offset_books import GroupBooks, OffsetBook
-
-FETCH_ROWS = 10_000
-"""Rows fetched from the server in one round trip."""
-MAX_DUPLICATES = 50_000
-"""Duplicates looked up together, in one pass over the rows."""
-MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
-"""Between the worker's clock when it decoded a message, and `recorded_at`."""
+    from cryptometrics.verify.pair_rows import PairRows
+    from cryptometrics.verify.stored_outcomes import OtherOutcome, OutcomeRanges
 
 REFUSED_BY_POSTGRES = "refused_by_postgres"
-_QUOTE = ("pair", "kind", "bid", "ask", "timestamp", "trade_id", "venue", "bid_size", "ask_size")
 
-# The fields of a gap that are in its message; those of a start lack its beginning.
-_FINGERPRINT = """
-    array_to_string(ARRAY[venue, pair, kind, (extract(epoch FROM ends_at) * 1000000)::bigint::text,
-        CASE WHEN kind <> 'start' THEN (extract(epoch FROM begins_at) * 1000000)::bigint::text END,
-        CASE WHEN kind <> 'start' THEN first_trade_id::text END, last_trade_id::text,
-        CASE WHEN kind <> 'start' THEN trades_missed::text END, proves::text], ' ', '-')
-"""
 
-# A rejected message may have megabytes, so hashes are compared. Holes have no message, only a range.
-_STORED = f"""
-SELECT topic COLLATE "C" AS topic, kafka_partition, kafka_offset, kafka_offset AS last_offset,
-       'metrics' AS outcome, recorded_at, pair, kind, bid, ask, timestamp, trade_id,
-       venue, bid_size, ask_size, NULL AS reason, NULL::bytea AS key, NULL::bytea AS value,
-       NULL::timestamptz AS kafka_timestamp, NULL::text AS gap
-FROM ({ROWS}) AS metrics
-UNION ALL
-SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'rejected', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-       reason, sha256(key), sha256(value), kafka_timestamp, NULL
-FROM rejected_ticks WHERE consumer_group = %(group)s
-UNION ALL
-SELECT topic, kafka_partition, kafka_offset, kafka_offset, 'gaps', recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {_FINGERPRINT}
-FROM feed_gaps WHERE consumer_group = %(group)s
-UNION ALL
-SELECT topic, kafka_partition, first_offset, last_offset, reason, recorded_at,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM skipped_offsets WHERE consumer_group = %(group)s
-ORDER BY topic, kafka_partition, kafka_offset
-"""  # noqa: S608  (constants)
-_TOPIC, _PARTITION, _FIRST, _LAST, _OUTCOME, _RECORDED_AT, _QUOTE_AT = range(7)
-_REJECTED_AT = _QUOTE_AT + len(_QUOTE)
+@dataclass(slots=True)
+class _Partition:
+    """A partition that is being read: which offsets Kafka still holds, and the messages at hand."""
 
-# The repeated row must come earlier: in an earlier topic of that name, or before it in the partition. If its
-# day was pruned, it may be missing.
-_NOT_REPEATING = f"""
-SELECT d.kafka_offset
-FROM unnest(%(d_venues)s::text[], %(d_pairs)s::text[], %(d_trade_ids)s::bigint[], %(d_times)s::timestamptz[],
-            %(d_offsets)s::bigint[]) AS d (venue, pair, trade_id, timestamp, kafka_offset)
-LEFT JOIN (SELECT * FROM ({ROWS}) AS metrics
-           WHERE timestamp BETWEEN %(earliest)s AND %(latest)s) AS m
-  ON (m.venue, m.pair, m.trade_id, m.timestamp) = (d.venue, d.pair, d.trade_id, d.timestamp)
- AND (m.era < %(era)s
-      OR m.era = %(era)s AND (m.kafka_partition <> %(partition)s OR m.kafka_offset < d.kafka_offset))
-WHERE m.pair IS NULL AND NOT %(pruned)s::datemultirange @> (d.timestamp AT TIME ZONE 'UTC')::date
-ORDER BY d.kafka_offset
-"""  # noqa: S608  (constants)
+    book: OffsetBook
+    begin: int
+    end: int
+    batches: Iterator[list[Message]]
+    messages: list[Message] = field(default_factory=list)
+    offsets: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
 
-Stored = tuple[Any, ...]
+    def receive_until(self, offset: int) -> None:
+        """Receive the messages up to an offset."""
+        while not len(self.offsets) or self.offsets[-1] < min(offset, self.end - 1):
+            received = next(self.batches, None)
+            if received is None:
+                return
+            self.messages += received
+            new = np.fromiter((message.offset() for message in received), np.int64, len(received))
+            self.offsets = np.concatenate((self.offsets, new))
+
+    def drop_before(self, offset: int) -> None:
+        """Forget the messages before an offset."""
+        count = int(np.searchsorted(self.offsets, offset))
+        del self.messages[:count]
+        self.offsets = self.offsets[count:]
 
 
 class TopicCheck:
-    """Compares the stored outcomes of one group with its topics."""
+    """Compares the stored outcomes of one group with its topics; must be closed."""
 
     def __init__(
         self,
-        connection: psycopg.Connection,
         settings: Settings,
         books: GroupBooks,
         findings: Findings,
-        progress: Callable[[int], None],
     ) -> None:
-        """Prepare the check; `progress` is called often, with the number of offsets done."""
-        self._connection = connection
         self._settings = settings
         self._books = books
         self._findings = findings
-        self._progress = progress
-        self._done = 0
-        self.trades = MinuteTrades()
-        self._duplicates: list[tuple[str, str, int, datetime, int]] = []
+        self._by_partition = {book.topic_partition: book for book in books.books}
+        self._reader = TopicReader(settings)
+        self._topic_ids: dict[str, str | None] = {}
+        self._partition: _Partition | None = None
+        self._columns = MessageReader()
+        self._trades = MinuteTrades()
+        self._duplicates = DuplicateCheck()
         self.notes: list[str] = []
         self.unchecked = 0
         """Offsets whose messages the topic no longer holds."""
 
-    def run(self) -> None:
-        """Compare all outcomes; raise ServiceUnavailableError if Kafka stops responding."""
-        by_partition = {book.topic_partition: book for book in self._books.books}
-        reader = TopicReader(self._settings)
-        ids: dict[str, str | None] = {}
-        try:
-            with self._connection.cursor(name="stored_outcomes") as cursor:
-                cursor.itersize = FETCH_ROWS
-                cursor.execute(_STORED, self._books.parameters, binary=True)
-                for partition, stored in groupby(cursor, key=itemgetter(_TOPIC, _PARTITION)):
-                    book = by_partition.get(partition)
-                    if book is None:
-                        continue  # offset_check reports rows without a book
-                    if book.topic not in ids:
-                        ids[book.topic] = self._topic_id(book)
-                    self._check(reader, book, stored, ids[book.topic])
-        finally:
-            reader.close()
-        self.trades.check(self._connection, self._books.group, self._findings)
+    def close(self) -> None:
+        """Close the consumer and the temporary files."""
+        self._reader.close()
+        self._duplicates.close()
+
+    def add(self, outcomes: OutcomeRanges, rows: Sequence[PairRows]) -> None:
+        """Compare the outcomes of some offsets, which follow those before; rows: those of OUTCOMES[0].
+
+        Raises ServiceUnavailableError if Kafka stops responding.
+        """
+        book = self._by_partition.get(outcomes.partition)
+        if book is None:
+            return  # offset_check reports rows without a book
+        if self._partition is None or self._partition.book is not book:
+            self._partition = self._open(book)
+        partition = self._partition
+        if partition.begin >= partition.end:
+            return
+        partition.receive_until(int(outcomes.lasts.max()))
+        table = self._columns.read(
+            [message.key() for message in partition.messages],
+            [message.value() for message in partition.messages],
+        )
+        for of_pair in rows:
+            self._compare_rows(partition, of_pair, table)
+        for outcome in outcomes.others():
+            self._compare_outcome(partition, outcome)
+        partition.drop_before(int(outcomes.firsts[-1]))
+
+    def finish(self, connection: psycopg.Connection) -> None:
+        """Compare what all messages amount to, once all outcomes were added."""
+        self._duplicates.check(connection, self._books, self._findings)
+        self._trades.check(connection, self._books.group, self._findings)
+
+    def _open(self, book: OffsetBook) -> _Partition:
+        """Begin with a partition, and note which of its offsets cannot be compared."""
+        if book.topic not in self._topic_ids:
+            self._topic_ids[book.topic] = self._topic_id(book)
+        begin, end = book.first_offset, book.next_offset
+        has_topic = self._topic_ids[book.topic] == book.topic_id
+        if has_topic:
+            low, high = self._reader.held(book.topic_partition)
+            begin, end = max(begin, low), min(end, high)
+        else:
+            begin = end
+        unchecked = book.offsets - max(end - begin, 0)
+        if unchecked:
+            why = "Kafka no longer holds them" if has_topic else "the topic no longer exists"
+            self.notes.append(
+                f"{book.topic_partition}: not checked against the topic: {unchecked} offsets ({why})"
+            )
+            self.unchecked += unchecked
+        return _Partition(book, begin, end, self._reader.read(book.topic_partition, begin, end))
 
     def _topic_id(self, book: OffsetBook) -> str | None:
         """Return the current id of the topic; None if it does not exist or the book is closed."""
@@ -145,167 +163,116 @@ class TopicCheck:
         except UserError:
             return None
 
-    def _check(
-        self, reader: TopicReader, book: OffsetBook, stored: Iterable[Stored], topic_id: str | None
-    ) -> None:
-        begin, end = book.first_offset, book.next_offset
-        if topic_id == book.topic_id:
-            low, high = reader.held(book.topic_partition)
-            begin, end = max(begin, low), min(end, high)
+    def _places(self, partition: _Partition, rows: PairRows) -> tuple[Integers, NDArray[np.bool_]]:
+        """Return where the message of each row is, and whether there is one; report those without."""
+        offsets = rows.offsets
+        places = np.minimum(np.searchsorted(partition.offsets, offsets), max(len(partition.offsets) - 1, 0))
+        if not len(partition.offsets):
+            is_there = np.zeros(len(offsets), np.bool_)
         else:
-            begin = end
-        unchecked = book.offsets - max(end - begin, 0)
-        if unchecked:
-            why = "Kafka no longer holds them" if topic_id == book.topic_id else "the topic no longer exists"
-            self.notes.append(
-                f"{book.topic_partition}: not checked against the topic: {unchecked} offsets ({why})"
-            )
-            self.unchecked += unchecked
-        if begin < end:
-            self._merge(book, stored, reader.read(book.topic_partition, begin, end), begin, end)
-            self._look_up_duplicates(book)
-        self._done += unchecked
+            is_there = partition.offsets[places] == offsets
+        lacking = ~is_there & (offsets >= partition.begin) & (offsets < partition.end)
+        for offset in offsets[lacking].tolist():
+            self._findings.add_offsets(FindingKind.NOT_ON_TOPIC, rows.partition, offset)
+        return places, is_there
 
-    def _merge(
-        self,
-        book: OffsetBook,
-        stored: Iterable[Stored],
-        messages: Iterable[tuple[int, Message]],
-        begin: int,
-        end: int,
-    ) -> None:
-        """Match messages and outcomes by offset; `offset_check` reports messages without an outcome."""
-        records = (record for record in stored if record[_LAST] >= begin and record[_FIRST] < end)
-        record = next(records, None)
-        matched = 0
-        for number, (offset, message) in enumerate(messages):
-            while record is not None and record[_LAST] < offset:
-                self._finish(book, record, matched, begin, end)
-                record, matched = next(records, None), 0
-            if record is not None and record[_FIRST] <= offset:
-                matched += 1
-                self._compare(book, record, message, offset)
-            if number % FETCH_ROWS == 0:
-                self._progress(self._done + offset - begin)
-        while record is not None:
-            self._finish(book, record, matched, begin, end)
-            record, matched = next(records, None), 0
-        self._done += end - begin
-
-    def _finish(self, book: OffsetBook, record: Stored, matched: int, begin: int, end: int) -> None:
-        """Report the offsets of a record whose message is missing."""
-        if matched > record[_LAST] - record[_FIRST] or record[_OUTCOME] in {"hole", "lost"}:
+    def _compare_rows(self, partition: _Partition, rows: PairRows, table: MessageTable) -> None:
+        places, is_there = self._places(partition, rows)
+        if not is_there.any():
             return
-        first, last = max(record[_FIRST], begin), min(record[_LAST], end - 1)
-        self._findings.add_offsets(FindingKind.NOT_ON_TOPIC, book.topic_partition, first, last - matched)
+        matches = matching_rows(rows, table, places) & is_there
+        self._trades.add_rows(rows, table, places, matches)
+        for row in np.flatnonzero(is_there & ~matches).tolist():
+            self._compare_row(rows, row, partition.messages[places[row]])
 
-    def _compare(self, book: OffsetBook, record: Stored, message: Message, offset: int) -> None:
-        outcome = record[_OUTCOME]
-        if outcome == "rejected":
-            self._compare_rejected(record, message, book.topic_partition, offset)
-        elif outcome == "hole":
-            self._findings.add_offsets(FindingKind.NO_HOLE, book.topic_partition, offset)
-        elif outcome != "lost":
-            self._compare_valid(book, record, message, offset)
-
-    def _compare_valid(self, book: OffsetBook, record: Stored, message: Message, offset: int) -> None:
-        outcome, partition = record[_OUTCOME], book.topic_partition
-        try:
-            found = read(message.key(), message.value(), record[_RECORDED_AT] + MAX_CLOCK_DIFFERENCE)
-        except InvalidMessageError as error:
-            self._findings.add_offsets(FindingKind.NOT_VALID, partition, offset, column=error.reason)
+    def _compare_row(self, rows: PairRows, row: int, message: Message) -> None:
+        """Compare one row with its message, value by value."""
+        offset = int(rows.offsets[row])
+        found = self._valid(rows.partition, message, int(rows.recorded[row]), offset)
+        if found is None:
             return
         if isinstance(found, GapMessage):
-            if outcome != "gaps":
-                self._findings.add_offsets(FindingKind.NOT_VALID, partition, offset, column="unknown_type")
-            elif _fingerprint(found) != record[-1]:
-                self._findings.add_offsets(FindingKind.DIFFERS, partition, offset, column="gap")
-        elif outcome == "gaps":
-            self._findings.add_offsets(FindingKind.NOT_VALID, partition, offset, column="gap")
-        elif outcome == "duplicate":
-            self._add_duplicate(book, found, offset)
-        else:
-            if offset < book.sizes_from:
-                found = found._replace(bid_size=None, ask_size=None)
-            self.trades.add(found, known=offset >= book.sizes_from)
-            for column, true, stored in zip(_QUOTE, found, record[_QUOTE_AT:], strict=False):
-                if true != stored:
-                    self._findings.add_offsets(FindingKind.DIFFERS, partition, offset, column=column)
+            self._findings.add_offsets(FindingKind.NOT_VALID, rows.partition, offset, column="unknown_type")
+            return
+        is_known = not rows.is_before_sizes[row]
+        if not is_known:
+            found = found._replace(bid_size=None, ask_size=None)
+        self._trades.add(found, known=is_known)
+        for column, true, stored in zip(QUOTE_COLUMNS, found, stored_quote(rows, row), strict=False):
+            if true != stored:
+                self._findings.add_offsets(FindingKind.DIFFERS, rows.partition, offset, column=column)
+
+    def _compare_outcome(self, partition: _Partition, outcome: OtherOutcome) -> None:
+        """Compare an outcome that is no row with its messages."""
+        where = partition.book.topic_partition
+        first, last = max(outcome.first, partition.begin), min(outcome.last, partition.end - 1)
+        if first > last:
+            return
+        begin, end = np.searchsorted(partition.offsets, [first, last + 1]).tolist()
+        for place in range(begin, end):
+            offset, message = int(partition.offsets[place]), partition.messages[place]
+            if outcome.kind == "rejected":
+                self._compare_rejected(where, outcome, message, offset)
+            elif outcome.kind == "gaps":
+                self._compare_gap(where, outcome, message, offset)
+            elif outcome.detail == "duplicate":
+                self._add_duplicate(partition.book, outcome, message, offset)
+            elif outcome.detail == "hole":
+                self._findings.add_offsets(FindingKind.NO_HOLE, where, offset)
+        if outcome.kind != "holes":
+            self._findings.add_offsets(FindingKind.NOT_ON_TOPIC, where, first, last - (end - begin))
+
+    def _compare_gap(
+        self, where: TopicPartition, outcome: OtherOutcome, message: Message, offset: int
+    ) -> None:
+        found = self._valid(where, message, outcome.recorded, offset)
+        if isinstance(found, GapMessage):
+            if gap_fingerprint(found) != outcome.detail:
+                self._findings.add_offsets(FindingKind.DIFFERS, where, offset, column="gap")
+        elif found is not None:
+            self._findings.add_offsets(FindingKind.NOT_VALID, where, offset, column="gap")
+
+    def _add_duplicate(self, book: OffsetBook, outcome: OtherOutcome, message: Message, offset: int) -> None:
+        where = book.topic_partition
+        found = self._valid(where, message, outcome.recorded, offset)
+        if isinstance(found, GapMessage):
+            self._findings.add_offsets(FindingKind.NOT_VALID, where, offset, column="unknown_type")
+        elif found is not None and found.trade_id is None:
+            self._findings.add_offsets(FindingKind.NO_DUPLICATE, where, offset)
+        elif found is not None:
+            self._duplicates.add(book, found, offset)
 
     def _compare_rejected(
-        self, record: Stored, message: Message, partition: TopicPartition, offset: int
+        self, where: TopicPartition, outcome: OtherOutcome, message: Message, offset: int
     ) -> None:
-        reason, key, value, created = record[_REJECTED_AT:-1]
+        key, value, created, reason = outcome.detail.split(" ", 3)
         for column, true, stored in (
-            ("key", _hash(message.key()), key),
-            ("value", _hash(message.value()), value),
-            ("kafka_timestamp", _created(message), created),
+            ("key", digest(message.key()), key),
+            ("value", digest(message.value()), value),
+            ("kafka_timestamp", created_at(message), created),
         ):
             if true != stored:
-                self._findings.add_offsets(FindingKind.DIFFERS, partition, offset, column=column)
+                self._findings.add_offsets(FindingKind.DIFFERS, where, offset, column=column)
         if reason == REFUSED_BY_POSTGRES:
             return  # it may be valid: only PostgreSQL knows why it refused it
         try:
-            read(message.key(), message.value(), record[_RECORDED_AT] - MAX_CLOCK_DIFFERENCE)
+            read(message.key(), message.value(), _moment(outcome.recorded) - MAX_CLOCK_DIFFERENCE)
         except InvalidMessageError as error:
             if error.reason == reason:
                 return
-        self._findings.add_offsets(FindingKind.VALID, partition, offset, column=reason)
+        self._findings.add_offsets(FindingKind.VALID, where, offset, column=reason)
 
-    def _add_duplicate(self, book: OffsetBook, quote: QuoteMessage, offset: int) -> None:
-        if quote.trade_id is None:
-            self._findings.add_offsets(FindingKind.NO_DUPLICATE, book.topic_partition, offset)
-            return
-        self._duplicates.append((quote.venue, quote.pair, quote.trade_id, quote.time, offset))
-        if len(self._duplicates) >= MAX_DUPLICATES:
-            self._look_up_duplicates(book)
-
-    def _look_up_duplicates(self, book: OffsetBook) -> None:
-        """Report the duplicates that repeat no earlier row."""
-        if not self._duplicates:
-            return
-        venues, pairs, trade_ids, times, offsets = map(list, zip(*self._duplicates, strict=True))
-        values = self._books.parameters | {
-            "d_venues": venues,
-            "d_pairs": pairs,
-            "d_trade_ids": trade_ids,
-            "d_times": times,
-            "d_offsets": offsets,
-            "earliest": min(times),
-            "latest": max(times),
-            "era": book.era,
-            "partition": book.partition,
-        }
-        for (offset,) in self._connection.execute(_NOT_REPEATING, values):
-            self._findings.add_offsets(FindingKind.NO_DUPLICATE, book.topic_partition, offset)
-        self._duplicates.clear()
+    def _valid(
+        self, where: TopicPartition, message: Message, recorded: int, offset: int
+    ) -> QuoteMessage | GapMessage | None:
+        """Return the quote or gap record in a message; report a message that has none."""
+        try:
+            return read(message.key(), message.value(), _moment(recorded) + MAX_CLOCK_DIFFERENCE)
+        except InvalidMessageError as error:
+            self._findings.add_offsets(FindingKind.NOT_VALID, where, offset, column=error.reason)
+            return None
 
 
-def _hash(raw: bytes | None) -> bytes | None:
-    return None if raw is None else hashlib.sha256(raw).digest()
-
-
-def _created(message: Message) -> datetime | None:
-    _, milliseconds = message.timestamp()
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _fingerprint(gap: GapMessage) -> str:
-    missed: int | None = None if gap.kind in {"start", "missed"} else 0
-    if gap.first_trade_id is not None and gap.last_trade_id is not None:
-        missed = gap.last_trade_id - gap.first_trade_id + 1
-    parts = (
-        gap.venue,
-        gap.pair,
-        gap.kind,
-        to_microseconds(gap.ends),
-        None if gap.begins is None else to_microseconds(gap.begins),
-        gap.first_trade_id,
-        gap.last_trade_id,
-        missed,
-        None if gap.proves is None else str(gap.proves).lower(),
-    )
-    return " ".join("-" if part is None else str(part) for part in parts)
+def _moment(microseconds: int) -> datetime:
+    """Return `recorded_at`; it is a clock's time, so it has a form in Python."""
+    return from_microseconds(microseconds)

@@ -14,7 +14,7 @@ from cryptometrics.kafka.client import make_admin
 from cryptometrics.kafka.partition_ends import PartitionEnds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from confluent_kafka import KafkaError, Message
 
@@ -49,34 +49,46 @@ class TopicReader:
             kind = UserError if errors.is_forbidden(error) else ServiceUnavailableError
             raise kind(f"Kafka does not report the offsets of {partition}: {errors.text(error)}") from None
 
-    def read(self, partition: TopicPartition, begin: int, end: int) -> Iterator[tuple[int, Message]]:
-        """Yield the offsets and messages in [begin, end) that exist.
+    def read(self, partition: TopicPartition, begin: int, end: int) -> Iterator[list[Message]]:
+        """Yield the messages in [begin, end) that exist, many at a time.
 
         Raises ServiceUnavailableError if Kafka sends nothing for `settings.wait` seconds, UserError if the
         user lacks a right, CryptometricsError if Kafka refuses for another reason.
         """
+        if begin >= end:
+            return
         self._consumer.assign([_position(partition, begin)])
-        for message in self._events(partition):
-            error, offset = message.error(), message.offset()
-            if error is None and offset is not None:
-                if offset < end:
-                    yield offset, message
-                if offset >= end - 1:
-                    return
-            elif error is not None and errors.is_partition_end(error):
+        for received in self._events(partition):
+            events = [event for event in received if event.error() is not None]
+            messages = [event for event in received if event.error() is None] if events else received
+            last = messages[-1].offset() if messages else None
+            if last is not None and last >= end - 1:
+                yield [message for message in messages if (message.offset() or 0) < end]
                 return
-            elif error is not None and _is_final(error):
+            yield messages
+            if self._is_end(partition, events):
+                return
+
+    @staticmethod
+    def _is_end(partition: TopicPartition, events: Iterable[Message]) -> bool:
+        """Whether the partition has no more messages; raise what forbids reading it."""
+        for event in events:
+            error = event.error()
+            if error is not None and errors.is_partition_end(error):
+                return True
+            if error is not None and _is_final(error):
                 kind = UserError if errors.is_forbidden(error) else CryptometricsError
                 raise kind(f"Kafka refuses to let {partition} be read: {error.str()}")
+        return False
 
-    def _events(self, partition: TopicPartition) -> Iterator[Message]:
+    def _events(self, partition: TopicPartition) -> Iterator[list[Message]]:
         last_received = time.monotonic()
         while time.monotonic() - last_received < self._wait:
             received = self._consumer.consume(1, IDLE_S)
             if received:
                 received += self._consumer.consume(MAX_MESSAGES - 1, LINGER_S)
                 # Skip messages of the previous partition.
-                yield from (event for event in received if event.partition() == partition.partition)
+                yield [event for event in received if event.partition() == partition.partition]
                 last_received = time.monotonic()
         raise ServiceUnavailableError(
             f"Kafka sent no message of {partition} for {self._wait:g} s: check that it is up, then try again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -97,13 +98,21 @@ def _verify_group(
     findings = Findings(group)
     books = read_books(connection, group)
     count = sum(book.offsets for book in books.books)
-    progress(f"group {group}: checking every row and offset of {count:,}")
-    scattered = check_rows(
-        connection,
-        books,
-        findings,
-        lambda done: progress(f"group {group}: {done:,} of {count:,} offsets checked"),
-    )
+    with contextlib.ExitStack() as stack:
+        topic = None
+        if settings is not None:
+            from cryptometrics.verify.topic_check import TopicCheck
+
+            topic = stack.enter_context(contextlib.closing(TopicCheck(settings, books, findings)))
+        what = "compared with the topic" if topic is not None else "checked"
+        progress(f"group {group}: reading {count:,} offsets")
+        scattered = check_rows(
+            connection,
+            books,
+            findings,
+            lambda done: progress(f"group {group}: {done:,} of {count:,} offsets {what}"),
+            topic,
+        )
     for name, check in CHECKS.items():
         progress(f"group {group}: checking {name}")
         check(connection, books, findings)
@@ -112,19 +121,6 @@ def _verify_group(
     notes += scattered
     notes += risk_check.notes_on_stale_risk(connection, group)
     notes += portfolio_check.notes_on_portfolios(findings)
-    unchecked = 0
-    if settings is not None:
-        from cryptometrics.verify.topic_check import TopicCheck
-
-        topic = TopicCheck(
-            connection,
-            settings,
-            books,
-            findings,
-            lambda done: progress(f"group {group}: {done:,} of {count:,} offsets compared with the topic"),
-        )
-        progress(f"group {group}: reading the topic again, {count:,} offsets")
-        topic.run()
-        notes += topic.notes
-        unchecked = topic.unchecked
+    notes += topic.notes if topic is not None else []
+    unchecked = topic.unchecked if topic is not None else 0
     return GroupReport(group, books.books, findings.all(), notes, unchecked)

@@ -44,7 +44,7 @@ def book(begin: int, end: int) -> OffsetBook:
 def outcome_ranges(partition: TopicPartition, ranges: list[tuple[int, int]]) -> OutcomeRanges:
     """Return ranges of holes, in the order of the query."""
     firsts, lasts = np.array(sorted(ranges), np.int64).reshape(-1, 2).T
-    return OutcomeRanges(partition, firsts, lasts, np.full(len(firsts), OUTCOMES.index("holes")))
+    return OutcomeRanges(partition, firsts, lasts, np.full(len(firsts), OUTCOMES.index("holes")), firsts, {})
 
 
 def checked(
