@@ -27,3 +27,18 @@ def test_alert_is_marked_where_it_fired(open_page: Callable[[str], Page]) -> Non
         return "▼" in readout.inner_text()
 
     wait_until(is_marked, readout.inner_text)
+
+
+def test_candles_are_as_long_as_a_long_range_needs(open_page: Callable[[str], Page]) -> None:
+    page = open_page(f"/pair/simulated/{QUIET}")
+    expect(page.get_by_role("application").locator("canvas").first).to_be_attached()
+    with page.expect_response(
+        lambda answer: "/api/candles" in answer.url and "range=7d" in answer.url
+    ) as found:
+        page.get_by_role("button", name="7d", exact=True).click()
+    assert "interval=15m" in found.value.url
+    lengths = page.get_by_role("group", name="Length of a candle")
+    expect(lengths.get_by_role("button", name="15m", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(lengths.get_by_role("button", name="5m", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="1h", exact=True).first.click()  # the range: nothing is too short for it
+    expect(lengths.get_by_role("button", name="1m", exact=True)).to_be_enabled()

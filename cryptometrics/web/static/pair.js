@@ -14,6 +14,7 @@ import { Table } from "./table.js";
 
 const LABELS = { gap: "gap", unverified: "not verified", imported: "imported", simulated: "SIMULATED" };
 const MAX_CANDLES = 200; // rows of the table
+const MAX_DRAWN = 1500; // candles that the server gives
 
 /** @param {string} label */
 const labelText = (label) => LABELS[/** @type {"gap"} */ (label)] ?? label ?? "not complete";
@@ -36,12 +37,17 @@ export function show(main, left, venue, pair) {
     const end = newest || serverNow();
     chart?.showRange(end - duration(choice.range), end);
   };
-  for (const key of /** @type {const} */ (["range", "interval"])) {
-    choices(part(key), (chosen) => {
-      choice[key] = chosen;
-      load();
-    });
-  }
+  const intervals = /** @type {HTMLButtonElement[]} */ ([...part("interval").children]);
+  choices(part("interval"), (chosen) => {
+    choice.interval = chosen;
+    load();
+  });
+  choices(part("range"), (chosen) => {
+    choice.range = chosen;
+    for (const each of intervals) each.disabled = duration(chosen) / duration(each.textContent) > MAX_DRAWN;
+    if (intervals.some((each) => each.disabled && each.ariaPressed === "true")) intervals.find((each) => !each.disabled)?.click();
+    else load();
+  });
   choices(part("kind"), (chosen) => {
     choice.kind = chosen.toLowerCase();
     chart?.choose(choice.kind);
