@@ -28,12 +28,13 @@ def demo(keep: bool) -> None:
       cryptometrics demo
     """
     from cryptometrics import config, log
+    from cryptometrics.cli.demo_keep import DEMO_FOLDER
     from cryptometrics.local import jars
     from cryptometrics.local.services import Services
 
     log.setup("auto", quiet=True)
     home = config.load().home
-    services = Services(home / "demo", jars.folder(home), kafka_port=0)
+    services = Services(home / DEMO_FOLDER, jars.folder(home), kafka_port=0)
     with services.reserved("demo"):
         lost = _demonstrate(services, keep=keep)
     if lost:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from cryptometrics.local.daemon import Daemon
     from cryptometrics.local.services import Services
 
+DEMO_FOLDER = "demo"
+"""The data folder of the demo, below the user's."""
 PAGE_PORT = 8050
 """Port of the page unless something else uses it."""
 PAGE_TIMEOUT_S = 60.0

@@ -1,153 +1,78 @@
-"""`cryptometrics status`: whether Kafka and PostgreSQL run, and whether the schema is up to date."""
+"""`cryptometrics status`: what runs, how far it is, and when something was last heard."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from cryptometrics.cli import options
-from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from cryptometrics.config import Settings
+    from cryptometrics.cli.status_report import FeedState, StatusReport
 
-ANSWER_S = 3.0
-"""Seconds a service has to answer: the question is whether it does now."""
 TITLES = {"kafka": "Kafka", "postgres": "PostgreSQL"}
-
-
-@dataclass
-class _Service:
-    """What is known of a service; most of it only if it is a local one."""
-
-    local: bool
-    running: bool = False
-    address: str | None = None
-    version: str | None = None
-    pid: int | None = None
-    uptime_seconds: float | None = None
-    bytes_on_disk: int | None = None
-    log: str | None = None
-    problem: str | None = None
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether nobody has to be asked: a local service that is not running."""
-        return self.local and not self.running
-
-
-@dataclass
-class _Schema:
-    """Whether the schema is up to date; None if that is unknown."""
-
-    up_to_date: bool | None = None
-    pending: list[str] | None = None
-    problem: str | None = None
+HEAD = 11
+"""Width of the names before the lines."""
 
 
 @click.command()
 @options.as_json
 def status(as_json: bool) -> None:
-    """Show whether Kafka and PostgreSQL run, where, and whether the schema is up to date.
+    """Show whether Kafka and PostgreSQL run, and what is stored: schema, topic, groups and feeds.
 
-    Exit code 1 if one of them is down or the schema is behind.
+    Groups have their lag and the age of their newest tick. The commands that `demo --keep` left are listed,
+    too. Exit code 1 if a service is down or the schema is behind; lag and a silent feed do not count.
 
     \b
     Example:
       cryptometrics status --json
     """
+    from cryptometrics.cli.status_report import StatusReport, as_dict
     from cryptometrics.config import load
 
-    settings = load()
-    settings = settings.model_copy(update={"wait": min(settings.wait, ANSWER_S)})
-    services, schema = _services(settings), _Schema()
-    _ask_kafka(settings, services["kafka"])
-    _ask_postgres(settings, services["postgres"], schema)
+    report = StatusReport(load())
     if as_json:
-        click.echo(json.dumps(_as_dict(services, schema), indent=2))
+        click.echo(json.dumps(as_dict(report), indent=2))
     else:
-        _show(services, schema)
-    if schema.problem or any(service.problem for service in services.values()):
+        _show(report)
+    if report.has_problem:
         raise click.exceptions.Exit(1)
 
 
-def _services(settings: Settings) -> dict[str, _Service]:
-    """Return both services; of the local ones what this machine knows."""
-    uses_local = {"kafka": settings.uses_local_kafka, "postgres": settings.uses_local_postgres}
-    found = {name: _Service(local) for name, local in uses_local.items()}
-    if not any(uses_local.values()):
-        return found  # the extra `local` may be missing
-    from cryptometrics.local.services import Services
-
-    for name, state in Services(settings.home).status().items():
-        if uses_local[name]:
-            problem = None if state.running else "it is stopped: start it with `cryptometrics up`"
-            found[name] = _Service(local=True, **asdict(state), problem=problem)
-    return found
-
-
-def _ask_kafka(settings: Settings, kafka: _Service) -> None:
-    from cryptometrics.kafka.admin_requests import wait_for_kafka
-
-    if kafka.is_stopped:
-        return
-    try:
-        kafka.address = settings.kafka_address
-        wait_for_kafka(settings)
-        kafka.running = True
-    except CryptometricsError as error:
-        kafka.problem = str(error)
+def _show(report: StatusReport) -> None:
+    _show_services(report)
+    # Below the table: in a cell, a long text would be folded and an address could not be copied.
+    for name, service in report.services.items():
+        _line(TITLES[name], str(service.problem or service.address))
+    schema = report.schema
+    version = f" ({schema.version})" if schema.version else ""
+    state = "up to date" if schema.up_to_date else "unknown"
+    _line("schema", schema.problem or state + version)
+    _line("topic", _topic(report))
+    for feed in report.feeds or ():
+        _line("feed", _feed(feed))
+    for command in report.commands:
+        _line("command", f"{command.name} {'runs' if command.running else 'has ended'}, log {command.log}")
+    _show_groups(report)
 
 
-def _ask_postgres(settings: Settings, postgres: _Service, schema: _Schema) -> None:
-    from cryptometrics.store import migrate
-    from cryptometrics.store.connection import connect
-    from cryptometrics.store.connection_options import public_uri
-    from cryptometrics.store.database_errors import explaining
-
-    if postgres.is_stopped:
-        return
-    try:
-        postgres.address = postgres.address or public_uri(settings.postgres())
-        with connect(settings) as connection:
-            postgres.running = True
-            postgres.version = postgres.version or connection.info.parameter_status("server_version")
-            try:
-                with explaining():
-                    schema.pending = migrate.pending(connection)
-                schema.up_to_date = not schema.pending
-            except CryptometricsError as error:
-                schema.problem = str(error)
-            if schema.pending:
-                schema.problem = "it is behind: run `cryptometrics init-db`"
-    except CryptometricsError as error:
-        postgres.problem = str(error)
+def _line(head: str, text: str) -> None:
+    click.echo(f"{head:<{HEAD}} {text}")
 
 
-def _as_dict(services: dict[str, _Service], schema: _Schema) -> dict[str, Any]:
-    from cryptometrics.config.endpoints import ADDRESS_NAMES
-
-    found: dict[str, Any] = {}
-    for name, service in services.items():
-        fields = asdict(service)
-        found[name] = {"running": fields.pop("running"), ADDRESS_NAMES[name]: fields.pop("address")} | fields
-    return found | {"schema": asdict(schema)}
-
-
-def _show(services: dict[str, _Service], schema: _Schema) -> None:
+def _show_services(report: StatusReport) -> None:
     from rich.filesize import decimal
     from rich.text import Text
 
     from cryptometrics.cli.output import NOTHING, print_table
 
     rows: list[list[str | Text]] = []
-    for name, service in services.items():
+    for name, service in report.services.items():
         uptime, size = service.uptime_seconds, service.bytes_on_disk
         rows.append(
             [
@@ -159,7 +84,52 @@ def _show(services: dict[str, _Service], schema: _Schema) -> None:
             ]
         )
     print_table(("service", "state", "version", "up for", "on disk"), rows)
-    # Below the table: in a cell, a long text would be folded and an address could not be copied.
-    for name, service in services.items():
-        click.echo(f"{TITLES[name]:<11} {service.problem or service.address}")
-    click.echo(f"{'schema':<11} {schema.problem or ('up to date' if schema.up_to_date else 'unknown')}")
+
+
+def _topic(report: StatusReport) -> str:
+    topic = report.topic
+    if topic.problem is not None or topic.partitions is None:
+        return topic.problem or f"{topic.name}: unknown"
+    newest = "no records" if topic.age_seconds is None else f"newest record {_ago(topic.age_seconds)}"
+    return f"{topic.name}, {topic.partitions} partitions, {newest}"
+
+
+def _feed(feed: FeedState) -> str:
+    from cryptometrics.cli.output import short
+    from cryptometrics.market.venues import venue_label
+
+    text = f"{venue_label(feed.venue)}: newest tick {_ago(feed.age_seconds)}"
+    if feed.newest_gap is None:
+        return text
+    return f"{text}; newest gap record: {feed.newest_gap}, {short(feed.newest_gap_at)} UTC"
+
+
+def _show_groups(report: StatusReport) -> None:
+    from cryptometrics.cli.output import NOTHING, print_table, short
+
+    if report.groups is None:
+        return
+    if not report.groups:
+        _line("groups", "none yet: run `cryptometrics process`")
+        return
+    rows = [
+        [
+            group.group,
+            short(group.lag),
+            short(group.newest_tick),
+            NOTHING if group.age_seconds is None else _age(group.age_seconds),
+        ]
+        for group in report.groups
+    ]
+    print_table(("group", "lag", "newest tick (UTC)", "age"), rows, numbers={"lag"}, uncut={"group"})
+
+
+def _age(seconds: float) -> str:
+    """Return an age in whole seconds; a time ahead of the clock counts as now."""
+    from cryptometrics.times import format_duration
+
+    return format_duration(timedelta(seconds=max(seconds, 0))) or "0s"
+
+
+def _ago(seconds: float) -> str:
+    return f"{_age(seconds)} ago"

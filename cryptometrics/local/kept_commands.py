@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.config.variables import KAFKA_CONF, OURS, SHARED
 from cryptometrics.local.daemon import Daemon
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 STOP_S = 30.0
 """How long a command may take to finish its work after SIGTERM before it is killed."""
+
+
+class CommandState(NamedTuple):
+    """A kept command, and whether it runs."""
+
+    name: str
+    running: bool
+    home: Path
+    """The data folder whose services it uses."""
+    log: Path
 
 
 class KeptCommands:
@@ -44,9 +54,16 @@ class KeptCommands:
         )
         return daemon
 
+    def states(self) -> list[CommandState]:
+        """Return the state of each."""
+        return [
+            CommandState(daemon.name, daemon.process() is not None, self._home, daemon.console)
+            for daemon in self._daemons()
+        ]
+
     def running(self) -> list[str]:
         """Return the names of those that run."""
-        return [daemon.name for daemon in self._daemons() if daemon.process() is not None]
+        return [state.name for state in self.states() if state.running]
 
     def stop(self) -> list[str]:
         """Stop them in the order of their start, and return the names of those that ran."""

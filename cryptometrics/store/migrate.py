@@ -240,6 +240,14 @@ def pending(connection: psycopg.Connection) -> list[str]:
     return missing
 
 
+def version(connection: psycopg.Connection) -> str | None:
+    """Return the name of the newest migration applied to the schema; None if there is none."""
+    if connection.execute(_REGISTER).fetchone() != (True, True):
+        return None
+    found = connection.execute("SELECT max(name) FROM schema_migrations").fetchone()
+    return None if found is None or found[0] is None else str(found[0])
+
+
 def created_objects(connection: psycopg.Connection) -> tuple[list[str], list[str]]:
     """Return the names of our relations and the signatures of our functions in the schema.
 
