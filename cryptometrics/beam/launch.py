@@ -18,7 +18,6 @@ from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, Us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     import psycopg
 
@@ -40,14 +39,6 @@ _LOCAL = ("FnApiRunner", "DirectRunner")
 _OTHER_SIZE = """
 SELECT window_end - window_start FROM crypto_windows
 WHERE consumer_group = %s AND name = %s AND window_end - window_start IS DISTINCT FROM %s LIMIT 1
-"""
-
-
-_WRITTEN = """
-SELECT coalesce(sum(ticks), 0)::bigint, count(*),
-       (SELECT coalesce(sum(ticks), 0)::bigint FROM crypto_windows_too_late
-        WHERE consumer_group = %(group)s AND name = %(name)s)
-FROM crypto_windows WHERE consumer_group = %(group)s AND name = %(name)s AND updated_at >= %(begun)s
 """
 
 
@@ -142,12 +133,6 @@ def counters(result: Any) -> dict[str, int]:
 def _show_tally(done: threading.Event, show: Show) -> None:
     while not done.wait(LOOK_S):
         show(read_counts.total()._asdict())
-
-
-def written(connection: psycopg.Connection, job: Job, begun: datetime) -> dict[str, int]:
-    """Return the counts of the windows written since a job began, and of the ticks too late for them."""
-    found = connection.execute(_WRITTEN, {"group": job.group, "name": job.name, "begun": begun}).fetchone()
-    return dict.fromkeys(COUNTERS, 0) | dict(zip(("ticks", "rows", "too_late"), found or (), strict=True))
 
 
 def _watch(

@@ -7,20 +7,25 @@ import json
 import logging
 import re
 import time
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cryptometrics.cli import completion, options
-from cryptometrics.errors import UserError
+from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.times import parse_duration, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptometrics.beam.job import Job
+    from cryptometrics.beam.written_windows import WrittenWindows
     from cryptometrics.config import Settings
+
+SUMMARY_S = 5.0
+"""Seconds that PostgreSQL has at the end to answer for the summary."""
 
 
 def _duration(_context: click.Context, option: click.Parameter, text: str | None) -> timedelta | None:
@@ -163,23 +168,27 @@ def aggregate(
     first = since if isinstance(since, int) else None
     last = until if isinstance(until, int) else None
     begun = time.monotonic()
-    found = _run(job, source, first, last, readers or (1 if follow else None), beam)
+    found, windows = _run(job, source, first, last, readers or (1 if follow else None), beam)
     if not any(found[name] for name in _READ):
         if not follow:
             place = f"group {group} has stored" if source == "postgres" else "the topic has"
             raise UserError(f"{place} no ticks in these bounds")
-        click.echo("no window was written before the job was stopped", err=True)
-    _report(job, found, time.monotonic() - begun, as_json=as_json)
+        if not windows:
+            click.echo("no window was written before the job was stopped", err=True)
+            windows = None
+    _report(job, found, windows, time.monotonic() - begun, as_json=as_json)
 
 
 def _run(
     job: Job, source: str, first: int | None, last: int | None, readers: int | None, beam: tuple[str, ...]
-) -> dict[str, int]:
+) -> tuple[dict[str, int], list[WrittenWindows] | None]:
+    """Run the job; return its counters, and the windows that it wrote, if PostgreSQL can list them now."""
     # Beam logs a lot and wraps errors in tracebacks of its own; the command prints one line instead.
     if not click.get_current_context().find_root().params.get("verbose"):
         logging.disable(logging.CRITICAL)
     from cryptometrics import config
-    from cryptometrics.beam.launch import check_name, options_of, run, written
+    from cryptometrics.beam.launch import check_name, options_of, run
+    from cryptometrics.beam.written_windows import database_time, written_counts, written_windows
     from cryptometrics.cli.connections import database
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
@@ -191,6 +200,7 @@ def _run(
     beam_options = options_of(job, beam)
     with database(settings) as connection:
         check_name(connection, job)
+        begun = database_time(connection)
         if source == "postgres":
             resolve_group(connection, job.group)
     transform, poll = _source(settings, job, source, first, last, readers)
@@ -206,14 +216,13 @@ def _run(
                 progress.show(f"{rate:,.0f} ticks/s, {_in_words(found)}")
 
         if job.follow:
-            begun = datetime.now(UTC)
 
             def look() -> dict[str, int]:
                 with connect(settings, timeout=1) as connection, explaining():
-                    return written(connection, job, begun)
+                    return written_counts(connection, job, begun)
 
             with stopping() as stop:
-                return run(
+                found = run(
                     job,
                     transform,
                     beam_options,
@@ -222,7 +231,14 @@ def _run(
                     look=look,
                     poll=poll,
                 )
-        return run(job, transform, beam_options, stop=lambda: False, show=show)
+        else:
+            found = run(job, transform, beam_options, stop=lambda: False, show=show)
+    try:
+        with connect(settings, timeout=SUMMARY_S) as connection, explaining():
+            return found, written_windows(connection, job, begun)
+    except ServiceUnavailableError as error:  # the work is done
+        click.echo(f"the windows written are not listed: {error}", err=True)
+        return found, None
 
 
 def _source(
@@ -246,6 +262,8 @@ def _source(
     return FromKafka(job, shares), reports.poll
 
 
+_COLUMNS = ("venue", "pair", "windows", "complete", "from", "until")
+"""What is reported of `WrittenWindows`, in the order of its fields."""
 _READ = ("ticks", "duplicates", "rejected", "outside")
 
 
@@ -264,13 +282,22 @@ def _in_words(found: dict[str, int]) -> str:
     return ", ".join(words)
 
 
-def _report(job: Job, found: dict[str, int], seconds: float, *, as_json: bool) -> None:
+def _report(
+    job: Job, found: dict[str, int], windows: list[WrittenWindows] | None, seconds: float, *, as_json: bool
+) -> None:
+    from cryptometrics.cli.output import exact, print_table, short
+
     if as_json:
-        click.echo(
-            json.dumps({"group": job.group, "name": job.name} | found | {"seconds": round(seconds, 3)})
-        )
+        summary = {"group": job.group, "name": job.name, **found, "seconds": round(seconds, 3)}
+        rows = [dict(zip(_COLUMNS, map(exact, astuple(row)), strict=True)) for row in windows or ()]
+        click.echo(json.dumps(summary | {"windows": None if windows is None else rows}))
         return
     click.echo(
-        f"group {job.group}, windows {job.name}: {_in_words(found)}, {found['rows']:,} rows written, "
+        f"group {job.group}, windows {job.name}: {_in_words(found)}, {found['rows']:,} windows, "
         f"{found['ticks'] / seconds:,.0f} ticks/s"
     )
+    if windows:
+        lines = [[short(value) for value in astuple(row)] for row in windows]
+        print_table(_COLUMNS, lines, numbers={"windows", "complete"})
+    elif windows is not None:
+        click.echo("no window has changed: all of them were stored already")

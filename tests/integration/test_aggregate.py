@@ -14,9 +14,11 @@ from cryptometrics.beam.kafka_source import FromKafka
 from cryptometrics.beam.launch import check_name, options_of, run
 from cryptometrics.beam.offset_ranges import OffsetRange, topic_shares
 from cryptometrics.beam.postgres_source import FromPostgres
+from cryptometrics.cli.output import exact
 from cryptometrics.errors import UserError
 from cryptometrics.market.windows import MINUTE
 from tests.conftest import environment_of
+from tests.database import rows
 from tests.late_stream import publish_late
 from tests.true_windows import COLUMNS, TRUE_WINDOWS, differing_windows
 
@@ -180,6 +182,22 @@ def test_the_command_says_what_it_did(cli: Cli, settings: Settings) -> None:
     assert (found["group"], found["name"]) == ("g2", "5m")
     assert sum(found[name] for name in ("ticks", "rejected", "duplicates")) == 400
     assert "Traceback" not in done.stderr
+    query = """
+        SELECT venue, pair, count(*), count(*) FILTER (WHERE complete), min(window_start), max(window_end)
+        FROM crypto_windows WHERE name = '5m' GROUP BY venue, pair ORDER BY pair
+    """
+    stored = [tuple(map(exact, row)) for row in rows(settings, query)]
+    assert [tuple(each.values()) for each in found["windows"]] == stored
+    assert list(found["windows"][0]) == ["venue", "pair", "windows", "complete", "from", "until"]
+    assert sum(each["windows"] for each in found["windows"]) == found["rows"] > 0
+
+    again = cli("aggregate", "--window", "5m", "--group", "g2", "--from", "100", "--until", "300")
+    assert again.stdout.endswith("\nno window has changed: all of them were stored already\n")
+    whole = cli("aggregate", "--window", "5m", "--group", "g2", "--into", "mine").stdout
+    assert whole.startswith("group g2, windows mine: ")
+    heads, *lines = whole.splitlines()[1:]
+    assert heads.split() == ["venue", "pair", "windows", "complete", "from", "until"]
+    assert [line.split()[1] for line in lines] == [pair for _, pair, *_ in stored]
 
 
 def test_a_run_that_reads_nothing_is_a_mistake(cli: Cli, settings: Settings) -> None:
