@@ -127,6 +127,7 @@ def candles(
         found.append(
             Candle(
                 start=start,
+                end=start + size,
                 ticks=300,
                 open=Decimal(ends[0]).quantize(step),
                 high=Decimal(high).quantize(step),

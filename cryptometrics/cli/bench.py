@@ -84,7 +84,7 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
         _show(result)
     if out is not None:
         from cryptometrics.bench.chart import draw
-        from cryptometrics.cli.plot import save
+        from cryptometrics.cli.chart_files import save
 
         save(out, draw(result))
         click.echo(f"chart {out}", err=as_json)

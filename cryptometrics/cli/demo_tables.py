@@ -79,7 +79,8 @@ def _show_portfolio(connection: psycopg.Connection) -> None:
 
 
 def _draw(connection: psycopg.Connection, rows: Sequence[SessionRow]) -> list[Path]:
-    from cryptometrics.cli import plot
+    from cryptometrics.cli.chart_files import CHARTS, figure_of, save
+    from cryptometrics.cli.plot import POINTS_A_PAIR
     from cryptometrics.plot.panels import PANELS, stored_metrics
     from cryptometrics.store.tick_series import load_series
 
@@ -93,8 +94,8 @@ def _draw(connection: psycopg.Connection, rows: Sequence[SessionRow]) -> list[Pa
             session=None,
             since=None,
             until=None,
-            buckets=plot.POINTS_A_PAIR,
+            buckets=POINTS_A_PAIR,
         )
-        charts.append(plot.CHARTS / f"{row.pair}.png")
-        plot.save(charts[-1], plot.figure_of([series], PANELS))
+        charts.append(CHARTS / f"{row.pair}.png")
+        save(charts[-1], figure_of([series], PANELS))
     return charts

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryptometrics import files
 from cryptometrics.cli import options
-from cryptometrics.errors import UserError
-from cryptometrics.market.ticks import is_pair
+from cryptometrics.cli.chart_files import CHARTS, Look, charts_of, empty_figure, is_page, need_display, write
+from cryptometrics.errors import NotFoundError, UserError
 from cryptometrics.plot.panels import METRICS, RATE_METRICS, RISK_METRICS, panels_of, stored_metrics
 
 if TYPE_CHECKING:
@@ -24,31 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cryptometrics.market.venues import Market
-    from cryptometrics.plot.panels import Panel
     from cryptometrics.store.candles import Candles
     from cryptometrics.store.tick_series import Series
 
-CHARTS = Path("charts")
-"""The folder of charts without --out; it is created."""
 MAX_PAIRS = 12
 """Pairs drawn at once; if there are more, the user must name some."""
 CANDLES = ("1m", "5m", "15m", "1h", "4h", "1d")
 """Lengths of a candle, as in `store.candles`."""
 BEST = "auto"
-WINDOW_DPI = 100
-"""Dots per inch of a chart in a window."""
 POINTS_A_PAIR, POINTS = 1200, 4800
 """Points in time loaded per pair, and per figure."""
-
-
-class Look(NamedTuple):
-    """How a chart looks: the name of its theme, and its size in dots if it is not the usual one."""
-
-    theme: str = "light"
-    size: tuple[int, int] | None = None
-
-
-DEFAULT = Look()
 
 
 def _candles(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -91,6 +73,13 @@ def _candles(_context: click.Context, _option: click.Parameter, text: str | None
     help="Draw candles of 1m, 5m, 15m, 1h, 4h or 1d, with the spread below; without LENGTH, it chooses one.",
 )
 @click.option(
+    "--windows",
+    callback=options.name,
+    metavar="NAME",
+    help="Draw the windows that `aggregate` stored under this name, like candles. Goes with --pair, --group, "
+    "--venue, --since, --until, --out, --theme, --size and --show.",
+)
+@click.option(
     "--session",
     callback=options.name,
     metavar="NAME",
@@ -129,6 +118,7 @@ def plot(
     since: datetime | None,
     until: datetime | None,
     candles: str | None,
+    windows: str | None,
     session: str | None,
     group: str | None,
     venue: str | None,
@@ -153,29 +143,35 @@ def plot(
       cryptometrics plot --pair BTC-USD
       cryptometrics plot --pair BTC-USD --candles 5m --since 6h
       cryptometrics plot --portfolio treasury --since 24h
+      cryptometrics plot --windows 5m-every-1m --pair BTC-USD
     """
     if since is not None and until is not None and since > until:
         raise UserError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is after --until ({until:%Y-%m-%d %H:%M:%S})")
     if candles is not None and metrics:
         raise UserError("--candles draws mid price and spread: remove --metric or --candles")
     if show:
-        _need_display(out)
+        need_display(out)
     else:
         os.environ.pop("MPLBACKEND", None)  # a file needs no toolkit, so a wrong one must not matter
     span: dict[str, Any] = {"since": since, "until": until}
     look = Look(theme, size)
     if portfolio is not None:
         of_pairs = {
-            "--pair": pairs, "--metric": metrics, "--candles": candles, "--session": session,
-            "--group": group, "--venue": venue,
+            "--pair": pairs, "--metric": metrics, "--candles": candles, "--windows": windows,
+            "--session": session, "--group": group, "--venue": venue,
         }  # fmt: skip
-        _refuse_of_pairs(of_pairs, out)
+        _refuse("--portfolio", of_pairs)
+        if is_page(out):
+            raise UserError("a portfolio is drawn as .png, .svg or .pdf: name such a file with --out")
         charts = _portfolio_chart(portfolio, out, look, **span, show=show)
+    elif windows is not None:
+        _refuse("--windows", {"--metric": metrics, "--candles": candles, "--session": session})
+        charts = _window_charts(windows, pairs, group, venue, out, span, look, show=show)
     else:
         span["session"] = session
         charts = _pair_charts(pairs, metrics, candles, group, venue, out, span, look, show=show)
     for path, chart in charts:
-        _write(path, chart)
+        write(path, chart)
         click.echo(path)
     if show:
         import matplotlib.pyplot as plt
@@ -183,26 +179,21 @@ def plot(
         plt.show()
 
 
-def _refuse_of_pairs(of_pairs: Mapping[str, object], out: Path | None) -> None:
-    """Raise UserError for what the chart of a portfolio does not have: options of pairs, and pages."""
-    for option, value in of_pairs.items():
+def _refuse(chosen: str, others: Mapping[str, object]) -> None:
+    """Raise UserError if one of the options is given that the chosen kind of chart does not have."""
+    for option, value in others.items():
         if value:
-            raise UserError(f"{option} does not go with --portfolio: remove one of them")
-    if _is_page(out):
-        raise UserError("a portfolio is drawn as .png, .svg or .pdf: name such a file with --out")
+            raise UserError(f"{option} does not go with {chosen}: remove one of them")
 
 
-def _is_page(out: Path | None) -> bool:
-    return out is not None and out.suffix.lower() == options.PAGE
+def _check_count(chosen: Sequence[Market]) -> None:
+    from cryptometrics.text import listed
 
-
-def _write(path: Path, chart: Figure | bytes) -> None:
-    """Write a picture or a page."""
-    if isinstance(chart, bytes):
-        files.write(path, chart)
-    else:
-        save(path, chart)
-        chart.set_dpi(WINDOW_DPI)
+    if len(chosen) > MAX_PAIRS:
+        raise UserError(
+            f"{len(chosen)} pairs are too many: choose up to {MAX_PAIRS} with --pair, "
+            f"of {listed(market.pair for market in chosen)}"
+        )
 
 
 def _pair_charts(
@@ -230,11 +221,7 @@ def _pair_charts(
     without_figures: list[str] = []
     with stored_venue(group, venue, pairs, span["session"]) as (connection, name, at):
         chosen, silent = pairs_with_sessions(connection, name, at, pairs, **span)
-        if len(chosen) > MAX_PAIRS:
-            raise UserError(
-                f"{len(chosen)} pairs are too many: choose up to {MAX_PAIRS} with --pair, "
-                f"of {listed(market.pair for market in chosen)}"
-            )
+        _check_count(chosen)
 
         def load(market: Market) -> Series | Candles:
             if candles is not None:
@@ -262,11 +249,41 @@ def _pair_charts(
             err=True,
         )
     suffix = ("" if venue is None else f"-{venue}") + ("" if candles is None else "-candles")
-    charts = (
-        {out: loaded} if out is not None else {_file_of(each.market.pair, suffix): [each] for each in loaded}
-    )
-    for path, together in charts.items():
-        yield path, _chart_of(path, together, panels, look, show=show)
+    yield from charts_of(loaded, out, suffix, panels, look, show=show)
+
+
+def _window_charts(
+    name: str,
+    pairs: tuple[str, ...],
+    group: str | None,
+    venue: str | None,
+    out: Path | None,
+    span: dict[str, Any],
+    look: Look,
+    *,
+    show: bool,
+) -> Iterator[tuple[Path, Figure | bytes]]:
+    """Yield the charts of stored windows with their files; report on stderr which pairs are left out."""
+    from cryptometrics.cli.connections import report_choice, stored
+    from cryptometrics.store.stored_windows import choose_windows, load_windows
+    from cryptometrics.text import listed
+
+    loaded, silent = [], []
+    with stored() as connection:
+        source = choose_windows(connection, name, group, venue, pairs)
+        _check_count(source.markets)
+        for market in source.markets:
+            try:
+                loaded.append(load_windows(connection, source.group.name, market, name, **span))
+            except NotFoundError:
+                silent.append(market.pair)
+    if not loaded:
+        raise NotFoundError(f"no windows named {name} of {listed(silent)} overlap that range")
+    report_choice(source.group, source.venue)
+    if silent:
+        click.echo(f"left out, without windows in that range: {listed(silent)}", err=True)
+    suffix = ("" if venue is None else f"-{venue}") + "-windows"
+    yield from charts_of(loaded, out, suffix, (), look, show=show)
 
 
 def _portfolio_chart(
@@ -280,7 +297,7 @@ def _portfolio_chart(
 
     with stored() as connection:
         history = load_history(connection, name, since, until, POINTS_A_PAIR)
-    figure = _empty_figure(show=show)
+    figure = empty_figure(show=show)
     draw(figure, history, THEMES[look.theme], look.size)
     yield out or CHARTS / f"portfolio-{name}.png", figure
 
@@ -295,92 +312,3 @@ def _with_risk(connection: psycopg.Connection, series: Series, metrics: Sequence
         return series
     curves = load_curves(connection, series.group, series.market, series.start, series.end, points)
     return replace(series, risk=curves)
-
-
-def _file_of(pair: str, suffix: str) -> Path:
-    """Return the path of a pair's chart; raise UserError if a stored pair could escape the folder."""
-    if not is_pair(pair):
-        raise UserError(f"the stored pair {pair!a} cannot be a file name: set --out")
-    return CHARTS / f"{pair}{suffix}.png"
-
-
-def figure_of(
-    together: Sequence[Series | Candles], panels: Sequence[Panel], look: Look = DEFAULT, *, show: bool = False
-) -> Figure:
-    """Return a chart with one column of panels, or of candles, per pair."""
-    from cryptometrics.plot.candles import draw as draw_candles
-    from cryptometrics.plot.figure import draw
-    from cryptometrics.plot.theme import THEMES
-    from cryptometrics.store.candles import Candles
-
-    figure = _empty_figure(show=show)
-    candles = [each for each in together if isinstance(each, Candles)]
-    if candles:
-        draw_candles(figure, candles, THEMES[look.theme], look.size)
-    else:
-        series = [each for each in together if not isinstance(each, Candles)]
-        draw(figure, series, panels, THEMES[look.theme], look.size)
-    return figure
-
-
-def _empty_figure(*, show: bool) -> Figure:
-    """Return an empty figure, which has a window if it is to be shown."""
-    if show:
-        import matplotlib.pyplot as plt
-
-        return plt.figure()
-    from matplotlib.figure import Figure
-
-    return Figure()
-
-
-def _chart_of(
-    path: Path, together: Sequence[Series | Candles], panels: Sequence[Panel], look: Look, *, show: bool
-) -> Figure | bytes:
-    """Return a chart as a picture or as a page for a browser, by the suffix of its file."""
-    if not _is_page(path):
-        return figure_of(together, panels, look, show=show)
-    if find_spec("bokeh") is None:
-        raise UserError(
-            "a chart as a page needs bokeh, which is not installed: pip install 'cryptometrics[web]'"
-        )
-    from cryptometrics.plot.html_figure import page_of
-    from cryptometrics.plot.theme import THEMES
-
-    return page_of(together, panels, THEMES[look.theme], look.size).encode()
-
-
-def save(path: Path, figure: Figure) -> None:
-    """Write a chart in the format of the suffix; raise UserError if that is not possible."""
-    from cryptometrics.plot.figure import render
-
-    chart = render(figure, path.suffix.lower().removeprefix("."))
-    if path.parent == CHARTS:
-        try:
-            CHARTS.mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot create {CHARTS}: {error.strerror}") from None
-    files.write(path, chart)
-
-
-def _need_display(out: Path | None) -> None:
-    """Raise UserError if no window can be opened, before any work is done."""
-    if _is_page(out):
-        raise UserError("--show opens a window with a picture: remove it and open the page in a browser")
-    # If there is no display server, the library that looks for it writes to stderr.
-    possible = sys.platform != "linux" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")
-    )
-    if possible:
-        try:
-            import matplotlib.pyplot as plt
-
-            figure = plt.figure()
-        except (ImportError, RuntimeError, ValueError):  # a missing toolkit, or a wrong MPLBACKEND
-            possible = False
-        else:
-            # Without a toolkit, matplotlib falls back to a backend that only writes files.
-            possible = figure.canvas.required_interactive_framework is not None
-            plt.close(figure)
-    if not possible:
-        raise UserError("--show needs a display and a toolkit such as Tk: remove it and open the file")

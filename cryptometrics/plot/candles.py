@@ -60,16 +60,16 @@ def _draw_pair(block: SubFigure, series: Candles, theme: Theme) -> None:
     volume.set_ylabel(f"volume ({base})")
     _draw_spreads(spread, series, theme)
     spread.set_ylabel(f"spread ({quote})")
-    start, end = candles[0].start, candles[-1].start + series.size
+    start, end = candles[0].start, candles[-1].end
     last = candles[-1]
     until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
     header(
         block,
         [price, volume, spread],
-        f"{series.market.pair} · {venue_label(series.market.venue)} · {series.name} candles",
+        f"{series.market.pair} · {venue_label(series.market.venue)} · {series.name} {series.kind}",
         [
             f"{start:%Y-%m-%d %H:%M} to {until} UTC",
-            f"{sum(c.ticks for c in candles):,} ticks",
+            content(series),
             f"group {shortened(series.group)}",
             f"last open {last.open:,f} high {last.high:,f} low {last.low:,f} close {last.close:,f}",
         ],
@@ -86,7 +86,7 @@ def silences(series: Candles) -> list[tuple[datetime, datetime]]:
     after = after_gaps(
         [c.open_at for c in candles], [c.close_at for c in candles], [c.ticks for c in candles]
     )
-    spans = [(candles[i - 1].start + series.size, candles[i].start) for i in after]
+    spans = [(candles[i - 1].end, candles[i].start) for i in after]
     return [(before, start) for before, start in spans if before < start]
 
 
@@ -94,20 +94,27 @@ def _draw_candles(axes: Axes, series: Candles, theme: Theme) -> None:
     candles = series.candles
     low, high = float(min(c.low for c in candles)), float(max(c.high for c in candles))
     value_axis(axes, low, high, from_zero=False)
-    handles = []
+    handles, width = [], widths(series)
     # A window that opens and closes at one price is still visible, as a line.
     least = (high - low or high * 1e-4) / 400
     for rises, name, label in RISES:
         colour = theme.line(name)
         chosen = [c for c in candles if is_rising(c) is rises]
-        middles = _middles(chosen, series)
+        middles = _middles(chosen)
         axes.vlines(
             middles, [float(c.low) for c in chosen], [float(c.high) for c in chosen], colour, linewidth=0.9
         )
         bottoms = [float(min(c.open, c.close)) for c in chosen]
         heights = [max(float(abs(c.close - c.open)), least) for c in chosen]
         bars = axes.bar(
-            middles, heights, _width(series), bottoms, color=colour, edgecolor=colour, linewidth=0.9, zorder=3
+            middles,
+            heights,
+            [width[c.start] for c in chosen],
+            bottoms,
+            color=colour,
+            edgecolor=colour,
+            linewidth=0.9,
+            zorder=3,
         )
         for candle, bar in zip(chosen, bars, strict=True):
             if not candle.complete:
@@ -125,10 +132,11 @@ def _draw_volumes(axes: Axes, series: Candles, theme: Theme) -> None:
     """Draw the volume of each candle in its colour."""
     known = [(c, float(c.volume)) for c in series.candles if c.volume is not None]
     value_axis(axes, 0, max((volume for _, volume in known), default=1.0), from_zero=True)
+    width = widths(series)
     for rises, name, _ in RISES:
         chosen = [(c, volume) for c, volume in known if is_rising(c) is rises]
-        middles = _middles([c for c, _ in chosen], series)
-        axes.bar(middles, [volume for _, volume in chosen], _width(series), color=theme.line(name), alpha=0.7)
+        middles, wide = _middles([c for c, _ in chosen]), [width[c.start] for c, _ in chosen]
+        axes.bar(middles, [volume for _, volume in chosen], wide, color=theme.line(name), alpha=0.7)
     label = "volume of the trades" if known else "volume: not known"
     if 0 < len(known) < len(series.candles):
         label += f", not known in {len(series.candles) - len(known):,} of {len(series.candles):,}"
@@ -141,7 +149,7 @@ def _draw_spreads(axes: Axes, series: Candles, theme: Theme) -> None:
         for spreads in zip(*((c.avg_spread, c.max_spread) for c in series.candles), strict=True)
     )
     value_axis(axes, 0, max(filter(math.isfinite, largest_of), default=1.0), from_zero=True)
-    middles, width, colour = _middles(series.candles, series), _width(series), theme.line(PURPLE)
+    middles, width, colour = _middles(series.candles), list(widths(series).values()), theme.line(PURPLE)
     largest = axes.bar(middles, largest_of, width, color=colour, alpha=0.35, label="largest")
     mean = axes.bar(middles, means, width, color=colour, label="mean")
     legend(axes, [largest, mean, *_spans(axes, series, theme)])
@@ -156,9 +164,23 @@ def is_rising(candle: Candle) -> bool:
     return candle.close >= candle.open
 
 
-def _middles(candles: Sequence[Candle], series: Candles) -> list[float]:
-    return [day_number(candle.start + series.size / 2) for candle in candles]
+def middle(candle: Candle) -> datetime:
+    """Return the middle of a candle's window."""
+    return candle.start + candle.length / 2
 
 
-def _width(series: Candles) -> float:
-    return series.size / DAY * BODY
+def widths(series: Candles) -> dict[datetime, float]:
+    """Return the width of each body in days, by the start of its window. Bodies never overlap."""
+    same = series.size if series.overlap else None
+    return {candle.start: (same or candle.length) / DAY * BODY for candle in series.candles}
+
+
+def content(series: Candles) -> str:
+    """Return how much the candles hold; windows that overlap share ticks."""
+    if series.overlap:
+        return f"{len(series.candles):,} windows"
+    return f"{sum(candle.ticks for candle in series.candles):,} ticks"
+
+
+def _middles(candles: Sequence[Candle]) -> list[float]:
+    return [day_number(middle(candle)) for candle in candles]

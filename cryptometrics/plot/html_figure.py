@@ -19,7 +19,7 @@ from bokeh.resources import INLINE
 
 from cryptometrics.market.venues import venue_label
 from cryptometrics.plot import labels
-from cryptometrics.plot.candles import HEIGHTS, MIN_WINDOWS
+from cryptometrics.plot.candles import HEIGHTS, MIN_WINDOWS, content
 from cryptometrics.plot.figure import known_panels
 from cryptometrics.plot.html_panels import (
     draw_candle_spreads,
@@ -80,13 +80,13 @@ def _block(
     draws: list[tuple[str, float, bool, Callable[[Any], None]]]
     base, _, quote = each.market.pair.partition("-")
     if isinstance(each, Candles):
-        end = each.candles[-1].start + each.size
+        end = each.candles[-1].end
         spare = max(MIN_WINDOWS * each.size - (end - each.candles[0].start), 0 * each.size) / 2
         span = each.candles[0].start - spare, end + spare
-        title = f"{each.market.pair} · {venue_label(each.market.venue)} · {each.name} candles"
+        title = f"{each.market.pair} · {venue_label(each.market.venue)} · {each.name} {each.kind}"
         facts = [
             f"{each.candles[0].start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC",
-            f"{sum(c.ticks for c in each.candles):,} ticks",
+            content(each),
             f"group {each.group}",
         ]
         names = (f"mid price ({quote})", f"volume ({base})", f"spread ({quote})")

@@ -9,7 +9,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LinearAxis
 from bokeh.models.annotations import BoxAnnotation, Label, Legend, LegendItem
 
 from cryptometrics.plot import labels
-from cryptometrics.plot.candles import RISES, is_rising, silences
+from cryptometrics.plot.candles import RISES, is_rising, middle, silences, widths
 from cryptometrics.plot.layout import DOUBT
 from cryptometrics.plot.panels import BLUE, GREEN, PURPLE, VERMILLION
 from cryptometrics.plot.points import band, gaps, in_bps, quote_band, steps, tick_rates
@@ -141,13 +141,14 @@ def _draw_risk(plot: Figure, series: Series, panel: Panel, theme: Theme) -> list
 
 def draw_candles(plot: Figure, series: Candles, theme: Theme) -> None:
     """Draw the candles of a pair on an empty plot."""
-    width, entries = _width(series), []
+    width, entries = _widths(series), []
     for rises, name, label in RISES:
         chosen = [c for c in series.candles if is_rising(c) is rises]
         colour = theme.line(name)
         source = ColumnDataSource(
             {
-                "x": [_middle(c, series) for c in chosen],
+                "x": [_middle(c) for c in chosen],
+                "width": [width[c.start] for c in chosen],
                 "low": [float(c.low) for c in chosen],
                 "high": [float(c.high) for c in chosen],
                 "top": [float(max(c.open, c.close)) for c in chosen],
@@ -156,7 +157,7 @@ def draw_candles(plot: Figure, series: Candles, theme: Theme) -> None:
             }
         )
         wicks = plot.segment("x", "low", "x", "high", source=source, color=colour)
-        bodies = plot.vbar("x", width, "top", "bottom", source=source, fill_color="fill", line_color=colour)
+        bodies = plot.vbar("x", "width", "top", "bottom", source=source, fill_color="fill", line_color=colour)
         entries.append((label, [wicks, bodies]))
     _spans(plot, silences(series), series.doubtful, theme)
     _legend(plot, entries, theme)
@@ -170,12 +171,12 @@ def draw_candles(plot: Figure, series: Candles, theme: Theme) -> None:
 
 def draw_candle_volumes(plot: Figure, series: Candles, theme: Theme) -> None:
     """Draw the volume of each candle in its colour."""
-    entries = []
+    width, entries = _widths(series), []
     for rises, name, label in RISES:
         chosen = [c for c in series.candles if is_rising(c) is rises and c.volume is not None]
         bars = plot.vbar(
-            [_middle(c, series) for c in chosen],
-            _width(series),
+            [_middle(c) for c in chosen],
+            [width[c.start] for c in chosen],
             [float(c.volume or 0) for c in chosen],
             color=theme.line(name),
             alpha=0.7,
@@ -190,8 +191,8 @@ def draw_candle_volumes(plot: Figure, series: Candles, theme: Theme) -> None:
 def draw_candle_spreads(plot: Figure, series: Candles, theme: Theme) -> None:
     """Draw the mean and the largest spread of each candle."""
     known = [c for c in series.candles if c.avg_spread is not None and c.max_spread is not None]
-    middles = [_middle(c, series) for c in known]
-    colour, width = theme.line(PURPLE), _width(series)
+    middles, every = [_middle(c) for c in known], _widths(series)
+    colour, width = theme.line(PURPLE), [every[c.start] for c in known]
     largest = plot.vbar(middles, width, [float(c.max_spread or 0) for c in known], color=colour, alpha=0.35)
     mean = plot.vbar(middles, width, [float(c.avg_spread or 0) for c in known], color=colour)
     _spans(plot, silences(series), series.doubtful, theme)
@@ -275,7 +276,7 @@ def _candle_pointer(
 ) -> None:
     columns: dict[str, Any] = {name.replace(" ", "_"): values for name, values in texts.items()}
     columns |= {
-        "x": [_middle(c, series) for c in series.candles],
+        "x": [_middle(c) for c in series.candles],
         "y": heights,
         "time": [_utc(c.start) for c in series.candles],
         "ticks": [f"{c.ticks:,}" for c in series.candles],
@@ -357,9 +358,9 @@ def _utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".")
 
 
-def _middle(candle: Candle, series: Candles) -> float:
-    return milliseconds(candle.start + series.size / 2)
+def _middle(candle: Candle) -> float:
+    return milliseconds(middle(candle))
 
 
-def _width(series: Candles) -> float:
-    return series.size.total_seconds() * 1000 * 0.7
+def _widths(series: Candles) -> dict[datetime, float]:
+    return {start: width * DAY_MS for start, width in widths(series).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,7 +37,8 @@ MAX_CANDLES = 1_500
 
 # As in the views, but with a range that uses the primary key of the minutes.
 _CANDLES = """
-SELECT date_bin(%(size)s, window_start, 'epoch') AS start, sum(ticks)::bigint AS ticks,
+SELECT date_bin(%(size)s, window_start, 'epoch') AS start,
+    date_bin(%(size)s, window_start, 'epoch') + %(size)s AS "end", sum(ticks)::bigint AS ticks,
     (min(ARRAY[extract(epoch FROM open_at), open_partition, open_offset, open]))[4] AS open,
     max(high) AS high, min(low) AS low,
     (max(ARRAY[extract(epoch FROM close_at), close_partition, close_offset, close]))[4] AS close,
@@ -57,6 +59,8 @@ class Candle:
     """One candle; prices are mid prices in the quote currency."""
 
     start: datetime
+    end: datetime
+    """Exclusive end of its window."""
     ticks: int
     open: Decimal
     high: Decimal
@@ -72,6 +76,11 @@ class Candle:
     close_at: datetime
     """Times of the first and the last tick."""
 
+    @property
+    def length(self) -> timedelta:
+        """Length of its window."""
+        return self.end - self.start
+
 
 class Candles(NamedTuple):
     """The candles of a market, oldest first; windows without ticks have none."""
@@ -80,9 +89,17 @@ class Candles(NamedTuple):
     group: str
     name: str
     size: timedelta
+    """Length of each; the shortest if they differ, and the time between two starts if they overlap."""
     candles: list[Candle]
     doubtful: Sequence[tuple[datetime, datetime]] = ()
     """As in `tick_series.Series`."""
+    kind: str = "candles"
+    """What the title calls them."""
+
+    @property
+    def overlap(self) -> bool:
+        """Whether a window begins before the one before it ends."""
+        return any(after.start < before.end for before, after in itertools.pairwise(self.candles))
 
 
 def load_candles(

@@ -64,7 +64,7 @@ def resolve_group(
         raise UserError("no ticks are stored yet: run `cryptometrics process`")
     if group is not None and group not in groups:
         raise NotFoundError(f"group {group} has stored nothing; there {are(groups)}")
-    return _choice("group", group, groups)
+    return choice("group", group, groups)
 
 
 def stored_groups(connection: psycopg.Connection) -> list[str]:
@@ -100,7 +100,7 @@ def resolve_venue(
     venues = stored_venues(connection, group, pairs, session) or stored_venues(connection, group)
     if with_imported and not venues:
         venues = [at for name, at in _imported(connection) if name == group]
-    return _choice("venue", None, venues)
+    return choice("venue", None, venues)
 
 
 def check_venue(
@@ -128,7 +128,8 @@ def _imported(connection: psycopg.Connection) -> list[tuple[str, str]]:
     return connection.execute(_IMPORTED).fetchall()
 
 
-def _choice(what: str, wanted: str | None, newest_first: Sequence[str]) -> Choice:
+def choice(what: str, wanted: str | None, newest_first: Sequence[str]) -> Choice:
+    """Return the name that is wanted, else the newest; what: `group` or `venue`, as the option is called."""
     newest, *others = newest_first
     if wanted is not None or not others:
         return Choice(wanted or newest, "")

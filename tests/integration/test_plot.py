@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from cryptometrics.cli.plot import figure_of
+from cryptometrics.cli.chart_files import figure_of
 from cryptometrics.errors import UserError
 from cryptometrics.market.venues import Market
 from cryptometrics.plot.panels import METRICS, PANELS, RISK_METRICS, panels_of

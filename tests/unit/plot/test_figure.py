@@ -16,13 +16,15 @@ from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from cryptometrics.plot.axes import PlainFormatter, TimeFormatter
+from cryptometrics.plot.candles import BODY, content, widths
 from cryptometrics.plot.candles import draw as draw_candles
 from cryptometrics.plot.figure import FORMATS, draw, render
 from cryptometrics.plot.layout import DOUBT
 from cryptometrics.plot.panels import METRICS, PANELS, panels_of
-from cryptometrics.plot.points import MAX_BARS, band, day_number, gaps, quote_band, steps, tick_rates
+from cryptometrics.plot.points import DAY, MAX_BARS, band, day_number, gaps, quote_band, steps, tick_rates
 from cryptometrics.plot.theme import DARK
 from cryptometrics.store.minute_series import VolumeBars
 from cryptometrics.store.stored_sessions import SessionRow
@@ -232,6 +234,26 @@ def test_a_single_candle_does_not_fill_the_panel() -> None:
         [bar] = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
         assert bar.get_width() < 0.1 * (right - left)
         assert left < bar.get_x() < right
+
+
+def test_bodies_of_windows_that_overlap_stand_apart() -> None:
+    shown = candles("BTC-USD", 12, holes=(range(4, 9),))  # before a hole, too
+    sliding = [replace(each, end=each.start + 3 * shown.size) for each in shown.candles]
+    found = shown._replace(candles=sliding, kind="windows")
+    assert set(widths(found).values()) == {BODY * (shown.size / DAY)}
+    assert content(found) == f"{len(sliding)} windows"
+
+
+def test_windows_of_different_lengths_are_as_wide_as_they_are_long() -> None:
+    shown = candles("BTC-USD", 6, holes=())
+    first, _, third, *_, last = shown.candles
+    sessions = [first, replace(third, end=third.start + 1.5 * shown.size), last]
+    found = shown._replace(name="gap-30s", candles=sessions, kind="windows")
+    assert list(widths(found).values()) == [BODY * (each.length / DAY) for each in sessions]
+    assert content(found) == "900 ticks"
+    figure = Figure()
+    draw_candles(figure, [found])
+    assert any("gap-30s windows" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_volume_is_below_the_candles_and_not_zero_where_it_is_not_known() -> None:
