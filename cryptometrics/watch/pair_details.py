@@ -51,11 +51,11 @@ def _title(data: ScreenData, row: SessionRow) -> Text:
 def _quote(row: SessionRow) -> Text:
     return line(
         ("bid ", "dim"),
-        f"{row.bid:f}{_size(row.bid_size)}",
+        f"{row.bid:,f}{_size(row.bid_size)}",
         ("  ask ", "dim"),
-        f"{row.ask:f}{_size(row.ask_size)}",
+        f"{row.ask:,f}{_size(row.ask_size)}",
         ("  spread ", "dim"),
-        f"{row.spread:f}",
+        f"{row.spread:,f}",
         f" ({bps(row.spread, row.mid_price):.3g} bps)",
     )
 
@@ -67,7 +67,7 @@ def _extremes(row: SessionRow) -> Text:
         ("  lowest ask ", row.lowest_ask, row.lowest_ask_at),
         ("  max spread ", row.max_spread, row.max_spread_at),
     ):
-        parts += [(title, "dim"), f"{value:f}", (f" {_time(at, row.last_at)}", "dim")]
+        parts += [(title, "dim"), f"{value:,f}", (f" {_time(at, row.last_at)}", "dim")]
     return line(*parts)
 
 
@@ -95,7 +95,7 @@ def _chart(data: ScreenData, row: SessionRow, width: int, height: int, bars: str
     known = [mid for mid in mids if mid is not None]
     if height < MIN_CHART or not known:
         return []
-    labels = [f"{max(known):f}", f"{min(known):f}"]
+    labels = [f"{max(known):,f}", f"{min(known):,f}"]
     room = max(map(len, labels)) + 1
     mids = data.history.mids(row.market, max(width - room, 1))
     drawn = chart(mids, height, bars)
@@ -107,7 +107,7 @@ def _chart(data: ScreenData, row: SessionRow, width: int, height: int, bars: str
 
 
 def _size(size: Decimal | None) -> str:
-    return "" if size is None else f" × {size:f}"
+    return "" if size is None else f" × {size:,f}"
 
 
 def _time(at: datetime, newest: datetime) -> str:

@@ -68,7 +68,7 @@ def text(app: WatchApp) -> str:
 def test_tab_and_arrows_turn_the_pages(size: tuple[int, int]) -> None:
     async def steps(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.pause()
-        assert "64441.13" in text(app)
+        assert "64,441.13" in text(app)
         await pilot.press("tab")
         assert "P&L -1,234.50" in text(app)
         assert "drawdown_pct" in text(app)

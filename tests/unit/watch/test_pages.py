@@ -85,8 +85,8 @@ def test_no_price_is_cut_whichever_pair_is_marked(width: int) -> None:
         view = WatchView(selected=Market("coinbase", f"P{number:02}-USD"))
         lines = drawn(frame(rows), view, width, 24)
         [marked] = [line for line in lines if line.startswith(f"P{number:02}-USD ")]
-        assert " 64441.120 " in marked
-        shown = sum("64441.120" in line for line in lines)
+        assert " 64,441.120 " in marked
+        shown = sum("64,441.120" in line for line in lines)
         assert any(line.startswith(f"{30 - shown} more pairs: ") for line in lines)
 
 
