@@ -53,6 +53,8 @@ RATE = 1000
 """Live ticks per second over all pairs."""
 HISTORY_TICKS, HISTORY_STEP_MS = 864_000, 100
 """24 hours, with a tick of each pair every five seconds."""
+LOAD_S = 180.0
+"""How long a step of the history may take."""
 SAMPLE_S = 20.0
 """How long paints and the server's work are measured."""
 SETTLE_S = 3.0
@@ -71,6 +73,9 @@ SELECT pair, timestamp, pg_xact_commit_timestamp(xmin) FROM crypto_metrics
 WHERE timestamp >= %s AND pg_xact_commit_timestamp(xmin) BETWEEN %s AND %s
 """
 
+_HAS_RISK = """
+SELECT FROM crypto_risk WHERE as_of >= (SELECT max(complete_until) FROM crypto_markets) LIMIT 1
+"""
 _IS_LIVE = "SELECT FROM crypto_metrics WHERE timestamp >= %s LIMIT 1 OFFSET %s"
 
 
@@ -172,10 +177,13 @@ def market() -> Iterator[tuple[Cli, str]]:
                 cli("init-db")
                 count, step = str(HISTORY_TICKS), f"{HISTORY_STEP_MS}ms"
                 pairs = ",".join(PAIRS)
-                cli("simulate", "--pair", pairs, "--rate", "0", "--step", step, "--count", count)
-                cli("process", "--group", GROUP, "--until-caught-up", timeout=180)
+                fast = ("--rate", "0", "--step", step, "--count", count)
+                cli("simulate", "--pair", pairs, *fast, timeout=LOAD_S)
+                cli("process", "--group", GROUP, "--until-caught-up", timeout=LOAD_S)
                 for command in (["process", "--group", GROUP], ["risk", "--follow", "--catch-up", "15m"]):
                     cli.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                with psycopg.connect(services.postgres_uri, autocommit=True) as connection:
+                    wait_until(lambda: connection.execute(_HAS_RISK).rowcount, "risk", limit=LOAD_S)
                 yield cli, services.postgres_uri
             finally:
                 cli.end()
