@@ -124,7 +124,7 @@ def load_candles(
         longer = _shortest_size(end - begin, MAX_CANDLES)
         raise UserError(
             f"{count:,} candles of {name} are too many to be seen: "
-            + (f"use --candles {longer}, or a shorter range" if longer else "use a shorter range")
+            + (f"use {longer}, or a shorter range" if longer else "use a shorter range")
         )
     values = {"size": SIZES[name], "group": group, "since": begin, "until": end} | market._asdict()
     with connection.cursor(row_factory=class_row(Candle)) as cursor:

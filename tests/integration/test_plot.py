@@ -390,7 +390,7 @@ def test_silent_pairs_have_no_candles(cli: Cli, settings: Settings) -> None:
     [
         (["--candles", "7m"], "'7m' is not one of 1m, 5m, 15m, 1h, 4h, 1d"),
         (["--candles", "--metric", "bid"], "--candles draws mid price and spread"),
-        (["--candles", "1m"], "2,999 candles of 1m are too many to be seen: use --candles 5m"),
+        (["--candles", "1m"], "2,999 candles of 1m are too many to be seen: use 5m, or a shorter range"),
         (["--candles", "--pair", "NO-USD"], "no ticks of NO-USD in group g1"),
         (["--candles", "--since", "15m"], "stored ticks go from 2024-01-05 10:00:00 to"),
     ],
