@@ -101,9 +101,11 @@ class Web:
         return answer.json() if answer.content else None
 
     @contextlib.contextmanager
-    def stream(self, last_event_id: str | None = None) -> Iterator[Iterator[tuple[str, str, Any]]]:
+    def stream(
+        self, last_event_id: str | None = None, query: str = ""
+    ) -> Iterator[Iterator[tuple[str, str, Any]]]:
         headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
-        with self.client.stream("GET", "/api/stream", headers=headers) as answer:
+        with self.client.stream("GET", f"/api/stream{query}", headers=headers) as answer:
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith("text/event-stream")
             yield events(answer)
@@ -385,14 +387,15 @@ def test_the_stream_sends_changes_and_what_was_missed(web: Web, filled: tuple[Cl
         ),
         "the change",
     )
-    with web.stream(last) as found:
-        bids = []
-        for _, name, data in found:
-            assert name != "snapshot"
-            bids += [row["bid"] for row in data.get("pairs", []) if row["pair"] == "BTC-USD"]
-            if bids:
-                break
-        assert Decimal(bids[0]) > Decimal(changed["bid"])
+    for resumed in (web.stream(last), web.stream(query=f"?after={last}")):
+        with resumed as found:
+            bids = []
+            for _, name, data in found:
+                assert name != "snapshot"
+                bids += [row["bid"] for row in data.get("pairs", []) if row["pair"] == "BTC-USD"]
+                if bids:
+                    break
+            assert Decimal(bids[0]) > Decimal(changed["bid"])
     with web.stream("of-another-start-7") as found:
         _, again = next_of(found, "snapshot")
         assert again["resumed"] is False
