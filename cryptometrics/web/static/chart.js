@@ -88,14 +88,18 @@ export class TimeChart {
     }
   }
 
-  /** Add a row, and move along unless somebody has zoomed or panned. @param {string} name @param {Row} row the newest */
+  /** Add a row. @param {string} name of the source @param {Row} row newer than all others */
   append(name, row) {
     const { start, end } = this.shown;
     this.rows[name].push(row);
     this.rows[name].splice(0, this.rows[name].length - MAX_ROWS);
     this.sources[name].stream(columns(this.design.fields[name], [row]), MAX_ROWS);
-    const isUntouched = this.xRange.start === start && this.xRange.end === end;
-    if (isUntouched) this.showRange(row.timestamp - (end - start), row.timestamp);
+    if (this.isUntouched) this.showRange(row.timestamp - (end - start), row.timestamp);
+  }
+
+  /** Whether nobody has zoomed or panned: then the chart moves along. */
+  get isUntouched() {
+    return this.xRange.start === this.shown.start && this.xRange.end === this.shown.end;
   }
 
   /** Show one of the kinds, and let the cursor move over its rows. @param {string} kind */

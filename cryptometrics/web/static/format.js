@@ -1,10 +1,7 @@
 /** Format numbers and times for people. Prices, sizes and money stay the text that the server sent. */
 
-/**
- * Null is what cannot be known.
- * @typedef {string | null | undefined} Text
- * @typedef {number | null | undefined} Figure
- */
+/** @typedef {string | null | undefined} Text null is what cannot be known */
+/** @typedef {number | null | undefined} Figure */
 
 export const UNKNOWN = "–";
 const MINUS = "−";

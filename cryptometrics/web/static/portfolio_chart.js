@@ -4,7 +4,7 @@ import { get, toRows } from "./api.js";
 import { loadBokeh } from "./bokeh.js";
 import { field, readOut, TimeChart } from "./chart.js";
 import { duration, money } from "./format.js";
-import { serverNow } from "./live.js";
+import { onChange, serverNow } from "./live.js";
 import { choices } from "./parts.js";
 import { repeat } from "./refresh.js";
 
@@ -59,13 +59,14 @@ export function portfolioChart(part, left) {
     if (signal.aborted) return;
     chart ??= new TimeChart(Bokeh, part("chart"), { panels, fields, kinds: ["history"], onCursor }, left);
     chart.show({ history: toRows(series).map(withBand) });
-    if (shown !== range) chart.showRange(serverNow() - duration(range), serverNow());
+    if (shown !== range || chart.isUntouched) chart.showRange(serverNow() - duration(range), serverNow());
     shown = range;
   });
   choices(part("range"), (chosen) => {
     range = chosen;
     load();
   });
+  onChange(({ parts }) => "portfolios" in parts && load(), left); // once a minute
   return (/** @type {string} */ name) => {
     if (name === portfolio) return;
     portfolio = name;

@@ -22,9 +22,8 @@ function positionView(row) {
 /** Return a limit with what is shown beside its values. @param {Row} row */
 function limitView(row) {
   const title = row.name.replace(/^limit\./, "").replace(/_pct$/, "").replaceAll("_", " ");
-  const perCent = (/** @type {string | number} */ value) => `${fixed(Number(value), 2)} %`;
-  const format = row.name.endsWith("gross") ? money : perCent;
-  const text = (/** @type {any} */ value) => (value === null ? UNKNOWN : format(value));
+  const perCent = (/** @type {any} */ value) => (value === null ? UNKNOWN : `${fixed(Number(value), 2)} %`);
+  const text = row.name.endsWith("gross") ? money : perCent;
   const words = STATES[/** @type {"ok"} */ (row.state)] ?? row.state;
   return { ...row, title, words, value_text: text(row.value), limit_text: text(row.limit) };
 }
