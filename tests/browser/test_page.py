@@ -117,18 +117,6 @@ def test_chart_tells_exact_values_to_the_keyboard(open_page: Callable[[str], Pag
     expect(page.locator(".readout")).to_contain_text("open")
 
 
-def test_chart_tells_of_an_alert_below_the_cursor(open_page: Callable[[str], Page]) -> None:
-    page = open_page(f"/pair/simulated/{QUIET}")
-    page.get_by_role("button", name="24h").click()
-    chart, readout = page.get_by_role("application"), page.locator(".readout")
-
-    def is_told() -> bool:
-        chart.press("Home")  # the alert fires with the first quote
-        return "▼" in readout.inner_text()
-
-    wait_until(is_told, "the alert is told")
-
-
 def test_chart_keeps_its_range_when_the_theme_changes(open_page: Callable[[str], Page]) -> None:
     page = open_page("/pair/simulated/BTC-USD")
     chart, readout = page.get_by_role("application"), page.locator(".readout")
