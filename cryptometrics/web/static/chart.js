@@ -35,22 +35,26 @@ export class TimeChart {
   /** @param {any} Bokeh @param {HTMLElement} place @param {Design} design @param {AbortSignal} left */
   constructor(Bokeh, place, design, left) {
     Object.assign(this, { Bokeh, place, design, kind: design.kinds[0] });
-    this.#build(this.shown);
+    this.#build();
     place.addEventListener("keydown", (event) => this.#press(event), { signal: left });
-    addEventListener("themechange", () => this.#rebuild(), { signal: left });
+    const rebuild = () => {
+      this.#remove();
+      this.#build();
+    };
+    addEventListener("themechange", rebuild, { signal: left }); // a canvas does not follow by itself
     left.addEventListener("abort", () => this.#remove());
   }
 
-  /** @param {{start: number, end: number}} range */
-  #build(range) {
+  #build() {
     const { Bokeh, design, rows } = this;
+    const { start, end } = this.xRange ?? this.shown;
     const colours = palette();
     const line = { location: NaN, line_color: colours.ink, line_alpha: 0.5 };
     const sources = Object.entries(design.fields).map(([name, fields]) => {
       return [name, new Bokeh.ColumnDataSource({ data: columns(fields, rows[name] ?? []) })];
     });
     this.sources = Object.fromEntries(sources);
-    this.xRange = new Bokeh.Range1d(range);
+    this.xRange = new Bokeh.Range1d({ start, end });
     this.span = new Bokeh.Span({ dimension: "height", line_dash: [3, 3], ...line });
     this.figures = design.panels.map((panel) => {
       const figure = timeFigure(Bokeh, colours, panel, this.xRange, panel === design.panels.at(-1));
@@ -64,13 +68,6 @@ export class TimeChart {
     this.root = new Bokeh.Column({ children: this.figures, sizing_mode: "stretch_width", spacing: 0 });
     this.view = Bokeh.Plotting.show(this.root, this.place);
     this.choose(this.kind);
-  }
-
-  /** The theme has changed: colours of a canvas do not follow by themselves. */
-  #rebuild() {
-    const { start, end } = this.xRange;
-    this.#remove();
-    this.#build({ start, end });
   }
 
   async #remove() {

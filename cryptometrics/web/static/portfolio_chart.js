@@ -9,9 +9,9 @@ import { choices } from "./parts.js";
 import { repeat } from "./refresh.js";
 
 /** @typedef {import("./chart.js").Canvas} Canvas */
-/** @typedef {import("./chart.js").Row} Row */
 
 const MONEY = ["value", "profit_and_loss", "value_at_risk"];
+const MIN_MS = 600_000; // shown of a portfolio that is new
 const x = field("timestamp");
 
 /** @param {Canvas} canvas */
@@ -22,14 +22,14 @@ function drawValue({ figure, colours, sources: { history: source } }) {
 /** @param {Canvas} canvas */
 function drawGain({ figure, colours, sources: { history: source } }) {
   const band = { y1: field("best.edge"), y2: field("worst.edge"), fill_color: colours.bad, fill_alpha: 0.2 };
-  figure.varea({ x, source, ...band });
-  return [
-    figure.line({ x, y: field("worst"), source, line_color: colours.bad, line_dash: [2, 3] }),
-    figure.line({ x, y: field("profit_and_loss"), source, line_color: colours.bid, line_width: 1.6 }),
-  ];
+  figure.varea_step({ x, source, step_mode: "after", ...band }); // a slope would begin and end as a wedge
+  const step = (/** @type {string} */ name, /** @type {object} */ style) =>
+    figure.step({ x, y: field(name), source, mode: "after", ...style });
+  const gain = step("profit_and_loss", { line_color: colours.bid, line_width: 1.6 });
+  return [gain, step("worst", { line_color: colours.bad, line_dash: [2, 3] })];
 }
 
-/** Add the edges of the band, which ends where the value at risk is not known. @param {Row} row */
+/** Add the edges of the band, which ends where the value at risk is not known. @param {import("./chart.js").Row} row */
 function withBand(row) {
   const { profit_and_loss: gain, value_at_risk: risk } = row;
   return gain === null || risk === null ? row : { ...row, best: gain, worst: gain - risk };
@@ -58,8 +58,11 @@ export function portfolioChart(part, left) {
     const [Bokeh, { series }] = await Promise.all([loadBokeh(), asked]);
     if (signal.aborted) return;
     chart ??= new TimeChart(Bokeh, part("chart"), { panels, fields, kinds: ["history"], onCursor }, left);
-    chart.show({ history: toRows(series).map(withBand) });
-    if (shown !== range || chart.isUntouched) chart.showRange(serverNow() - duration(range), serverNow());
+    const history = toRows(series).map(withBand);
+    chart.show({ history });
+    const [end, first] = [serverNow(), history[0]?.timestamp ?? 0];
+    const start = Math.max(end - duration(range), Math.min(first, end - MIN_MS)); // no time before the first row
+    if (shown !== range || chart.isUntouched) chart.showRange(start, end);
     shown = range;
   });
   choices(part("range"), (chosen) => {
