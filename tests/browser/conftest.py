@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from psycopg import sql
 
 from cryptometrics.kafka import client
 from cryptometrics.store.migrate import migrate
 from tests.conftest import Cli, clean_environment, environment_of, free_port, settings_for
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from cryptometrics.local.services import Services
+
+expect.set_options(timeout=1000 * LIMIT_S)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LIVE, QUIET = "BTC-USD,ETH-USD,SOL-USD", "ADA-USD"
