@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,8 +30,14 @@ COLUMNS = ("metrics", "rejected", "gaps", "duplicates", "holes", "first_offset",
     help="Consumer group to verify. [default: all]",
 )
 @click.option("--topic", is_flag=True, help="Also read the topic again and compare it with the stored rows.")
+@click.option(
+    "--since-last",
+    is_flag=True,
+    help="Verify only what came after the last run with this option that found nothing wrong, and that as "
+    "many outcomes as then come before it.",
+)
 @options.as_json
-def verify(group: str | None, topic: bool, as_json: bool) -> None:
+def verify(group: str | None, topic: bool, since_last: bool, as_json: bool) -> None:
     """Prove that every offset has exactly one outcome and every stored number is right.
 
     Workers may keep running. Exit code 1 if something is wrong. Without --topic, the quotes themselves (and
@@ -43,6 +50,7 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
     from cryptometrics import config
     from cryptometrics.cli.connections import database, wait_for_kafka
     from cryptometrics.verify import verification
+    from cryptometrics.verify.mark import save_mark
 
     settings = config.load()
     if topic:
@@ -50,9 +58,18 @@ def verify(group: str | None, topic: bool, as_json: bool) -> None:
     with database(settings) as connection, _timed_progress() as progress:
         reports = list(
             verification.verify(
-                connection, group=group, settings=settings if topic else None, progress=progress
+                connection,
+                group=group,
+                settings=settings if topic else None,
+                since_last=since_last,
+                progress=progress,
             )
         )
+        kept = [
+            save_mark(connection, report.group, report.mark) for report in reports if report.mark is not None
+        ]
+    if not all(kept):
+        click.echo("the mark was not kept: this user may only read", err=True)
     click.echo(as_text(reports)) if as_json else show(reports, topic=topic)
     if any(report.findings for report in reports):
         raise click.exceptions.Exit(1)
@@ -88,6 +105,8 @@ def as_text(reports: Sequence[GroupReport]) -> str:
     """Return the JSON object: the verdict, the books of each group, and the findings."""
     import json
 
+    from cryptometrics.times import iso
+
     return json.dumps(
         {
             "ok": not any(report.findings for report in reports),
@@ -96,6 +115,7 @@ def as_text(reports: Sequence[GroupReport]) -> str:
                     "group": report.group,
                     "ok": not report.findings,
                     "offsets": report.offsets,
+                    "since": None if report.since is None else iso(report.since),
                     "unchecked": report.unchecked,
                     "partitions": [
                         {"topic": book.topic, "partition": book.partition}
@@ -132,6 +152,9 @@ def show(reports: Sequence[GroupReport], *, topic: bool) -> None:
         return
     _print_table(reports)
     for report in reports:
+        if report.since is not None:
+            since = report.since.astimezone(UTC)
+            click.echo(f"note: group {report.group}: only what came after {since:%Y-%m-%d %H:%M:%S} UTC")
         for note in report.notes:
             click.echo(f"note: group {report.group}: {note}")
         for finding in report.findings:

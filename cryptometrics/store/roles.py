@@ -49,6 +49,8 @@ WRITER_RIGHTS = {
     "risk_progress": _KEEP,
     "session_extremes": _KEEP,
     "skipped_offsets": "SELECT, INSERT, UPDATE (topic)",
+    "verified_groups": "SELECT, INSERT, UPDATE, DELETE",
+    "verified_offsets": "SELECT, INSERT, UPDATE, DELETE",
     "window_progress": _KEEP,
 }
 """The writer's privileges on each table. Tables that do not exist yet are skipped; a test finds tables

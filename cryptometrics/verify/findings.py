@@ -36,6 +36,7 @@ class FindingKind(enum.StrEnum):
     VALID = "valid"
     NO_DUPLICATE = "no_duplicate"
     NO_HOLE = "no_hole"
+    MARK = "mark"
 
 
 MEANING = {
@@ -63,6 +64,7 @@ MEANING = {
     FindingKind.VALID: "rejected messages without the fault that is stored as the reason",
     FindingKind.NO_DUPLICATE: "offsets counted as duplicates that do not repeat an earlier row",
     FindingKind.NO_HOLE: "offsets counted as holes that hold a message",
+    FindingKind.MARK: "outcomes that changed since `verify --since-last` proved them",
 }
 
 

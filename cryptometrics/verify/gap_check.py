@@ -16,22 +16,23 @@ from cryptometrics.verify.pruned import INCOMPLETE
 from cryptometrics.verify.stored_outcomes import NO_TRADE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import psycopg
 
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.offset_books import GroupBooks
-    from cryptometrics.verify.pair_rows import PairRows
+    from cryptometrics.verify.pair_rows import MarketState, PairRows
 
 # If rows of the pair were pruned, those before a start are unknown.
 _STARTS = f"""
 SELECT b.era, g.topic, g.kafka_partition AS partition, g.kafka_offset AS offset, g.venue, g.pair,
        g.begins_at, g.first_trade_id, g.last_trade_id, g.trades_missed
 FROM feed_gaps g
-JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(eras)s::int[])
-    AS b (topic, kafka_partition, era) USING (topic, kafka_partition)
-WHERE g.consumer_group = %(group)s AND g.kind = 'start'
+JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(eras)s::int[], %(starts)s::bigint[])
+    AS b (topic, kafka_partition, era, start) USING (topic, kafka_partition)
+WHERE g.consumer_group = %(group)s AND g.kind = 'start' AND g.kafka_offset >= b.start
   AND (g.venue, g.pair) NOT IN (SELECT venue, pair FROM ({INCOMPLETE}) AS i)
 ORDER BY b.era, g.kafka_partition, g.kafka_offset
 """  # noqa: S608  (constants)
@@ -80,14 +81,24 @@ class _Start:
 class StartCheck:
     """Recomputes what each start of a feed has missed, while the rows come in the order of the topic."""
 
-    def __init__(self, connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        books: GroupBooks,
+        findings: Findings,
+        markets: Mapping[MarketKey, MarketState],
+    ) -> None:
+        """Load the starts; markets: what the rows amount to that were proved before."""
         self._findings = findings
         self._starts: dict[MarketKey, list[_Start]] = defaultdict(list)
         """Those of each market that are not checked yet, the last one first."""
         with connection.cursor(row_factory=class_row(_Start)) as cursor:
             for start in reversed(cursor.execute(_STARTS, books.parameters).fetchall()):
                 self._starts[MarketKey(start.venue, start.pair)].append(start)
-        self._before: dict[MarketKey, tuple[int | None, int | None]] = {}
+        self._before = {
+            market: (None if state.highest_trade_id == NO_TRADE else state.highest_trade_id, state.newest)
+            for market, state in markets.items()
+        }
         """The highest trade id and the newest time of the rows so far."""
 
     def add(self, rows: PairRows) -> None:

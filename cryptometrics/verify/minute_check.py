@@ -70,10 +70,13 @@ def check_minutes(
 ) -> None:
     """Compare each minute with its ticks, except on days with pruned ticks.
 
+    If a mark says which rows were proved, only the minutes with rows after it.
+
     If any day was pruned, the late ticks of the other days are not checked either: the ticks that came
     before them may be gone.
     """
-    check = _MinuteCheck(findings, {(day.day - EPOCH.date()).days for day in books.pruned})
+    pruned = {(day.day - EPOCH.date()).days for day in books.pruned}
+    check = _MinuteCheck(findings, pruned, is_partial=bool(books.starts))
     unseen = set(sums.markets)
     for market, stored in _by_market(connection, books):
         unseen.discard(market)
@@ -114,6 +117,8 @@ class _MinuteCheck:
     findings: Findings
     pruned: Set[int]
     """Days of pruned rows, counted from the epoch."""
+    is_partial: bool
+    """Whether minutes without rows are left out."""
 
     def compare(self, market: MarketKey, stored: list[_Stored], true: MinuteColumns | None) -> None:
         """Report the minutes of a market that differ."""
@@ -123,13 +128,16 @@ class _MinuteCheck:
             done.append(starts)
             at = np.searchsorted(true.starts, starts) if true is not None else np.zeros(len(starts), np.int64)
             if true is None:
+                if self.is_partial:
+                    continue
                 for start, ticks in zip(starts.tolist(), part.integers["ticks"].tolist(), strict=True):
                     self._report(market, start, ticks, 0, only_late=False)
                 continue
             at = np.minimum(at, len(true) - 1)
             is_there = true.starts[at] == starts
             differs, is_late_only = _differences(part, true, at)
-            for row in np.flatnonzero(differs | ~is_there).tolist():
+            differs = differs & is_there if self.is_partial else differs | ~is_there
+            for row in np.flatnonzero(differs).tolist():
                 ticks = int(true.ticks[at[row]]) if is_there[row] else 0
                 self._report(
                     market,
@@ -181,5 +189,5 @@ def _differences(
         should = rescaled(getattr(true, name)[at], places - true.size_places)
         unequal |= numbers[name].is_null == is_sized
         unequal |= is_sized & (numbers[name].scaled(places) != should)
-    late = is_["late"] != true.late[at]
+    late = (is_["late"] != true.late[at]) & true.is_late_known[at]
     return unequal | late, late & ~unequal

@@ -6,6 +6,7 @@ come again, late or from another partition. `MinuteSums.of` puts the parts of a 
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class MinuteColumns:
     """In microseconds from the epoch, like every time."""
     ticks: Integers
     late: Integers
+    is_late_known: NDArray[np.bool_]
+    """Whether all rows came with the trade ids before them."""
     open_at: Integers
     open_partition: Integers
     open_offset: Integers
@@ -72,7 +75,7 @@ _ADDED = ("ticks", "late", "sized_ticks", "spread_sum", "spread_bps_sum", *SIZE_
 _OPEN = ("open_at", "open_partition", "open_offset", "open")
 _CLOSE = ("close_at", "close_partition", "close_offset", "close")
 _GREATEST = ("high", "highest_bid", "max_spread")
-_LEAST = ("low", "lowest_ask", "is_sized")
+_LEAST = ("low", "lowest_ask", "is_sized", "is_late_known")
 
 
 class MinuteSums:
@@ -93,10 +96,22 @@ class MinuteSums:
         """The markets with rows, in the order of their bytes."""
         return sorted(self._parts, key=lambda market: (market.venue.encode(), market.pair.encode()))
 
-    def add(self, rows: PairRows) -> None:
-        """Add some rows."""
+    def add(self, rows: PairRows, *, is_late_known: bool = True) -> None:
+        """Add some rows; is_late_known: whether they say what came before them."""
+        minutes = minutes_of(rows)
+        minutes.is_late_known[:] = is_late_known
         self._parts.setdefault(rows.market, []).append(self._file.tell())
-        pickle.dump(minutes_of(rows), self._file, pickle.HIGHEST_PROTOCOL)
+        pickle.dump(minutes, self._file, pickle.HIGHEST_PROTOCOL)
+
+    def starts(self) -> set[int]:
+        """Return the starts of all minutes, in microseconds from the epoch."""
+        starts: set[int] = set()
+        self._file.seek(0)
+        for _ in range(sum(map(len, self._parts.values()))):
+            part: MinuteColumns = pickle.load(self._file)  # noqa: S301  (written above)
+            starts.update(part.starts.tolist())
+        self._file.seek(0, os.SEEK_END)
+        return starts
 
     def of(self, market: MarketKey) -> MinuteColumns | None:
         """Return all minutes of a market, after the last row."""
@@ -134,6 +149,7 @@ def minutes_of(rows: PairRows) -> MinuteColumns:
         close_partition=partition,
         close_offset=offsets[ends],
         sized_ticks=np.add.reduceat(both.astype(np.int64), begins),
+        is_late_known=np.ones(len(begins), np.bool_),
         is_sized=np.logical_and.reduceat(~rows.is_before_sizes[order], begins),
         open=mid[begins],
         high=np.maximum.reduceat(mid, begins),

@@ -11,9 +11,13 @@ from cryptometrics.verify.findings import TopicPartition
 from cryptometrics.verify.pruned import PrunedDay, read_pruned
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import psycopg
+
+FIRST_OF_ALL = -(2**63)
+"""Below every offset."""
 
 # A book is closed, and its `ends` set, when the topic was recreated, or when the broker lost the newest
 # records; the topic's id stays the same then.
@@ -86,6 +90,12 @@ class GroupBooks:
     group: str
     books: list[OffsetBook]
     pruned: list[PrunedDay] = field(default_factory=list)
+    starts: Mapping[TopicPartition, int] = field(default_factory=dict)
+    """The offsets from which outcomes are read, where a mark says that those before were proved."""
+
+    def start_of(self, book: OffsetBook) -> int:
+        """Return the first offset of a book that is read."""
+        return self.starts.get(book.topic_partition, book.first_offset)
 
     @property
     def by_number(self) -> dict[int, OffsetBook]:
@@ -100,6 +110,7 @@ class GroupBooks:
             "group": self.group,
             "numbers": [number[id(book)] for book in self.books],
             "unknown": len(self.books),
+            "starts": [self.starts.get(book.topic_partition, FIRST_OF_ALL) for book in self.books],
             "topics": [book.topic for book in self.books],
             "partitions": [book.partition for book in self.books],
             "eras": [book.era for book in self.books],

@@ -14,6 +14,9 @@ from cryptometrics.verify.pruned import COUNTED_DAYS, INCOMPLETE, check_pruned_r
 from cryptometrics.verify.stored_outcomes import DAY_US, OUTCOMES, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
     import psycopg
 
     from cryptometrics.verify.copy_blocks import Integers
@@ -43,14 +46,27 @@ class OffsetLedger:
     In the ranges of pruned rows, as many offsets as rows were pruned must have none.
     """
 
-    def __init__(self, books: GroupBooks, findings: Findings) -> None:
+    def __init__(
+        self,
+        books: GroupBooks,
+        findings: Findings,
+        proved: Mapping[TopicPartition, Sequence[int]] | None = None,
+    ) -> None:
+        """Begin; proved: how many of each of OUTCOMES come before `books.starts`, if a mark says so."""
         self._books = books
         self._findings = findings
-        self._ranges = {book.topic_partition: (book.first_offset, book.next_offset) for book in books.books}
-        self._pruned = pruned_ranges(books.pruned)
+        self._ranges = {
+            book.topic_partition: (books.start_of(book), book.next_offset) for book in books.books
+        }
+        self._pruned = pruned_ranges(books.pruned) if proved is None else {}
         self._highest: dict[TopicPartition, int] = {}
         """The highest offset with an outcome so far."""
         self._counts: Counter[tuple[TopicPartition, int]] = Counter()
+        if proved is None:
+            for day in books.pruned:
+                self._counts[TopicPartition(day.topic, day.partition), 0] += day.rows
+        for where, counts in (proved or {}).items():
+            self._counts.update({(where, number): count for number, count in enumerate(counts)})
 
     def add(self, ranges: OutcomeRanges) -> None:
         """Add outcomes, which follow those added before in the order of their first offsets."""
@@ -99,8 +115,6 @@ class OffsetLedger:
 
     def _check_counts(self) -> None:
         """Compare each count with the rows stored and pruned, and the sum with the offsets read."""
-        for day in self._books.pruned:
-            self._counts[TopicPartition(day.topic, day.partition), 0] += day.rows
         for book in self._books.books:
             where = book.topic_partition
             total = sum(getattr(book, outcome) for outcome in OUTCOMES)
@@ -134,6 +148,10 @@ class DayCounts:
         offsets = rows.offsets[order]
         for day, part in runs(days[order]):
             self._add(rows.partition, day, offsets[part])
+
+    def add_day(self, partition: TopicPartition, day: date, rows: int, first: int, last: int) -> None:
+        """Take over the counts of a whole day."""
+        self._days[partition, (day - EPOCH.date()).days] = rows, first, last
 
     def _add(self, partition: TopicPartition, day: int, offsets: Integers) -> None:
         key = partition, day

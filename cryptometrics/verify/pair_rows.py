@@ -102,12 +102,14 @@ class PairRows:
 
 
 @dataclass(slots=True)
-class _Unit:
+class MarketState:
     """What one part of a market's rows hands on to the next."""
 
     places: int = 0
     size_places: int = 0
     highest_trade_id: int = NO_TRADE
+    newest: int | None = None
+    """The newest time, in microseconds from the epoch."""
 
 
 NO_ERA = 2**31
@@ -119,7 +121,7 @@ class PairRowsOf:
     """Takes blocks apart into the rows of each market."""
 
     series: list[RowSeries]
-    _units: dict[MarketKey, _Unit] = field(default_factory=dict)
+    markets: dict[MarketKey, MarketState] = field(default_factory=dict)
 
     def split(self, rows: StoredRows) -> Iterator[PairRows]:
         """Yield the rows of each market."""
@@ -128,7 +130,7 @@ class PairRowsOf:
             yield self._pair_rows(MarketKey(series.venue, series.pair), rows[part])
 
     def _pair_rows(self, market: MarketKey, rows: StoredRows) -> PairRows:
-        unit = self._units.setdefault(market, _Unit())
+        unit = self.markets.setdefault(market, MarketState())
         numbers = rows.numbers
         unit.places = max(unit.places, *(numbers[name].places() for name in PRICES))
         unit.size_places = max(unit.size_places, *(numbers[name].places() for name in SIZES))
@@ -137,6 +139,8 @@ class PairRowsOf:
         highest_before[0] = unit.highest_trade_id
         np.maximum(so_far[:-1], unit.highest_trade_id, out=highest_before[1:])
         unit.highest_trade_id = max(unit.highest_trade_id, int(so_far[-1]))
+        newest = int(rows.times.max())
+        unit.newest = newest if unit.newest is None else max(unit.newest, newest)
         sizes_from = rows.book.sizes_from if rows.book is not None else 0
         return PairRows(
             market=market,

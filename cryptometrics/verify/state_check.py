@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cryptometrics.verify.copy_blocks import Integers
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.offset_books import GroupBooks
-    from cryptometrics.verify.pair_rows import PairRows
+    from cryptometrics.verify.pair_rows import MarketState, PairRows
 
 _SESSION_COLUMNS = (
     *("ticks", "highest_bid", "lowest_ask", "max_spread", "last_bid", "last_ask"),
@@ -105,7 +105,6 @@ class StateCheck:
             )
             for market, of_market in ranges.items()
         }
-        self.highest_trade_ids: dict[MarketKey, int] = {}
 
     def add(self, rows: PairRows) -> None:
         """Check some rows."""
@@ -119,11 +118,6 @@ class StateCheck:
             self._report(rows, "pair", rows.offsets[known])
         else:
             self._report(rows, "trade_id", rows.offsets[known & trades.lack(rows.trade_ids)])
-        highest = int(rows.trade_ids.max())
-        if highest != NO_TRADE:
-            self.highest_trade_ids[rows.market] = max(
-                highest, self.highest_trade_ids.get(rows.market, highest)
-            )
 
     def _report(self, rows: PairRows, column: str, offsets: Integers) -> None:
         for offset in offsets.tolist():
@@ -174,7 +168,7 @@ def check_pairs(
     connection: psycopg.Connection,
     books: GroupBooks,
     findings: Findings,
-    highest_trade_ids: Mapping[MarketKey, int],
+    markets: Mapping[MarketKey, MarketState],
 ) -> None:
     """Compare `pair_state` with the sessions and the rows."""
     pruned = {MarketKey(venue, pair) for venue, pair, _ in incomplete_sessions(connection, books)}
@@ -184,7 +178,8 @@ def check_pairs(
         if not is_last_quote or stored_at != newest_at:
             text = f"{market}: the quote of {stored_at} is not the newest one of its sessions, of {newest_at}"
             findings.add_text(FindingKind.PAIR, text, column="bid, ask, timestamp")
-        highest = highest_trade_ids.get(market)
+        state = markets.get(market)
+        highest = None if state is None or state.highest_trade_id == NO_TRADE else state.highest_trade_id
         if market in pruned and trade_id is not None and (highest is None or highest < trade_id):
             highest = trade_id  # the row may be pruned
         if not trade_id == end_of_ids == highest:

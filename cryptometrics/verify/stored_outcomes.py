@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from cryptometrics.verify.outcome_details import GAP, REJECTED
 from cryptometrics.verify.text_codes import TextCodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     import psycopg
 
@@ -52,10 +54,11 @@ FROM (
            m.kind, m.venue, m.pair, m.session, {", ".join(f"m.{name}" for name in NUMBERS)}
     FROM crypto_metrics m
     LEFT JOIN unnest(%(partitions)s::int[], %(begins)s::timestamptz[], %(ends)s::timestamptz[],
-                     %(numbers)s::int[]) AS b (kafka_partition, begins, ends, number)
+                     %(numbers)s::int[], %(starts)s::bigint[])
+        AS b (kafka_partition, begins, ends, number, start)
       ON b.kafka_partition = m.kafka_partition
      AND m.recorded_at >= coalesce(b.begins, '-infinity') AND m.recorded_at < coalesce(b.ends, 'infinity')
-    WHERE m.consumer_group = %(group)s
+    WHERE m.consumer_group = %(group)s AND {{rows}}
     UNION ALL
     SELECT coalesce(b.number, %(unknown)s), o.kafka_partition, o.first_offset, o.last_offset, o.outcome,
            o.recorded_at, 'epoch', {NO_TRADE}, o.topic, CASE WHEN %(details)s THEN o.detail END,
@@ -72,11 +75,32 @@ FROM (
                CASE reason WHEN 'duplicate' THEN 3 ELSE 4 END, recorded_at, reason
         FROM skipped_offsets WHERE consumer_group = %(group)s
     ) AS o
-    LEFT JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(numbers)s::int[])
-        AS b (topic, kafka_partition, number) USING (topic, kafka_partition)
+    LEFT JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(numbers)s::int[], %(starts)s::bigint[])
+        AS b (topic, kafka_partition, number, start) USING (topic, kafka_partition)
+    WHERE {{others}}
 ) AS outcomes
 ORDER BY (number::bigint << 44) + least(greatest(first_offset, 0), 17592186044415), first_offset, last_offset
 """  # noqa: S608  (constants)
+
+
+_ALL = {"rows": "true", "others": "true"}
+_SINCE = {
+    # Days whose newest row is older have none of the offsets that are read.
+    "rows": "(b.start IS NULL OR m.kafka_offset >= b.start) AND m.timestamp >= %(since)s::timestamptz",
+    "others": "(b.start IS NULL OR o.last_offset >= b.start)",
+}
+_BEFORE = {
+    "rows": """m.kafka_offset < b.start AND m.timestamp >= %(first)s::timestamptz
+        AND m.timestamp < %(last)s::timestamptz
+        AND date_bin('1 minute', m.timestamp, 'epoch') = ANY (%(minutes)s::timestamptz[])""",
+    "others": "false",
+}
+_FIRST_DAY = """
+SELECT min(day) FROM metric_days
+JOIN unnest(%(topics)s::text[], %(partitions)s::int[], %(starts)s::bigint[])
+    AS b (topic, kafka_partition, start) USING (topic, kafka_partition)
+WHERE consumer_group = %(group)s AND last_offset >= b.start
+"""
 
 
 class RowSeries(NamedTuple):
@@ -175,7 +199,23 @@ class StoredOutcomes:
 
     def blocks(self) -> Iterator[tuple[list[OutcomeRanges], list[StoredRows]]]:
         """Yield the outcomes of some offsets, and the rows among them by partition."""
-        for block in copy_blocks(self._connection, _OUTCOMES, self._parameters):
+        if not self._books.starts:
+            return self._blocks(_ALL, self._parameters)
+        (day,) = self._connection.execute(_FIRST_DAY, self._parameters).fetchone() or (None,)
+        since = "infinity" if day is None else f"{day} 00:00+00"
+        return self._blocks(_SINCE, self._parameters | {"since": since})
+
+    def before(self, minutes: Sequence[datetime]) -> Iterator[StoredRows]:
+        """Yield the rows of some minutes that come before the offsets of `blocks`."""
+        if minutes:
+            values = {"minutes": minutes, "first": min(minutes), "last": max(minutes) + timedelta(minutes=1)}
+            for _, rows in self._blocks(_BEFORE, self._parameters | values):
+                yield from rows
+
+    def _blocks(
+        self, which: Mapping[str, str], parameters: Mapping[str, object]
+    ) -> Iterator[tuple[list[OutcomeRanges], list[StoredRows]]]:
+        for block in copy_blocks(self._connection, _OUTCOMES.format(**which), parameters):
             number, partition, first, last, outcome, recorded, time, trade_id = block.integers(
                 4, 4, 8, 8, 4, 8, 8, 8
             )

@@ -138,14 +138,15 @@ class TopicCheck:
         """Begin with a partition, and note which of its offsets cannot be compared."""
         if book.topic not in self._topic_ids:
             self._topic_ids[book.topic] = self._topic_id(book)
-        begin, end = book.first_offset, book.next_offset
+        first = begin = self._books.start_of(book)
+        end = book.next_offset
         has_topic = self._topic_ids[book.topic] == book.topic_id
         if has_topic:
             low, high = self._reader.held(book.topic_partition)
             begin, end = max(begin, low), min(end, high)
         else:
             begin = end
-        unchecked = book.offsets - max(end - begin, 0)
+        unchecked = book.next_offset - first - max(end - begin, 0)
         if unchecked:
             why = "Kafka no longer holds them" if has_topic else "the topic no longer exists"
             self.notes.append(

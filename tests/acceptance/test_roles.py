@@ -57,6 +57,9 @@ def test_each_command_under_its_own_role(
         days = admin.execute("SELECT day FROM crypto_metrics_days").fetchall()
     assert len(days) >= 3
     cli("verify", "--topic", env=reader)
+    assert "the mark was not kept" in cli("verify", "--since-last", env=reader).stderr
+    assert "mark" not in cli("verify", "--since-last", env=writer).stderr
+    assert "only what came after" in cli("verify", "--since-last", env=reader).stdout
     assert json.loads(cli("session", "--json", env=reader).stdout)
     cli("plot", "--pair", "BTC-USD", env=reader)
     cli("watch", "--once", env=reader)
