@@ -71,7 +71,7 @@ def run(feed: str, pairs: tuple[str, ...], rate: int, group: str, *, with_page: 
     hang_up_as_terminate()
     settings = config.load()
     with _services(settings):
-        _prepare(settings)
+        _prepare(settings, group)
         with stopping() as stop, Children() as children:
             chosen = [part for pair in pairs for part in ("--pair", pair)]
             children.start(feed, [feed, *chosen, *(["--rate", str(rate)] if feed == "simulate" else [])])
@@ -140,15 +140,18 @@ def _services(settings: Settings) -> Iterator[None]:
             _report(f"stopped {named(stopped)}; the data in {services.home} was kept")
 
 
-def _prepare(settings: Settings) -> None:
-    """Create the schema and the topic if they are missing."""
+def _prepare(settings: Settings, group: str) -> None:
+    """Create the schema and the topic if they are missing, and report when the group was last verified."""
     from cryptometrics.cli.connections import database, wait_for_kafka
     from cryptometrics.kafka.topic import create_topic
     from cryptometrics.store.migrate import migrate
+    from cryptometrics.store.verified_groups import last_verified
 
     with database(settings) as connection:
         if applied := migrate(connection, lambda text: click.echo(text, err=True)):
             _report(f"schema: applied {', '.join(applied)}")
+        if last := last_verified(connection, group):
+            _report(f"group {group}: {last.text()}")
     wait_for_kafka(settings)
     if create_topic(settings, options.DEFAULT_PARTITIONS):
         _report(f"topic {settings.kafka_topic}: created with {options.DEFAULT_PARTITIONS} partitions")

@@ -308,6 +308,13 @@ class FeedPair(TypedDict):
     longest_gap_seconds: float
 
 
+class VerifiedGroup(TypedDict):
+    """When `verify --since-last` last found nothing wrong."""
+
+    at: str
+    with_topic: bool
+
+
 class PipelineAnswer(TypedDict):
     """How far the topic is read, what was rejected, and what the feed has missed."""
 
@@ -319,3 +326,4 @@ class PipelineAnswer(TypedDict):
     rejected: list[RejectReason]
     gaps: list[FeedGap]
     feed: list[FeedPair]
+    verified: VerifiedGroup | None

@@ -52,14 +52,23 @@ def source(services: Services) -> Iterator[Source]:
 
 def publish_and_process(settings: Settings, numbers: range) -> None:
     """Publish ticks, some of them bad, and store them."""
+    before = offsets(settings)
     producer = Producer(client.client_conf(settings, partitioner="murmur2_random"))
     for number in numbers:
-        key, value = tick(number)
-        if number % 8 == 5:
-            key, value = spoiled(number // 8, key, value)
+        good_key, good_value = tick(number)
+        is_bad = number % 8 == 5
+        key, value = spoiled(number // 8, good_key, good_value) if is_bad else (good_key, good_value)
         producer.produce(settings.kafka_topic, value, key)
     assert producer.flush(LIMIT_S) == 0
     run_worker(settings, WorkerOptions("g", batch=64, until_caught_up=True), stop=deadline())
+    assert offsets(settings) == before + len(numbers)
+
+
+def offsets(settings: Settings) -> int:
+    """Return how many offsets were stored."""
+    with connect(settings) as connection:
+        (count,) = connection.execute("SELECT sum(next_offset) FROM consumer_offsets").fetchone() or (0,)
+    return int(count or 0)
 
 
 def since_last(settings: Settings, *, topic: bool = False, keep: bool = True) -> GroupReport:

@@ -329,6 +329,14 @@ def test_the_pipeline_accounts_for_every_offset_and_cuts_hostile_text(
     raw = web.client.get("/api/pipeline").content
     assert b"\x1b" not in raw  # JSON escapes control characters
 
+    assert answer["verified"] is None
+    with psycopg.connect(filled[1].postgres()) as connection:
+        connection.execute(
+            "INSERT INTO verified_groups VALUES (%s, '2026-11-28 10:00+00', true, 0, '{}')", [answer["group"]]
+        )
+    wait_until(lambda: web.get("/api/pipeline")["verified"] is not None, "the verification")
+    assert web.get("/api/pipeline")["verified"] == {"at": "2026-11-28T10:00:00Z", "with_topic": True}
+
 
 def test_people_acknowledge_and_silence(web: Web, filled: tuple[Cli, Settings]) -> None:
     [alert] = web.get("/api/alerts")["firing"]

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from cryptometrics.store import feed_gaps
 from cryptometrics.store.partition_owners import PartitionProgress, owned_partitions
 from cryptometrics.store.reject_samples import RejectSample, reject_samples
+from cryptometrics.store.verified_groups import LastVerified, last_verified
 from cryptometrics.times import iso
 from cryptometrics.web.api.parameters import Group, chosen_group
 from cryptometrics.web.cache import Cache
@@ -18,6 +19,7 @@ from cryptometrics.web.shapes import (
     PipelineAnswer,
     RejectedText,
     RejectReason,
+    VerifiedGroup,
 )
 from cryptometrics.web.site import Site
 
@@ -57,11 +59,16 @@ def router(site: Site) -> APIRouter:
                         for each in _newest_gaps(feed_gaps.gaps(connection, name, since=now - GAPS_OF))
                     ],
                     feed=[_feed(each) for each in feed_gaps.by_pair(connection, name)],
+                    verified=_verified(last_verified(connection, name)),
                 )
 
             return answers.get(name, compute)
 
     return routes
+
+
+def _verified(last: LastVerified | None) -> VerifiedGroup | None:
+    return None if last is None else VerifiedGroup(at=iso(last.verified_at), with_topic=last.with_topic)
 
 
 def _newest_gaps(found: list[feed_gaps.GapRow]) -> list[feed_gaps.GapRow]:

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h, setText } from "./dom.js";
-import { integer, visible } from "./format.js";
+import { integer, moment, visible } from "./format.js";
 import { now, onChange, secondsSince } from "./live.js";
 import { figures, showTemplate } from "./parts.js";
 import { repeat } from "./refresh.js";
@@ -22,6 +22,12 @@ const partitionView = (row) => ({ ...row, reader: row.owner || "nobody", state: 
 /** @param {Row} row */
 const reasonView = (row) => ({ ...row, ...row.newest, or_more: row.more ? "or more" : "", age: secondsSince(row.newest.at) });
 
+/** @param {Row | null} last */
+const verifiedText = (last) =>
+  last
+    ? `Every offset was last verified on ${moment(last.at)} UTC, ${last.with_topic ? "with" : "without"} the topic.`
+    : "Not verified yet: cryptometrics verify --since-last does it.";
+
 /** @type {import("./router.js").Page} */
 export function show(main, left) {
   const part = showTemplate(main, "pipeline");
@@ -34,6 +40,7 @@ export function show(main, left) {
     partitions.update(found.partitions.map(partitionView));
     rejected.update(found.rejected.map(reasonView));
     gaps.update(found.gaps);
+    setText(part("verified"), verifiedText(found.verified));
   });
   const paint = () => {
     showTotals(now.pipeline ?? {});
