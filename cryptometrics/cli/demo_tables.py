@@ -55,7 +55,7 @@ def _show_risk(connection: psycopg.Connection) -> None:
     from cryptometrics.risk.figures import FigureSettings
     from cryptometrics.risk.lines import MarketRange, risk_lines
     from cryptometrics.store.complete_markets import choose_as_of, markets
-    from cryptometrics.store.risk_series import load_series
+    from cryptometrics.store.risk_inputs import load_series
 
     stored = markets(connection, GROUP, SIMULATED)
     market = MarketRange(GROUP, SIMULATED, choose_as_of(stored, None), DAY_MINUTES)

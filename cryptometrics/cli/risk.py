@@ -108,7 +108,7 @@ def risk(
     from cryptometrics.cli.risk_table import as_text, show
     from cryptometrics.risk.figures import FigureSettings
     from cryptometrics.risk.lines import risk_lines
-    from cryptometrics.store import risk_series
+    from cryptometrics.store import risk_inputs
     from cryptometrics.store.complete_markets import choose_pairs
 
     settings = FigureSettings(confidence, horizon, method, half_life, bar)
@@ -118,7 +118,7 @@ def risk(
         if not against and any(each.pair == DEFAULT_AGAINST for each in stored):
             compared = [DEFAULT_AGAINST]
         loaded = list(dict.fromkeys([*chosen, *compared]))
-        series = risk_series.load_series(connection, market, loaded, settings)
+        series = risk_inputs.load_series(connection, market, loaded, settings)
     lines = risk_lines(series, chosen, against or DEFAULT_AGAINST, market, settings)
     if as_json:
         click.echo(as_text(lines))

@@ -66,13 +66,13 @@ def backtest(
     from cryptometrics.cli.risk_market import stored_market
     from cryptometrics.risk.backtest import evaluate, walk
     from cryptometrics.risk.ewma import decay_factor
-    from cryptometrics.store import risk_series
+    from cryptometrics.store import risk_inputs
     from cryptometrics.store.complete_markets import choose_pairs, whole_past
 
     with stored_market(group, venue, [pair], as_of, range_minutes) as (connection, market, stored):
         choose_pairs(stored, [pair], market)
         past = whole_past(stored, pair, market)
-        minutes = risk_series.load_whole_minutes(connection, past, [pair], before=0)[pair]
+        minutes = risk_inputs.load_whole_minutes(connection, past, [pair], before=0)[pair]
     close = minutes.known_closes()
     chosen = methods or risk_options.METHODS
     walks = {

@@ -46,12 +46,12 @@ def correlation(
     from cryptometrics.cli.risk_market import stored_market
     from cryptometrics.risk.figures import FigureSettings
     from cryptometrics.risk.lines import correlation_matrix
-    from cryptometrics.store import risk_series
+    from cryptometrics.store import risk_inputs
     from cryptometrics.store.complete_markets import choose_pairs
 
     with stored_market(group, venue, pairs, as_of, range_minutes) as (connection, market, stored):
         chosen = choose_pairs(stored, pairs, market)
-        minutes = risk_series.load_minutes(connection, market, chosen, FigureSettings())
+        minutes = risk_inputs.load_minutes(connection, market, chosen, FigureSettings())
     matrix = correlation_matrix(minutes, market, bar)
     if out is not None:
         from cryptometrics.plot.risk_charts import draw_correlation, render

@@ -81,7 +81,7 @@ def history(
     from cryptometrics.cli.risk_market import stored_market
     from cryptometrics.risk import history as over_time
     from cryptometrics.risk.figures import FigureSettings
-    from cryptometrics.store import risk_series
+    from cryptometrics.store import risk_inputs
     from cryptometrics.store.complete_markets import choose_pairs
 
     settings = FigureSettings(confidence, horizon, method, half_life)
@@ -99,7 +99,7 @@ def history(
         if count > MAX_POINTS:
             raise UserError(f"{count:,} figures are more than {MAX_POINTS:,}: choose a longer --step")
         whole = replace(market, minutes=range_minutes + (count - 1) * step)
-        minutes = risk_series.load_whole_minutes(connection, whole, [pair])[pair]
+        minutes = risk_inputs.load_whole_minutes(connection, whole, [pair])[pair]
     points = over_time.history(
         minutes, metric, range_minutes=range_minutes, step=step, count=count, settings=settings
     )

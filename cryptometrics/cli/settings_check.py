@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics import config, log
-from cryptometrics.config.variables import FILE
+from cryptometrics.config.env_file import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptometrics.config.variables import UnknownVariable
+    from cryptometrics.config.env_file import UnknownVariable
 
 
 def warn_of_settings(context: click.Context) -> None:

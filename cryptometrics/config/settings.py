@@ -24,13 +24,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cryptometrics.config.endpoints import NotRunningError, endpoints, file_in
-from cryptometrics.config.variables import FILE, KAFKA_CONF, EnvFile, read_file, unknown, variable_of
+from cryptometrics.config.env_file import FILE, KAFKA_CONF, EnvFile, read_file, unknown, variable_of
 from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cryptometrics.config.variables import UnknownVariable
+    from cryptometrics.config.env_file import UnknownVariable
 
 _FILE = "_file"
 """Suffix of the settings that name a file which holds the secret."""

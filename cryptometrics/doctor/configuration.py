@@ -9,7 +9,7 @@ from cryptometrics.doctor.diagnosis import ok, warning
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cryptometrics.config.variables import UnknownVariable
+    from cryptometrics.config.env_file import UnknownVariable
     from cryptometrics.doctor.diagnosis import Diagnosis
 
 

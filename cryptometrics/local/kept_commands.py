@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptometrics.config.variables import KAFKA_CONF, OURS, SHARED
+from cryptometrics.config.env_file import KAFKA_CONF, OURS, SHARED
 from cryptometrics.local.daemon import Daemon
 
 if TYPE_CHECKING:

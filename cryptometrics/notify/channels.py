@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptometrics.alerts.toml_lines import RuleProblem, RulesError
-from cryptometrics.config.variables import read_file
+from cryptometrics.config.env_file import read_file
 from cryptometrics.errors import UserError
 from cryptometrics.notify.channel_messages import message_of
 from cryptometrics.notify.webhook import NotDeliveredError

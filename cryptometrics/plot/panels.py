@@ -1,4 +1,8 @@
-"""The content of a chart: its panels and their lines. Pure, and quick to import for a help text."""
+"""The content of a chart: its panels and their lines. Pure, and quick to import for a help text.
+
+A new metric also needs its expression in `store.tick_series`. The browser draws its own chart, in
+`web/static/market_chart.js`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Read the minutes of pairs, empty ones too, as columns of numbers, each minute with its label.
 
-The label says what is known about a minute's completeness; the view `crypto_windows_1m` defines it. Columns
-are floats, for statistics: exact numbers are in the view.
+The label says what is known about a minute's completeness. The view `crypto_windows_1m` (migration
+`0011_completeness.sql`) defines it; a change there must reach `_COUNTS` and `_DOUBTFUL`. Columns are
+floats, for statistics: exact numbers are in the view.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from cryptometrics.risk.lines import MarketRange
 from cryptometrics.risk.pair_minutes import cut_to_range
 from cryptometrics.risk.portfolio.marks import MarkQuote, start_of_day
 from cryptometrics.risk.portfolio.valuation import MarketData
-from cryptometrics.store.risk_series import load_minutes
+from cryptometrics.store.risk_inputs import load_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Recompute every number of a row that follows from the quotes. Pure."""
+"""Recompute mid price, spread and running extremes of each row from the quotes, and check its sizes. Pure."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from cryptometrics.times import iso
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from cryptometrics.risk.portfolio.limits import LimitUse, StressResult
+    from cryptometrics.risk.portfolio.limits import LimitUse
+    from cryptometrics.risk.portfolio.stress_tests import StressResult
     from cryptometrics.risk.portfolio.valuation import PositionRisk, Valuation
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cryptometrics.risk.figures import range_volatility
-from cryptometrics.risk.portfolio.limits import LimitUse, StressResult, stress_result, use_of_limit
+from cryptometrics.risk.portfolio.limits import LimitUse, use_of_limit
 from cryptometrics.risk.portfolio.marks import PositionMark, mark_cash, mark_position
 from cryptometrics.risk.portfolio.notes import assumptions, position_notes
-from cryptometrics.risk.portfolio.scenarios import (
+from cryptometrics.risk.portfolio.stress_tests import StressResult, stress_result
+from cryptometrics.risk.portfolio.tail_risk import (
     PortfolioTailRisk,
     TooFewScenariosError,
     portfolio_tail_risk,

@@ -16,8 +16,8 @@ from cryptometrics.risk.lines import MarketRange, correlation_matrix
 from cryptometrics.store.choose_source import check_venue, stored_venues
 from cryptometrics.store.complete_markets import choose_as_of, choose_pairs, markets
 from cryptometrics.store.risk_curves import RISK_METRICS, NoFiguresError, load_curves
+from cryptometrics.store.risk_inputs import load_minutes
 from cryptometrics.store.risk_overview import newest_figures
-from cryptometrics.store.risk_series import load_minutes
 from cryptometrics.times import iso, to_microseconds
 from cryptometrics.web.api.parameters import (
     Group,

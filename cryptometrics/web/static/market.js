@@ -1,4 +1,4 @@
-/** The page Market: all pairs, newest quotes and risk, in one table. */
+/** The page Market: all pairs in one table, whose columns are in `pages/market.html`. */
 
 import { h, setText } from "./dom.js";
 import { fixed } from "./format.js";

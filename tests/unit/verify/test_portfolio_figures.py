@@ -8,7 +8,7 @@ import pytest
 from cryptometrics.risk.figures import FigureSettings
 from cryptometrics.risk.minutes import Bars
 from cryptometrics.risk.pair_minutes import PairMinutes, cut_to_range
-from cryptometrics.risk.portfolio.scenarios import TooFewScenariosError, portfolio_tail_risk
+from cryptometrics.risk.portfolio.tail_risk import TooFewScenariosError, portfolio_tail_risk
 from cryptometrics.risk.tail_risk import METHODS, Method
 from cryptometrics.verify.portfolio_figures import PairMinutesAgain, tail_figures, volatility
 

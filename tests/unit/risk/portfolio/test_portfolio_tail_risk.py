@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cryptometrics.risk.figures import FigureSettings
 from cryptometrics.risk.horizon import tail_risk_of_minutes
-from cryptometrics.risk.portfolio.scenarios import TooFewScenariosError, portfolio_tail_risk
+from cryptometrics.risk.portfolio.tail_risk import TooFewScenariosError, portfolio_tail_risk
 from cryptometrics.risk.tail_risk import METHODS, Method
 from tests.unit.risk.portfolio.holdings import closes_of, range_of
 

@@ -1,4 +1,7 @@
-"""The variables of a file `.env`, and the names of variables that are probably mistyped."""
+"""Read the variables of a file `.env`, and find names that are probably mistyped.
+
+To add a setting, add a field to `Settings` in `settings.py`.
+"""
 
 from __future__ import annotations
 
