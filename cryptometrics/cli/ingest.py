@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import click
 
 from cryptometrics.cli import options, publish_report
-from cryptometrics.feeds.registry import DEFAULT_FEED, DEFAULT_PAIRS, URLS, make_feed
+from cryptometrics.feeds.interface import DEFAULT_FEED
+from cryptometrics.feeds.registry import DEFAULT_PAIRS, URLS, make_live_feed
 from cryptometrics.times import Interval
 
 if TYPE_CHECKING:
@@ -172,14 +173,20 @@ def _listen(
     from cryptometrics.cli.feed_report import as_text, show
     from cryptometrics.cli.progress import Progress
     from cryptometrics.cli.signals import stopping
-    from cryptometrics.feeds.coinbase.client import CoinbaseClient
     from cryptometrics.feeds.recording import Recorder
 
     found: list[Gap] = []
-    feed = make_feed(name, pairs or DEFAULT_PAIRS, book=book, on_gap=noting(found))
     recorder = Recorder(file, feed=name) if file is not None else None
-    wait = config.load().wait
-    client = CoinbaseClient(feed, url or URLS[name], outbox=outbox, recorder=recorder, wait=wait)
+    feed, client = make_live_feed(
+        name,
+        pairs or DEFAULT_PAIRS,
+        book=book,
+        on_gap=noting(found),
+        url=url,
+        outbox=outbox,
+        recorder=recorder,
+        wait=config.load().wait,
+    )
     published = outbox.state if outbox is not None else None
     try:
         with stopping() as asked, Progress() as progress:

@@ -1,7 +1,7 @@
 """The interface of a feed: what `ingest`, `record` and `replay` need of an exchange.
 
 To add an exchange, put a folder beside `coinbase` with a `Feed`, which turns frames into messages that
-`market.tick_decoder` reads, and a `FeedClient`, which receives them; then name it in `feeds/registry.py`.
+`market.tick_decoder` reads, and a `FeedClient`, which receives them; then add both to `feeds/registry.py`.
 docs/feeds.md says what a feed has to declare.
 """
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from cryptometrics.feeds.quality import Quality
     from cryptometrics.kafka.publisher import Message
     from cryptometrics.market.gap_records import GapKind
+
+
+DEFAULT_FEED = "coinbase"
+"""The feed of a command without --feed, and of a recording that names none."""
 
 
 class Feed(Protocol):

@@ -21,7 +21,7 @@ import msgspec
 
 from cryptometrics.errors import CryptometricsError, UserError
 from cryptometrics.feeds.gzip_members import CHUNK_BYTES, GZIP, Damage, unpacked
-from cryptometrics.feeds.registry import DEFAULT_FEED
+from cryptometrics.feeds.interface import DEFAULT_FEED
 from cryptometrics.market.gap_records import GapKind
 
 if TYPE_CHECKING:
