@@ -15,6 +15,7 @@ import click
 
 from cryptometrics.cli import completion
 from cryptometrics.cli import options as shared
+from cryptometrics.config.latency import DEFAULT_LATENCY, parse_latency
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.pipeline import GAVE_UP
 
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 
 REPORT_EVERY_S = 0.25
 """Time between two reports of a worker, to its supervisor or to the metrics."""
+
+
+def _latency(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    try:
+        return None if value is None else parse_latency(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -66,6 +74,13 @@ REPORT_EVERY_S = 0.25
     help="Maximum number of ticks per transaction.",
 )
 @click.option(
+    "--latency",
+    callback=_latency,
+    metavar="DURATION",
+    help="How long a tick may wait for company, from its arrival in Kafka: 0, or 5ms to 1s. Default: "
+    f"CRYPTOMETRICS_LATENCY, else {DEFAULT_LATENCY}.",
+)
+@click.option(
     "--on-data-loss",
     type=click.Choice(["fail", "skip"]),
     default="fail",
@@ -93,6 +108,7 @@ def process(
     until_caught_up: bool,
     workers: int,
     batch: int,
+    latency: float | None,
     on_data_loss: str,
     rules_file: Path | None,
     no_alerts: bool,
@@ -127,7 +143,14 @@ def process(
             error.exit_code = ServiceUnavailableError.exit_code
         raise
     options = WorkerOptions(
-        group, session, batch, until_caught_up, on_data_loss == "skip", rules.rules, rules.channels
+        group,
+        session,
+        batch,
+        until_caught_up,
+        on_data_loss == "skip",
+        rules.rules,
+        rules.channels,
+        settings.latency if latency is None else latency,
     )
     port = None if reporting else metrics_port
     with stopping() as stop, _metrics_served(group, metrics_host, port) as publish:
@@ -254,7 +277,14 @@ def _child_command(options: WorkerOptions, rules_file: Path | None) -> list[str]
     command = [sys.executable, "-m", "cryptometrics", "--log-format", log.resolve(given["log_format"])]
     command += ["--verbose"] if given["verbose"] else []
     command += ["process", "--reporting"]
-    command += ["--group", options.group, "--batch", str(options.batch)]
+    command += [
+        "--group",
+        options.group,
+        "--batch",
+        str(options.batch),
+        "--latency",
+        f"{options.latency:.6f}",
+    ]
     command += ["--session", options.session] if options.session else []
     command += ["--until-caught-up"] if options.until_caught_up else []
     command += ["--on-data-loss", "skip"] if options.skip_lost else []

@@ -10,11 +10,12 @@ import functools
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
 from pydantic import (
     AliasChoices,
+    BeforeValidator,
     Field,
     PositiveFloat,
     SecretStr,
@@ -25,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from cryptometrics.config.endpoints import NotRunningError, endpoints, file_in
 from cryptometrics.config.env_file import FILE, KAFKA_CONF, EnvFile, read_file, unknown, variable_of
+from cryptometrics.config.latency import DEFAULT_LATENCY_S, parse_latency
 from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +52,14 @@ def _file_settings(settings: type[BaseSettings]) -> set[str]:
         for name, field in settings.model_fields.items()
         if name.endswith(_FILE)
     }
+
+
+def _latency(value: str | float) -> float:
+    """Parse the budget of `process`; raise UserError that names the variable."""
+    try:
+        return parse_latency(str(value))
+    except ValueError:  # without the value: a secret may stand where it does not belong
+        raise UserError("CRYPTOMETRICS_LATENCY is not valid: write 0, or a duration from 5ms to 1s") from None
 
 
 def _default_home() -> Path:
@@ -109,6 +119,11 @@ class Settings(BaseSettings):
     """Folder with the state of the local services."""
     wait: PositiveFloat = Field(default=30.0, validation_alias=AliasChoices("CRYPTOMETRICS_WAIT"))
     """Seconds to wait for a service at the start of a command."""
+
+    latency: Annotated[float, BeforeValidator(_latency)] = Field(
+        default=DEFAULT_LATENCY_S, validation_alias=AliasChoices("CRYPTOMETRICS_LATENCY")
+    )
+    """Seconds that a tick may wait for company in `process`."""
 
     alerts: Path | None = Field(default=None, validation_alias=AliasChoices("CRYPTOMETRICS_ALERTS"))
     """File with the alert rules."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ADDRESS_EVERY_S = 0.5
 """Seconds between two checks of a producer where Kafka is."""
+FULL_FETCH_BYTES = 256 * 1024
+"""Bytes of new records that are enough for a full batch: the broker does not hold them back."""
 MAX_MISSED = 2
 """Checks that may find the local Kafka stopped: it still answers for a moment."""
 
@@ -76,8 +78,11 @@ def make_producer(settings: Settings, *, patient: bool = False) -> Producer:
         raise explained(settings, error) from None
 
 
-def consumer_conf(settings: Settings, group: str, instance_id: str) -> dict[str, Any]:
-    """Return the settings of a worker's consumer, whose offsets PostgreSQL stores."""
+def consumer_conf(settings: Settings, group: str, instance_id: str, hold: float = 0.0) -> dict[str, Any]:
+    """Return the settings of a worker's consumer, whose offsets PostgreSQL stores.
+
+    hold: seconds for which the broker may hold new records back, so that more of them come together.
+    """
     tuning: dict[str, Any] = {
         # Bounds what is fetched ahead: a worker stays small, whatever the backlog.
         "queued.min.messages": 100_000,
@@ -89,6 +94,8 @@ def consumer_conf(settings: Settings, group: str, instance_id: str) -> dict[str,
         # Notice new partitions within seconds.
         "topic.metadata.refresh.interval.ms": 10_000,
     }
+    if hold:
+        tuning |= {"fetch.min.bytes": FULL_FETCH_BYTES, "fetch.wait.max.ms": max(round(1000 * hold), 1)}
     required = {
         "group.id": group,
         "group.instance.id": instance_id,

@@ -34,6 +34,8 @@ IDLE_S = 0.25
 """Seconds an idle consumer waits for a first message before its caller gets control back."""
 LINGER_S = 0.005
 """Seconds a partial batch waits for more messages while the database writes the one before."""
+SETTLE_S = 0.002
+"""Seconds that the partitions of one fetch need to arrive one after another; part of the budget."""
 TOPIC_ID_RENEWED_S = 1.0
 """Seconds after which the topic's id is requested again."""
 TOPIC_ID_EXPIRES_S = 3.0
@@ -46,10 +48,18 @@ class GroupConsumer:
     Kafka's committed offsets are written for lag tools and never read.
     """
 
-    def __init__(self, settings: Settings, topic: Topic, group: str, instance_id: str) -> None:
+    def __init__(
+        self, settings: Settings, topic: Topic, group: str, instance_id: str, latency: float = 0.0
+    ) -> None:
+        """Read `topic` as the member `instance_id`.
+
+        latency: seconds that a record may wait for company, from its arrival in Kafka. The broker holds it
+        back, by its own clock: so there is one fetch per budget, and no record needs a request of its own.
+        """
         self._settings = settings
         self._topic = topic
-        self._conf = consumer_conf(settings, group, instance_id)
+        self._settle = min(SETTLE_S, latency / 2)
+        self._conf = consumer_conf(settings, group, instance_id, hold=latency - self._settle)
         self._address: str | None = self._conf["bootstrap.servers"]
         self._name, self._moves = instance_id, 0
         self._consumer = make_consumer(settings, self._conf)
@@ -139,7 +149,7 @@ class GroupConsumer:
         """
         received = self._consumer.consume(1, IDLE_S)
         if received:
-            received += self._consumer.consume(limit - 1, LINGER_S if linger else 0)
+            received += self._consumer.consume(limit - 1, LINGER_S if linger else self._settle)
         messages = [message for message in received if message.error() is None]
         events = [] if len(messages) == len(received) else [m for m in received if m.error() is not None]
         for event in events:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryptometrics.config.latency import DEFAULT_LATENCY_S
+
 if TYPE_CHECKING:
     from cryptometrics.alerts.channels import Channel
     from cryptometrics.alerts.rules import Rule
@@ -27,6 +29,13 @@ class WorkerOptions:
     """Alert rules."""
     channels: tuple[Channel, ...] = ()
     """Whom alerts are sent to, besides the webhook."""
+    latency: float = DEFAULT_LATENCY_S
+    """Seconds that a tick may wait for company, from its arrival in Kafka."""
+
+    @property
+    def budget(self) -> float:
+        """Seconds that a tick of this run may wait; the end of a backlog has no company to wait for."""
+        return 0.0 if self.until_caught_up else self.latency
 
     def names(self) -> list[str]:
         """Return the names that people chose and that the database must store as they are."""

@@ -78,7 +78,7 @@ class Worker:
         self._log = log.get_logger(group=options.group)
         self._partitions = range(topic.partitions)
         self._topic = partition_claims.GroupTopic(options.group, topic.name, topic.id)
-        self._consumer = GroupConsumer(settings, topic, options.group, instance_id)
+        self._consumer = GroupConsumer(settings, topic, options.group, instance_id, options.budget)
         owner = f"{instance_id} pid {os.getpid()}"
         self._claims = Claims(self._topic, self._consumer, owner, skip_lost=options.skip_lost)
         self._database: Database | None = None

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import signal
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -843,6 +844,31 @@ def test_a_signal_finishes_what_is_in_hand(cli: Cli, bench: Bench, number: signa
     ]
     bench.process()
     assert bench.check().total() == 3000
+
+
+def test_ticks_that_arrive_within_the_budget_share_a_transaction(cli: Cli, bench: Bench) -> None:
+    process = cli.start("process", "--group", bench.group, "--latency", "1s")
+    bench.send(tick("5", "9"))
+    bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count == 1)  # it waits no longer
+    begun = time.monotonic()
+    for number in range(1, 41):
+        bench.send(tick("5", "9", number, number, f"P{number % 7}-USD"))  # each acknowledged before the next
+    sent_within = time.monotonic() - begun
+    bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count == 41)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, errors
+    transactions = bench.rows("SELECT count(DISTINCT recorded_at) FROM crypto_metrics")[0][0]
+    # One for the first tick, and one for each answer of the broker, of which two are cut by begin and end.
+    assert transactions <= 1 + sent_within / 0.99 + 2
+    assert bench.check() == Counter(metrics=41)
+
+
+def test_a_budget_that_is_not_valid_is_refused(cli: Cli, settings: Settings) -> None:
+    for value in ("1ms", "2s", "soon", "-1"):
+        errors = cli("process", "--latency", value, code=2).stderr
+        assert "--latency" in errors
+        assert "Traceback" not in errors
 
 
 @pytest.mark.slow

@@ -133,6 +133,9 @@ def test_kafkas_login_reaches_librdkafka_under_its_names(
         ("CRYPTOMETRICS_WAIT", "soon"),
         ("CRYPTOMETRICS_WAIT", "-1"),
         ("CRYPTOMETRICS_WAIT", "0"),
+        ("CRYPTOMETRICS_LATENCY", "soon"),
+        ("CRYPTOMETRICS_LATENCY", "1ms"),
+        ("CRYPTOMETRICS_LATENCY", "25"),
     ],
 )
 @pytest.mark.parametrize("where", ["environment", "file"])
@@ -146,6 +149,18 @@ def test_a_value_that_is_not_valid_names_its_variable(
     with pytest.raises(UserError, match=rf"^{name} is not valid: \S[^\n]+$") as caught:
         config.load()
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("0", 0), ("0ms", 0), ("5ms", 0.005), ("25ms", 0.025), ("0.1", 0.1), ("1s", 1)]
+)
+def test_the_budget_of_a_tick_is_a_duration(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, seconds: float
+) -> None:
+    assert config.load().latency == 0.025
+    config.load.cache_clear()
+    monkeypatch.setenv("CRYPTOMETRICS_LATENCY", value)
+    assert config.load().latency == seconds
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
