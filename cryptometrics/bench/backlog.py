@@ -124,12 +124,16 @@ class Backlog:
 
 
 @contextlib.contextmanager
-def workers(scratch: Scratch, number: int) -> Iterator[None]:
-    """Run this many workers; the block begins when they have caught up."""
+def workers(scratch: Scratch, number: int, *options: str) -> Iterator[int]:
+    """Run this many workers, and yield the process id of the command; the block begins when they caught up.
+
+    options: more options of `process`.
+    """
     before = _owners(scratch, {}).keys()
     # Simulated prices must not alert anybody.
     command = scratch.command("process", "--group", GROUP, "--no-alerts")
     command += ["--workers", str(number)] if number > 1 else []
+    command += options
     running = subprocess.Popen(
         command,
         env=scratch.environment,
@@ -151,7 +155,7 @@ def workers(scratch: Scratch, number: int) -> Iterator[None]:
             if running.poll() is not None or time.monotonic() > deadline:
                 raise CryptometricsError(f"{number} workers were not ready after {READY_S:g} s")
             time.sleep(LOOK_S)
-        yield
+        yield running.pid
     finally:
         running.terminate()
         try:

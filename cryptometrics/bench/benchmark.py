@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import statistics
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptometrics.bench import latency, latency_floor
 from cryptometrics.bench.backlog import GROUP, workers
-from cryptometrics.bench.latency import Latency, measure
 from cryptometrics.bench.scratch import PARTITIONS
 from cryptometrics.bench.throughput import Throughput
+from cryptometrics.config.latency import DEFAULT_LATENCY
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptometrics.bench.cpu_cost import CpuCost
+    from cryptometrics.bench.latency import Latency
+    from cryptometrics.bench.latency_floor import Floor
     from cryptometrics.bench.scratch import Scratch
 
 RATES = [100, 1_000, 10_000]
@@ -28,13 +33,16 @@ BUSY_LOAD = 0.5
 
 @dataclass
 class Result:
-    """Measured rates in ticks or rows per second, one per round, and latencies."""
+    """Measured rates in ticks or rows per second, one per round, latencies, and processor times."""
 
     ticks: int
     cores: int
     load: float
     rates: dict[str, list[float]] = field(default_factory=dict)
+    floor: Floor | None = None
     latencies: list[Latency] = field(default_factory=list)
+    costs: list[CpuCost] = field(default_factory=list)
+    """Empty without psutil."""
     verified: str = ""
 
     def median(self, part: str) -> float:
@@ -70,8 +78,15 @@ def run(scratch: Scratch, ticks: int, rounds: int, seconds: float, say: Callable
         record("bare consume", throughput.consume)
     if seconds:
         # First: after millions of rows the server stays busy for a while (vacuum, checkpoints).
+        say("floor of latency")
+        result.floor = latency_floor.measure(scratch, seconds)
         say("latency")
-        result.latencies = measure(scratch, RATES, seconds)
+        result.latencies = latency.measure(scratch, ["0", DEFAULT_LATENCY], RATES, seconds)
+        if importlib.util.find_spec("psutil") is not None:
+            from cryptometrics.bench import cpu_cost
+
+            say("processor time")
+            result.costs = cpu_cost.measure(scratch, RATES, seconds)
     backlog = throughput.backlog()
     for number in sorted({1, min(cores, PARTITIONS)}):
         name = f"process, {number} worker{'s' if number > 1 else ''}"

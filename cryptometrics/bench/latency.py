@@ -14,6 +14,8 @@ from cryptometrics.bench.backlog import GROUP, workers
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryptometrics.bench.scratch import Scratch
 
 LOOK_S = 0.001
@@ -30,6 +32,8 @@ _ENDS = "SELECT kafka_partition, next_offset FROM consumer_offsets WHERE consume
 class Latency:
     """Milliseconds from produce to visible, at one rate."""
 
+    budget: str
+    """How long a tick may wait for company: the worker's `--latency`."""
     rate: int
     ticks: int
     p50: float
@@ -37,14 +41,17 @@ class Latency:
     maximum: float
 
 
-def measure(scratch: Scratch, rates: list[int], seconds: float) -> list[Latency]:
-    """Run one worker, and `simulate` at each of the rates in turn."""
-    with workers(scratch, 1):
-        return [_at(scratch, GROUP, rate, seconds) for rate in rates]
+def measure(scratch: Scratch, budgets: Sequence[str], rates: Sequence[int], seconds: float) -> list[Latency]:
+    """Run a worker with each of the budgets, and `simulate` at each of the rates in turn."""
+    found: list[Latency] = []
+    for budget in budgets:
+        with workers(scratch, 1, "--latency", budget):
+            found += [_at(scratch, budget, rate, seconds) for rate in rates]
+    return found
 
 
-def _at(scratch: Scratch, group: str, rate: int, seconds: float) -> Latency:
-    before = _ends(scratch, group)
+def _at(scratch: Scratch, budget: str, rate: int, seconds: float) -> Latency:
+    before = _ends(scratch)
     seen: dict[int, tuple[list[int], list[float]]] = {partition: ([], []) for partition in before}
     with subprocess.Popen(
         scratch.command("simulate", "--rate", str(rate), "--duration", f"{seconds:g}s"),
@@ -58,7 +65,7 @@ def _at(scratch: Scratch, group: str, rate: int, seconds: float) -> Latency:
         try:
             # Until the feed has ended and no offset has changed for a moment.
             while time.monotonic() < stop_at and (feed.poll() is None or time.monotonic() - idle_since < 1.0):
-                now_at, ends = time.time(), _ends(scratch, group)
+                now_at, ends = time.time(), _ends(scratch)
                 for partition, end in ends.items():
                     if end > last.get(partition, 0):
                         seen[partition][0].append(end)
@@ -78,6 +85,7 @@ def _at(scratch: Scratch, group: str, rate: int, seconds: float) -> Latency:
     if not latencies:
         raise CryptometricsError(f"no tick became visible at {rate} ticks/s")
     return Latency(
+        budget,
         rate,
         len(latencies),
         round(latencies[len(latencies) // 2], 1),
@@ -93,8 +101,8 @@ def _visible(seen: tuple[list[int], list[float]], offset: int) -> float | None:
     return times[at] if at < len(times) else None
 
 
-def _ends(scratch: Scratch, group: str) -> dict[int, int]:
-    return dict(scratch.connection.execute(_ENDS, [group]).fetchall())
+def _ends(scratch: Scratch) -> dict[int, int]:
+    return dict(scratch.connection.execute(_ENDS, [GROUP]).fetchall())
 
 
 def _produced(scratch: Scratch, begin: dict[int, int], end: dict[int, int]) -> list[tuple[int, int, float]]:

@@ -104,16 +104,41 @@ def _as_dict(result: Result) -> dict[str, object]:
             }
             for part, rates in result.rates.items()
         },
+        "latency_floor_ms": None
+        if result.floor is None
+        else {"samples": result.floor.samples, "p50": result.floor.p50, "p99": result.floor.p99},
         "latency_ms": [
-            {"rate": at.rate, "ticks": at.ticks, "p50": at.p50, "p99": at.p99, "max": at.maximum}
+            {
+                "latency": at.budget,
+                "rate": at.rate,
+                "ticks": at.ticks,
+                "p50": at.p50,
+                "p99": at.p99,
+                "max": at.maximum,
+            }
             for at in result.latencies
+        ],
+        "cpu": [
+            {
+                "rate": cost.rate,
+                "ticks": cost.ticks,
+                "seconds": round(cost.seconds, 2),
+                "us_per_tick": {name: _rounded(cost.per_tick(name), 1) for name in cost.cpu_seconds},
+                "share_of_core": {name: _rounded(cost.share(name), 4) for name in cost.cpu_seconds},
+            }
+            for cost in result.costs
         ],
         "verified": result.verified,
     }
 
 
+def _rounded(value: float | None, places: int) -> float | None:
+    """Round a number that may be unknown."""
+    return None if value is None else round(value, places)
+
+
 def _show(result: Result) -> None:
-    from cryptometrics.cli.output import print_table
+    from cryptometrics.cli.output import NOTHING, print_table
 
     heads = ("part", "ticks/s", "lowest", "highest", "of the limit")
     rows = [
@@ -125,11 +150,32 @@ def _show(result: Result) -> None:
         for part, rates in result.rates.items()
     ]
     print_table(heads, rows, numbers=heads[1:], title=f"{result.ticks:,} ticks, {result.cores} cores")
-    if result.latencies:
-        percentiles = ("ticks/s", "p50", "p99", "max")
-        times = [
-            (f"{at.rate:,}", *(f"{time:.1f}" for time in (at.p50, at.p99, at.maximum)))
+    if result.latencies and (floor := result.floor):
+        percentiles = ("--latency", "ticks/s", "p50", "p99", "max", "p50 / floor", "p99 / floor")
+        times: list[tuple[str, ...]] = [
+            ("floor", NOTHING, f"{floor.p50:.1f}", f"{floor.p99:.1f}", NOTHING, "1.0", "1.0")
+        ]
+        times += [
+            (
+                *(at.budget, f"{at.rate:,}"),
+                *(f"{time:.1f}" for time in (at.p50, at.p99, at.maximum)),
+                *(f"{at.p50 / floor.p50:.1f}", f"{at.p99 / floor.p99:.1f}"),
+            )
             for at in result.latencies
         ]
-        print_table(percentiles, times, numbers=percentiles, title="from produce to visible, ms")
+        print_table(percentiles, times, numbers=percentiles[1:], title="from produce to visible, ms")
+    if result.costs:
+        names = list(result.costs[0].cpu_seconds)
+        columns = ("ticks/s", *(f"{name}, µs" for name in names), *(f"{name}, %" for name in names))
+        costs = [
+            (
+                f"{cost.rate:,}",
+                *(NOTHING if (us := cost.per_tick(name)) is None else f"{us:,.0f}" for name in names),
+                *(NOTHING if (share := cost.share(name)) is None else f"{100 * share:.1f}" for name in names),
+            )
+            for cost in result.costs
+        ]
+        print_table(
+            columns, costs, numbers=columns, title="processor time per tick, and its share of one core"
+        )
     click.echo(result.verified)

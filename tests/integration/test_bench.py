@@ -46,8 +46,19 @@ def test_every_part_is_measured_and_proved(cli: Cli, settings: Settings) -> None
     for part in result["throughput"].values():
         assert part["lowest"] <= part["median_per_second"] <= part["highest"]
         assert part["ratio_to_limit"] > 0
-    assert [at["rate"] for at in result["latency_ms"]] == [100, 1_000, 10_000]
+    rates = [100, 1_000, 10_000]
+    measured = [(at["latency"], at["rate"]) for at in result["latency_ms"]]
+    assert measured == [(latency, rate) for latency in ("0", "25ms") for rate in rates]
     assert all(0 < at["p50"] <= at["p99"] <= at["max"] for at in result["latency_ms"])
+    assert 0 < result["latency_floor_ms"]["p50"] <= result["latency_floor_ms"]["p99"]
+    assert [cost["rate"] for cost in result["cpu"]] == rates
+    for cost in result["cpu"]:
+        assert cost["us_per_tick"].keys() == {"process", "broker", "postgres"}
+        for name, used in cost["us_per_tick"].items():
+            assert used == pytest.approx(
+                1e6 * cost["share_of_core"][name] * cost["seconds"] / cost["ticks"], rel=0.2
+            )
+            assert used > 0
     assert "each with exactly one outcome" in result["verified"]
     assert "</svg>" in (cli.cwd / "bench.svg").read_text()
     assert (cli.cwd / "precious").read_text() == "kept"  # a link is replaced, not written through
