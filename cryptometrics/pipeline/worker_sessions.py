@@ -65,6 +65,8 @@ class Database:
             connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
         # Its only transactions are claims: a worker suspended in one must not block the next owner.
         reading.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'".encode())
+        # A batch's statements run again and again: planning each anew would cost more than running it.
+        writing.execute("SET plan_cache_mode = force_generic_plan")
         _widen(writing)
         backend = backend_of(writing)
         past = StoredPast(reading, topic.group)

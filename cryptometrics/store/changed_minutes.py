@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    import psycopg
-
     from cryptometrics.market.venues import Market
     from cryptometrics.market.windows import Aggregate
     from cryptometrics.store.feed_gaps import StoredGap
     from cryptometrics.store.partition_claims import GroupTopic
+    from cryptometrics.store.prepared_statements import Executes
 
 GAP_MARGIN = timedelta(seconds=2)
 """A gap is widened by this much on both sides: its times come from the receiver's clock."""
@@ -69,7 +68,7 @@ ON CONFLICT (consumer_group, venue, pair, minute) DO UPDATE SET changes = n.chan
 
 
 def note(
-    cursor: psycopg.Cursor,
+    cursor: Executes,
     topic: GroupTopic,
     windows: Mapping[tuple[Market, datetime], Aggregate],
     gaps: Sequence[StoredGap],

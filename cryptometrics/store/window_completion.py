@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from cryptometrics.store.partition_claims import GroupTopic
+    from cryptometrics.store.prepared_statements import Executes
 
 IDLE_S = 60.0
 """Seconds without a tick of a venue, after which it counts as idle in a partition that is read to its end."""
@@ -81,7 +82,7 @@ WHERE w.ctid = due.place AND w.consumer_group = %(group)s AND NOT w.complete
 """
 
 
-def advance(cursor: psycopg.Cursor, topic: GroupTopic, newest: Mapping[tuple[int, str], datetime]) -> None:
+def advance(cursor: Executes, topic: GroupTopic, newest: Mapping[tuple[int, str], datetime]) -> None:
     """Move the watermarks in the transaction of their ticks.
 
     newest: (partition, venue) → the newest event time of the ticks.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.market.venues import Market
     from cryptometrics.market.windows import Aggregate
+    from cryptometrics.store.prepared_statements import Executes
 
 MINUTES = "1m"
 """The name of the windows that `process` keeps."""
@@ -68,15 +69,17 @@ _MERGE = (
     + f"""
     ticks = w.ticks + excluded.ticks,
     (open, open_at, open_partition, open_offset) = (SELECT
-        CASE WHEN {_OPENS} THEN excluded.open ELSE w.open END,
-        CASE WHEN {_OPENS} THEN excluded.open_at ELSE w.open_at END,
-        CASE WHEN {_OPENS} THEN excluded.open_partition ELSE w.open_partition END,
-        CASE WHEN {_OPENS} THEN excluded.open_offset ELSE w.open_offset END),
+        CASE WHEN opens THEN excluded.open ELSE w.open END,
+        CASE WHEN opens THEN excluded.open_at ELSE w.open_at END,
+        CASE WHEN opens THEN excluded.open_partition ELSE w.open_partition END,
+        CASE WHEN opens THEN excluded.open_offset ELSE w.open_offset END
+        FROM (VALUES ({_OPENS})) AS news (opens)),
     (close, close_at, close_partition, close_offset) = (SELECT
-        CASE WHEN {_CLOSES} THEN excluded.close ELSE w.close END,
-        CASE WHEN {_CLOSES} THEN excluded.close_at ELSE w.close_at END,
-        CASE WHEN {_CLOSES} THEN excluded.close_partition ELSE w.close_partition END,
-        CASE WHEN {_CLOSES} THEN excluded.close_offset ELSE w.close_offset END),
+        CASE WHEN closes THEN excluded.close ELSE w.close END,
+        CASE WHEN closes THEN excluded.close_at ELSE w.close_at END,
+        CASE WHEN closes THEN excluded.close_partition ELSE w.close_partition END,
+        CASE WHEN closes THEN excluded.close_offset ELSE w.close_offset END
+        FROM (VALUES ({_CLOSES})) AS news (closes)),
     high = CASE WHEN w.origin IS NULL THEN greatest(w.high, excluded.high) ELSE excluded.high END,
     low = CASE WHEN w.origin IS NULL THEN least(w.low, excluded.low) ELSE excluded.low END,
     highest_bid = greatest(w.highest_bid, excluded.highest_bid),
@@ -84,7 +87,7 @@ _MERGE = (
     max_spread = greatest(w.max_spread, excluded.max_spread),
     {_SUMS},
     complete = w.complete AND w.origin IS NULL, origin = NULL, updated_at = now()
-"""
+"""  # noqa: S608  (constants)
 )
 
 # Unchanged windows are not written, so that `updated_at` is the time of the last change.
@@ -125,7 +128,7 @@ ON CONFLICT (consumer_group, name, venue, pair, window_start) DO UPDATE SET tick
 """
 
 
-def merge(cursor: psycopg.Cursor, group: str, windows: dict[tuple[Market, datetime], Aggregate]) -> None:
+def merge(cursor: Executes, group: str, windows: dict[tuple[Market, datetime], Aggregate]) -> None:
     """Add a batch's part of each (market, minute) to the stored one, within the batch's transaction."""
     rows = [(market, start, start + MINUTE, part) for (market, start), part in windows.items()]
     cursor.execute(_MERGE, _values(group, MINUTES, rows, complete=False))

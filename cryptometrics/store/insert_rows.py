@@ -1,0 +1,66 @@
+"""Insert few rows of `crypto_metrics` by a statement, which shares its round trip with others; COPY cannot.
+
+The bytes are those of COPY: PostgreSQL writes a field of its binary format and an element of a binary array
+alike, as a length and a value. So the fields of a column, one after another, are an array.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from cryptometrics.store.copy_rows import COPY_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cryptometrics.store.prepared_statements import Message
+
+MAX_ROWS = 64
+"""More rows are cheaper by COPY: taking a row apart costs more than its share of the round trips."""
+
+_TYPE_OF = {
+    **dict.fromkeys(("pair", "consumer_group", "venue", "session", "kind"), "text"),
+    **dict.fromkeys(("bid", "ask", "mid_price", "spread", "highest_bid", "lowest_ask"), "numeric"),
+    **dict.fromkeys(("max_spread", "bid_size", "ask_size"), "numeric"),
+    **dict.fromkeys(("trade_id", "kafka_offset"), "int8"),
+    "timestamp": "timestamptz",
+    "kafka_partition": "int4",
+}
+_TYPES = [_TYPE_OF[name] for name in COPY_COLUMNS.split(", ")]
+_INSERT = (
+    f"INSERT INTO crypto_metrics ({COPY_COLUMNS}) "  # noqa: S608  (constants)
+    f"SELECT * FROM unnest({', '.join(f'%b::{name}[]' for name in _TYPES)})"
+)
+_OIDS = {name: psycopg.adapters.types[name].oid for name in set(_TYPES)}
+_HEAD = struct.Struct("!iiIii").pack
+"""Of an array: dimensions, whether it has nulls, the type of its elements, their number, the first index."""
+_SIZE = struct.Struct("!i").unpack_from
+_COUNT_BYTES = 2
+"""Bytes with the number of fields, at the beginning of a row."""
+
+
+def insert(message: Message, rows: Iterable[bytes]) -> None:
+    """Add the statement that inserts rows; `copy_rows` has encoded them, one or more in each piece."""
+    columns = _columns(b"".join(rows))
+    message.execute(_INSERT, [_array(*each) for each in zip(_TYPES, columns, strict=True)])
+
+
+def _columns(rows: bytes) -> list[list[bytes]]:
+    """Return the fields of each column, each with its length in front."""
+    fields: list[bytes] = []
+    at = 0
+    while at < len(rows):
+        at += _COUNT_BYTES
+        for _ in _TYPES:
+            (size,) = _SIZE(rows, at)
+            end = at + 4 + max(size, 0)  # -1 is NULL
+            fields.append(rows[at:end])
+            at = end
+    return [fields[place :: len(_TYPES)] for place in range(len(_TYPES))]
+
+
+def _array(name: str, fields: Sequence[bytes]) -> bytes:
+    return _HEAD(1, 1, _OIDS[name], len(fields), 1) + b"".join(fields)
