@@ -15,6 +15,7 @@ from cryptometrics.market import duplicates
 from cryptometrics.market.gap_records import decode as decode_gap
 from cryptometrics.market.table_decoder import decode
 from cryptometrics.market.tick_decoder import Reason, RejectedError
+from cryptometrics.pipeline import small_batch
 from cryptometrics.pipeline.batch_builder import BatchBuilder
 from cryptometrics.pipeline.pair_cache import PairCache
 from cryptometrics.pipeline.settle_gaps import FoundGap, settle
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from cryptometrics.market.duplicates import TradeKey
     from cryptometrics.market.gap_records import Gap
     from cryptometrics.market.table import PairTicks, TickTable
-    from cryptometrics.market.text_columns import Ints
     from cryptometrics.market.trade_ids import TradeIds
     from cryptometrics.pipeline.alerting import Alerting
     from cryptometrics.pipeline.pair_cache import OwnedPartition, Past
+    from cryptometrics.pipeline.small_batch import TickGroup
     from cryptometrics.store.partition_claims import Claim
 
 
@@ -42,11 +43,26 @@ class CalculatedBatch:
     batch: Batch
     messages: Sequence[Record]
     table: TickTable | None = None
-    """Its valid ticks, which the feed may repeat before they are stored."""
+    """Its valid ticks, which the feed may repeat before they are stored; None without any."""
     newest: datetime | None = None
     late: int = 0
     begun: float = field(default_factory=time.monotonic)
     """When its calculation began, on the monotonic clock."""
+    groups: Sequence[TickGroup] = ()
+    """The ticks of a small batch, which has no table."""
+
+    def event_times(self) -> list[int]:
+        """Return the event times of its ticks, in microseconds since 1970."""
+        if self.table is not None:
+            times: list[int] = self.table.time.tolist()
+            return times
+        return [to_microseconds(tick.time) for group in self.groups for tick in group.ticks]
+
+    def keys_in(self, wanted: Collection[TradeKey]) -> set[TradeKey]:
+        """Return which of some keys its ticks have."""
+        if self.table is not None:
+            return duplicates.keys_in([self.table], wanted)
+        return small_batch.keys_in(self.groups).intersection(wanted)
 
 
 class Calculator:
@@ -117,9 +133,15 @@ class Calculator:
         refused: (partition, offset) → PostgreSQL's message, of ticks that it refuses.
         """
         begun, batch = time.monotonic(), Batch()
-        taken, partitions, offsets = self._take(messages, batch)
-        keys, values = [message.key() for message in taken], [message.value() for message in taken]
         now = datetime.now(UTC)
+        taken = self._take(messages, batch)
+        if len(taken) <= small_batch.MAX_MESSAGES and not refused:
+            groups = small_batch.read(taken, self._cache, self._session, now)
+            if groups is not None:
+                return self._calculate_small(messages, taken, groups, batch, begun)
+        keys, values = [message.key() for message in taken], [message.value() for message in taken]
+        partitions = np.array([message.partition() for message in taken], np.int64)
+        offsets = np.array([message.offset() for message in taken], np.int64)
         table, rejected = decode(keys, values, partitions, offsets, now)
         if refused:
             table = _refuse(taken, table, refused, rejected)
@@ -138,10 +160,29 @@ class Calculator:
             pair = self._cache.pair(ticks)
             for part in ticks.without_duplicates().by_session(self._session):
                 builder.add(part, pair)
-        self._days_with_rows |= builder.finish(table)
+        builder.count(table)
+        self._days_with_rows |= builder.finish()
         if self._alerting is not None:
             self._alerting.evaluate(taken, builder.observed or [], batch)
         return CalculatedBatch(batch, messages, table, table.newest, int(table.late.sum()), begun)
+
+    def _calculate_small(
+        self,
+        messages: Sequence[Record],
+        taken: Sequence[Record],
+        groups: Sequence[TickGroup],
+        batch: Batch,
+        begun: float,
+    ) -> CalculatedBatch:
+        """Return the batch of the ticks that `small_batch` has read from the messages taken."""
+        builder = BatchBuilder(batch, self._group, observe=self._alerting is not None)
+        for group in groups:
+            builder.add_group(group)
+        self._days_with_rows |= builder.finish()
+        if self._alerting is not None:
+            self._alerting.evaluate(taken, builder.observed or [], batch)
+        newest = max(batch.progress.values(), default=None)
+        return CalculatedBatch(batch, messages, newest=newest, begun=begun, groups=groups)
 
     def skip_to(self, partition: int, position: int) -> CalculatedBatch | None:
         """Account for the offsets up to `position`, which hold no message; return None if there are none."""
@@ -153,17 +194,16 @@ class Calculator:
         batch.parts[partition].next_offset = position
         return CalculatedBatch(batch, [])
 
-    def _take(self, messages: Sequence[Record], batch: Batch) -> tuple[list[Record], Ints, Ints]:
-        """Return the new messages of owned partitions, with their partitions and offsets.
+    def _take(self, messages: Sequence[Record], batch: Batch) -> list[Record]:
+        """Return the new messages of owned partitions.
 
         Offsets without a message are put into the batch as holes.
         """
-        partitions = np.array([message.partition() for message in messages], np.int64)
-        offsets = np.array([message.offset() for message in messages], np.int64)
+        partitions = [message.partition() for message in messages]
+        offsets = [message.offset() for message in messages]
         taken: list[Record] = []
-        slices: list[slice] = []
         for begin, end in _consecutive(partitions, offsets):
-            partition, first = int(partitions[begin]), int(offsets[begin])
+            partition, first = partitions[begin], offsets[begin]
             owned = self._cache.partition(partition)
             known = 0 if owned is None else max(owned.next_offset - first, 0)
             if owned is None or begin + known >= end:
@@ -173,22 +213,14 @@ class Calculator:
                 _skip_holes(owned, first, batch)
             owned.next_offset = part.next_offset = first + end - begin
             taken += messages[begin + known : end]
-            slices.append(slice(begin + known, end))
-        if len(taken) < len(messages):
-            partitions, offsets = (
-                np.concatenate([column[part] for part in slices] or [column[:0]])
-                for column in (partitions, offsets)
-            )
-        return taken, partitions, offsets
+        return taken
 
     def _mark_duplicates(self, pairs: Sequence[PairTicks], in_flight: Sequence[CalculatedBatch]) -> None:
-        tables = [each.table for each in in_flight if each.table is not None]
-
         def trades_of(ticks: PairTicks) -> TradeIds:
             return self._cache.pair(ticks).trade_ids
 
         def seen_before(keys: Collection[TradeKey]) -> set[TradeKey]:
-            found = duplicates.keys_in(tables, keys)
+            found = {key for each in in_flight for key in each.keys_in(keys)}
             wanted = ((market, trade, from_microseconds(time)) for market, trade, time in set(keys) - found)
             stored = self._past.stored(wanted)
             return found | {(market, trade, to_microseconds(time)) for market, trade, time in stored}
@@ -196,11 +228,19 @@ class Calculator:
         duplicates.mark(pairs, trades_of, seen_before)
 
 
-def _consecutive(partitions: Ints, offsets: Ints) -> Iterable[tuple[int, int]]:
+def _consecutive(partitions: Sequence[int], offsets: Sequence[int]) -> Iterable[tuple[int, int]]:
     """Yield begin and end of each stretch of messages of one partition with consecutive offsets."""
-    breaks = np.flatnonzero((np.diff(partitions) != 0) | (np.diff(offsets) != 1)) + 1
-    if len(partitions):
-        yield from pairwise([0, *breaks.tolist(), len(partitions)])
+    count = len(partitions)
+    if count > small_batch.MAX_MESSAGES:
+        breaks = (np.flatnonzero((np.diff(partitions) != 0) | (np.diff(offsets) != 1)) + 1).tolist()
+    else:
+        breaks = [
+            at
+            for at in range(1, count)
+            if partitions[at] != partitions[at - 1] or offsets[at] != offsets[at - 1] + 1
+        ]
+    if count:
+        yield from pairwise([0, *breaks, count])
 
 
 def _part_of(owned: OwnedPartition, batch: Batch) -> PartitionOutcome:

@@ -123,6 +123,11 @@ class PairCache:
         """Return the pair of some ticks, after `load` of them."""
         return self._owned[ticks.partition].pairs[ticks.market]
 
+    def ready(self, partition: int, market: Market, session: str, day: str) -> CachedPair | None:
+        """Return a pair if nothing has to be looked up for its tick of this session and day, else None."""
+        pair = self._owned[partition].pairs.get(market)
+        return pair if pair is not None and session in pair.sessions and day in self._days else None
+
     def last_trade(self, market: Market) -> LastTrade:
         """Return the last trade of a pair, also of one that is not in the cache."""
         pair = self._elsewhere(market)

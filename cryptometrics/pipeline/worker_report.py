@@ -18,7 +18,6 @@ from cryptometrics.times import to_microseconds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cryptometrics.market.text_columns import Ints
     from cryptometrics.pipeline.calculator import CalculatedBatch
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -132,10 +131,10 @@ class Measurements:
                     for state in batch.pairs
                 },
             )
-        if work.table is not None:
+        if times := work.event_times():
             stored = sum(part.metrics for part in batch.parts.values())
             now = to_microseconds(at)
-            self._observe_latencies([now - time for time in _sample(work.table.time)], stored)
+            self._observe_latencies([now - time for time in _sample(times)], stored)
 
     def _observe_latencies(self, latencies: Sequence[int], stored: int) -> None:
         """Count sampled latencies, in microseconds, for all stored ticks."""
@@ -178,11 +177,11 @@ class Measurements:
 _HISTOGRAMS = {"batch_ticks", "batch_seconds", "commit_seconds", "latency"}
 
 
-def _sample(times: Ints) -> list[int]:
+def _sample(times: Sequence[int]) -> list[int]:
     """Return at most SAMPLES of the times, evenly spread, including the first and the last."""
     last, most = len(times) - 1, SAMPLES - 1
     places = range(len(times)) if last < most else [last * n // most for n in range(SAMPLES)]
-    return [int(times[place]) for place in places]
+    return [times[place] for place in places]
 
 
 @dataclass

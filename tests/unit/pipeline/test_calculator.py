@@ -27,6 +27,7 @@ from cryptometrics.market.ticks import EXACT
 from cryptometrics.market.trade_ids import MAX_RANGES
 from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import TradeSums
+from cryptometrics.pipeline import small_batch
 from cryptometrics.pipeline.calculator import CalculatedBatch, Calculator
 from cryptometrics.store.copy_rows import COPY_COLUMNS
 from cryptometrics.store.partition_claims import Claim
@@ -42,7 +43,7 @@ EVENING = datetime(2026, 6, 30, 23, 59, 55, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")
 BTC = Market("coinbase", "BTC-USD")
 Row = dict[str, Any]
-BOTH_WAYS = pytest.mark.usefixtures("measured")
+EACH_WAY = pytest.mark.usefixtures("measured")
 
 
 @dataclass(frozen=True)
@@ -344,13 +345,15 @@ def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> 
     assert stored == {key: (n, expected.late[key]) for key, n in expected.ticks.items()}
 
 
-@pytest.fixture(params=[0, 1000], ids=["at once", "one by one"])
+@pytest.fixture(params=["as columns", "columns measured one by one", "without columns if possible"])
 def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to measure ticks, whatever their number."""
-    monkeypatch.setattr(table_metrics, "MIN_COLUMN_TICKS", request.param)
+    """Each way to measure ticks, whatever their number."""
+    monkeypatch.setattr(table_metrics, "MIN_COLUMN_TICKS", 0 if request.param == "as columns" else 1000)
+    few = 1000 if request.param == "without columns if possible" else -1
+    monkeypatch.setattr(small_batch, "MAX_MESSAGES", few)
 
 
-@BOTH_WAYS
+@EACH_WAY
 @given(streams(), st.integers(0, 2))
 def test_every_offset_has_one_fate_and_the_counts_add_up(stream: list[Message], first: int) -> None:
     memory, firsts = Memory(), {0: min([first, *(m.at for m in stream if not m.of)]), 1: 7}
@@ -358,7 +361,7 @@ def test_every_offset_has_one_fate_and_the_counts_add_up(stream: list[Message], 
     check(memory, stream, firsts)
 
 
-@BOTH_WAYS
+@EACH_WAY
 @settings(max_examples=300)
 @given(streams(), st.data())
 def test_batches_of_any_size_stored_at_any_time_give_the_same(
