@@ -19,11 +19,10 @@ from cryptometrics.errors import CryptometricsError, ServiceUnavailableError
 from cryptometrics.kafka import errors
 from cryptometrics.kafka.group_consumer import GroupConsumer
 from cryptometrics.pipeline.bisect import BatchBisector
-from cryptometrics.pipeline.caught_up import CatchUpTarget
 from cryptometrics.pipeline.owned_partitions import Claims
 from cryptometrics.pipeline.pair_cache import MAX_SESSIONS
+from cryptometrics.pipeline.progress import CatchUpTarget, StallDetector
 from cryptometrics.pipeline.restart_reason import message, restart_reason
-from cryptometrics.pipeline.stall_detector import StallDetector
 from cryptometrics.pipeline.worker_report import WorkerReport, WorkerTotals
 from cryptometrics.pipeline.worker_sessions import Database
 from cryptometrics.store import batch_transaction as store

@@ -18,7 +18,7 @@ from cryptometrics.store import (
 )
 from cryptometrics.store.array_text import array, arrays
 from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
-from cryptometrics.store.prepared_statements import Message
+from cryptometrics.store.prepared_statements import RoundTrip
 from cryptometrics.store.text_encoding import storable
 
 if TYPE_CHECKING:
@@ -225,11 +225,11 @@ def write(connection: psycopg.Connection, topic: GroupTopic, batch: Batch) -> No
 def _write_few(connection: psycopg.Connection, topic: GroupTopic, batch: Batch) -> None:
     """Write a small batch of nothing but ticks in two round trips: statements cost more than such rows."""
     try:
-        guard = Message(connection)
+        guard = RoundTrip(connection)
         guard.execute("BEGIN")
         _advance(guard, topic, batch.parts)
         _require_all(guard.send(), batch.parts)  # nothing is written before the guard's answer
-        rest = Message(connection)
+        rest = RoundTrip(connection)
         if batch.rows:
             insert_rows.insert(rest, batch.rows)
         _write_ticks_state(rest, topic, batch)

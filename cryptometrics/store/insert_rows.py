@@ -16,7 +16,7 @@ from cryptometrics.store.copy_rows import COPY_COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cryptometrics.store.prepared_statements import Message
+    from cryptometrics.store.prepared_statements import RoundTrip
 
 MAX_ROWS = 64
 """More rows are cheaper by COPY: taking a row apart costs more than its share of the round trips."""
@@ -42,10 +42,10 @@ _COUNT_BYTES = 2
 """Bytes with the number of fields, at the beginning of a row."""
 
 
-def insert(message: Message, rows: Iterable[bytes]) -> None:
+def insert(trip: RoundTrip, rows: Iterable[bytes]) -> None:
     """Add the statement that inserts rows; `copy_rows` has encoded them, one or more in each piece."""
     columns = _columns(b"".join(rows))
-    message.execute(_INSERT, [_array(*each) for each in zip(_TYPES, columns, strict=True)])
+    trip.execute(_INSERT, [_array(*each) for each in zip(_TYPES, columns, strict=True)])
 
 
 def _columns(rows: bytes) -> list[list[bytes]]:

@@ -41,7 +41,7 @@ class Executes(Protocol):
         """Run a statement, or add it."""
 
 
-class Message:
+class RoundTrip:
     """Statements for one round trip, in the order in which the server runs them.
 
     Parameters are texts, numbers, arrays as text (see `array_text`), and bytes in PostgreSQL's binary format.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cryptometrics.store.prepared_statements import Message
+from cryptometrics.store.prepared_statements import RoundTrip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +25,13 @@ def session(empty_database_settings: Settings) -> Iterator[psycopg.Connection]:
 
 
 def add(session: psycopg.Connection, *numbers: int, word: str = "word") -> int:
-    message = Message(session)
-    message.execute("BEGIN")
-    message.execute(ADD, {"numbers": "{" + ",".join(map(str, numbers)) + "}", "words": f'{{"{word}"}}'})
-    message.execute("UPDATE noted SET word = %s WHERE word IS NULL", ["none"])
-    message.execute("COMMIT")
-    message.execute("SELECT FROM noted WHERE number > %s AND 7 %% 2 = 1", [0])
-    return message.send()
+    trip = RoundTrip(session)
+    trip.execute("BEGIN")
+    trip.execute(ADD, {"numbers": "{" + ",".join(map(str, numbers)) + "}", "words": f'{{"{word}"}}'})
+    trip.execute("UPDATE noted SET word = %s WHERE word IS NULL", ["none"])
+    trip.execute("COMMIT")
+    trip.execute("SELECT FROM noted WHERE number > %s AND 7 %% 2 = 1", [0])
+    return trip.send()
 
 
 def stored(session: psycopg.Connection) -> list[tuple[int, str]]:
@@ -66,8 +66,8 @@ def test_a_message_may_be_larger_than_the_buffers_of_the_socket(session: psycopg
 
 def test_a_session_that_ends_is_an_operational_error(session: psycopg.Connection) -> None:
     add(session, 1)
-    message = Message(session)
-    message.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    trip = RoundTrip(session)
+    trip.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     with pytest.raises(psycopg.OperationalError):
-        message.send()
+        trip.send()
     assert session.closed

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cryptometrics.pipeline import stall_detector
-from cryptometrics.pipeline.stall_detector import StallDetector
+from cryptometrics.pipeline import progress
+from cryptometrics.pipeline.progress import StallDetector
 
 ENDS = {0: 10, 1: 20}
 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> StallDetector:
-    monkeypatch.setattr(stall_detector, "CHECK_S", 0.0)
+    monkeypatch.setattr(progress, "STALL_CHECK_S", 0.0)
     return StallDetector(lambda partition: (0, ENDS[partition]))
 
 
