@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cryptometrics.market.venues import Market
-from cryptometrics.store.latest_portfolios import LatestLimit, LatestPortfolio
+from cryptometrics.store.latest_portfolios import LatestLimit, LatestPortfolio, LatestPosition
 from cryptometrics.store.live_snapshot import FiringAlert, Partition, Snapshot
 from cryptometrics.store.stored_sessions import SessionRow
 from cryptometrics.watch.history import History
@@ -76,6 +76,15 @@ TREASURY = LatestPortfolio(
     23456.78,
     2.5,
     (LatestLimit("limit.gross", 0.5, "ok"), LatestLimit("limit.drawdown_pct", 1.2, "breach")),
+    Decimal("-5267.75"),
+    Decimal("1404131.74"),
+    Decimal("512040.14"),
+    16466.49,
+    16404.22,
+    (
+        LatestPosition("BTC", Decimal("12.5"), "marked", Decimal("795541.5"), Decimal("154916.5"), 9689.73),
+        LatestPosition("ETH", Decimal(-140), "stale", Decimal("-425706.4"), None, None),
+    ),
 )
 
 

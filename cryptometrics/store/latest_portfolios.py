@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from decimal import Decimal
 
     import psycopg
 
@@ -16,7 +16,12 @@ _LATEST = """
 SELECT held.portfolio, held.currency, newest.as_of, newest.value, newest.profit_and_loss,
        newest.value_at_risk, newest.value_at_risk_pct,
        coalesce((SELECT jsonb_agg(jsonb_build_array(each->>'limit', each->'use', each->>'state'))
-                 FROM jsonb_array_elements(newest.limits) AS each), '[]')
+                 FROM jsonb_array_elements(newest.limits) AS each), '[]'),
+       newest.profit_and_loss_today, newest.gross, newest.net, newest.expected_shortfall, newest.drawdown,
+       coalesce((SELECT jsonb_agg(jsonb_build_array(each->>'asset', each->>'quantity', each->>'state',
+                                                    each->>'value', each->>'profit_and_loss',
+                                                    each->'component_value_at_risk'))
+                 FROM jsonb_array_elements(newest.positions) AS each), '[]')
 FROM (
     SELECT DISTINCT ON (portfolio) * FROM portfolio_versions WHERE effective_at <= now()
     ORDER BY portfolio, effective_at DESC, version DESC
@@ -44,6 +49,20 @@ class LatestLimit(NamedTuple):
     """ok, warn, breach or unknown."""
 
 
+class LatestPosition(NamedTuple):
+    """A position as of the newest row; money in the currency of the portfolio, None is what is not known."""
+
+    asset: str
+    quantity: Decimal
+    """Negative: short."""
+    state: str
+    """Of its mark: `marked`, `par`, `unverified`, `stale` or `missing`."""
+    value: Decimal | None
+    profit_and_loss: Decimal | None
+    component: float | None
+    """Its part of the portfolio's value at risk; negative if it reduces it."""
+
+
 class LatestPortfolio(NamedTuple):
     """A portfolio in force, with the figures of its newest row; None is what is not known."""
 
@@ -57,13 +76,35 @@ class LatestPortfolio(NamedTuple):
     value_at_risk_pct: float | None
     """Of gross."""
     limits: tuple[LatestLimit, ...]
+    profit_and_loss_today: Decimal | None = None
+    gross: Decimal | None = None
+    net: Decimal | None = None
+    expected_shortfall: float | None = None
+    drawdown: float | None = None
+    positions: tuple[LatestPosition, ...] = ()
 
 
 def latest_portfolios(
     connection: psycopg.Connection, group: str, venue: str | None = None
 ) -> list[LatestPortfolio]:
     """Return the portfolios that a group, or one of its venues, prices, by name."""
+    found = connection.execute(_LATEST, {"group": group, "venue": venue})
     return [
-        LatestPortfolio._make((*figures, tuple(LatestLimit(*each) for each in limits)))
-        for *figures, limits in connection.execute(_LATEST, {"group": group, "venue": venue})
+        LatestPortfolio(
+            *figures[:7],
+            tuple(LatestLimit(*each) for each in figures[7]),
+            *figures[8:],
+            tuple(_position(*each) for each in positions),
+        )
+        for *figures, positions in found
     ]
+
+
+def _position(
+    asset: str, quantity: str, state: str, value: str | None, gain: str | None, component: float | None
+) -> LatestPosition:
+    return LatestPosition(asset, Decimal(quantity), state, _decimal(value), _decimal(gain), component)
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

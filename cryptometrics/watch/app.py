@@ -133,7 +133,6 @@ class WatchApp(App[None]):
     CSS = """
     PageView { height: 1fr; }
     FilterInput { display: none; }
-    FilterInput.open { display: block; }
     """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -265,8 +264,8 @@ class WatchApp(App[None]):
 
     def action_filter(self) -> None:
         """Open the line of the filter."""
-        self._filter.add_class("open")
-        self._filter.focus()
+        self._filter.display = True
+        self.screen.set_focus(self._filter)  # at once: the next key may be there already
 
     def action_clear_filter(self) -> None:
         """Show everything again."""
@@ -282,8 +281,8 @@ class WatchApp(App[None]):
     @on(Input.Blurred)
     def _close_filter(self) -> None:
         """Close the line of the filter, and keep the filter."""
-        self._filter.remove_class("open")
-        self._page_view.focus()
+        self._filter.display = False
+        self.screen.set_focus(self._page_view)
 
 
 def show(app: WatchApp) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from cryptometrics.store.latest_portfolios import LatestLimit, LatestPortfolio
+    from cryptometrics.store.latest_portfolios import LatestLimit, LatestPortfolio, LatestPosition
 
 STATES = {"breach": "bold red", "unknown": "magenta", "warn": "yellow", "ok": "green"}
 """The states of a limit with their colours, the worst first."""
@@ -44,10 +44,10 @@ def portfolio_lines(portfolios: Sequence[LatestPortfolio], at: datetime, room: i
 def portfolio_page(
     portfolios: Sequence[LatestPortfolio], at: datetime, width: int, *, ascii_only: bool = False
 ) -> list[Text]:
-    """Return the figures of each portfolio, and a line per limit with a bar of its use, the worst first."""
+    """Return the figures of each portfolio, its positions, and a bar of how far each limit is used."""
     lines = []
     for each in portfolios:
-        lines.append(_figures(each, at))
+        lines += [_figures(each, at), *_more_figures(each), *_positions(each.positions)]
         lines += [_limit(limit, width, "#" if ascii_only else "█") for limit in _worst_first(each.limits)]
         if each.as_of is not None and not each.limits:
             lines.append(line(("  no limits", "dim")))
@@ -86,6 +86,50 @@ def _figures(each: LatestPortfolio, at: datetime) -> Text:
         (f"  {age}", "red" if seconds >= STALE_S else "green"),
         *((f"  {state}", STATES.get(state, "")) for state in worst),
     )
+
+
+def _more_figures(each: LatestPortfolio) -> list[Text]:
+    """Return the figures for which a line below the quotes has no room."""
+    if each.as_of is None:
+        return []
+    return [
+        line(
+            ("  today ", "dim"), _money(each.profit_and_loss_today, sign="+"),
+            ("  gross ", "dim"), _money(each.gross), ("  net ", "dim"), _money(each.net),
+            ("  shortfall ", "dim"), _money(each.expected_shortfall),
+            ("  drawdown ", "dim"), _money(each.drawdown),
+        )
+    ]  # fmt: skip
+
+
+def _positions(positions: Sequence[LatestPosition]) -> list[Text]:
+    """Return a head, and a line per position: what matters most comes first, in case the end is cut."""
+    if not positions:
+        return []
+    rows = [
+        (
+            each.asset,
+            _money(each.value),
+            _money(each.profit_and_loss, sign="+"),
+            f"{each.quantity:,f}",
+            _money(each.component),
+            each.state,
+        )
+        for each in positions
+    ]
+    heads = ("position", "value", "P&L", "quantity", "of VaR", "mark")
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    return [
+        line(("  " + _aligned(row, widths), style))
+        for row, style in ((heads, "dim"), *((row, "") for row in rows))
+    ]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return the cells of a row: the first and the last aligned left, numbers right."""
+    first, *numbers, last = row
+    texts = [f"{number:>{width}}" for number, width in zip(numbers, widths[1:-1], strict=True)]
+    return "  ".join([f"{first:<{widths[0]}}", *texts, last])
 
 
 def _limits(limits: Sequence[LatestLimit]) -> Text:

@@ -47,7 +47,7 @@ def market(
 ) -> RenderableType:
     """Return the quotes and what is below them.
 
-    selected: the pair that is marked. is_live: show its details where there is room, and which keys scroll.
+    selected: the pair that is marked. is_live: show its details where there is room.
     """
     snapshot = data.snapshot
     bars = PLAIN_BARS if ascii_only else BARS

@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+from cryptometrics.store.latest_portfolios import LatestPosition, latest_portfolios
 from tests.database import END_OTHER_SESSIONS, rows
 from tests.terminal import Terminal
 from tests.waiting import LIMIT_S, wait_until
@@ -37,7 +38,9 @@ _FIGURES = """
 INSERT INTO portfolio_risk (portfolio, version, consumer_group, as_of, venue, currency, value,
     profit_and_loss, gross, value_at_risk, value_at_risk_pct, unmarked, positions, cash, limits)
 SELECT 'treasury', 1, 'g1', now() - minutes * interval '1 min', 'simulated', 'USD', 100000 + minutes, -1234.5,
-    90000, 1350, 1.5, 0, '[]', '[]', '[{"limit": "limit.gross", "use": 1.125, "state": "breach"}]'
+    90000, 1350, 1.5, 0, '[{"asset": "BTC", "quantity": "1.5", "state": "marked", "value": "90000.5",
+    "profit_and_loss": null, "component_value_at_risk": 1350}]', '[]',
+    '[{"limit": "limit.gross", "use": 1.125, "state": "breach"}]'
 FROM generate_series(1, 3) AS minutes
 """
 _BOOK = """
@@ -145,6 +148,12 @@ def portfolios_are_shown_while_they_are_in_force(settings: Settings, filled: Cli
         "value_at_risk_pct": 1.5,
         "limits": [{"name": "limit.gross", "use": 1.125, "state": "breach"}],
     }
+    with psycopg.connect(settings.postgres()) as connection:
+        [found] = latest_portfolios(connection, "g1")
+    assert found.positions == (
+        LatestPosition("BTC", Decimal("1.5"), "marked", Decimal("90000.5"), None, 1350),
+    )
+    assert (found.gross, found.net, found.drawdown) == (90_000, None, None)
     text = filled("watch", "--once", env={"COLUMNS": "80", "LINES": "24"}).stdout
     assert "treasury  100,001.00 USD  P&L -1,234.50  VaR 1,350.00 1.5%" in text
     assert "limits  gross 112% breach" in text
@@ -194,7 +203,7 @@ def test_live_in_a_terminal_that_is_resized(settings: Settings, filled: Cli) -> 
         terminal.until(lambda text: "lag 10" in plain(text), "the lag is seen")
         terminal.press("\t\t\t")
         terminal.until(lambda text: "next offset" in text, "the page of the pipeline")
-        terminal.press("\t/eth\r")
+        terminal.press("\t/eth\r")  # faster than a person types
         terminal.until(lambda text: "  /eth" in plain(text), "the filter")
         terminal.press("q")
         terminal.until(

@@ -150,6 +150,16 @@ def test_the_alerts_page_says_who_looks_after_what() -> None:
     assert "no alert fires" in "\n".join(drawn(frame([row()]), on("alerts"), 80, 24))
 
 
+@pytest.mark.parametrize("width", [66, 80, 200])
+def test_the_portfolio_page_has_a_line_per_position(width: int) -> None:
+    lines = drawn(with_portfolios(frame([row()]), TREASURY), on("portfolio"), width, 24)
+    assert [line.split() for line in lines if line.startswith(("  BTC", "  ETH"))] == [
+        ["BTC", "795,541.50", "+154,916.50", "12.5", "9,689.73", "marked"],
+        ["ETH", "-425,706.40", "-", "-140", "-", "stale"],
+    ]
+    assert any("today -5,267.75  gross 1,404,131.74  net 512,040.14" in line for line in lines)
+
+
 def test_the_portfolio_page_draws_how_far_each_limit_is_used() -> None:
     data = with_portfolios(frame([row()]), TREASURY)
     lines = drawn(data, on("portfolio"), 80, 24)
