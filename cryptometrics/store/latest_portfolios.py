@@ -88,15 +88,16 @@ def latest_portfolios(
     connection: psycopg.Connection, group: str, venue: str | None = None
 ) -> list[LatestPortfolio]:
     """Return the portfolios that a group, or one of its venues, prices, by name."""
-    found = connection.execute(_LATEST, {"group": group, "venue": venue})
     return [
-        LatestPortfolio(
-            *figures[:7],
-            tuple(LatestLimit(*each) for each in figures[7]),
-            *figures[8:],
-            tuple(_position(*each) for each in positions),
+        LatestPortfolio._make(
+            (
+                *row[:7],
+                tuple(LatestLimit(*each) for each in row[7]),
+                *row[8:-1],
+                tuple(_position(*each) for each in row[-1]),
+            )
         )
-        for *figures, positions in found
+        for row in connection.execute(_LATEST, {"group": group, "venue": venue})
     ]
 
 

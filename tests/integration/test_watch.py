@@ -153,7 +153,7 @@ def portfolios_are_shown_while_they_are_in_force(settings: Settings, filled: Cli
     assert found.positions == (
         LatestPosition("BTC", Decimal("1.5"), "marked", Decimal("90000.5"), None, 1350),
     )
-    assert (found.gross, found.net, found.drawdown) == (90_000, None, None)
+    assert (found.gross, found.net) == (Decimal(90_000), None)
     text = filled("watch", "--once", env={"COLUMNS": "80", "LINES": "24"}).stdout
     assert "treasury  100,001.00 USD  P&L -1,234.50  VaR 1,350.00 1.5%" in text
     assert "limits  gross 112% breach" in text
