@@ -74,7 +74,6 @@ class PageView(Widget, can_focus=True):
         Binding("question_mark", "app.help", "keys", key_display="?"),
         Binding("tab,right", "app.turn(1)", "page", key_display="Tab"),
         Binding("shift+tab,left", "app.turn(-1)", show=False),
-        Binding("slash", "app.filter", "filter", key_display="/"),
         Binding("s", "app.sort", "sort"),
         Binding("r", "app.reverse", "reverse"),
         Binding("p,space", "app.pause", "pause"),
@@ -136,6 +135,8 @@ class WatchApp(App[None]):
     """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
+        # First of all keys, so that the ones that follow it at once are typed into the filter.
+        Binding("slash", "filter", "filter", key_display="/", priority=True),
         Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
     ]
@@ -228,6 +229,8 @@ class WatchApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:  # noqa: ARG002
         """Return whether an action has an effect on this page: the footer names only those."""
+        if action == "filter":
+            return len(self.screen_stack) == 1 and not self._filter.display
         return action not in {"sort", "reverse"} or self.view.page == "market"
 
     def action_help(self) -> None:
@@ -265,7 +268,7 @@ class WatchApp(App[None]):
     def action_filter(self) -> None:
         """Open the line of the filter."""
         self._filter.display = True
-        self.screen.set_focus(self._filter)  # at once: the next key may be there already
+        self.screen.set_focus(self._filter)
 
     def action_clear_filter(self) -> None:
         """Show everything again."""

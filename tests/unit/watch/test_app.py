@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from textual.events import Key
 
 from cryptometrics.errors import UserError
 from cryptometrics.watch.app import FilterInput, HelpScreen, PageView, WatchApp
@@ -143,6 +144,18 @@ def test_a_filter_is_typed_kept_and_removed() -> None:
         assert "nothing matches btc" in text(app)
         await pilot.press("escape")
         assert "treasury" in text(app)
+
+    drive(steps)
+
+
+def test_a_filter_may_be_pasted_and_contain_its_own_key() -> None:
+    async def steps(app: WatchApp, pilot: Pilot[None]) -> None:
+        for key, character in (("slash", "/"), ("b", "b"), ("slash", "/"), ("c", "c")):
+            app.post_message(Key(key, character))
+        await until(pilot, lambda: app.view.filter == "b/c")
+        await pilot.press("escape", "question_mark", "slash")  # of the help it is any key
+        assert len(app.screen_stack) == 1
+        assert not app.query_one(FilterInput).display
 
     drive(steps)
 
