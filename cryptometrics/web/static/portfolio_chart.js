@@ -16,7 +16,7 @@ const x = field("timestamp");
 
 /** @param {Canvas} canvas */
 function drawValue({ figure, colours, sources: { history: source } }) {
-  return [figure.line({ x, y: field("value"), source, line_color: colours.accent, line_width: 1.6 })];
+  return [figure.step({ x, y: field("value"), source, mode: "after", line_color: colours.accent, line_width: 1.6 })];
 }
 
 /** @param {Canvas} canvas */
@@ -54,7 +54,7 @@ export function portfolioChart(part, left) {
   const onCursor = (row) => readout(row, MONEY);
   const load = repeat(part("chart-problem"), 60, left, async (signal) => {
     if (!portfolio) return;
-    const asked = get("/api/portfolio", { name: portfolio, range }, signal);
+    const asked = get("/api/portfolio", { name: portfolio, range, points: 1200 }, signal);
     const [Bokeh, { series }] = await Promise.all([loadBokeh(), asked]);
     if (signal.aborted) return;
     chart ??= new TimeChart(Bokeh, part("chart"), { panels, fields, kinds: ["history"], onCursor }, left);
