@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
+from cryptometrics.cli.demo_keep import DEMO_FOLDER
 from cryptometrics.kafka import client
+from cryptometrics.local.daemon import Daemon
 from cryptometrics.market.gap_records import Gap, GapKind, encode
 from cryptometrics.store import migrate
 from tests.conftest import environment_of, free_port
@@ -19,6 +22,7 @@ from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
@@ -97,7 +101,7 @@ def test_topic_groups_and_feeds_are_shown(cli: Cli, settings: Settings) -> None:
 
     text = cli("status").stdout
     assert f"{settings.kafka_topic}, 2 partitions, newest record " in text
-    assert "simulated: newest tick " in text
+    assert "SIMULATED: newest tick " in text
     assert "; newest gap record: start, 2" in text
     table = [line.split() for line in text.splitlines()]
     assert [line[:2] for line in table if line[:1] in (["all"], ["live"])] == [["live", "0"], ["all", "51"]]
@@ -164,6 +168,18 @@ def test_a_service_that_does_not_answer_is_a_failure_and_the_other_is_shown(
     assert "hunter2" not in json.dumps(found)
     done = away("status", code=1)
     assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_commands_that_the_demo_left_are_shown(local: Cli, home: Path) -> None:
+    folder = home / DEMO_FOLDER / "commands" / "00-web"
+    folder.mkdir(parents=True)
+    web = Daemon("web", folder)
+    web.start([sys.executable, "-c", "import time; time.sleep(600)"], cwd=folder)
+    [shown] = status_of(local, code=1)["commands"]
+    assert shown == {"name": "web", "running": True, "home": str(home / DEMO_FOLDER), "log": str(web.console)}
+    assert f"web runs, log {web.console}" in local("status", code=1).stdout
+    web.stop(signal.SIGTERM, LIMIT_S)
+    assert status_of(local, code=1)["commands"] == []
 
 
 def test_services_that_nobody_started_are_a_failure(local: Cli) -> None:
