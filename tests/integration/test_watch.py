@@ -203,7 +203,10 @@ def test_live_in_a_terminal_that_is_resized(settings: Settings, filled: Cli) -> 
         terminal.until(lambda text: "lag 10" in plain(text), "the lag is seen")
         terminal.press("\t\t\t")
         terminal.until(lambda text: "next offset" in text, "the page of the pipeline")
-        terminal.press("\t/eth\r")  # faster than a person types
+        seen = len(terminal.drawn)
+        terminal.press("\t")
+        terminal.until(lambda text: "highest bid" in text[seen:], "the market again")
+        terminal.press("/eth\r")  # faster than a person types
         terminal.until(lambda text: "  /eth" in plain(text), "the filter")
         terminal.press("q")
         terminal.until(
