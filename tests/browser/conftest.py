@@ -9,6 +9,7 @@ import subprocess
 import urllib.request
 import uuid
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -73,6 +74,13 @@ quantity = "-140"
 name = "all fall"
 shocks = { "*" = -0.4 }
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test time for the market, which the first one waits for."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(300))
 
 
 class Market(NamedTuple):

@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Market, Server
 
 PATHS = ("/", "/pair/simulated/BTC-USD", "/risk", "/alerts", "/pipeline")
+FORMATTED = [
+    ("decimal", "-1234567.123456789012345678", "−1,234,567.123456789012345678"),
+    ("decimal", "12345678901234567890", "12,345,678,901,234,567,890"),
+    ("decimal", None, "–"),
+    ("money", "2.675", "2.68"),  # the float is less
+    ("money", "-99999999999999999999.995", "−100,000,000,000,000,000,000.00"),
+    ("money", "-0.004", "0.00"),
+    ("percent", 0.01234, "1.23 %"),
+    ("age", 90061, "1 d 1 h"),
+    ("visible", "a\x1b\u202eb", r"a\x1b\u202eb"),
+]
+"""A format of the page, a value, and its text."""
 CUT_TEXTS = """
 [...document.querySelectorAll("h1, h2, dt, dd, button, a, p, label")]
     .filter((element) => element.checkVisibility() && getComputedStyle(element).overflowX === "hidden")
@@ -59,6 +71,13 @@ def test_first_paint_shows_every_pair_with_exact_digits(
     shown = [cells.nth(index).locator(".decimal").inner_text() for index in (0, 1, 4, 5)]
     assert [text.replace("\n", "") for text in shown] == [bid, ask, high, low]
     expect(row(page, QUIET)).to_contain_text("SIMULATED")
+
+
+def test_texts_are_exact_and_harmless(open_page: Callable[[str], Page]) -> None:
+    page = open_page("/")
+    for name, value, shown in FORMATTED:
+        call = "([name, value]) => import('/static/format.js').then((format) => format[name](value))"
+        assert page.evaluate(call, [name, value]) == shown
 
 
 def test_live_quotes_arrive_and_ages_count_up(open_page: Callable[[str], Page]) -> None:
