@@ -109,6 +109,7 @@ VALUES: dict[str, object] = {
     "bool": True,
     "date": NOON.date(),
     "float8": 1.0,
+    "bytea": b"x",
     "int4": 1,
     "int8": 1,
     "jsonb": Jsonb({}),
@@ -152,7 +153,8 @@ def fill(connection: psycopg.Connection, group: str) -> None:
     of_table: dict[str, dict[str, object]] = {}
     for table, column, kind, is_needed in found:
         if is_needed or column in REQUIRED.get(table, ()):
-            of_table.setdefault(table, {})[column] = CHECKED.get(column, VALUES[kind])
+            checked = CHECKED.get(column) if kind != "jsonb" else None
+            of_table.setdefault(table, {})[column] = VALUES[kind] if checked is None else checked
     for table, values in of_table.items():
         if table == group_deletion.MARK:
             continue
