@@ -67,24 +67,7 @@ class FrameRead(Message):
 
 
 class PageView(Widget, can_focus=True):
-    """The page that is shown, as large as the terminal has room for; it obeys the keys."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "app.quit", "quit"),
-        Binding("question_mark", "app.help", "keys", key_display="?"),
-        Binding("tab,right", "app.turn(1)", "page", key_display="Tab"),
-        Binding("shift+tab,left", "app.turn(-1)", show=False),
-        Binding("s", "app.sort", "sort"),
-        Binding("r", "app.reverse", "reverse"),
-        Binding("p,space", "app.pause", "pause"),
-        Binding("up", "app.move(-1)", show=False),
-        Binding("down", "app.move(1)", show=False),
-        Binding("pageup", f"app.move({-PAGE_STEP})", show=False),
-        Binding("pagedown", f"app.move({PAGE_STEP})", show=False),
-        Binding("home", f"app.move({-EVERYTHING})", show=False),
-        Binding("end", f"app.move({EVERYTHING})", show=False),
-        Binding("escape", "app.clear_filter", show=False),
-    ]
+    """The page that is shown, as large as the terminal has room for."""
 
     def __init__(self, page: Callable[[int, int], RenderableType]) -> None:
         """page: returns what is shown in a number of columns and lines."""
@@ -101,7 +84,7 @@ class FilterInput(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "keep the filter"),
-        Binding("escape", "app.clear_filter", "remove it"),
+        Binding("escape", "app.cancel_filter", "remove it"),
     ]
 
 
@@ -134,9 +117,23 @@ class WatchApp(App[None]):
     FilterInput { display: none; }
     """
     ENABLE_COMMAND_PALETTE = False
+    # Obeyed in the order in which they come: the widget that has the focus gets only what is left.
     BINDINGS: ClassVar[list[BindingType]] = [
-        # First of all keys, so that the ones that follow it at once are typed into the filter.
+        Binding("q", "leave", "quit", priority=True),
+        Binding("question_mark", "help", "keys", key_display="?", priority=True),
+        Binding("tab,right", "turn(1)", "page", key_display="Tab", priority=True),
+        Binding("shift+tab,left", "turn(-1)", show=False, priority=True),
         Binding("slash", "filter", "filter", key_display="/", priority=True),
+        Binding("s", "sort", "sort", priority=True),
+        Binding("r", "reverse", "reverse", priority=True),
+        Binding("p,space", "pause", "pause", priority=True),
+        Binding("up", "move(-1)", show=False, priority=True),
+        Binding("down", "move(1)", show=False, priority=True),
+        Binding("pageup", f"move({-PAGE_STEP})", show=False, priority=True),
+        Binding("pagedown", f"move({PAGE_STEP})", show=False, priority=True),
+        Binding("home", f"move({-EVERYTHING})", show=False, priority=True),
+        Binding("end", f"move({EVERYTHING})", show=False, priority=True),
+        Binding("escape", "clear_filter", show=False, priority=True),
         Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
     ]
@@ -228,10 +225,15 @@ class WatchApp(App[None]):
         self._page_view.refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:  # noqa: ARG002
-        """Return whether an action has an effect on this page: the footer names only those."""
-        if action == "filter":
-            return len(self.screen_stack) == 1 and not self._filter.display
-        return action not in {"sort", "reverse"} or self.view.page == "market"
+        """Return whether a key has this effect now: not as text of the filter, and not in the help."""
+        if action in {"quit", "suspend_process", "cancel_filter"}:
+            return True
+        is_typed = len(self.screen_stack) > 1 or self._filter.display
+        return not is_typed and (action not in {"sort", "reverse"} or self.view.page == "market")
+
+    def action_leave(self) -> None:
+        """End the app."""
+        self.exit()
 
     def action_help(self) -> None:
         """Show what each key does."""
@@ -272,6 +274,10 @@ class WatchApp(App[None]):
 
     def action_clear_filter(self) -> None:
         """Show everything again."""
+        self.action_cancel_filter()
+
+    def action_cancel_filter(self) -> None:
+        """Close the line of the filter, and show everything again."""
         self._filter.value = ""
         self._close_filter()
 

@@ -150,9 +150,10 @@ def test_a_filter_is_typed_kept_and_removed() -> None:
 
 def test_a_filter_may_be_pasted_and_contain_its_own_key() -> None:
     async def steps(app: WatchApp, pilot: Pilot[None]) -> None:
-        for key, character in (("slash", "/"), ("b", "b"), ("slash", "/"), ("c", "c")):
+        for key, character in (("tab", None), ("slash", "/"), ("b", "b"), ("slash", "/"), ("c", "c")):
             app.post_message(Key(key, character))
         await until(pilot, lambda: app.view.filter == "b/c")
+        assert app.view.page == "portfolio"
         await pilot.press("escape", "question_mark", "slash")  # of the help it is any key
         assert len(app.screen_stack) == 1
         assert not app.query_one(FilterInput).display
