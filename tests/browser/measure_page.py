@@ -26,6 +26,7 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -142,8 +143,14 @@ def main() -> None:
         server = cli.start("web", "--port", "0", "--group", GROUP, stderr=subprocess.DEVNULL)
         assert server.stdout is not None
         address = server.stdout.readline().strip()
-        figures = [*first_views(browser, address), *live(browser, address, cli, uri, server.pid)]
-        figures += hour_of_stream(browser, address)
+        figures = []
+        for figure in chain(
+            first_views(browser, address),
+            live(browser, address, cli, uri, server.pid),
+            hour_of_stream(browser, address),
+        ):
+            say(f"  {figure.name}: {figure.cells[1]}")
+            figures.append(figure)
         version = browser.version
     print_table(
         ("figure", "measured", "wanted", "reached"),
