@@ -157,7 +157,7 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
     if kind is None:
         raise RejectedError(Reason.UNKNOWN_TYPE, f"type is {_shown(wire.type)}, not ticker or quote")
     pair = wire.product_id
-    if pair != pairs_in([key])[0]:
+    if pair != _pair_of(key):
         raise _why_no_pair(key, pair)
     if not is_venue(wire.venue):
         raise why_no_venue(wire.venue)
@@ -198,8 +198,12 @@ def read(key: bytes | None, value: bytes | None, now: datetime) -> DecodedTick:
 
 def pairs_in(keys: Sequence[bytes | None]) -> list[str | None]:
     """Return the pair that each record's key names, None for a key that is not a pair."""
-    pair_of = {key: None if key is None or len(key) > MAX_PAIR_CHARS else _pair_in(key) for key in set(keys)}
+    pair_of = {key: _pair_of(key) for key in set(keys)}
     return list(map(pair_of.__getitem__, keys))
+
+
+def _pair_of(key: bytes | None) -> str | None:
+    return None if key is None or len(key) > MAX_PAIR_CHARS else _pair_in(key)
 
 
 # Few different keys come again and again; longer ones are never cached, so a sender cannot fill the memory.

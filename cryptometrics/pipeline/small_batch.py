@@ -55,7 +55,11 @@ def read(
             tick = tick_decoder.decode(message.key(), message.value(), now)
         except tick_decoder.RejectedError:
             return None
-        market, day, partition = Market(tick.venue, tick.pair), f"{tick.time:%Y-%m-%d}", message.partition()
+        market, day, partition = (
+            Market(tick.venue, tick.pair),
+            tick.time.date().isoformat(),
+            message.partition(),
+        )
         group = groups.get((partition, market, day))
         if group is None:
             name = session or day
