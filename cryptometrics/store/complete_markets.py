@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptometrics.errors import UserError
 from cryptometrics.risk.lines import MINUTE
+from cryptometrics.store.pair_suggestions import did_you_mean
 from cryptometrics.text import are, listed
 
 if TYPE_CHECKING:
@@ -72,9 +72,10 @@ def choose_pairs(stored: Sequence[StoredMarket], wanted: Sequence[str], market: 
     """
     names = [each.pair for each in stored]
     if unknown := [pair for pair in wanted if pair not in names]:
-        close = [near for pair in unknown for near in difflib.get_close_matches(pair, names, n=3)]
-        hint = f" (did you mean {listed(dict.fromkeys(close))}?)" if close else ""
-        raise UserError(f"venue {market.venue} has no minutes of {listed(unknown)}; there {are(names)}{hint}")
+        raise UserError(
+            f"venue {market.venue} has no minutes of {listed(unknown)}; "
+            f"there {are(names)}{did_you_mean(unknown, names)}"
+        )
     return list(wanted) or [each.pair for each in stored if each.first_minute < market.as_of]
 
 

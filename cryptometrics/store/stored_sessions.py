@@ -6,7 +6,6 @@ ticks: it is as fast for a year of ticks as for a minute.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from psycopg.rows import class_row
 from cryptometrics.errors import NotFoundError
 from cryptometrics.market.ticks import EXACT
 from cryptometrics.market.venues import Market
+from cryptometrics.store.pair_suggestions import did_you_mean
 from cryptometrics.text import are, listed
 
 if TYPE_CHECKING:
@@ -197,6 +197,6 @@ def no_ticks(
             for pair, first, last in stored
         ]
         return NotFoundError(f"no ticks of {listed(pairs)} in {where}; there {are(known)}")
-    close = [near for pair in pairs for near in difflib.get_close_matches(pair, names, n=3)]
-    hint = f" (did you mean {listed(dict.fromkeys(close))}?)" if close else ""
-    return NotFoundError(f"no ticks of {listed(pairs)} in {where}; there {are(names)}{hint}")
+    return NotFoundError(
+        f"no ticks of {listed(pairs)} in {where}; there {are(names)}{did_you_mean(pairs, names)}"
+    )

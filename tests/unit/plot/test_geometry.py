@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DAY = timedelta(days=1)
 THREE_DAYS = ((START, 120), (START + DAY, 120), (START + 2 * DAY, 120))
-COUNTS = (1, 2, 3, 4, 6)
+COUNTS = (1, 2, 3, 4, 5, 6)
 
 
 def drawn(charts: list[Any], *, metrics: tuple[str, ...] = ()) -> Figure:

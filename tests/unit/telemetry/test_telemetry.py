@@ -306,7 +306,7 @@ def test_a_pair_without_a_quote_is_red() -> None:
 def test_a_feeds_numbers_are_served_by_venue_and_pair() -> None:
     metrics = IngestMetrics()
     metrics.update(
-        FEED,
+        FEED | {"ZRQ-BTC": Quality()},
         venue="coinbase-advanced",
         connected=True,
         sent=11,
@@ -324,6 +324,8 @@ def test_a_feeds_numbers_are_served_by_venue_and_pair() -> None:
     assert samples["cryptometrics_ingest_missed_trades_total", "BTC-USD"] == 2
     assert samples["cryptometrics_ingest_acknowledged_messages_total", None] == 9
     assert samples["cryptometrics_ingest_connected", None] == 1
+    assert samples["cryptometrics_ingest_has_quote", "BTC-USD"] == 1
+    assert samples["cryptometrics_ingest_has_quote", "ZRQ-BTC"] == 0
     assert 'cryptometrics_ingest_ticks_total{pair="BTC-USD",venue="coinbase-advanced"} 10.0' in text
 
 
