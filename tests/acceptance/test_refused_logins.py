@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -102,6 +103,14 @@ def test_a_command_says_it_in_one_line(
 ) -> None:
     cli = cli_with({"DATABASE_URL": server.uri("scram", password=WRONG)})
     assert FAILED[server.language] in error_of(cli("session", code=2, timeout=AT_ONCE_S + LIMIT_S))
+
+
+def test_each_wait_is_logged_in_a_whole_sentence(cli_with: Callable[[dict[str, str]], Cli]) -> None:
+    cli = cli_with({"DATABASE_URL": "host=db.invalid user=u dbname=d", "CRYPTOMETRICS_WAIT": "0.5"})
+    done = cli("session", code=3)
+    error_of(done)
+    events = [json.loads(line) for line in done.stderr.splitlines()[:-1]]
+    assert {event["error"] for event in events} == {"the host name db.invalid is not known"}
 
 
 # Nobody answers, or somebody else

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,6 +161,31 @@ def test_mistakes_are_one_line(cli: Cli, store: Store, options: list[str], messa
     assert done.stdout == ""
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_of_many_pairs_ten_are_named_and_the_one_that_was_meant(cli: Cli, store: Store) -> None:
+    for pair in ("BTC-USDC", *(f"P{number:02}-USDC" for number in range(12))):
+        store(BTC[:1], pair=pair)
+    names = ", ".join(["BTC-USDC", *(f"P{number:02}-USDC" for number in range(9))])
+    # What only has the currency in common is not what was meant.
+    for typed, hint in (("BTX-USDC", " (did you mean BTC-USDC?)"), ("ZZZ-USDC", "")):
+        assert cli("session", "--pair", typed, code=2).stderr == (
+            f"error: no ticks of {typed} in group g1; there are {names} and 3 more{hint}\n"
+        )
+
+
+def test_stored_rows_can_be_written_to_whatever_stdout_is(cli: Cli, store: Store) -> None:
+    store(BTC, session="größe")
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m cryptometrics session >&-', sys.executable],
+        cwd=cli.cwd, env=cli.environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (closed.returncode, closed.stdout, closed.stderr) == (0, "", "")
+    for size in ({}, {"COLUMNS": "200"}):  # lines for programs, and Rich's table
+        shown = cli("session", env={"PYTHONIOENCODING": "ascii", **size}).stdout
+        assert shown.isascii()
+        assert r"gr\xf6\xdfe" in shown
+        assert "BTC-USD" in shown
 
 
 def test_nothing_stored_yet(cli: Cli) -> None:

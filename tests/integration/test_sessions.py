@@ -18,6 +18,7 @@ from cryptometrics.notify import outbox
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
 from cryptometrics.store.connection import connect
+from cryptometrics.store.connection_options import CONNECT_TIMEOUT_S
 from cryptometrics.store.database_errors import explaining
 from cryptometrics.store.migrate import migrate
 from cryptometrics.store.session_settings import FORMATS, LIMITS
@@ -139,6 +140,25 @@ def test_options_that_somebody_has_set_count(
         empty_database_settings, "SELECT schemaname FROM pg_tables WHERE tablename = 'crypto_metrics'"
     )
     assert found == [("risk",)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "value"),
+    [
+        ("PGSSLMODE", "sslmode", "allow"),
+        ("PGAPPNAME", "application_name", "risk desk"),
+        ("PGCONNECT_TIMEOUT", "connect_timeout", "17"),
+        ("", "connect_timeout", str(CONNECT_TIMEOUT_S)),
+        ("", "fallback_application_name", "cryptometrics"),
+    ],
+)
+def test_a_variable_of_libpq_alone_reaches_the_connection(
+    services: Services, monkeypatch: pytest.MonkeyPatch, variable: str, option: str, value: str
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, value)
+    with connect(settings_for(services, "postgres", "none")) as connection:
+        assert connection.info.get_parameters()[option] == value
 
 
 def test_the_search_path_stays_as_it_resolved(settings: Settings) -> None:
