@@ -250,6 +250,8 @@ def test_what_lies_before_the_first_day_goes_when_all_of_it_is_old(market: Marke
         assert said.startswith(
             f"{count:,} rows older than {day(11)} remain: the days before {first_day()} share"
         )
+    told = json.loads(cli("prune", "--keep", "11d", "--json").stdout)
+    assert (told["dropped"], told["older_rows_remaining"]) == ([], 2 * PER_DAY)
     assert market.prune(11) == []  # the newest that it may hold is younger than that
     assert market.prune(10) == [f"before {first_day()}"]
     assert market.value("SELECT count(*) FROM crypto_metrics") == PER_DAY
