@@ -223,7 +223,10 @@ def as_dict(frame: ScreenData) -> dict[str, Any]:
             }
             for part in snapshot.partitions
         ],
-        **{fate: snapshot.total(fate) for fate in ("metrics", "rejected", "gaps", "duplicates", "holes")},
+        **{
+            outcome: snapshot.total(outcome)
+            for outcome in ("metrics", "rejected", "gaps", "duplicates", "holes")
+        },
         "alerts": [
             {
                 "venue": alert.venue,

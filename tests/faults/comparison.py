@@ -81,7 +81,7 @@ class Comparison:
     """Its rows are used up."""
     outcome: Outcome
     trouble: list[str] = field(default_factory=list)
-    _fates: Places = field(default_factory=Places)
+    _outcomes: Places = field(default_factory=Places)
 
     def run(self) -> list[str]:
         """Compare everything; return the trouble."""
@@ -93,7 +93,7 @@ class Comparison:
         self._rows()
         self._rejected()
         self._skipped()
-        self._see_fates(known)
+        self._see_outcomes(known)
         self._sessions()
         self._see_books((*counts, given_up, sum(counts) + given_up))
         return self.trouble
@@ -103,7 +103,7 @@ class Comparison:
             cursor.itersize = AT_ONCE
             for values in cursor.execute(_ROWS, [self.group]):
                 row = Row(*values)
-                self._fates.add(row.partition, row.offset)
+                self._outcomes.add(row.partition, row.offset)
                 plain = self.expected.rows.pop((row.partition, row.offset), None)
                 if plain != row:
                     self.outcome.wrong += 1
@@ -111,7 +111,7 @@ class Comparison:
 
     def _rejected(self) -> None:
         for partition, offset, key, value in self._ask(_REJECTED):
-            self._fates.add(partition, offset)
+            self._outcomes.add(partition, offset)
             record = self.expected.rejected.get((partition, offset))
             sent = None if record is None else as_sent(record)
             if sent is None or (_digest(sent.key), _digest(sent.value)) != (key, value):
@@ -122,7 +122,7 @@ class Comparison:
         for partition, offset, reason in self._ask(_SKIPPED):
             found[reason].add((partition, offset))
             if reason != "lost":
-                self._fates.add(partition, offset)
+                self._outcomes.add(partition, offset)
         given_up = self.ledger.given_up
         if found["lost"] != given_up:
             self.trouble.append(f"given up: {sorted(found['lost'])}, it should be {sorted(given_up)}")
@@ -131,8 +131,8 @@ class Comparison:
         missed = sorted(self.expected.duplicates - found["duplicate"])
         self.trouble += [f"not counted as a duplicate: {place}" for place in missed]
 
-    def _see_fates(self, known: Places) -> None:
-        for place, should, did in known.beside(self._fates):
+    def _see_outcomes(self, known: Places) -> None:
+        for place, should, did in known.beside(self._outcomes):
             if should and not did:
                 self.outcome.lost += 1
                 self.trouble.append(f"lost: {place}")

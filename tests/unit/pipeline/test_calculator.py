@@ -1,4 +1,4 @@
-"""Batches: every offset has one fate, and how messages are cut into batches changes nothing.
+"""Batches: every offset has one outcome, and how messages are cut into batches changes nothing.
 
 The past is kept in memory here, with just what a database would give back; that PostgreSQL does give it
 back is tested with the real one (tests/integration/test_worker_past.py and test_process.py).
@@ -106,7 +106,7 @@ class Memory:
         self.known_pairs: dict[Market, PairState] = {}
         self.known_sessions: dict[tuple[Market, str], Session] = {}
         self.days: list[date] = []
-        self.fates: dict[tuple[int, int], str] = {}
+        self.outcomes: dict[tuple[int, int], str] = {}
         self.counts: Counter[tuple[int, str]] = Counter()
         self.next_offsets: dict[int, int] = {}
         self.asked: list[TickKey] = []
@@ -128,7 +128,7 @@ class Memory:
         self.days.append(day)
 
     def commit(self, work: CalculatedBatch) -> None:
-        """Write it as the database would, noting the fate of each offset: none may get a second one."""
+        """Write it as the database would, noting the outcome of each offset: none may get a second one."""
         batch = work.batch
         self.late += work.late
         for partition, part in batch.parts.items():
@@ -137,21 +137,21 @@ class Memory:
             for name in ("metrics", "rejected", "gaps", "duplicates", "holes"):
                 self.counts[partition, name] += getattr(part, name)
         rows = sorted(map(_parsed, _split(b"".join(batch.rows))), key=itemgetter("partition", "offset"))
-        fated = [((row["partition"], row["offset"]), "metrics") for row in rows]
-        fated += [((r.partition, r.offset), "rejected") for r in batch.rejected]
-        fated += [((g.partition, g.offset), "gaps") for g in batch.gaps]
+        outcomes = [((row["partition"], row["offset"]), "metrics") for row in rows]
+        outcomes += [((r.partition, r.offset), "rejected") for r in batch.rejected]
+        outcomes += [((g.partition, g.offset), "gaps") for g in batch.gaps]
         self.gaps += [
             (g.partition, g.offset, g.begins, g.first_trade_id, g.last_trade_id, g.trades_missed)
             for g in batch.gaps
         ]
-        fated += [
+        outcomes += [
             ((s.partition, offset), f"{s.reason}s")
             for s in batch.skipped
             for offset in range(s.first_offset, s.last_offset + 1)
         ]
-        for place, fate in fated:
-            assert place not in self.fates, (place, fate, self.fates[place])
-            self.fates[place] = fate
+        for place, outcome in outcomes:
+            assert place not in self.outcomes, (place, outcome, self.outcomes[place])
+            self.outcomes[place] = outcome
         by_day: dict[tuple[int, str], list[int]] = {}
         for row in rows:
             by_day.setdefault((row["partition"], row["time"].date().isoformat()), []).append(row["offset"])
@@ -261,7 +261,7 @@ class Expected:
     """A plain recomputation, tick by tick, of what has to be stored."""
 
     def __init__(self, stream: Sequence[Message]) -> None:
-        self.fates: dict[tuple[int, int], str] = {}
+        self.outcomes: dict[tuple[int, int], str] = {}
         self.rows: list[tuple[Any, ...]] = []
         self.late: Counter[tuple[Market, str]] = Counter()
         self.ticks: Counter[tuple[Market, str]] = Counter()
@@ -273,17 +273,17 @@ class Expected:
         sessions: dict[tuple[Market, str], list[tuple[Decimal, Decimal]]] = {}
         for message in stream:
             for hole in range(position[message.of], message.at):
-                self.fates[message.of, hole] = "holes"
+                self.outcomes[message.of, hole] = "holes"
             position[message.of] = message.at + 1
             place = message.of, message.at
-            self.fates[place] = "rejected"
+            self.outcomes[place] = "rejected"
             if not message.content or len(message.content) < 3:
                 continue
             fields = json.loads(message.content)
             pair, time = fields["product_id"], fields["time"]
             market = Market(fields.get("venue", "coinbase"), pair)
             if fields["type"] == "gap":
-                self.fates[place] = "gaps"
+                self.outcomes[place] = "gaps"
                 last: int | None = fields.get("last_trade_id")
                 first: int | None = None
                 missed = None if market in newest else 0  # without trade ids nobody counts
@@ -297,9 +297,9 @@ class Expected:
                 continue
             trade_id = fields.get("trade_id")
             if trade_id is not None and (market, trade_id, time) in seen:
-                self.fates[place] = "duplicates"
+                self.outcomes[place] = "duplicates"
                 continue
-            self.fates[place] = "metrics"
+            self.outcomes[place] = "metrics"
             key = market, time[:10]
             if trade_id is not None:
                 seen.add((market, trade_id, time))
@@ -330,15 +330,17 @@ def as_tuples(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
 
 def check(memory: Memory, stream: Sequence[Message], firsts: dict[int, int]) -> None:
     expected = Expected(stream)
-    fates = {place: fate for place, fate in expected.fates.items() if place[1] >= firsts[place[0]]}
-    assert memory.fates == fates
+    outcomes = {
+        place: outcome for place, outcome in expected.outcomes.items() if place[1] >= firsts[place[0]]
+    }
+    assert memory.outcomes == outcomes
     assert as_tuples(memory.rows) == sorted(expected.rows)
     assert sorted(memory.gaps, key=lambda g: g[:2]) == sorted(expected.gaps, key=lambda g: g[:2])
     for partition, first in firsts.items():
         end = memory.next_offsets.get(partition, first)
         assert end == max(expected.ends[partition], first)
         counted = {name: n for (of, name), n in memory.counts.items() if of == partition and n}
-        assert counted == Counter(fate for (of, _), fate in fates.items() if of == partition)
+        assert counted == Counter(outcome for (of, _), outcome in outcomes.items() if of == partition)
         assert sum(counted.values()) == end - first
     assert memory.late == expected.late.total()
     stored = {key: (s.ticks, s.late) for key, s in memory.known_sessions.items()}
@@ -355,7 +357,7 @@ def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @EACH_WAY
 @given(streams(), st.integers(0, 2))
-def test_every_offset_has_one_fate_and_the_counts_add_up(stream: list[Message], first: int) -> None:
+def test_every_offset_has_one_outcome_and_the_counts_add_up(stream: list[Message], first: int) -> None:
     memory, firsts = Memory(), {0: min([first, *(m.at for m in stream if not m.of)]), 1: 7}
     memory.commit(calculator(memory, firsts).calculate(stream, []))
     check(memory, stream, firsts)
@@ -398,7 +400,7 @@ def test_messages_that_are_not_ours_or_were_read_before_are_passed_over() -> Non
     assert not working.calculate(old, []).batch.parts
     again = Message(0, 5, quote("1", "2"))
     memory.commit(working.calculate([*old, again, again], []))
-    assert memory.fates == {(0, 5): "metrics"}
+    assert memory.outcomes == {(0, 5): "metrics"}
     working.drop([0])
     assert not working.calculate([Message(0, 6, quote("1", "2"))], []).batch.parts
     assert working.positions() == {}
@@ -413,7 +415,7 @@ def test_the_end_of_a_partition_accounts_for_the_holes_before_it() -> None:
     work = working.skip_to(0, 8)
     assert work is not None
     memory.commit(work)
-    assert memory.fates == {(0, offset): "holes" for offset in (5, 6, 7)}
+    assert memory.outcomes == {(0, offset): "holes" for offset in (5, 6, 7)}
     assert working.positions() == {0: 8}
     assert working.skip_to(0, 8) is None
 
@@ -426,7 +428,7 @@ def test_a_refused_tick_leaves_no_trace_in_what_follows() -> None:
     memory = Memory()
     work = calculator(memory, {0: 0}).calculate(stream, [], {(0, 1): "no such row here"})
     memory.commit(work)
-    assert memory.fates == {(0, 0): "metrics", (0, 1): "rejected", (0, 2): "metrics"}
+    assert memory.outcomes == {(0, 0): "metrics", (0, 1): "rejected", (0, 2): "metrics"}
     [rejected] = work.batch.rejected
     assert (rejected.reason, rejected.detail) == (str(Reason.REFUSED), "no such row here")
     assert (rejected.key, rejected.value) == (b"BTC-USD", stream[1].content)
@@ -516,7 +518,7 @@ def test_a_duplicate_of_a_trade_that_memory_gave_up_is_still_found() -> None:
         Message(0, end + 2, quote("1", "2", trade_id=1)),
     ]
     memory.commit(working.calculate(again, []))
-    assert [memory.fates[0, end + n] for n in range(3)] == ["duplicates", "metrics", "duplicates"]
+    assert [memory.outcomes[0, end + n] for n in range(3)] == ["duplicates", "metrics", "duplicates"]
 
 
 def test_a_batch_with_bad_messages_leaves_no_cycles() -> None:
