@@ -364,7 +364,7 @@ def test_every_offset_has_one_outcome_and_the_counts_add_up(stream: list[Message
 
 
 @EACH_WAY
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(streams(), st.data())
 def test_batches_of_any_size_stored_at_any_time_give_the_same(
     stream: list[Message], data: st.DataObject
