@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from psycopg import conninfo, sql
 
+from cryptometrics.cli import _run
 from cryptometrics.config import Settings
 from cryptometrics.kafka import client
 from cryptometrics.kafka.publisher import publish
@@ -285,3 +286,43 @@ def test_a_pooler_without_lasting_sessions_is_refused(
         with psycopg.connect(uri, autocommit=True) as client:
             left = client.execute("SHOW lock_timeout").fetchone()
         assert left == ("77s",), "the next client finds our settings in its session"
+
+
+NEED_THE_DATABASE = [
+    *(
+        "alerts list",
+        "alerts silences",
+        "export",
+        "gaps",
+        "groups list",
+        "init-db",
+        "plot",
+        "portfolio treasury",
+    ),
+    *("positions show", "process", "prune --keep 1d", "rejects list", "rejects requeue --all", "risk"),
+    *("risk --follow", "risk correlation", "session", "verify", "watch --once"),
+]
+
+
+def test_each_command_that_needs_the_database_refuses_such_a_pooler(
+    databases: Databases,
+    open_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        databases.made(Odd()) as direct,
+        pgbouncer.running(open_folder, direct.settings.postgres(), "transaction") as uri,
+    ):
+        place = databases.place(uri, direct.settings.kafka_topic)
+        create_topic(place.settings, 1)
+        for name, value in environment_of(place.settings).items():
+            monkeypatch.setenv(name, value)
+        capfd.readouterr()
+        for command in NEED_THE_DATABASE:  # in this process, which saves their starts
+            code = _run(command.split())
+            error = capfd.readouterr().err.splitlines()[-1]
+            assert (code, error[:7]) == (2, "error: "), (command, error)
+            assert "is behind a pooler in transaction mode" in error, command

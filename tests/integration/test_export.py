@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -64,6 +65,7 @@ def test_everything_is_exported_in_order_and_exact(settings: Settings, filled: C
     a_file_is_whole_or_not_there(filled)
     mistakes_are_one_line(filled)
     the_suffix_decides(filled)
+    a_pipe_or_a_device_has_no_suffix_to_go_by(filled)
 
 
 def pairs_and_times_are_chosen(filled: Cli, every: list[dict[str, str]]) -> None:
@@ -106,6 +108,23 @@ def the_suffix_decides(filled: Cli) -> None:
         "is not a name of a .csv file"
         in filled("export", "--format", "csv", "--out", "a.jsonl", code=2).stderr
     )
+
+
+def a_pipe_or_a_device_has_no_suffix_to_go_by(filled: Cli) -> None:
+    assert f"{TICKS:,} quotes in /dev/null" in filled("export", "--out", "/dev/null").stderr
+    pipe = filled.cwd / "quotes.xlsx"
+    os.mkfifo(pipe)
+    received = filled.cwd / "received"
+    with received.open("wb") as file, subprocess.Popen(["cat", pipe], stdout=file) as reader:
+        try:
+            filled("export", "--format", "jsonl", "--out", pipe)
+            reader.wait(30)
+        finally:
+            reader.kill()
+    lines = received.read_text().splitlines()
+    assert len(lines) == TICKS
+    assert json.loads(lines[0])["pair"]
+    assert pipe.is_fifo()
 
 
 def put(settings: Settings, store: Store, first: int, last: int) -> None:
@@ -154,3 +173,5 @@ def test_memory_stays_flat_and_a_reader_that_has_enough_ends_it(
     assert json.loads(running.stdout.readline())["pair"]
     running.stdout.close()
     assert running.wait(30) == 0
+    assert running.stderr is not None
+    assert running.stderr.read() == ""

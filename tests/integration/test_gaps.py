@@ -46,7 +46,7 @@ def end() -> Message:
     return encode(Gap("BTC-USD", GapKind.END, HOUR + timedelta(minutes=40), None))
 
 
-def gap(kind: GapKind, seconds: int, first: int | None = None, last: int | None = None) -> Message:
+def gap(kind: GapKind, seconds: float, first: int | None = None, last: int | None = None) -> Message:
     begins = HOUR + timedelta(minutes=10)
     return encode(Gap("BTC-USD", kind, begins + timedelta(seconds=seconds), begins, first, last))
 
@@ -61,7 +61,7 @@ MESSAGES: list[Message] = [
     start(19),
     tick(20),
     start(None),
-    gap(GapKind.MISSED, 90),  # frames without numbers of trades
+    gap(GapKind.MISSED, 2000.119969),  # frames without numbers of trades
     end(),
     (b"BTC-USD", b'{"type":"gap","product_id":"BTC-USD","kind":"nap","time":"2026-01-01T00:00:00Z"}'),
     (b"BTC-USD", b'{"type":"gap","product_id":"BTC-USD"}'),
@@ -108,10 +108,12 @@ def test_gaps_are_stored_and_counted_and_wrong_ones_rejected(processed: Settings
     report = json.loads(cli("gaps", "--json").stdout)
     (pair,) = report["pairs"]
     numbers = {key: pair[key] for key in ("ticks", "gaps", "trades_missed", "reconnects", "unknown")}
+    assert pair["longest_gap_s"] == 2000.12  # a millisecond is as exact as such a time is
+    assert "2000.12" in cli("gaps").stdout.split()
     assert numbers == {"ticks": 4, "gaps": 3, "trades_missed": 7, "reconnects": 2, "unknown": 2}
     assert [(each["kind"], each["proves"]) for each in report["gaps"]] == [
-        ("missed", None), ("silence", None), ("missed", None), ("start", True), ("start", False),
-        ("start", True), ("end", None),
+        ("missed", None), ("silence", None), ("start", True), ("start", False), ("start", True),
+        ("end", None), ("missed", None),
     ]  # fmt: skip
     assert len(cli("gaps", "--list").stdout.splitlines()) == 8
     assert "no gap records" in cli("gaps", "--pair", "ETH-USD").stdout
