@@ -15,7 +15,6 @@ import click
 
 from cryptometrics.cli import completion
 from cryptometrics.cli import options as shared
-from cryptometrics.config.latency import DEFAULT_LATENCY, parse_latency
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.pipeline import GAVE_UP
 
@@ -35,6 +34,8 @@ REPORT_EVERY_S = 0.25
 
 
 def _latency(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    from cryptometrics.config.latency import parse_latency
+
     try:
         return None if value is None else parse_latency(value)
     except ValueError as error:
@@ -78,7 +79,7 @@ def _latency(_context: click.Context, _option: click.Parameter, value: str | Non
     callback=_latency,
     metavar="DURATION",
     help="How long a tick may wait for company, from its arrival in Kafka: 0, or 5ms to 1s. Default: "
-    f"CRYPTOMETRICS_LATENCY, else {DEFAULT_LATENCY}.",
+    "CRYPTOMETRICS_LATENCY, else 25ms.",
 )
 @click.option(
     "--on-data-loss",

@@ -93,7 +93,7 @@ def test_one_frame_says_what_is_stored(settings: Settings, filled: Cli) -> None:
     text = filled("watch", "--once", "--pair", "BTC-USD").stdout
     assert "lag 70" in text
     assert sessions[1]["pair"] == "BTC-USD"
-    assert sessions[1]["highest_bid"] in text
+    assert f"{Decimal(sessions[1]['highest_bid']):,}" in text
     assert "ETH-USD" not in text
     assert "\x1b" not in text
     columns_and_lines_count_in_a_pipe(filled)

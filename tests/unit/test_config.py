@@ -10,6 +10,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from cryptometrics import config
+from cryptometrics.cli.process import process
+from cryptometrics.config.latency import DEFAULT_LATENCY, DEFAULT_LATENCY_S, parse_latency
 from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
@@ -157,10 +159,16 @@ def test_a_value_that_is_not_valid_names_its_variable(
 def test_the_budget_of_a_tick_is_a_duration(
     folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, seconds: float
 ) -> None:
-    assert config.load().latency == 0.025
+    assert config.load().latency == DEFAULT_LATENCY_S
     config.load.cache_clear()
     monkeypatch.setenv("CRYPTOMETRICS_LATENCY", value)
     assert config.load().latency == seconds
+
+
+def test_the_help_of_process_names_the_default_budget() -> None:
+    (option,) = (each for each in process.params if each.name == "latency")
+    assert f"else {DEFAULT_LATENCY}." in option.to_info_dict()["help"]
+    assert parse_latency(DEFAULT_LATENCY) == DEFAULT_LATENCY_S
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
