@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cryptometrics.cli.commands import COMMANDS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,7 +33,7 @@ HEAVY = {
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["process", "--help"], ["plot", "--help"]], ids=" ".join
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join
 )
 def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     done = subprocess.run(
