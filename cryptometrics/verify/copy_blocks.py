@@ -48,7 +48,7 @@ class CopyBlock:
         return len(self._at)
 
     def integers(self, *sizes: int) -> list[Integers]:
-        """Return the next fields, integers of these sizes in bytes, none of which is NULL."""
+        """Return the next fields: integers of these sizes in bytes, never NULL."""
         columns, at = [], self._at
         for size in sizes:
             at = at + _LENGTH

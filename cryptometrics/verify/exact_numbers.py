@@ -42,7 +42,7 @@ class Numbers:
     """A column of `numeric` as it was read: significands, and the place of the last of their digits."""
 
     significands: Integers
-    """Up to four digits in base 10,000, the first of which is that of `weights`; negative numbers too."""
+    """Up to four digits in base 10,000, negative numbers included. `weights` belongs to the first digit."""
     weights: Integers
     """The power of 10,000 of the first digit."""
     lowest: Integers

@@ -43,7 +43,7 @@ def iso_or_none(moment: datetime | None) -> str | None:
 def with_breaks(points: list[list[Any]], width: timedelta) -> list[list[Any]]:
     """Return the points of a series, and one without values wherever rows are missing.
 
-    A chart must not draw a line through a time of which nothing is known. The first value of a point is its
+    A chart must break its line where nothing is known. The first value of a point is its
     time in milliseconds; width: of the buckets that the points come from.
     """
     longest = max(PAUSE, 2 * width) / timedelta(milliseconds=1)

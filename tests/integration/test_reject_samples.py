@@ -1,4 +1,4 @@
-"""Counts and samples of rejected messages, of which a poisoned topic leaves any number."""
+"""Counts and samples of rejected messages: a poisoned topic can leave any number of them."""
 
 from __future__ import annotations
 
