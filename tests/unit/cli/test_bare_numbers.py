@@ -56,7 +56,7 @@ def test_a_bare_number_is_no_length_on_any_command_line(
 ) -> None:
     line = refusal((*words, "30"), tmp_path, monkeypatch, capsys)
     assert "'30'" in line
-    assert any(f" {example}" in line for example in ("15m", "1m", "24h", "30d")), "there is an example"
+    assert any(f" {example}" in line for example in ("5ms", "15m", "1m", "24h", "30d")), "there is an example"
 
 
 def test_the_options_are_found() -> None:
