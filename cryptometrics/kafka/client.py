@@ -135,7 +135,7 @@ def client_conf(settings: Settings, **more: Any) -> dict[str, Any]:
     librdkafka's messages become log events of level debug instead of lines on stderr: it repeats itself,
     and the caller whose request fails reports the cause to the user.
     """
-    return {"logger": _DebugLog(), "error_cb": _log_error, **settings.kafka(), **more}
+    return {"logger": _DebugLog(), "error_cb": log_error, **settings.kafka(), **more}
 
 
 def located(conf: dict[str, Any], address: str | None) -> dict[str, Any]:
@@ -151,5 +151,6 @@ class _DebugLog:
         log.get_logger().debug("librdkafka", facility=facility, client=client, text=text)
 
 
-def _log_error(error: KafkaError) -> None:
+def log_error(error: KafkaError) -> None:
+    """Log an error that librdkafka reports beside any request, such as a lost connection."""
     log.get_logger().debug("librdkafka", error=error.name(), text=error.str())

@@ -15,7 +15,7 @@ from confluent_kafka import (
 
 from cryptometrics import log
 from cryptometrics.kafka import errors
-from cryptometrics.kafka.client import consumer_conf, located, make_admin, make_consumer
+from cryptometrics.kafka.client import consumer_conf, located, log_error, make_admin, make_consumer
 from cryptometrics.kafka.open_transactions import TransactionMonitor
 from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds, known_end, read_to_end
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from confluent_kafka import Message
+    from confluent_kafka import KafkaError, Message
     from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # it is documented there
 
     from cryptometrics.config import Settings
@@ -60,12 +60,15 @@ class GroupConsumer:
         self._topic = topic
         self._settle = min(SETTLE_S, latency / 2)
         self._conf = consumer_conf(settings, group, instance_id, hold=latency - self._settle)
+        self._conf["error_cb"] = self._see_error
         self._address: str | None = self._conf["bootstrap.servers"]
         self._name, self._moves = instance_id, 0
         self._consumer = make_consumer(settings, self._conf)
         self._subscribe: Callable[[], None] = lambda: None
         self.fenced = False
         """Whether another member has taken this one's place for good."""
+        self.disconnected = False
+        """Whether a connection to a broker was lost since this member joined."""
         self.ends = PartitionEnds(make_admin(settings), topic.name)
         self.transactions = self._monitor()
         self._topic_id = topic.id
@@ -111,7 +114,7 @@ class GroupConsumer:
         self._consumer.close()
         self.assigned.clear()
         self._consumer = make_consumer(self._settings, self._conf)
-        self.fenced = False
+        self.fenced = self.disconnected = False
         self._subscribe()
 
     def follow(self) -> None:
@@ -168,6 +171,11 @@ class GroupConsumer:
         error = message.error()
         if error is not None and errors.is_fatal(error):
             self.fenced = True
+
+    def _see_error(self, error: KafkaError) -> None:
+        if errors.is_transient(error):
+            self.disconnected = True
+        log_error(error)
 
     def go_to(self, partition: int, offset: int) -> None:
         """Read a partition from this offset; discard what was fetched from elsewhere."""

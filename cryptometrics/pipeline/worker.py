@@ -55,7 +55,7 @@ SUMMARIZE_EVERY_S = 15.0
 WINDOWS_EVERY_S = 5.0
 """Time between two markings of the minutes that the watermark has passed."""
 REJOIN_S = 20.0
-"""A worker that is fenced again this soon after it rejoined shares its name with another one."""
+"""A worker that is fenced again this soon after it rejoined, although no broker left, shares its name."""
 
 
 class Worker:
@@ -285,10 +285,12 @@ class Worker:
     def _rejoin(self) -> None:
         """Rejoin the group after Kafka gave this worker's place to another.
 
-        A restarted broker may do so when it remembers an older generation of the group than its members.
+        A restarted broker may do so when it remembers an older generation of the group than its members, and
+        do so again after the next restart.
         """
         now = time.monotonic()
-        if self._rejoined_at is not None and now - self._rejoined_at < REJOIN_S:
+        again = self._rejoined_at is not None and now - self._rejoined_at < REJOIN_S
+        if again and not self._consumer.disconnected:
             raise CryptometricsError(
                 f"another worker keeps taking this one's place in group {self._topic.group}: "
                 "give each machine its own host name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+import psutil
 import psycopg
 from confluent_kafka.admin import AdminClient
 
@@ -22,6 +24,7 @@ from tests.faults.worker import WorkerProcess
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from pathlib import Path
 
@@ -110,6 +113,19 @@ class Arena:
                     f"a worker ended by itself with code {worker.process.returncode}:\n"
                     + "\n".join(worker.words().splitlines()[-30:])
                 )
+
+    # Services
+
+    def end_service(self, name: str, how: signal.Signals) -> None:
+        """End a service of this test run, and wait until its process is gone."""
+        status = self.services.status()[name]
+        assert status.pid is not None
+        process = psutil.Process(status.pid)
+        os.kill(status.pid, how)
+        self.wait_for(
+            f"the end of {name}",
+            lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,
+        )
 
     # What is stored
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer
 
-from cryptometrics.kafka import client
+from cryptometrics.kafka import client, errors
 from tests.faults.relay import Act, Moment, Relay
 
 if TYPE_CHECKING:
@@ -118,22 +119,80 @@ def test_workers_join_and_leave_every_second(arena: Arena) -> None:
     )
 
 
+class Double:
+    """A member of the group with the name of a worker, as two machines with one host name have it."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        name = str(arena.ask("SELECT owner FROM consumer_offsets LIMIT 1")[0][0]).split()[0]
+        self._conf = client.consumer_conf(arena.settings, arena.group, name)
+        self._seen: list[bool] = []
+        self._consumer: Consumer | None = None
+
+    def take_place(self) -> None:
+        """Join in the worker's place, and leave it again."""
+        self._arena.wait_for("a double in the worker's place", self.stay)
+        self.close()
+
+    def stay(self) -> bool:
+        """Hold the place, and take it back once it is lost; return whether it got partitions."""
+        if self._consumer is None:
+            self._seen.clear()
+            self._consumer = Consumer(self._conf)
+            self._consumer.subscribe(
+                [self._arena.settings.kafka_topic], on_assign=lambda *_: self._seen.append(True)
+            )
+        message = self._consumer.poll(0.1)
+        error = None if message is None else message.error()
+        if error is not None and errors.is_fatal(error):
+            self.close()
+        return bool(self._seen)
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
 def test_kafka_gives_a_workers_place_away(arena: Arena) -> None:
-    """As a broker does at times that was killed: to the member it is fatal, the worker joins anew."""
+    """As a broker does at times that was killed: to the member it is fatal, the worker joins anew.
+
+    Again soon after, when the broker was killed between: that is no other machine of the same name.
+    """
     arena.load.start(RATE)
     worker = arena.worker()
     arena.wait_for_progress()
-    name = str(arena.ask("SELECT owner FROM consumer_offsets LIMIT 1")[0][0]).split()[0]
-    double = Consumer(client.consumer_conf(arena.settings, arena.group, name))
-    seen: list[bool] = []
-    double.subscribe([arena.settings.kafka_topic], on_assign=lambda *_: seen.append(True))
-
-    def joined() -> bool:
-        double.poll(0.1)
-        return bool(seen)
-
-    arena.wait_for("a double in the worker's place", joined)
-    double.close()
+    double = Double(arena)
+    double.take_place()
     arena.wait_for_event(worker, "fenced_by_kafka")
     arena.all_partitions_move()
-    arena.finish("a worker's place in the group given away", 1, note="until each partition moves again")
+    arena.end_service("kafka", signal.SIGKILL)
+    arena.services.up()
+    double.take_place()
+    arena.wait_for_event(worker, "fenced_by_kafka", 1)
+    arena.all_partitions_move()
+    arena.finish("a worker's place in the group given away", 2, note="until each partition moves again")
+
+
+def test_two_machines_have_one_name(arena: Arena) -> None:
+    """They would take each other's place for ever: the worker ends and says what to do."""
+    arena.load.start(RATE)
+    worker = arena.worker()
+    arena.wait_for_progress()
+    double = Double(arena)
+    worker.doomed = True
+
+    def has_ended() -> bool:
+        double.stay()
+        return worker.ended()
+
+    arena.wait_for("the end of the worker", has_ended)
+    double.close()
+    assert worker.process.returncode == 1
+    assert worker.words().splitlines()[-1] == (
+        f"error: another worker keeps taking this one's place in group {arena.group}: "
+        "give each machine its own host name"
+    )
+    arena.worker()
+    arena.all_partitions_move()
+    arena.finish("two machines of one name in a group", 1, note="until each partition moves again")

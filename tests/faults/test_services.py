@@ -10,7 +10,6 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -31,18 +30,6 @@ MOST_MEMORY = 300 * 1024 * 1024
 """Bytes that a worker may take, whatever the backlog."""
 
 
-def end(arena: Arena, service: str, how: signal.Signals) -> None:
-    """End a service of this test run, and wait until its process is gone."""
-    status = arena.services.status()[service]
-    assert status.pid is not None
-    process = psutil.Process(status.pid)
-    os.kill(status.pid, how)
-    arena.wait_for(
-        f"the end of {service}",
-        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,
-    )
-
-
 @pytest.mark.parametrize(
     ("fault", "ended", "how"),
     [
@@ -59,7 +46,7 @@ def test_services_are_killed(arena: Arena, fault: str, ended: list[str], how: si
     arena.wait_for_progress()
     for _ in range(times):
         for service in ended:
-            end(arena, service, how)
+            arena.end_service(service, how)
         arena.services.up()
         arena.all_partitions_move()
     arena.finish(f"{fault}, restarted", times, note="until each partition moves again")
@@ -74,7 +61,7 @@ def test_the_broker_is_killed_while_partitions_change_hands(arena: Arena) -> Non
     for _ in range(times):
         other = arena.worker()
         arena.wait_for_event(other, "partitions_assigned")
-        end(arena, "kafka", signal.SIGKILL)
+        arena.end_service("kafka", signal.SIGKILL)
         # The first worker gets the partitions back only through the broker, so it has to open them after it.
         other.kill()
         arena.services.up()
@@ -88,7 +75,7 @@ def test_postgres_is_away_under_full_load_and_memory_stays_flat(arena: Arena) ->
     arena.load.start(RATE)
     arena.wait_for_progress()
     arena.load.end()
-    end(arena, "postgres", signal.SIGINT)
+    arena.end_service("postgres", signal.SIGINT)
     arena.load.start(FULL_RATE)
     most, is_over = 0, deadline(seconds)
     while not is_over():
