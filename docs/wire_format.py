@@ -14,9 +14,7 @@ FILE = Path(wire_schema.__file__).with_name("wire_format.json")
 
 def render() -> str:
     """Return the text of the file."""
-    document = wire_schema.document(
-        topic=Settings.model_fields["kafka_topic"].default, version=cryptometrics.__version__
-    )
+    document = wire_schema.document(topic=Settings.kafka_topic, version=cryptometrics.__version__)
     return json.dumps(document, indent=2) + "\n"
 
 

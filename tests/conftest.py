@@ -80,7 +80,7 @@ def services(open_folder: Path, shared_jars: Path) -> Iterator[Services]:
 
 def settings_for(services: Services, database: str, topic: str) -> config.Settings:
     """Return the settings of a database and a topic of the running services."""
-    return config.Settings.model_validate(
+    return config.Settings.of(
         {
             "database_url": conninfo.make_conninfo(services.postgres_uri, dbname=database),
             "kafka_bootstrap_servers": services.bootstrap_servers,

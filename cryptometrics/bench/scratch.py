@@ -6,13 +6,13 @@ import contextlib
 import os
 import sys
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from pydantic import SecretStr
 
+from cryptometrics.config import Secret
 from cryptometrics.kafka import client
 from cryptometrics.kafka.client import make_admin
 from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds
@@ -55,7 +55,7 @@ class Scratch:
     @property
     def aside(self) -> Settings:
         """Return the settings with the second topic, which no worker reads."""
-        return self.settings.model_copy(update={"kafka_topic": f"{self.settings.kafka_topic}_aside"})
+        return replace(self.settings, kafka_topic=f"{self.settings.kafka_topic}_aside")
 
     def reader(self) -> Consumer:
         """Return a consumer without partitions; the caller closes it."""
@@ -88,9 +88,7 @@ def scratch(settings: Settings) -> Iterator[Scratch]:
 def _inside(settings: Settings, name: str) -> Iterator[Scratch]:
     uri = settings.postgres()
     options = f"{resolve(uri).get('options', '')} -c search_path={name}".strip()
-    own = settings.model_copy(
-        update={"database_url": SecretStr(make_conninfo(uri, options=options)), "kafka_topic": name}
-    )
+    own = replace(settings, database_url=Secret(make_conninfo(uri, options=options)), kafka_topic=name)
     with connect(own) as connection:
         migrate(connection)
         made = Scratch(own, connection)

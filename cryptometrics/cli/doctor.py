@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -57,7 +57,7 @@ def _findings(root: click.Context) -> Iterator[Diagnosis]:
     except UserError as error:
         yield wrong("settings", str(error), "correct it, then run `doctor` again")
         return
-    settings = settings.model_copy(update={"wait": min(settings.wait, ANSWER_S)})
+    settings = replace(settings, wait=min(settings.wait, ANSWER_S))
     yield from check_configuration(unknown_settings(root), open_to_others=is_open_to_others())
     yield from check_machine(settings)
     yield from check_kafka(settings)

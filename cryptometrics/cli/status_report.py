@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ class StatusReport:
 
     def __init__(self, settings: Settings) -> None:
         """Ask. Raises UserError for settings that are not valid."""
-        self._settings = settings.model_copy(update={"wait": min(settings.wait, ANSWER_S)})
+        self._settings = replace(settings, wait=min(settings.wait, ANSWER_S))
         self.services = self._find_services()
         self.schema = SchemaState()
         self.topic = TopicState(settings.kafka_topic)

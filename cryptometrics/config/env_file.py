@@ -9,16 +9,10 @@ import contextlib
 import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from pydantic import AliasChoices
-from pydantic_settings import PydanticBaseSettingsSource
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pydantic.fields import FieldInfo
-    from pydantic_settings import BaseSettings
+    from collections.abc import Callable, Iterator, Sequence
 
 FILE = Path(".env")
 KAFKA_CONF = "KAFKA_CONF_"
@@ -41,37 +35,12 @@ def read_file() -> dict[str, str]:
 
     Raises OSError and UnicodeDecodeError.
     """
-    from dotenv import dotenv_values
-
     if not FILE.exists() or FILE.is_dir():  # a folder of this name is a virtual environment
         return {}
+    from dotenv import dotenv_values
+
     found = dotenv_values(FILE, interpolate=False, encoding="utf-8-sig")
     return {name: value for name, value in found.items() if value is not None}
-
-
-def variable_of(name: str, field: FieldInfo) -> str:
-    """Return the name of the variable that holds a setting."""
-    alias = field.validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name.upper()
-
-
-class EnvFile(PydanticBaseSettingsSource):
-    """Reads settings from `.env`; an empty value is none."""
-
-    def __init__(self, settings: type[BaseSettings]) -> None:
-        super().__init__(settings)
-        self._values = {name.upper(): value for name, value in read_file().items() if value}
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return the value of a setting, the key under which validation expects it, and False."""
-        name = variable_of(field_name, field)
-        key = name if field.validation_alias is not None else field_name
-        return self._values.get(name), key, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the settings that the file has."""
-        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
-        return {key: value for value, key, _ in found if value is not None}
 
 
 class UnknownVariable(NamedTuple):
@@ -83,12 +52,12 @@ class UnknownVariable(NamedTuple):
     advice: str
 
 
-def unknown(settings: type[BaseSettings], is_option: Callable[[str], bool]) -> Iterator[UnknownVariable]:
+def unknown(known: Sequence[str], is_option: Callable[[str], bool]) -> Iterator[UnknownVariable]:
     """Yield the variables that look like ours and that nothing reads.
 
-    is_option: returns whether a variable sets an option of a command, which only the environment can.
+    known: the variables of all settings. is_option: returns whether a variable sets an option of a command,
+    which only the environment can.
     """
-    known = [variable_of(name, field) for name, field in settings.model_fields.items()]
     places: list[tuple[str, dict[str, str]]] = [("environment", dict(os.environ))]
     with contextlib.suppress(OSError, UnicodeDecodeError):  # reading the settings reports it
         places.append((str(FILE.resolve()), read_file()))
@@ -104,7 +73,7 @@ def unknown(settings: type[BaseSettings], is_option: Callable[[str], bool]) -> I
                 yield UnknownVariable(name, where, advice)
 
 
-def _nearest(name: str, known: list[str]) -> str | None:
+def _nearest(name: str, known: Sequence[str]) -> str | None:
     """Return the variable of ours with the same prefix that a name resembles most."""
     for prefix, likeness in MIN_LIKENESS.items():
         if name.startswith(prefix):

@@ -1,36 +1,34 @@
 """The settings of the user: environment, then `.env` in the working folder, then defaults.
 
 Connection settings are never options of a command, so that no process list shows a password. Secrets are
-`SecretStr`, which does not print them.
+`Secret`, which does not print.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import platformdirs
-from pydantic import (
-    AliasChoices,
-    BeforeValidator,
-    Field,
-    PositiveFloat,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing import TYPE_CHECKING, Any, Literal
 
 from cryptometrics.config.endpoints import NotRunningError, endpoints, file_in
-from cryptometrics.config.env_file import FILE, KAFKA_CONF, EnvFile, read_file, unknown, variable_of
+from cryptometrics.config.env_file import FILE, KAFKA_CONF, read_file, unknown
+from cryptometrics.config.fields import (
+    Secret,
+    matching,
+    one_of,
+    parse,
+    positive_number,
+    setting,
+    variable_of,
+    whole_number,
+)
 from cryptometrics.config.latency import DEFAULT_LATENCY_S, parse_latency
 from cryptometrics.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from cryptometrics.config.env_file import UnknownVariable
 
@@ -45,132 +43,116 @@ _CONFIGURED_BY = {
 """Title of each service, and the variables that configure another one than the local one."""
 
 
-def _file_settings(settings: type[BaseSettings]) -> set[str]:
-    """Return the keys of the settings that name a file with a secret."""
-    return {
-        variable_of(name, field) if field.validation_alias is not None else name
-        for name, field in settings.model_fields.items()
-        if name.endswith(_FILE)
-    }
-
-
-def _latency(value: str | float) -> float:
-    """Parse the budget of `process`; raise UserError that names the variable."""
+def _latency(text: str) -> float:
+    """Parse the budget of `process`."""
     try:
-        return parse_latency(str(value))
-    except ValueError:  # without the value: a secret may stand where it does not belong
-        raise UserError("CRYPTOMETRICS_LATENCY is not valid: write 0, or a duration from 5ms to 1s") from None
+        return parse_latency(text)
+    except ValueError:  # it quotes the text
+        raise ValueError("write 0, or a duration from 5ms to 1s") from None
 
 
 def _default_home() -> Path:
     # PostgreSQL never runs as root: its own user must reach the data but cannot enter /root.
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "XDG_DATA_HOME" not in os.environ:
         return Path("/var/lib/cryptometrics")
+    import platformdirs
+
     return platformdirs.user_data_path("cryptometrics", appauthor=False)
 
 
-class Settings(BaseSettings):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
     """Addresses and credentials of Kafka and PostgreSQL, and the paths that commands share.
 
     A service that is not configured is the one that `cryptometrics up` runs.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (it replaces ${…} in secrets)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where settings come from, the first place that has one first."""
-        return init_settings, env_settings, EnvFile(settings_cls)
-
-    database_url: SecretStr | None = None
-    database_url_file: Path | None = None
-    db_host: str | None = None
-    db_port: int | None = Field(default=None, ge=1, le=65535)
-    db_name: str | None = None
-    db_user: str | None = None
-    db_password: SecretStr | None = None
-    db_password_file: Path | None = None
-    db_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    db_sslrootcert: Path | None = None
-    db_sslcert: Path | None = None
-    db_sslkey: Path | None = None
-
-    kafka_bootstrap_servers: str | None = None
-    kafka_topic: str = Field(default="crypto_prices", pattern=r"^[a-zA-Z0-9._-]{1,249}$")
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
-    kafka_sasl_password_file: Path | None = None
-    kafka_ssl_ca_location: Path | None = None
-    kafka_ssl_certificate_location: Path | None = None
-    kafka_ssl_key_location: Path | None = None
-    kafka_ssl_key_password: SecretStr | None = None
-    kafka_ssl_key_password_file: Path | None = None
-
-    home: Path = Field(default_factory=_default_home, validation_alias=AliasChoices("CRYPTOMETRICS_HOME"))
-    """Folder with the state of the local services."""
-    wait: PositiveFloat = Field(default=30.0, validation_alias=AliasChoices("CRYPTOMETRICS_WAIT"))
-    """Seconds to wait for a service at the start of a command."""
-
-    latency: Annotated[float, BeforeValidator(_latency)] = Field(
-        default=DEFAULT_LATENCY_S, validation_alias=AliasChoices("CRYPTOMETRICS_LATENCY")
+    database_url: Secret | None = setting(Secret)
+    database_url_file: Path | None = setting(Path)
+    db_host: str | None = setting(str)
+    db_port: int | None = setting(whole_number(1, 65535))
+    db_name: str | None = setting(str)
+    db_user: str | None = setting(str)
+    db_password: Secret | None = setting(Secret)
+    db_password_file: Path | None = setting(Path)
+    db_sslmode: str | None = setting(
+        one_of(("disable", "allow", "prefer", "require", "verify-ca", "verify-full"))
     )
+    db_sslrootcert: Path | None = setting(Path)
+    db_sslcert: Path | None = setting(Path)
+    db_sslkey: Path | None = setting(Path)
+
+    kafka_bootstrap_servers: str | None = setting(str)
+    kafka_topic: str = setting(
+        matching(r"[a-zA-Z0-9._-]{1,249}", "write 1 to 249 letters, digits, dots, hyphens or underscores"),
+        default="crypto_prices",
+    )
+    kafka_security_protocol: str | None = setting(one_of(("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")))
+    kafka_sasl_mechanism: str | None = setting(one_of(("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")))
+    kafka_sasl_username: str | None = setting(str)
+    kafka_sasl_password: Secret | None = setting(Secret)
+    kafka_sasl_password_file: Path | None = setting(Path)
+    kafka_ssl_ca_location: Path | None = setting(Path)
+    kafka_ssl_certificate_location: Path | None = setting(Path)
+    kafka_ssl_key_location: Path | None = setting(Path)
+    kafka_ssl_key_password: Secret | None = setting(Secret)
+    kafka_ssl_key_password_file: Path | None = setting(Path)
+
+    home: Path = setting(Path, default_factory=_default_home, variable="CRYPTOMETRICS_HOME")
+    """Folder with the state of the local services."""
+    wait: float = setting(positive_number, default=30.0, variable="CRYPTOMETRICS_WAIT")
+    """Seconds to wait for a service at the start of a command."""
+    latency: float = setting(_latency, default=DEFAULT_LATENCY_S, variable="CRYPTOMETRICS_LATENCY")
     """Seconds that a tick may wait for company in `process`."""
 
-    alerts: Path | None = Field(default=None, validation_alias=AliasChoices("CRYPTOMETRICS_ALERTS"))
+    alerts: Path | None = setting(Path, variable="CRYPTOMETRICS_ALERTS")
     """File with the alert rules."""
-    webhook_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_URL")
-    )
+    webhook_url: Secret | None = setting(Secret, variable="CRYPTOMETRICS_WEBHOOK_URL")
     """URL that receives alerts; it often contains a secret."""
-    webhook_url_file: Path | None = Field(
-        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_URL_FILE")
-    )
-    webhook_format: Literal["generic", "slack"] = Field(
-        default="generic", validation_alias=AliasChoices("CRYPTOMETRICS_WEBHOOK_FORMAT")
+    webhook_url_file: Path | None = setting(Path, variable="CRYPTOMETRICS_WEBHOOK_URL_FILE")
+    webhook_format: Literal["generic", "slack"] = setting(
+        one_of(("generic", "slack")), default="generic", variable="CRYPTOMETRICS_WEBHOOK_FORMAT"
     )
 
-    web_token: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEB_TOKEN")
-    )
+    web_token: Secret | None = setting(Secret, variable="CRYPTOMETRICS_WEB_TOKEN")
     """Token that a page beyond this machine needs."""
-    web_token_file: Path | None = Field(
-        default=None, validation_alias=AliasChoices("CRYPTOMETRICS_WEB_TOKEN_FILE")
-    )
+    web_token_file: Path | None = setting(Path, variable="CRYPTOMETRICS_WEB_TOKEN_FILE")
 
-    @model_validator(mode="before")
     @classmethod
-    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Replace each file setting by the secret that the file holds."""
-        for name in [name for name in values if name in _file_settings(cls)]:
-            secret = name[: -len(_FILE)]
-            if values.get(secret) is not None:
-                raise UserError(f"{secret.upper()} and {name.upper()} are both set: remove one of them")
-            values[secret] = _secret_in(values[name], name.upper())
-        return values
+    def of(cls, variables: Mapping[str, object]) -> Settings:
+        """Return the settings with these variables, in capitals or not, and with defaults otherwise.
+
+        Raises UserError that names the variable whose value is not valid.
+        """
+        given = {name.upper(): str(value) for name, value in variables.items()}
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            name = variable_of(field)
+            if name in given:
+                try:
+                    values[field.name] = parse(field, given[name])
+                except ValueError as error:
+                    raise UserError(f"{name} is not valid: {error}") from None
+            if field.name.endswith(_FILE) and field.name in values:
+                secret = field.name.removesuffix(_FILE)
+                if secret in values:
+                    other = name.removesuffix(_FILE.upper())
+                    raise UserError(f"{other} and {name} are both set: remove one of them")
+                values[secret] = Secret(_secret_in(values[field.name], name))
+        return cls(**values)
 
     def kafka(self) -> dict[str, str | int | float | bool]:
         """Return librdkafka's connection settings; raise UserError if no broker is configured or running."""
         servers = self.kafka_bootstrap_servers or self._local("kafka")
         conf: dict[str, str | int | float | bool] = {"bootstrap.servers": servers}
-        for name in type(self).model_fields:
+        for name in (field.name for field in dataclasses.fields(self)):
             value = getattr(self, name)
             if value is None or not name.startswith(("kafka_security_", "kafka_sasl_", "kafka_ssl_")):
                 continue
             if name.endswith(_FILE):
                 continue
-            secret = isinstance(value, SecretStr)
-            conf[name.removeprefix("kafka_").replace("_", ".")] = (
-                value.get_secret_value() if secret else str(value)
-            )
+            text = value.reveal() if isinstance(value, Secret) else str(value)
+            conf[name.removeprefix("kafka_").replace("_", ".")] = text
         return conf | _kafka_conf_variables()
 
     def postgres(self) -> str:
@@ -178,7 +160,7 @@ class Settings(BaseSettings):
         from psycopg.conninfo import make_conninfo
 
         if self.database_url is not None:
-            return self.database_url.get_secret_value()
+            return self.database_url.reveal()
         if not any((self.db_host, self.db_name, self.db_user)):
             return self._local("postgres")
         # libpq adds the port, the encryption and more from its own variables and files, if they are not here.
@@ -188,7 +170,7 @@ class Settings(BaseSettings):
             "port": self.db_port,
             "dbname": self.db_name,
             "user": self.db_user,
-            "password": self.db_password.get_secret_value() if self.db_password else None,
+            "password": self.db_password.reveal() if self.db_password else None,
             "sslmode": self.db_sslmode,
             "sslrootcert": self.db_sslrootcert,
             "sslcert": self.db_sslcert,
@@ -267,29 +249,24 @@ def _kafka_conf_variables() -> dict[str, str]:
 
 def pinned(home: Path, bootstrap_servers: str, postgres_uri: str) -> Settings:
     """Return settings with these two services and defaults otherwise; ignore the environment."""
-    return Settings.model_construct(
-        home=home, kafka_bootstrap_servers=bootstrap_servers, database_url=SecretStr(postgres_uri)
-    )
+    return Settings(home=home, kafka_bootstrap_servers=bootstrap_servers, database_url=Secret(postgres_uri))
 
 
 def unknown_variables(is_option: Callable[[str], bool]) -> Iterator[UnknownVariable]:
-    """Yield the variables that look like ours and that nothing reads; see `variables.unknown`."""
-    return unknown(Settings, is_option)
+    """Yield the variables that look like ours and that nothing reads; see `env_file.unknown`."""
+    return unknown([variable_of(field) for field in dataclasses.fields(Settings)], is_option)
 
 
 @functools.cache
 def load() -> Settings:
     """Read the configuration once; raise UserError that names the invalid variable."""
     try:
-        return Settings()
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        name = str(problem["loc"][0]).upper()
-        raise UserError(f"{name} is not valid: {_first_lower(problem['msg'])}") from None
+        found = {name.upper(): value for name, value in read_file().items() if value}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UserError(f"cannot read {FILE.resolve()}: {reason}") from None
-
-
-def _first_lower(text: str) -> str:
-    return re.sub(r"^[A-Z](?=[a-z])", lambda found: found[0].lower(), text)
+    # A name in capitals comes before the same one in small letters.
+    for name in sorted(os.environ, key=str.isupper):
+        if os.environ[name]:
+            found[name.upper()] = os.environ[name]
+    return Settings.of(found)

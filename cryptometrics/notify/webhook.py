@@ -92,7 +92,7 @@ class Webhook:
         """Return the configured receiver, None if there is none."""
         if settings.webhook_url is None:
             return None
-        return cls(settings.webhook_url.get_secret_value(), settings.webhook_format)
+        return cls(settings.webhook_url.reveal(), settings.webhook_format)
 
     def send(self, notification: Notification) -> Answer:
         """Post a notification; raise NotDeliveredError unless its delivery is certain."""

@@ -7,7 +7,7 @@ layout are compared as columns; each that does not match there is compared once 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,7 +160,7 @@ class TopicCheck:
         if book.ends is not None:
             return None
         try:
-            return describe_topic(self._settings.model_copy(update={"kafka_topic": book.topic})).id
+            return describe_topic(replace(self._settings, kafka_topic=book.topic)).id
         except UserError:
             return None
 

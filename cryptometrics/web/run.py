@@ -75,7 +75,7 @@ def running(
 
 
 def _access(settings: Settings, host: str) -> Access:
-    token = settings.web_token.get_secret_value() if settings.web_token is not None else None
+    token = settings.web_token.reveal() if settings.web_token is not None else None
     if token is not None and len(token) < MIN_TOKEN_CHARS:
         raise UserError(f"CRYPTOMETRICS_WEB_TOKEN is too short: use at least {MIN_TOKEN_CHARS} characters")
     if is_loopback(host):

@@ -101,7 +101,7 @@ def full(postgres: Servers, server: str = "good") -> dict[str, str]:
 
 
 def settings_of(configuration: dict[str, str]) -> Settings:
-    return Settings.model_validate({name.lower(): value for name, value in configuration.items()})
+    return Settings.of({name.lower(): value for name, value in configuration.items()})
 
 
 # What is right

@@ -180,7 +180,7 @@ class Databases:
 
     def place(self, uri: str, topic: str) -> Place:
         """Return the database that this connection string leads to, with a topic."""
-        settings = Settings.model_validate(
+        settings = Settings.of(
             {
                 "database_url": uri,
                 "kafka_bootstrap_servers": self._services.bootstrap_servers,

@@ -45,7 +45,7 @@ def refusal(uri: str, wait: float = 30.0) -> tuple[CryptometricsError, float]:
     """Return the error of a connection, and the seconds until it came."""
     begun = time.monotonic()
     with pytest.raises(CryptometricsError) as caught:
-        connect(Settings.model_validate({"database_url": uri, "CRYPTOMETRICS_WAIT": wait}))
+        connect(Settings.of({"database_url": uri, "CRYPTOMETRICS_WAIT": wait}))
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
     return caught.value, time.monotonic() - begun
@@ -53,7 +53,7 @@ def refusal(uri: str, wait: float = 30.0) -> tuple[CryptometricsError, float]:
 
 @pytest.mark.parametrize("user", METHODS)
 def test_a_wrong_password(server: LanguageServer, user: str) -> None:
-    connect(Settings.model_validate({"database_url": server.uri(user)})).close()
+    connect(Settings.of({"database_url": server.uri(user)})).close()
     error, seconds = refusal(server.uri(user, password=WRONG))
     assert isinstance(error, UserError)
     assert FAILED[server.language] in str(error)
@@ -152,7 +152,7 @@ def test_each_attempt_is_reported_in_a_whole_sentence() -> None:
     uri = f"host={HOST} port={free_port()} user=u dbname=d"
     with pytest.raises(ServiceUnavailableError):
         connect(
-            Settings.model_validate({"database_url": uri}),
+            Settings.of({"database_url": uri}),
             timeout=0.3,
             notice=lambda error, _: reports.append(str(error)),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import traceback
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 import psutil
 import pytest
-from pydantic import AliasChoices, SecretStr
 
 from cryptometrics import cli as command_line
 from cryptometrics import config
 from cryptometrics.cli.commands import COMMANDS as ALL_COMMANDS
-from cryptometrics.config import Settings
+from cryptometrics.config import Secret, Settings
+from cryptometrics.config.fields import variable_of
 from cryptometrics.errors import ServiceUnavailableError
 from cryptometrics.local import jars, maven
 from tests.conftest import free_port
@@ -26,8 +27,6 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from pydantic.fields import FieldInfo
 
     from tests.acceptance.conftest import Server
     from tests.conftest import Cli
@@ -51,20 +50,16 @@ OTHERS = {
 
 def test_every_secret_setting_is_planted_and_typed() -> None:
     """A new setting that holds a secret must have the type that does not print, and must be listed here."""
-    fields = Settings.model_fields.items()
-    typed = {_variable(name, field) for name, field in fields if "SecretStr" in str(field.annotation)}
+    fields = dataclasses.fields(Settings)
+    typed = {variable_of(field) for field in fields if "Secret" in str(field.type)}
     assert typed == set(SECRETS)
     named = {
-        _variable(name, field)
-        for name, field in fields
-        if any(word in name for word in ("password", "url", "token")) and not name.endswith("_file")
+        variable_of(field)
+        for field in fields
+        if any(word in field.name for word in ("password", "url", "token"))
+        and not field.name.endswith("_file")
     }
     assert named == typed
-
-
-def _variable(name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name.upper()
 
 
 def test_objects_do_not_show_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -75,10 +70,11 @@ def test_objects_do_not_show_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     settings = config.load()
     for name in SECRETS:
         secret = getattr(settings, name.removeprefix("CRYPTOMETRICS_").lower())
-        assert isinstance(secret, SecretStr)
-        assert MARK in secret.get_secret_value()
-    shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]
-    shown += [repr(settings.model_copy()), json.dumps(settings.model_dump(), default=str), f"{settings!r:>9}"]
+        assert isinstance(secret, Secret)
+        assert MARK in secret.reveal()
+    values = dataclasses.asdict(settings)
+    shown = [repr(settings), str(settings), str(values), json.dumps(values, default=str)]
+    shown += [repr(dataclasses.replace(settings)), f"{settings!r:>9}"]
     assert MARK not in "".join(shown)
 
 

@@ -6,6 +6,7 @@ READERS lists all of them; a new reader must be added there.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import itertools
 import os
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from cryptometrics import config
 from cryptometrics.alerts.toml_lines import RulesError
 from cryptometrics.cli import rule_file
+from cryptometrics.config.fields import variable_of
 from cryptometrics.errors import UserError
 from cryptometrics.feeds.coinbase.advanced.feed import AdvancedFeed
 from cryptometrics.feeds.coinbase.exchange.feed import ExchangeFeed
@@ -35,10 +37,7 @@ if TYPE_CHECKING:
     from cryptometrics.feeds.coinbase.feed import CoinbaseFeed
 
 EXAMPLES = 100 * max(1, int(float(os.environ.get("FUZZ_SECONDS", "3")) / 3))
-VARIABLES = [
-    (field.validation_alias.choices[0] if field.validation_alias else name.upper())  # type: ignore[union-attr]
-    for name, field in config.Settings.model_fields.items()
-]
+VARIABLES = [variable_of(field) for field in dataclasses.fields(config.Settings)]
 texts = st.one_of(
     st.text(st.characters(blacklist_characters="\x00", blacklist_categories=["Cs"]), max_size=200),
     st.sampled_from(

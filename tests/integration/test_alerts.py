@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from confluent_kafka import Producer
-from pydantic import SecretStr
 
 from cryptometrics.alerts.rules import Rule, parse
+from cryptometrics.config import Secret
 from cryptometrics.kafka import client
 from cryptometrics.kafka.topic import create_topic
 from cryptometrics.market.gap_records import Gap, GapKind, encode
@@ -65,7 +66,7 @@ class Bench:
         known = parse(rules) if isinstance(rules, str) else rules
         settings = self.settings
         if webhook:
-            settings = settings.model_copy(update={"webhook_url": SecretStr(webhook)})
+            settings = replace(settings, webhook_url=Secret(webhook))
         run_worker(
             settings,
             WorkerOptions(self.group, batch=batch, until_caught_up=True, rules=known),

@@ -6,12 +6,13 @@ import concurrent.futures
 import os
 import signal
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from pydantic import SecretStr
 
+from cryptometrics.config import Secret
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.kafka import admin_requests, client, group_consumer, lag, partition_ends
 from cryptometrics.kafka.admin_requests import wait_for_kafka
@@ -49,7 +50,7 @@ def test_made_by_several_at_once_it_is_made_by_one(settings: Settings) -> None:
 
 
 def test_topics_of_different_names_have_different_ids(settings: Settings) -> None:
-    other = settings.model_copy(update={"kafka_topic": settings.kafka_topic + "_other"})
+    other = replace(settings, kafka_topic=settings.kafka_topic + "_other")
     for each in (settings, other):
         create_topic(each, 1)
     assert describe_topic(settings).id != describe_topic(other).id
@@ -92,7 +93,7 @@ def test_the_successor_of_a_producer_publishes_what_was_queued_and_what_was_in_f
     settings: Settings, services: Services
 ) -> None:
     create_topic(settings, 1)
-    local = settings.model_copy(update={"kafka_bootstrap_servers": None})
+    local = replace(settings, kafka_bootstrap_servers=None)
     successor = client.make_producer(local)
     assert isinstance(successor, client.LocalProducer)
     publisher = Publisher(client.make_producer(local), settings.kafka_topic)
@@ -132,7 +133,7 @@ def test_no_broker_is_one_line_after_the_wait(
     settings: Settings, closed_port: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = f"127.0.0.1:{closed_port}"
-    away = settings.model_copy(update={"kafka_bootstrap_servers": nowhere, "wait": 0.5})
+    away = replace(settings, kafka_bootstrap_servers=nowhere, wait=0.5)
     with pytest.raises(ServiceUnavailableError) as caught:
         wait_for_kafka(away)
     message = str(caught.value)
@@ -145,8 +146,8 @@ def test_no_broker_is_one_line_after_the_wait(
 
 
 def test_each_failed_attempt_is_told(settings: Settings, closed_port: int) -> None:
-    away = settings.model_copy(
-        update={"kafka_bootstrap_servers": f"127.0.0.1:{closed_port}", "wait": admin_requests.ATTEMPT_S + 0.5}
+    away = replace(
+        settings, kafka_bootstrap_servers=f"127.0.0.1:{closed_port}", wait=admin_requests.ATTEMPT_S + 0.5
     )
     notices: list[str] = []
     with pytest.raises(ServiceUnavailableError):
@@ -156,13 +157,12 @@ def test_each_failed_attempt_is_told(settings: Settings, closed_port: int) -> No
 
 
 def test_a_refused_login_is_not_tried_again(settings: Settings) -> None:
-    login = settings.model_copy(
-        update={
-            "kafka_security_protocol": "SASL_PLAINTEXT",
-            "kafka_sasl_mechanism": "PLAIN",
-            "kafka_sasl_username": "someone",
-            "kafka_sasl_password": SecretStr("wrong"),
-        }
+    login = replace(
+        settings,
+        kafka_security_protocol="SASL_PLAINTEXT",
+        kafka_sasl_mechanism="PLAIN",
+        kafka_sasl_username="someone",
+        kafka_sasl_password=Secret("wrong"),
     )
     with pytest.raises(UserError, match="KAFKA_SASL"):
         wait_for_kafka(login)

@@ -82,7 +82,7 @@ def test_from_up_to_purge(local: Cli, home: Path) -> None:
         "kafka": {"bootstrap_servers": kafka["bootstrap_servers"]},
         "postgres": {"uri": postgres["uri"]},
     }
-    settings = Settings.model_validate({"CRYPTOMETRICS_HOME": home})
+    settings = Settings.of({"CRYPTOMETRICS_HOME": home})
     assert settings.kafka()["bootstrap.servers"] == kafka["bootstrap_servers"]
     assert settings.postgres() == postgres["uri"]
     assert "running" in local("status", code=1).stdout  # the schema is missing

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +18,8 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
-from pydantic import SecretStr
 
+from cryptometrics.config import Secret
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.kafka import client
 from cryptometrics.kafka.admin_requests import request
@@ -422,7 +423,7 @@ def test_groups_are_independent_and_say_which_row_is_whose(bench: Bench) -> None
 
 def test_a_group_reads_one_topic(bench: Bench) -> None:
     bench.process("g")
-    other = bench.settings.model_copy(update={"kafka_topic": bench.settings.kafka_topic + "-other"})
+    other = replace(bench.settings, kafka_topic=bench.settings.kafka_topic + "-other")
     create_topic(other, 1)
     with pytest.raises(UserError, match=f"group g has read the topic {bench.settings.kafka_topic}, not"):
         Bench(other).process("g")
@@ -636,8 +637,8 @@ def test_a_worker_that_is_stopped_when_postgresql_is_gone_says_what_it_did(bench
 
 def test_a_worker_that_is_stopped_before_it_had_a_database_fails_with_the_reason(bench: Bench) -> None:
     bench.send(tick("1", "2"))
-    away = {"database_url": SecretStr(f"postgresql://127.0.0.1:{free_port()}/away")}
-    settings = bench.settings.model_copy(update=away)
+    away = Secret(f"postgresql://127.0.0.1:{free_port()}/away")
+    settings = replace(bench.settings, database_url=away)
     troubles: list[str] = []
 
     def note(worker: Worker) -> None:
@@ -656,8 +657,8 @@ def test_a_worker_that_stored_nothing_and_has_lost_its_database_fails_with_the_r
     def lose(worker: Worker) -> None:
         if not lost:
             lost.append(worker)
-            away = {"database_url": SecretStr(f"postgresql://127.0.0.1:{free_port()}/away")}
-            worker._settings = bench.settings.model_copy(update=away)
+            away = Secret(f"postgresql://127.0.0.1:{free_port()}/away")
+            worker._settings = replace(bench.settings, database_url=away)
             worker._db.connection.close()
 
     def stop() -> bool:

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -249,7 +250,7 @@ def test_one_call_at_a_time(cli: Cli, settings: Settings, rejected: list[int]) -
 
 
 def test_without_kafka_the_marks_stay(settings: Settings, rejected: list[int]) -> None:
-    away = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
+    away = replace(settings, kafka_bootstrap_servers="127.0.0.1:1")
     with connect(settings) as connection:
         result = requeue(connection, client.make_producer(away), rejects.RejectFilter(), patience=1)
         assert (result.sent, result.undecided) == (0, 4)

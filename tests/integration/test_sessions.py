@@ -57,7 +57,7 @@ ODD = {
 def with_options(settings: Settings, **options: str) -> Settings:
     """Return the settings with other options of the connection."""
     uri = conninfo.make_conninfo(settings.postgres(), **options)
-    return type(settings).model_validate(
+    return type(settings).of(
         {"database_url": uri, "kafka_topic": settings.kafka_topic, "CRYPTOMETRICS_WAIT": 5}
     )
 

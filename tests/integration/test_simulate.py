@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -270,7 +271,7 @@ def test_a_broker_that_never_answers_ends_it_when_delivery_times_out(
     silence: list[float] = []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        away = settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{taken.getsockname()[1]}"})
+        away = replace(settings, kafka_bootstrap_servers=f"127.0.0.1:{taken.getsockname()[1]}")
         result = publish(
             client.make_producer(away),
             "anything",

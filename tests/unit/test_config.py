@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from cryptometrics import config
 from cryptometrics.cli.process import process
+from cryptometrics.config import Secret
 from cryptometrics.config.latency import DEFAULT_LATENCY, DEFAULT_LATENCY_S, parse_latency
 from cryptometrics.errors import UserError
 
@@ -91,6 +93,16 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.kafka_topic == "crypto_prices"
     assert settings.uses_local_kafka
     assert settings.uses_local_postgres
+
+
+def test_a_variable_may_be_written_in_small_letters_and_capitals_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("db_name", "small")
+    monkeypatch.setenv("db_host", "small")
+    monkeypatch.setenv("DB_HOST", "capitals")
+    settings = config.load()
+    assert (settings.db_name, settings.db_host) == ("small", "capitals")
 
 
 def test_a_url_goes_before_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +188,15 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@h/d")
     settings = config.load()
-    for shown in (repr(settings), str(settings), settings.model_dump_json(), f"{settings.model_dump()}"):
+    values = asdict(settings)
+    for shown in (repr(settings), str(settings), json.dumps(values, default=str), f"{values}"):
         assert "hunter2" not in shown
+
+
+def test_secrets_are_equal_if_their_texts_are() -> None:
+    assert Secret("a") == Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
 
 
 def test_a_byte_order_mark_belongs_to_no_name_and_no_secret(
@@ -195,7 +214,7 @@ def test_a_byte_order_mark_belongs_to_no_name_and_no_secret(
     monkeypatch.setenv("DB_PASSWORD_FILE", str(folder / "secret"))
     password = config.load().db_password
     assert password is not None
-    assert password.get_secret_value() == SECRET
+    assert password.reveal() == SECRET
 
 
 def test_a_file_that_is_no_text_is_named(folder: Path) -> None:

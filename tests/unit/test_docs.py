@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import shlex
@@ -13,6 +14,7 @@ import pytest
 
 from cryptometrics.alerts.kinds import KINDS
 from cryptometrics.config import Settings
+from cryptometrics.config.fields import variable_of
 from cryptometrics.feeds.simulator.scenarios import SCENARIOS
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.market.tick_decoder import Reason
@@ -160,12 +162,11 @@ def test_each_link_has_a_target(page: Path) -> None:
 def test_each_setting_is_documented_with_its_default_and_no_other_is() -> None:
     page = (DOCS / "configuration.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([A-Z_<>]+)` \| (.*?) ?\| ", page, re.MULTILINE))
-    for name, field in Settings.model_fields.items():
-        alias: Any = field.validation_alias
-        variable = alias.choices[0] if alias else name.upper()
+    for field in dataclasses.fields(Settings):
+        variable = variable_of(field)
         row = rows.pop(variable, None)
         assert row is not None, f"{variable} is missing"
-        if field.default_factory is None and field.default is not None:
+        if field.default not in (None, dataclasses.MISSING):
             default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
             assert row == f"`{default}`", variable
     assert set(rows) == {"KAFKA_CONF_<NAME>", MIRROR_VARIABLE, "JAVA_HOME"}

@@ -30,14 +30,14 @@ SECRET = "hunter2"
 )
 def test_a_url_that_is_none_is_not_repeated(url: str) -> None:
     with pytest.raises(UserError, match=r"^DATABASE_URL is not valid: ") as caught:
-        connect(Settings.model_validate({"database_url": url}))
+        connect(Settings.of({"database_url": url}))
     assert SECRET not in str(caught.value)
 
 
 def test_a_folder_of_sockets_may_have_any_name() -> None:
     uri = "postgresql://u@/d?host=%2Fhome%2Fme%40corp.example.com&port=1"
     with pytest.raises(ServiceUnavailableError):  # it is valid, and nobody is there
-        connect(Settings.model_validate({"database_url": uri, "cryptometrics_wait": 0.1}))
+        connect(Settings.of({"database_url": uri, "cryptometrics_wait": 0.1}))
 
 
 def test_the_place_of_a_server_is_shown_without_secrets() -> None:
