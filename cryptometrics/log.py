@@ -1,16 +1,33 @@
-"""Set up structlog: events on stderr, human on a terminal and JSON elsewhere."""
+"""Log events with structlog: on stderr, human on a terminal and JSON elsewhere.
+
+structlog is imported with the first event, because most commands that answer a question log none: its import
+takes longer than their query.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Literal, TextIO
-
-import structlog
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from cryptometrics.text import escape
 
+if TYPE_CHECKING:
+    import structlog
+
 Format = Literal["auto", "human", "json"]
+
+
+class _Setup(NamedTuple):
+    """How events are written."""
+
+    human: bool
+    coloured: bool
+    level: int
+
+
+_chosen: list[_Setup] = []
+"""The last setup; empty where nobody has set up the log."""
 
 
 class _Stderr:
@@ -25,25 +42,31 @@ def setup(form: Format = "auto", *, verbose: bool = False, quiet: bool = False) 
 
     verbose: also log details for developers. quiet: log only warnings and errors.
     """
-    human = resolve(form) == "human"
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    _chosen[:] = [_Setup(resolve(form) == "human", sys.stderr.isatty(), level)]
+    if "structlog" in sys.modules:  # there may be loggers
+        _configure(*_chosen)
+
+
+def _configure(setup: _Setup) -> None:
+    import structlog
+
     stderr: TextIO = _Stderr()  # type: ignore[assignment]
     last: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if human
+        structlog.dev.ConsoleRenderer(colors=setup.coloured)
+        if setup.human
         else structlog.processors.JSONRenderer(default=str)
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if setup.human else "iso", utc=not setup.human),
             structlog.processors.format_exc_info,
             _escaped,
             last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(setup.level),
         logger_factory=structlog.PrintLoggerFactory(file=stderr),
     )
 
@@ -65,5 +88,9 @@ def _escaped(_logger: Any, _method: str, event: structlog.typing.EventDict) -> s
 
 def get_logger(**context: object) -> structlog.typing.FilteringBoundLogger:
     """Return a logger; `context` is part of each of its events."""
+    import structlog
+
+    if _chosen and not structlog.is_configured():
+        _configure(*_chosen)
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(**context)
     return logger

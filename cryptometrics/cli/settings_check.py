@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 def warn_of_settings(context: click.Context) -> None:
     """Log a warning for each; context: that of the group of all commands."""
-    logger = log.get_logger()
     if context.invoked_subcommand == "doctor":
         return  # it reports them itself
     if is_open_to_others():
-        logger.warning("env_file_is_open_to_others", file=str(FILE.absolute()), advice="chmod 600 .env")
+        log.get_logger().warning(
+            "env_file_is_open_to_others", file=str(FILE.absolute()), advice="chmod 600 .env"
+        )
     for found in unknown_settings(context):
-        logger.warning("unknown_setting", name=found.name, where=found.where, advice=found.advice)
+        log.get_logger().warning("unknown_setting", name=found.name, where=found.where, advice=found.advice)
 
 
 def unknown_settings(context: click.Context) -> Iterator[UnknownVariable]:

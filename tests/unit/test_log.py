@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -97,3 +98,17 @@ def test_events_follow_stderr_where_it_goes(
     logger.info("meanwhile")
     assert "meanwhile" in live.getvalue()
     assert "meanwhile" not in capsys.readouterr().err
+
+
+def test_structlog_is_imported_with_the_first_event_and_then_follows_each_setup() -> None:
+    program = (
+        "import sys; from cryptometrics import log\n"
+        "log.setup('json', quiet=True); print('structlog' in sys.modules)\n"
+        "logger = log.get_logger(); logger.info('unseen'); logger.warning('first')\n"
+        "log.setup('json'); logger.info('second')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "False\n"
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["first", "second"]
