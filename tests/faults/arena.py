@@ -20,7 +20,7 @@ from tests.conftest import clean_environment, environment_of
 from tests.faults.comparison import Comparison
 from tests.faults.ledger import Ledger, Load, Market
 from tests.faults.outcome import Outcome
-from tests.faults.worker import WorkerProcess
+from tests.faults.worker import CommandProcess, WorkerProcess
 from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ class Arena:
     folder: Path
     full: bool
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
+    environment: dict[str, str] = field(default_factory=dict)
+    """Further variables of every command."""
     workers: list[WorkerProcess] = field(default_factory=list)
+    commands: list[CommandProcess] = field(default_factory=list)
+    """Commands that are no workers."""
     load: Load = field(init=False)
     outcomes: list[Outcome] = field(default_factory=list)
     _books: psycopg.Connection | None = None
@@ -59,10 +63,10 @@ class Arena:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self.workers:
-            if not worker.ended():
-                worker.process.kill()
-                worker.process.wait()
+        for each in (*self.workers, *self.commands):
+            if not each.ended():
+                each.process.kill()
+                each.process.wait()
         self.load.halt()
         if self._books is not None:
             self._books.close()
@@ -93,25 +97,33 @@ class Arena:
         create_topic(self.settings, partitions)
         assert describe_topic(self.settings).id != before
 
-    # Workers
+    # Processes
 
     def worker(self, *arguments: str, through: str | None = None) -> WorkerProcess:
         """Start a worker; `through`: the connection string of a relay."""
-        environment = clean_environment() | environment_of(self.settings)
-        if through is not None:
-            environment["DATABASE_URL"] = through
         place = self.folder / f"worker-{len(self.workers)}.log"
-        worker = WorkerProcess(place, self.group, environment, arguments)
+        worker = WorkerProcess(place, self.group, self._environment(through), arguments)
         self.workers.append(worker)
         return worker
 
-    def check_workers(self) -> None:
-        """Fail at once when a worker ended that nobody meant to end."""
-        for worker in self.workers:
-            if worker.ended() and not worker.doomed:
+    def command(self, *arguments: str, through: str | None = None) -> CommandProcess:
+        """Start a command that runs beside the workers until the test stops it."""
+        place = self.folder / f"{arguments[0]}-{len(self.commands)}.log"
+        command = CommandProcess(place, self._environment(through), arguments)
+        self.commands.append(command)
+        return command
+
+    def _environment(self, through: str | None) -> dict[str, str]:
+        environment = clean_environment() | environment_of(self.settings) | self.environment
+        return environment if through is None else environment | {"DATABASE_URL": through}
+
+    def check_processes(self) -> None:
+        """Fail at once when a process ended that nobody meant to end."""
+        for each in (*self.workers, *self.commands):
+            if each.ended() and not each.doomed:
                 raise AssertionError(
-                    f"a worker ended by itself with code {worker.process.returncode}:\n"
-                    + "\n".join(worker.words().splitlines()[-30:])
+                    f"{each.log.stem} ended by itself with code {each.process.returncode}:\n"
+                    + "\n".join(each.words().splitlines()[-30:])
                 )
 
     # Services
@@ -170,7 +182,7 @@ class Arena:
 
         def is_met() -> bool:
             met = bool(condition())
-            self.check_workers()
+            self.check_processes()
             return met
 
         begun = time.monotonic()

@@ -79,7 +79,7 @@ def test_postgres_is_away_under_full_load_and_memory_stays_flat(arena: Arena) ->
     arena.load.start(FULL_RATE)
     most, is_over = 0, deadline(seconds)
     while not is_over():
-        arena.check_workers()
+        arena.check_processes()
         most = max(most, worker.resident())
         assert most < MOST_MEMORY, f"{most / 2**20:.0f} MB while PostgreSQL is away"
         time.sleep(0.2)  # how often the memory is measured

@@ -1,4 +1,4 @@
-"""A worker as a process of its own."""
+"""A worker, or another command, as a process of its own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class WorkerProcess:
-    """A `cryptometrics process`, its words in a file."""
+class CommandProcess:
+    """A running command of `cryptometrics`, its words in a file."""
 
-    def __init__(
-        self, place: Path, group: str, environment: dict[str, str], arguments: tuple[str, ...]
-    ) -> None:
+    def __init__(self, place: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
         self.log = place
         with place.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cryptometrics", "process", "--group", group, *arguments],
+                [sys.executable, "-m", "cryptometrics", *arguments],
                 cwd=place.parent,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -59,16 +57,6 @@ class WorkerProcess:
         self.process.terminate()
         return self.process.wait(limit)
 
-    def stop_at_any_time(self) -> None:
-        """Send SIGTERM and check the exit code: 0, or 143 if it comes before the worker has begun.
-
-        Until Python has set its signal handlers, the signal itself ends the process, without a word.
-        """
-        has_partitions = bool(self.events("partitions_assigned"))
-        code, words = self.stop(), self.words()
-        is_early = code == 128 + signal.SIGTERM or (code == -signal.SIGTERM and not words)
-        assert code == 0 or (is_early and not has_partitions), f"exit code {code}\n{words}"
-
     def wait(self, limit: float) -> int:
         self.doomed = True
         return self.process.wait(limit)
@@ -89,3 +77,22 @@ class WorkerProcess:
     def resident(self) -> int:
         """Return its memory in bytes."""
         return int(psutil.Process(self.pid).memory_info().rss)
+
+
+class WorkerProcess(CommandProcess):
+    """A `cryptometrics process`."""
+
+    def __init__(
+        self, place: Path, group: str, environment: dict[str, str], arguments: tuple[str, ...]
+    ) -> None:
+        super().__init__(place, environment, ("process", "--group", group, *arguments))
+
+    def stop_at_any_time(self) -> None:
+        """Send SIGTERM and check the exit code: 0, or 143 if it comes before the worker has begun.
+
+        Until Python has set its signal handlers, the signal itself ends the process, without a word.
+        """
+        has_partitions = bool(self.events("partitions_assigned"))
+        code, words = self.stop(), self.words()
+        is_early = code == 128 + signal.SIGTERM or (code == -signal.SIGTERM and not words)
+        assert code == 0 or (is_early and not has_partitions), f"exit code {code}\n{words}"
