@@ -45,9 +45,12 @@ def are(names: Sequence[str]) -> str:
 
 
 def percent(value: float | None, *, signed: bool = False, nothing: str = "–") -> str:
-    """Return a ratio in per cent with three significant digits where it is below 1000 %; None: `nothing`."""
+    """Return a ratio in per cent with two decimals at most, one from 10 % on, none from 100 % on.
+
+    As everywhere, a space stands before the sign. nothing: for None.
+    """
     if value is None:
         return nothing
     number = 100 * value
     places = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
-    return f"{number:{'+' if signed else ''},.{places}f}%"
+    return f"{number:{'+' if signed else ''},.{places}f} %"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptometrics.risk.portfolio.money import readable
+from cryptometrics.risk.portfolio.money import percent, readable
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -26,19 +26,14 @@ def in_words(portfolio: str, use: LimitUse, *, currency: str, warn_at: float) ->
         return f"{what} is unknown, its limit of {level}{unit} cannot be checked: {use.reason or 'no data'}"
     if use.value is None or use.use is None:
         return f"{what}: nothing is held"
-    warns_at = f"{per_cent(warn_at)} of its limit of {level}"
+    warns_at = f"{percent(warn_at)} of its limit of {level}"
     stands = {
         "breach": f"is {'above' if use.use > 1 else 'at'} its limit of {level}",
         "warn": f"is {'above' if use.use > warn_at else 'at'} {warns_at}",
         "ok": f"is below {warns_at}",
     }[use.state]
     value = f"{_amount(limit, use.value)}{_unit(limit, currency)}"
-    return f"{what} {value} {stands} ({per_cent(use.use)})"
-
-
-def per_cent(share: float) -> str:
-    """Return a share in per cent, with three significant digits, from 100 % on without a fraction."""
-    return f"{100 * share:,.0f} %" if share >= 1 else f"{100 * share:.3g} %"
+    return f"{what} {value} {stands} ({percent(use.use)})"
 
 
 def _figure(limit: Limit) -> str:
@@ -50,7 +45,7 @@ def _is_money(limit: Limit) -> bool:
 
 
 def _amount(limit: Limit, amount: Decimal | float) -> str:
-    return readable(amount) if _is_money(limit) else per_cent(float(amount) / 100)
+    return readable(amount) if _is_money(limit) else percent(float(amount) / 100)
 
 
 def _unit(limit: Limit, currency: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptometrics.alerts.kinds import KINDS
 from cryptometrics.market.venues import venue_label
+from cryptometrics.risk.portfolio.money import percent
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -46,17 +47,11 @@ def unknown(rule: Rule, market: Market, coverage: float, *, firing: bool) -> str
     """Return in one line that a risk figure cannot be known, or that it is known again."""
     what = f"{in_words(market)}: {rule.kind.removesuffix('_pct').replace('_', ' ')} over {rule.range}"
     if not firing:
-        return f"{what} is known again, coverage is {_per_cent(coverage)}"
+        return f"{what} is known again, coverage is {percent(coverage)}"
     if coverage < rule.min_coverage:
-        return (
-            f"{what} is unknown: coverage is {_per_cent(coverage)}, below "
-            f"{_per_cent(float(rule.min_coverage))}"
-        )
+        least = percent(float(rule.min_coverage))
+        return f"{what} is unknown: coverage is {percent(coverage)}, below {least}"
     return f"{what} is unknown: there are too few returns"
-
-
-def _per_cent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def in_words(market: Market) -> str:

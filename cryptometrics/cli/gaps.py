@@ -132,7 +132,7 @@ def _show_labels(labels: Mapping[Market, Mapping[str, int]]) -> None:
 
 def _percent(share: float) -> str:
     """Return a share as text; only all is 100 %, and only nothing 0 %."""
-    return f"{share:.0%}" if share in {0.0, 1.0} else f"{min(max(share, 0.0001), 0.9999):.2%}"
+    return f"{100 * share:.0f} %" if share in {0.0, 1.0} else f"{100 * min(max(share, 0.0001), 0.9999):.2f} %"
 
 
 def _show(columns: dict[str, str], rows: Sequence[object], exact: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cryptometrics.cli.table_layout import JOINT, join_times, layout
+from cryptometrics.cli.table_layout import JOINT, joined, layout
 from cryptometrics.times import iso
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def print_table(
         return
     screen = console(width=columns, height=ANY_HEIGHT)
     cells = [[_joined(cell) for cell in row] for row in cells]
-    title, caption = (text and join_times(text) for text in (title, caption))
+    title, caption = (text and joined(text) for text in (title, caption))
     found = layout(
         [[head, *(row[at].plain for row in cells)] for at, head in enumerate(heads)],
         {at for at, head in enumerate(heads) if head in uncut},
@@ -130,8 +130,8 @@ def print_table(
 
 
 def _joined(cell: Text) -> Text:
-    """Return a cell whose times have no space to break a line at; `cell` stays as it is."""
-    if (text := join_times(cell.plain)) != cell.plain:
+    """Return a cell whose values have no space to break a line at; the given one stays as it is."""
+    if (text := joined(cell.plain)) != cell.plain:
         cell = cell.copy()
         cell.plain = text
     return cell

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cryptometrics.cli.output import NOTHING, for_people, print_table, short, stacked, width
 from cryptometrics.cli.table_layout import wrapped
-from cryptometrics.risk.portfolio.money import readable
+from cryptometrics.risk.portfolio.money import percent, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def _overview(valuation: Valuation) -> list[str | Text]:
     sums, worst = valuation.totals, worst_limit(valuation.limits)
     limit: list[str | Text] = [NOTHING, NOTHING, NOTHING]
     if worst is not None:
-        use = per_cent(None if worst.use is None else 100 * worst.use)
+        use = share(worst.use)
         state = Text(worst.state, COLOURS[worst.state] if for_people() else "")
         limit = [worst.limit.name.removeprefix("limit."), use, state]
     return [
@@ -83,7 +83,7 @@ def _overview(valuation: Valuation) -> list[str | Text]:
         money(sums.profit_and_loss),
         money(sums.profit_and_loss_today),
         money(valuation.value_at_risk),
-        per_cent(valuation.per_cent_of_gross(valuation.value_at_risk)),
+        points(valuation.per_cent_of_gross(valuation.value_at_risk)),
         *limit,
     ]
 
@@ -98,9 +98,14 @@ def money(amount: Decimal | float | None, *, places: int = 2) -> str:
     return NOTHING if amount is None else readable(amount, places=places)
 
 
-def per_cent(share: float | None) -> str:
-    """Return per cent with at most three digits that count."""
-    return NOTHING if share is None else f"{share:.3g}%"
+def share(part: float | None) -> str:
+    """Return a share in per cent, or a dash if it is not known."""
+    return NOTHING if part is None else percent(part)
+
+
+def points(number: float | None) -> str:
+    """Return a figure that is stored in per cent, or a dash if it is not known."""
+    return share(None if number is None else number / 100)
 
 
 def quantity(number: Decimal) -> str:
@@ -120,15 +125,15 @@ def _totals(valuation: Valuation) -> None:
         ("gross", money(sums.gross), "net", money(sums.net)),
         (
             *("value at risk", money(at_risk)),
-            *("of gross", per_cent(valuation.per_cent_of_gross(at_risk))),
+            *("of gross", points(valuation.per_cent_of_gross(at_risk))),
         ),
         (
             *("expected shortfall", money(shortfall)),
-            *("of gross", per_cent(valuation.per_cent_of_gross(shortfall))),
+            *("of gross", points(valuation.per_cent_of_gross(shortfall))),
         ),
         (
             *("drawdown", money(valuation.drawdown)),
-            *("of gross", per_cent(valuation.per_cent_of_gross(valuation.drawdown))),
+            *("of gross", points(valuation.per_cent_of_gross(valuation.drawdown))),
         ),
     ]
     if for_people():
@@ -183,9 +188,9 @@ def _cells(each: PositionRisk) -> tuple[str, ...]:
         NOTHING if marked.mark is None else f"{marked.mark:,f}",
         age,
         money(marked.value),
-        per_cent(None if each.share is None else 100 * each.share),
+        share(each.share),
         money(marked.profit_and_loss),
-        per_cent(None if each.volatility is None else 100 * each.volatility),
+        share(each.volatility),
         money(each.value_at_risk),
         money(each.component),
         money(marked.closing_cost),
@@ -197,7 +202,7 @@ def _stress(valuation: Valuation) -> None:
     rows = []
     for each in valuation.stress:
         gain = None if each.profit_and_loss is None else float(each.profit_and_loss)
-        of_gross = per_cent(valuation.per_cent_of_gross(gain))
+        of_gross = points(valuation.per_cent_of_gross(gain))
         after = money(each.value)
         rows.append([each.test.name, money(each.profit_and_loss), of_gross, money(each.closing_cost), after])
     print_table(heads, rows, numbers=heads[1:])
@@ -208,9 +213,9 @@ def _limits(valuation: Valuation) -> None:
     rows: list[list[str | Text]] = []
     for each in valuation.limits:
         is_money = each.limit.figure == "gross"
-        value = money(each.value) if is_money else per_cent(each.value)
-        level = money(each.limit.level) if is_money else per_cent(float(each.limit.level))
-        use = per_cent(None if each.use is None else 100 * each.use)
+        value = money(each.value) if is_money else points(each.value)
+        level = money(each.limit.level) if is_money else points(float(each.limit.level))
+        use = share(each.use)
         colour = COLOURS[each.state] if for_people() else ""
         bar = Text(bar_of(each), colour)
         rows.append(

@@ -84,7 +84,7 @@ def replay(
             if progress.due():
                 share = recording.read / max(recording.bytes, 1)
                 rate = feed.frames / state.seconds if state.seconds else 0.0
-                progress.show(f"{share:.0%}, {rate:,.0f} frames/s, {totals(feed)}")
+                progress.show(f"{100 * share:.0f} %, {rate:,.0f} frames/s, {totals(feed)}")
 
         published = publish(
             client.make_producer(settings),

@@ -123,5 +123,5 @@ def _caption(lines: Sequence[RiskLine], estimator: Estimator, bar: int, length: 
         f"corr and beta: to {first.against}, {format_duration(timedelta(minutes=bar))} returns",
     ]
     if any(is_thin(line.coverage) for line in lines):
-        notes.append(f"thin: less than {THIN_BELOW:.0%} of the minutes are known")
+        notes.append(f"thin: less than {100 * THIN_BELOW:.0f} % of the minutes are known")
     return "; ".join(notes)

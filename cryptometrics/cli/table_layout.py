@@ -39,14 +39,14 @@ class Layout(NamedTuple):
     widths: Sequence[int]
 
 
-def join_times(text: str) -> str:
-    """Return a text whose times have no space to break a line at."""
-    return _TIME.sub(lambda time: time[0].replace(" ", JOINT), text)
+def joined(text: str) -> str:
+    """Return a text whose times and percentages have no space to break a line at."""
+    return _TIME.sub(lambda time: time[0].replace(" ", JOINT), text).replace(" %", f"{JOINT}%")
 
 
 def wrapped(text: str, width: int, *, indent: str = "") -> str:
     """Return a text in lines of at most `width` characters; indent: before all lines but the first."""
-    lines = textwrap.wrap(join_times(text), width, subsequent_indent=indent, break_on_hyphens=False)
+    lines = textwrap.wrap(joined(text), width, subsequent_indent=indent, break_on_hyphens=False)
     return "\n".join(lines).replace(JOINT, " ")
 
 
@@ -63,7 +63,7 @@ def word_width(columns: Sequence[Column]) -> int:
 def layout(columns: Sequence[Column], uncut: Container[int], width: int) -> Layout | None:
     """Return the layout of a table in `width` columns of the terminal; None if no table can be read there.
 
-    columns: with joined times. uncut: numbers of the columns that are folded last.
+    columns: of joined texts. uncut: numbers of the columns that are folded last.
     A long value first gets the space between the columns, then a second line: at the ends of words, then
     within them, but never within a time.
     """

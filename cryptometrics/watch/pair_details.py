@@ -80,7 +80,7 @@ def _risk(data: ScreenData, row: SessionRow) -> Text:
         percent(risk.volatility, nothing="-"),
         ("  drawdown ", "dim"),
         percent(risk.drawdown, nothing="-"),
-        ("  VaR 1 h 99% ", "dim"),
+        ("  VaR 1 h 99 % ", "dim"),
         percent(risk.value_at_risk, nothing="-"),
         ("  coverage ", "dim"),
         percent(risk.coverage),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from cryptometrics.risk.portfolio.money import percent
 from cryptometrics.watch.terminal_text import line
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _limit(limit: LatestLimit, width: int, bar: str) -> Text:
     half = max((width - MAX_LIMIT - 20) // 2, 0)
     filled = min(int((limit.use or 0) * half), 2 * half)
     return line(
-        f"  {_name(limit):<{MAX_LIMIT}} {_use(limit):>6} ",
+        f"  {_name(limit):<{MAX_LIMIT}} {_use(limit):>7} ",
         (f"{limit.state:<8}", style),
         (bar * filled, style),
         (" " * (half - filled - 1) + "|" if filled < half else "", "dim"),
@@ -72,7 +73,7 @@ def _figures(each: LatestPortfolio, at: datetime) -> Text:
     name = (each.name, "bold")
     if each.as_of is None:
         return line(name, ("  no figures stored: run `cryptometrics risk --follow`", "dim"))
-    share = "" if each.value_at_risk_pct is None else f" {each.value_at_risk_pct:.3g}%"
+    share = "" if each.value_at_risk_pct is None else f" {percent(each.value_at_risk_pct / 100)}"
     seconds = max((at - each.as_of).total_seconds(), 0)
     age = f"{seconds:.0f}s" if seconds < 180 else f"{seconds / 60:.0f}m"
     worst = [limit.state for limit in _worst_first(each.limits)[:1]]
@@ -148,7 +149,7 @@ def _name(limit: LatestLimit) -> str:
 
 
 def _use(limit: LatestLimit) -> str:
-    return "?" if limit.use is None else f"{100 * limit.use:,.0f}%"
+    return "?" if limit.use is None else percent(limit.use)
 
 
 def _worst_first(limits: Sequence[LatestLimit]) -> list[LatestLimit]:

@@ -88,8 +88,8 @@ def test_risk_is_the_newest_that_is_stored_of_the_market(
     assert figures(cli) == [(0.45678, 0.0123)]
     for width in (80, 120):
         table = cli("session", "--group", "g1", env={"COLUMNS": str(width)}).stdout
-        assert "45.7%" in table
-        assert "1.23%" in table
+        assert "45.7 %" in table
+        assert "1.23 %" in table
         assert "24h to 2024-01-05 10:01" in " ".join(table.split())
         assert max(map(len, table.splitlines())) <= width
     assert "0.45678" in cli("session", "--group", "g1").stdout

@@ -128,7 +128,7 @@ def risk_is_shown_of_the_pair_that_has_it(settings: Settings, filled: Cli) -> No
     assert (pairs["ETH-USD"]["volatility"], pairs["ETH-USD"]["drawdown"]) == (None, None)
     for columns in ("80", "120", "160"):
         text = filled("watch", "--once", env={"COLUMNS": columns}).stdout
-        assert text.count("45.7%") == text.count("1.23%") == 1
+        assert text.count("45.7 %") == text.count("1.23 %") == 1
 
 
 def portfolios_are_shown_while_they_are_in_force(settings: Settings, filled: Cli) -> None:
@@ -155,8 +155,8 @@ def portfolios_are_shown_while_they_are_in_force(settings: Settings, filled: Cli
     )
     assert (found.gross, found.net) == (Decimal(90_000), None)
     text = filled("watch", "--once", env={"COLUMNS": "80", "LINES": "24"}).stdout
-    assert "treasury  100,001.00 USD  P&L -1,234.50  VaR 1,350.00 1.5%" in text
-    assert "limits  gross 112% breach" in text
+    assert "treasury  100,001.00 USD  P&L -1,234.50  VaR 1,350.00 1.5 %" in text
+    assert "limits  gross 112 % breach" in text
     assert json.loads(filled("watch", "--json", "--venue", "simulated").stdout)["portfolios"]
     filled("positions", "remove", "treasury")
     assert json.loads(filled("watch", "--json").stdout)["portfolios"] == []

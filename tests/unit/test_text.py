@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.text import check_name, escape
+from cryptometrics.text import check_name, escape, percent
 
 
 @given(st.text())
@@ -30,3 +30,11 @@ def test_a_name_that_is_not_valid_is_refused_in_one_printable_line(name: str) ->
     with pytest.raises(ValueError, match="names have 1 to 100 printable characters") as refused:
         check_name(name)
     assert str(refused.value).isprintable()
+
+
+def test_percentages_have_three_digits_at_most_and_a_space_before_the_sign() -> None:
+    assert [percent(value) for value in (0.0028, 0.0231, 0.456789, 0.9994, 1.0, 12.345)] == [
+        *("0.28 %", "2.31 %", "45.7 %", "99.9 %", "100 %", "1,234 %")
+    ]  # fmt: skip
+    assert [percent(value, signed=True) for value in (-0.0231, 0.01)] == ["-2.31 %", "+1.00 %"]
+    assert (percent(None), percent(None, nothing="-")) == ("–", "-")

@@ -1,4 +1,4 @@
-"""Exact arithmetic with money, and its text. Rounding is an error."""
+"""Exact arithmetic with money, where rounding is an error, and the text of amounts and shares."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def readable(amount: Decimal | float, *, places: int = 2) -> str:
     if amount and -1 < amount < 1:
         return f"{float(amount):.3g}"
     return f"{amount:,.{places}f}"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent: three significant digits at most, from 100 % on no fraction.
+
+    Unlike a column of ratios, it keeps the digits of a small limit: 0.00125 is 0.125 %.
+    """
+    number = 100 * share
+    return f"{number:,.0f} %" if abs(number) >= 99.95 else f"{number:.3g} %"
 
 
 def exact_text(number: Decimal) -> str:

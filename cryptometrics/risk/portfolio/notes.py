@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptometrics.risk.minutes import THIN_BELOW
+from cryptometrics.risk.portfolio.money import percent
 from cryptometrics.times import format_duration
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def position_notes(marked: PositionMark, ranged: RangeMinutes | None, portfolio:
         side = "ask" if marked.position.quantity < 0 else "bid"
         yield f"the {side} takes only {marked.touch_size:f}: closing costs more"
     if ranged is not None and ranged.coverage < THIN_BELOW:
-        yield f"thin: {ranged.coverage:.0%} of the minutes are known"
+        yield f"thin: {percent(ranged.coverage)} of the minutes are known"
 
 
 def assumptions(
@@ -62,7 +63,7 @@ def assumptions(
         yield f"from 1m to {horizon}: mean times time, deviation times its root, which understates trends"
     used = [found for each in held if (found := ranges.get(each.pair or ""))]
     if used:
-        yield f"known minutes: at least {min(each.coverage for each in used):.1%} of each pair"
+        yield f"known minutes: at least {percent(min(each.coverage for each in used))} of each pair"
     if knows_holdings:
         yield "drawdown: of what was held; today's profit and loss: of the present positions"
     else:

@@ -51,5 +51,5 @@ def test_each_portfolio_has_one_line(capsys: pytest.CaptureFixture[str]) -> None
     )
     head, book, other = capsys.readouterr().out.splitlines()
     assert head.split()[:4] == ["portfolio", "value", "in", "P&L"]
-    assert book.split() == ["book", "200.00", "USD", "20.00", "–", "–", "–", "gross", "202%", "breach"]
+    assert book.split() == ["book", "200.00", "USD", "20.00", "–", "–", "–", "gross", "202", "%", "breach"]
     assert other.split() == ["other", "–", "USD", "–", "–", "–", "–", "–", "–", "–"]

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.cli.output import print_table
-from cryptometrics.cli.table_layout import EDGES, Layout, join_times, layout, natural_width, wrapped
+from cryptometrics.cli.table_layout import EDGES, Layout, joined, layout, natural_width, wrapped
 
-TIME = join_times("2026-07-01 12:00:01")
+TIME = joined("2026-07-01 12:00:01")
 
 
-@pytest.mark.parametrize("text", ["07-01 12:00:01", "2026-07-01 12:00", "2026-07-01 12:00 UTC"])
-def test_the_spaces_of_a_time_are_joined_and_no_others(text: str) -> None:
-    joined = join_times(f"from {text} on")
-    assert joined.split() == ["from", join_times(text), "on"]
-    assert len(joined) == len(f"from {text} on")
+@pytest.mark.parametrize("text", ["07-01 12:00:01", "2026-07-01 12:00", "2026-07-01 12:00 UTC", "+1.23 %"])
+def test_the_spaces_of_a_value_are_joined_and_no_others(text: str) -> None:
+    found = joined(f"from {text} on")
+    assert found.split() == ["from", joined(text), "on"]
+    assert len(found) == len(f"from {text} on")
 
 
 def test_a_wrapped_text_has_whole_times() -> None:

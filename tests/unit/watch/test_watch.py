@@ -256,8 +256,8 @@ def test_a_portfolio_is_shown_with_its_limits_and_all_prices(width: int, height:
     rows = [row(f"{name}-USD", bid="64441.11") for name in ("ADA", "BTC", "DOGE", "ETH", "SOL", "XRP")]
     lines = drawn(with_portfolios(frame(rows), TREASURY), width, height)
     text = "\n".join(lines)
-    assert "treasury  1,234,567.89 USD  P&L -1,234.50  VaR 23,456.78 2.5%  20s  breach" in text
-    assert "  limits  drawdown_pct 120% breach  gross 50%" in text
+    assert "treasury  1,234,567.89 USD  P&L -1,234.50  VaR 23,456.78 2.5 %  20s  breach" in text
+    assert "  limits  drawdown_pct 120 % breach  gross 50 %" in text
     assert text.count("64,441.13") == 6
     assert "…" not in text
     assert len(lines) <= height
