@@ -5,7 +5,7 @@ import { fill, h } from "./dom.js";
 import { clock, decimal } from "./format.js";
 import { palette } from "./theme.js";
 
-const MAX_ROWS = 2500; // kept while the stream appends: a minute of it, and the history that each minute loads anew
+const MAX_ROWS = 1800; // while the stream appends: 1,200 of the history, which each minute loads anew, and 10 a second
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -20, PageDown: 20, Home: -Infinity, End: Infinity };
 
 /**
