@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import pytest
@@ -17,6 +19,9 @@ from cryptometrics.beam.offset_ranges import NO_END, OffsetRange, TopicShare
 from cryptometrics.beam.pipeline import Windows
 from cryptometrics.beam.restrictions import PollClaim, PollTracker, ReadRestriction
 from tests.unit.beam.test_folding import Message, job, message
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's imports warn of their own
 
@@ -85,11 +90,13 @@ class Received(Message):
 class FakeConsumer:
     """Gives one message of partition 0."""
 
+    is_closed = False
+
     def consume(self, _most: int, _timeout: float) -> list[Received]:
         return [Received(*message(20, 0, 20))]
 
     def close(self) -> None:
-        pass
+        self.is_closed = True
 
 
 def test_after_a_restore_what_is_read_first_is_judged_by_the_watermark_of_before(
@@ -106,3 +113,34 @@ def test_after_a_restore_what_is_read_first_is_judged_by_the_watermark_of_before
         )
         _, part = next(iter(parts)).value
         assert part.watermark == known
+
+
+def test_a_reader_that_follows_finds_the_local_kafka_at_another_port(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[FakeConsumer] = []
+
+    def consumer(_topic: str, _positions: dict[int, int]) -> FakeConsumer:
+        made.append(FakeConsumer())
+        return made[-1]
+
+    def start_kafka(port: int) -> None:
+        state = {"kafka": {"bootstrap_servers": f"127.0.0.1:{port}"}}
+        (tmp_path / "endpoints.json").write_text(json.dumps(state))
+
+    def begin_bundle() -> int:
+        """Return how many consumers were made until its first poll."""
+        taken = reader._take_warm("t", {0: 20}, None)
+        reader._warm[(0,)] = taken  # as at the end of a bundle
+        return len(made)
+
+    monkeypatch.setenv("CRYPTOMETRICS_HOME", str(tmp_path))
+    monkeypatch.setattr(kafka_source, "_consumer", consumer)
+    reader = ReadEndless(Job("g1", "5m", Shape(timedelta(minutes=5)), timedelta(), follow=True))
+    start_kafka(1)
+    assert (begin_bundle(), begin_bundle()) == (1, 1)
+    (tmp_path / "endpoints.json").unlink()  # `down`: its address is still the last known
+    assert begin_bundle() == 1
+    start_kafka(2)
+    assert begin_bundle() == 2
+    assert [each.is_closed for each in made] == [True, False]
