@@ -42,12 +42,18 @@ class Lag:
         self._connect()
 
     def _connect(self) -> None:
-        """Make a client, unless there is one of Kafka's present address."""
+        """Make a client, unless there is one of Kafka's present address; have none while it is stopped."""
         try:
-            address = self._settings.kafka_address
-            if address != self._address:
+            address = self._settings.running_kafka
+            if address is None:  # another cluster may take the port
+                self._probe, self.known = None, {}
+                self.trouble = (
+                    "the local Kafka is not running: start it with `cryptometrics up`, "
+                    "or set KAFKA_BOOTSTRAP_SERVERS"
+                )
+            elif address != self._address:
                 self._probe = EndsProbe(make_admin(self._settings), ANSWER_S)
-                self._address = address
+            self._address = address
         except CryptometricsError as error:
             self.trouble = str(error)
 
