@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from cryptometrics.plot.points import day_number
 from cryptometrics.plot.theme import LIGHT
@@ -227,8 +227,9 @@ def _length(text: str, font: FontProperties) -> float:
     """Return the width of a text in inches."""
     if not text.strip():
         return 0
-    path = TextPath((0, 0), text, size=font.get_size_in_points(), prop=font)
-    return float(path.get_extents().x1) / _POINTS
+    # From the font's own metrics: to measure the outlines took a third of a chart's time.
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) / _POINTS
 
 
 def _labels(axes: Axes) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -194,16 +195,24 @@ def _draw_rates(axes: Axes, series: Series, panel: Panel, theme: Theme) -> list[
     rates, (line,) = tick_rates(series), panel.lines
     value_axis(axes, 0.0, max(rates.rates), from_zero=True)
     colour = theme.line(line.colour)
-    axes.bar(
-        [day_number(start) for start in rates.starts],
-        rates.rates,
-        width=rates.width / DAY,
-        align="edge",
-        color=colour,
-        alpha=0.6,
-        linewidth=0,
-    )
+    lefts = [day_number(start) for start in rates.starts]
+    _draw_bars(axes, lefts, rates.rates, rates.width / DAY, color=colour, alpha=0.6)
     return [Patch(color=colour, alpha=0.6, label=labels.of_rates(rates))]
+
+
+def _draw_bars(
+    axes: Axes, starts: Sequence[float], heights: Sequence[float], width: float, **look: Any
+) -> None:
+    """Draw bars from their left edges on, as one artist: a hundred would take a seventh of a chart's time."""
+    corners = [
+        ((start, 0.0), (start, height), (start + width, height), (start + width, 0.0))
+        for start, height in zip(starts, heights, strict=True)
+    ]
+    bars = PolyCollection(corners, linewidth=0, **look)
+    bars.set_snap(True)  # to whole dots, so that no light line shows between neighbours
+    axes.add_collection(bars, autolim=False)
+    if corners:
+        axes.update_datalim([corners[0][0], *(corner[2] for corner in corners)])
 
 
 def _draw_volume(axes: Axes, series: Series, panel: Panel, theme: Theme) -> list[Artist]:
@@ -212,14 +221,8 @@ def _draw_volume(axes: Axes, series: Series, panel: Panel, theme: Theme) -> list
     known = [(start, value) for start, value in zip(starts, values, strict=True) if not value.is_nan()]
     value_axis(axes, 0.0, float(max((value for _, value in known), default=1)), from_zero=True)
     (line,) = panel.lines
-    axes.bar(
-        [day_number(start) for start, _ in known],
-        [float(value) for _, value in known],
-        width=width / DAY,
-        align="edge",
-        color=theme.line(line.colour),
-        linewidth=0,
-    )
+    lefts, heights = [day_number(start) for start, _ in known], [float(value) for _, value in known]
+    _draw_bars(axes, lefts, heights, width / DAY, color=theme.line(line.colour))
     total = sum(value for _, value in known)
     label = f"{line.label} {total:,f} in bars of {labels.length(width)}" if known else "volume: not known"
     if known and len(known) < len(values):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import FillBetweenPolyCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
@@ -33,6 +33,7 @@ from tests.charts import candles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 START = datetime(2024, 1, 5, 10, 0, tzinfo=UTC)
 
@@ -114,13 +115,19 @@ def test_sizes_that_are_not_known_break_the_line() -> None:
     assert legend(drawn(unknown, metrics=("imbalance",))) == ["imbalance: not known"]
 
 
+def bars_of(axes: Axes) -> list[Bbox]:
+    """Return the extent of each bar of a panel."""
+    [bars] = [each for each in axes.collections if type(each) is PolyCollection]
+    return [path.get_extents() for path in bars.get_paths()]
+
+
 def test_volume_is_drawn_in_bars_and_is_not_zero_where_it_is_not_known() -> None:
     starts = [START + timedelta(minutes=n) for n in range(3)]
     bars = VolumeBars(timedelta(minutes=1), starts, [Decimal("1.5"), Decimal("NaN"), Decimal(2)])
     figure = drawn(replace(MINUTE, volume=bars), metrics=("volume",))
     (axes,) = figure.axes
     assert axes.get_ylabel() == "volume (BTC)"
-    heights = {bar.get_x(): bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)}
+    heights = {box.x0: box.y1 for box in bars_of(axes)}
     assert heights == {day_number(starts[0]): 1.5, day_number(starts[2]): 2}
     assert legend(figure) == ["volume 3.5 in bars of 1 min, not known in 1 of 3"]
 
@@ -155,7 +162,7 @@ def test_legend_and_right_axis_have_the_last_values_and_extremes_are_on_their_li
     assert legend(figure, 1) == ["spread 0 bps", "locked (bid = ask): 21"]
     assert {"session max spread 2.00", "0"} <= set(written(spread))
     assert legend(figure, 2) == ["ticks/s, largest 1, in bars of 1 s"]
-    assert len(rate.patches) == 61
+    assert len(bars_of(rate)) == 61
 
 
 def test_an_extreme_is_written_at_the_height_of_its_line() -> None:
