@@ -1,4 +1,7 @@
-"""Print values and tables on stdout: for people where it has a width, whole and uncut everywhere else."""
+"""Print values and tables on stdout: for people where it has a width, whole and uncut everywhere else.
+
+Rich is imported where it draws: lines for programs need nothing of it but the width of characters.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cryptometrics.cli.table_layout import JOINT, joined, layout
 from cryptometrics.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     from cryptometrics.cli.table_layout import Layout
 
@@ -27,6 +30,8 @@ WIDE = 10_000
 ANY_HEIGHT = 25
 """Height of a console for tables. Without one, Rich takes a dumb terminal for 80 columns wide."""
 NOTHING = "–"
+FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE"}
+"""Variables by which Rich takes for a terminal what is none."""
 TIME = "%Y-%m-%d %H:%M:%S"
 
 
@@ -55,6 +60,8 @@ def short(value: object, *, time: str = TIME) -> str:
 
 def console(*, stderr: bool = False, width: int | None = None, height: int | None = None) -> Console:
     """Return a console, by default of the size that COLUMNS and LINES state, else of its terminal's size."""
+    from rich.console import Console
+
     for variable in ("COLUMNS", "LINES"):
         if stated_size(variable) is None:
             os.environ.pop(variable, None)  # Rich would take 0 for a width, and fail on other texts
@@ -74,6 +81,8 @@ def width() -> int | None:
     """
     if (columns := stated_size("COLUMNS")) is not None:
         return columns
+    if not (sys.stdout.isatty() or FORCED & os.environ.keys()):
+        return None
     screen = console()
     return screen.width if screen.is_terminal else None
 
@@ -88,6 +97,8 @@ def stacked(*values: str, dim: bool = True) -> Text:
 
     dim: whether those below the first are dim.
     """
+    from rich.text import Text
+
     first, *others = values
     return Text.assemble(first, *(("\n" + value, "dim" if dim else "") for value in others))
 
@@ -106,13 +117,12 @@ def print_table(
     A time is never broken over two lines: where it would be, each value gets lines of its own.
     numbers: heads of the columns to align right. uncut: heads of the columns that are folded last.
     """
-    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     columns = width()
     if columns is None:
-        _print_whole(heads, cells)
+        _print_whole(heads, list(rows))
         return
     screen = console(width=columns, height=ANY_HEIGHT)
-    cells = [[_joined(cell) for cell in row] for row in cells]
+    cells = [[_joined(_as_text(cell)) for cell in row] for row in rows]
     title, caption = (text and joined(text) for text in (title, caption))
     found = layout(
         [[head, *(row[at].plain for row in cells)] for at, head in enumerate(heads)],
@@ -129,6 +139,13 @@ def print_table(
     sys.stdout.write(captured.get().replace(JOINT, " "))
 
 
+def _as_text(cell: str | Text) -> Text:
+    """Return a cell for Rich: it would read brackets in a string as markup."""
+    from rich.text import Text
+
+    return Text(cell) if isinstance(cell, str) else cell
+
+
 def _joined(cell: Text) -> Text:
     """Return a cell whose values have no space to break a line at; the given one stays as it is."""
     if (text := joined(cell.plain)) != cell.plain:
@@ -140,6 +157,9 @@ def _joined(cell: Text) -> Text:
 def _table(
     found: Layout, heads: Sequence[str], cells: Sequence[Sequence[Text]], numbers: Container[str]
 ) -> Table:
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, padding=(0, found.gap, 0, 0), pad_edge=False, caption_justify="left")
     for head, room in zip(heads, found.widths, strict=True):
         table.add_column(head, justify="right" if head in numbers else "left", overflow="fold", width=room)
@@ -156,6 +176,8 @@ def _print_values(
     caption: str | None,
 ) -> None:
     """Print every value below its name: what is left where a table would have to break its times."""
+    from rich.text import Text
+
     if title:
         screen.print(Text(title, "italic"))
     for row in cells:
@@ -171,17 +193,19 @@ def _print_values(
         screen.print(Text(caption, "italic dim"))
 
 
-def _print_whole(heads: Sequence[str], cells: Sequence[Sequence[Text]]) -> None:
+def _print_whole(heads: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
     """Print a row per line for programs: nothing is cut or folded."""
-    texts = [[*heads], *([cell.plain for cell in row] for row in cells)]
+    texts = [[*heads], *([cell if isinstance(cell, str) else cell.plain for cell in row] for row in rows)]
     if all(text.isprintable() for line in texts for text in line):
         _print_columns(texts)
         return
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for head in heads:
         table.add_column(head, no_wrap=True)
-    for row in cells:
-        table.add_row(*row)
+    for row in rows:
+        table.add_row(*map(_as_text, row))
     console(width=WIDE, height=ANY_HEIGHT).print(table)
 
 

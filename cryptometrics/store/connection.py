@@ -11,7 +11,6 @@ from psycopg import IsolationLevel
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
 from cryptometrics.store import session_settings
-from cryptometrics.store.connect_failure import explain
 from cryptometrics.store.connection_options import checked, complete, place
 from cryptometrics.store.database_errors import NotConnectedError, one_line
 from cryptometrics.store.pooler import loses_sessions
@@ -44,6 +43,8 @@ def connect(
         try:
             return connect_once(uri, autocommit=autocommit)
         except psycopg.OperationalError as error:
+            from cryptometrics.store.connect_failure import explain  # it probes logins and encryption
+
             raise explain(uri, error) from None
 
     try:
