@@ -30,7 +30,7 @@ from websockets.sync.server import serve
 
 from cryptometrics.feeds.recording import Recording
 from tests.conftest import free_port
-from tests.database import rows
+from tests.database import rows, scalar
 from tests.fakes.coinbase import FakeCoinbase, Faults
 from tests.waiting import LIMIT_S, wait_until
 
@@ -273,6 +273,42 @@ def test_a_book_that_is_lost_is_asked_for_again(settings: Settings, cli: Cli, tm
         told = sorted([*ids, *missed_by_gaps(report["gaps"], pair)])
         assert told == list(range(told[0], max(ids) + 1))
     assert all(numbers["reconnects"] == 2 for numbers in report["pairs"])
+
+
+QUOTES_AFTER = """
+SELECT count(*) FROM crypto_metrics m JOIN feed_gaps g USING (kafka_partition, pair)
+WHERE g.kind = 'unreadable' AND m.kind = 'quote' AND m.kafka_offset > g.kafka_offset
+"""
+QUOTES_WITHIN = """
+SELECT count(*) FROM crypto_metrics m JOIN feed_gaps g USING (pair)
+WHERE g.kind = 'unreadable' AND m.kind = 'quote' AND m.timestamp > g.begins_at AND m.timestamp < g.ends_at
+"""
+
+
+def test_an_unreadable_update_of_a_live_book_is_a_gap_before_the_next_quotes(
+    settings: Settings, cli: Cli
+) -> None:
+    cli("init-db", "--partitions", "2")
+    bad = json.dumps({"type": "l2update", "product_id": PAIRS[0], "changes": [["buy", "a lot", "1"]]})
+    with FakeCoinbase(PAIRS, rate=300) as server:
+        feed = Feed(cli, "ingest", *OF_PAIRS, "--book", "--url", server.url)
+        worker = cli.start("process", "--group", "g1", stderr=subprocess.DEVNULL)
+        counts = "SELECT pair FROM crypto_metrics WHERE kind = 'quote' GROUP BY pair HAVING count(*) > 10"
+        wait_until(lambda: len(rows(settings, counts)) == len(PAIRS), "each pair has quotes", running=worker)
+        server.act(f"frame {bad}")
+        wait_until(lambda: scalar(settings, QUOTES_AFTER) > 10, "its quotes go on", running=worker)
+        report = feed.end()
+        worker.send_signal(signal.SIGINT)
+        worker.communicate(timeout=LIMIT_S)
+    cli("process", "--group", "g1", "--until-caught-up")
+    assert scalar(settings, QUOTES_WITHIN) == 0
+    assert [event["pairs"] for event in feed.events("books_lost")] == [[PAIRS[0]]]
+    assert len(server.subscriptions) == 2, "the connection was made anew"
+    unreadable = rows(settings, "SELECT pair FROM feed_gaps WHERE kind = 'unreadable'")
+    assert unreadable == [(PAIRS[0],)]
+    assert {gap["pair"] for gap in report["gaps"] if gap["kind"] == "down"} == set(PAIRS)
+    assert report["passed_over"]["malformed"] == 1
+    cli("verify", "--topic")
 
 
 @pytest.mark.timeout(180)
