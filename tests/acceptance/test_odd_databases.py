@@ -23,7 +23,7 @@ from cryptometrics.kafka.publisher import publish
 from cryptometrics.kafka.topic import create_topic
 from tests.acceptance import language_server, pgbouncer
 from tests.acceptance.test_errors import error_of
-from tests.conftest import Cli, clean_environment, environment_of
+from tests.conftest import Cli, clean_environment, environment_of, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,6 +100,13 @@ CASES = {
     ),
 }
 """Settings that mask each other are in different cases."""
+ALONE = {
+    name: value
+    for case in CASES.values()
+    for settings in (case.database, case.role)
+    for name, value in settings.items()
+}
+"""The same settings, each in a database of its own: one may hide what another one breaks."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +118,22 @@ class Place:
 
     def run(self) -> Seen:
         """Run the commands in turn; return what `session` and `export` print."""
-        create_topic(self.settings, 1)
-        publish(client.make_producer(self.settings), self.settings.kafka_topic, [[*_ticks(), *REJECTED]])
+        _fill_topic(self.settings)
+        seen = self.run_briefly(
+            ["plot", "--group", GROUP, "--pair", PAIR], ["verify", "--topic"], ["rejects", "requeue", "--all"]
+        )
+        assert _end_of_topic(self.settings, TICKS + len(REJECTED)) == REJECTED
+        return seen
+
+    def run_briefly(self, *others: list[str]) -> Seen:
+        """Run the commands that `Seen` needs, and others; the topic is filled."""
         printed = self.cli.all(
             ["init-db"],
             ["process", "--group", GROUP, "--session", SESSION, "--until-caught-up"],
             ["session", "--group", GROUP, "--json"],
             ["export", "--group", GROUP],
-            ["plot", "--group", GROUP, "--pair", PAIR],
-            ["verify", "--topic"],
-            ["rejects", "requeue", "--all"],
+            *others,
         )
-        assert _end_of_topic(self.settings, TICKS + len(REJECTED)) == REJECTED
         rows = list(csv.DictReader(io.StringIO(printed["export"])))
         for row in rows:
             del row["recorded_at"]
@@ -130,6 +141,12 @@ class Place:
 
 
 Seen = tuple[list[dict[str, str]], list[dict[str, Any]]]
+
+
+def _fill_topic(settings: Settings) -> None:
+    """Create the topic, and publish the ticks and what is rejected."""
+    create_topic(settings, 1)
+    publish(client.make_producer(settings), settings.kafka_topic, [[*_ticks(), *REJECTED]])
 
 
 def _ticks() -> Iterator[Message]:
@@ -154,8 +171,8 @@ class Databases:
         self._admin_uri, self._services, self._cli_with = admin_uri, services, cli_with
 
     @contextmanager
-    def made(self, odd: Odd) -> Iterator[Place]:
-        """Create a database as odd as that."""
+    def made(self, odd: Odd, topic: str | None = None) -> Iterator[Place]:
+        """Create a database as odd as that; topic: by default one of its own."""
         name = f"odd_{uuid.uuid4().hex[:12]}"
         own = sql.Identifier(name)
         with psycopg.connect(self._admin_uri, autocommit=True) as admin:
@@ -173,7 +190,7 @@ class Databases:
                 if odd.own_schema:
                     with psycopg.connect(uri, autocommit=True) as owner:
                         owner.execute(sql.SQL("CREATE SCHEMA {}").format(own))
-                yield self.place(uri, name)
+                yield self.place(uri, topic or name)
             finally:
                 admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(own))
                 admin.execute(sql.SQL("DROP ROLE {}").format(own))
@@ -231,6 +248,27 @@ def test_results_do_not_depend_on_settings(case: str, databases: Databases, plai
         assert place.run() == plain
 
 
+@pytest.fixture(scope="module")
+def filled_topic(services: Services) -> str:
+    """Return the name of a topic for several databases."""
+    name = f"odd_{uuid.uuid4().hex[:12]}"
+    _fill_topic(settings_for(services, "postgres", name))
+    return name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ALONE)
+def test_results_do_not_depend_on_one_setting_alone(
+    setting: str, databases: Databases, filled_topic: str, plain: Seen
+) -> None:
+    value = ALONE[setting]
+    with databases.made(Odd({setting: value}), filled_topic) as place:
+        with psycopg.connect(place.settings.postgres(), autocommit=True) as connection:
+            row = connection.execute("SELECT source FROM pg_settings WHERE name = %s", [setting]).fetchone()
+        assert row == ("database",), "the server knows no such setting"
+        assert place.run_briefly() == plain
+
+
 @pytest.mark.slow
 def test_results_do_not_depend_on_the_language(
     open_folder: Path, services: Services, cli_with: Callable[[dict[str, str]], Cli], plain: Seen
@@ -251,6 +289,12 @@ def test_a_database_that_is_read_only(databases: Databases) -> None:
         assert "PostgreSQL cannot write now" in error_of(place.cli("process", code=3, env=short))
         assert "no ticks are stored yet" in error_of(place.cli("session", code=2))
         place.cli("init-db", "--check")
+
+
+def test_a_search_path_without_a_schema_is_one_line(databases: Databases) -> None:
+    with databases.made(Odd({"search_path": ("nowhere",)})) as place:
+        error = error_of(place.cli("init-db", code=2))
+        assert "no schema of the search path (nowhere) exists" in error
 
 
 # Poolers
