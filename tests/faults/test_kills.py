@@ -126,27 +126,31 @@ class Double:
         self._arena = arena
         name = str(arena.ask("SELECT owner FROM consumer_offsets LIMIT 1")[0][0]).split()[0]
         self._conf = client.consumer_conf(arena.settings, arena.group, name)
-        self._seen: list[bool] = []
         self._consumer: Consumer | None = None
 
-    def take_place(self) -> None:
-        """Join in the worker's place, and leave it again."""
-        self._arena.wait_for("a double in the worker's place", self.stay)
+    def take_place_of(self, worker: WorkerProcess) -> None:
+        """Stay in the worker's place until the worker has noticed, then leave it."""
+        before = len(worker.events("fenced_by_kafka"))
+
+        def has_noticed() -> bool:
+            self.stay()
+            return len(worker.events("fenced_by_kafka")) > before
+
+        self._arena.wait_for("a worker without its place", has_noticed)
         self.close()
 
-    def stay(self) -> bool:
-        """Hold the place, and take it back once it is lost; return whether it got partitions."""
+    def stay(self) -> None:
+        """Hold the place, and take it back once it is lost.
+
+        A worker that lost its connection may come back as a new member, and take the place from the double.
+        """
         if self._consumer is None:
-            self._seen.clear()
             self._consumer = Consumer(self._conf)
-            self._consumer.subscribe(
-                [self._arena.settings.kafka_topic], on_assign=lambda *_: self._seen.append(True)
-            )
+            self._consumer.subscribe([self._arena.settings.kafka_topic])
         message = self._consumer.poll(0.1)
         error = None if message is None else message.error()
         if error is not None and errors.is_fatal(error):
             self.close()
-        return bool(self._seen)
 
     def close(self) -> None:
         if self._consumer is not None:
@@ -163,13 +167,11 @@ def test_kafka_gives_a_workers_place_away(arena: Arena) -> None:
     worker = arena.worker()
     arena.wait_for_progress()
     double = Double(arena)
-    double.take_place()
-    arena.wait_for_event(worker, "fenced_by_kafka")
+    double.take_place_of(worker)
     arena.all_partitions_move()
     arena.end_service("kafka", signal.SIGKILL)
     arena.services.up()
-    double.take_place()
-    arena.wait_for_event(worker, "fenced_by_kafka", 1)
+    double.take_place_of(worker)
     arena.all_partitions_move()
     arena.finish("a worker's place in the group given away", 2, note="until each partition moves again")
 
