@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast test-flink faults model fuzz audit sbom bench-growth bench-web bench-windows lint format
-.PHONY: docs dashboards lock clean
+.PHONY: help demo test test-fast test-flink faults mutants model fuzz audit sbom bench-growth bench-web bench-windows lint
+.PHONY: format docs dashboards lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +45,12 @@ test-fast: .venv/installed ## the tests that take under a minute: the pure parts
 # Tests start one by one, the longest first. Most of the time is waiting, so two processes take half the time.
 faults: .venv/installed ## every fault in full, about twenty minutes; prints the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
+
+# ROOM=market, risk or alerts. SAMPLE=200 takes so many mutants at random, SEED=2 others; without it all of them.
+# MODULE=text: only of modules whose path has this text.
+mutants: .venv/installed ## change a pure room in small ways, and see whether its unit tests notice
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.mutants.run $(or $(ROOM),market) \
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(MODULE),--module $(MODULE))
 
 model: .venv/installed ## check the protocol's model in every interleaving, and that its guards are needed
 	$(BIN)/python model/check.py
