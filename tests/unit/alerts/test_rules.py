@@ -125,6 +125,62 @@ def test_a_file_that_is_no_file_of_rules(text: str, expected: tuple[int, str]) -
     assert expected in [problem[:2] for problem in problems(text)]
 
 
+REJECTED = '[[rule]]\nname = "bad"\nkind = "rejected_pct"\nlevel = 5\nwithin = "1m"\n'
+VOLATILE = '[[rule]]\nname = "v"\nkind = "volatility_pct"\nlevel = 5\n'
+STALE = '[[rule]]\nname = "s"\nkind = "stale"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed", "refused", "key"),
+    [
+        (SPREAD, 'for = "7d"', 'for = "604801s"', "for"),
+        (SPREAD, 'for = "0s"', 'for = "-1s"', "for"),
+        (SPREAD, f'pairs = ["{"A" * 40}*"]', f'pairs = ["{"A" * 41}*"]', "pairs"),
+        (SPREAD, f'venues = ["{"a" * 32}"]', f'venues = ["{"a" * 33}"]', "venues"),
+        (SPREAD, "resolve_below = 25", "resolve_below = 25.1", "resolve_below"),
+        (SPREAD, "resolve_below = 0", "resolve_below = -0.1", "resolve_below"),
+        (SPREAD, "resolve_below = 0.123456789", "resolve_below = 0.1234567891", "resolve_below"),
+        (SPREAD.replace("25", "1"), "resolve_below = 1", "resolve_below = 1.1",
+         "resolve_below"),
+        (SPREAD.replace("level = 25", ""), "level = 999999999", "level = 1000000000", "level"),
+        (REJECTED, "ticks = 1", "ticks = 0", "ticks"),
+        (REJECTED, "ticks = 1000000000", "ticks = 1000000001", "ticks"),
+        (REJECTED, "ticks = 2", "ticks = true", "ticks"),
+        (REJECTED.replace('within = "1m"\n', ""), 'within = "1s"', 'within = "0s"', "within"),
+        (VOLATILE, "min_coverage = 1", "min_coverage = 1.01", "min_coverage"),
+        (VOLATILE, "min_coverage = 0", "min_coverage = -0.01", "min_coverage"),
+        (VOLATILE, 'range = "15m"', 'range = "16m"', "range"),
+        (VOLATILE, 'estimator = "ewma"', 'estimator = "close"', "estimator"),
+        (STALE, 'for = "1s"', 'for = "0s"', "for"),
+    ],
+)  # fmt: skip
+def test_each_limit_is_allowed_and_what_is_beyond_it_is_not(
+    text: str, allowed: str, refused: str, key: str
+) -> None:
+    assert len(parse(text + allowed)) == 1
+    assert [problem[1] for problem in problems(text + refused)] == [key]
+
+
+def test_names_have_at_most_sixty_three_characters_and_files_two_hundred_rules() -> None:
+    longest = "a" * 63
+    assert parse(SPREAD.replace("wide", longest))[0].name == longest
+    assert [problem[:2] for problem in problems(SPREAD.replace("wide", longest + "a"))] == [(2, "name")]
+    rules = [SPREAD.replace("wide", f"wide{number}") for number in range(201)]
+    assert len(parse("".join(rules[:200]))) == 200
+    assert len(problems("".join(rules))) == 1
+
+
+def test_a_rule_about_a_figure_has_its_defaults() -> None:
+    (rule,) = parse(VOLATILE)
+    assert (rule.min_coverage, rule.range, rule.estimator, rule.figure) == (
+        *(Decimal("0.8"), "24h", "realized", "volatility"),
+    )
+    (rule,) = parse(VOLATILE + 'estimator = "ewma"\nrange = "1h"')
+    assert (rule.range, rule.figure) == ("1h", "volatility_ewma")
+    (rule,) = parse(REJECTED)
+    assert (rule.ticks, rule.pairs, rule.venues, rule.within) == (20, (), (), timedelta(minutes=1))
+
+
 def test_all_problems_are_told_in_the_order_of_the_file() -> None:
     text = SPREAD.replace("25", '"x"') + SPREAD.replace("spread_bps", "spreads") + "for = 3\n"
     assert [problem[:2] for problem in problems(text)] == [(4, "level"), (6, "name"), (7, "kind"), (9, "for")]

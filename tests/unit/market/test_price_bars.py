@@ -60,6 +60,31 @@ def test_a_wrong_row_is_refused_with_its_line_and_value(changes: dict[str, str],
     assert len(str(error.value)) < 200
 
 
+def refusal(**changes: str) -> str:
+    with pytest.raises(BarError) as error:
+        read_bars([(7, row(**changes))], NOW)
+    return str(error.value)
+
+
+def test_seconds_have_at_most_eleven_digits() -> None:
+    assert "is of a minute that has not ended" in refusal(time="99999999960")
+    assert "is not a time with its zone" in refusal(time="099999999960")
+
+
+def test_a_long_value_is_cut_after_forty_characters() -> None:
+    assert repr("x" * 40) in refusal(open="x" * 40)
+    assert repr("x" * 40 + "…") in refusal(open="x" * 41)
+
+
+def test_a_bar_at_the_edge_of_the_order_is_one() -> None:
+    edges = [row(open="9", close="12"), row(time="2026-07-01T12:01Z", open="12", close="9")]
+    assert [(bar.open, bar.close) for bar in read_bars(enumerate(edges, 2), NOW)] == [(9, 12), (12, 9)]
+    assert read_bars([(2, ("2026-07-01T12:00Z", "1", "1", "1", "1", "0"))], NOW)[0].volume == 0
+    assert "open '8' is not between low '9' and high '12'" in refusal(open="8", close="8")
+    assert read_bars([(2, row(time="2009-01-01T00:00Z"))], NOW)[0].start.year == 2009
+    assert "is not the start of a minute" in refusal(time="2026-07-01T12:00:00.000001Z")
+
+
 def test_a_minute_has_one_row() -> None:
     with pytest.raises(BarError, match=r"line 3: time '1782907200' is also in line 2"):
         read_bars([(2, GOOD), (3, row(time="1782907200"))], NOW)

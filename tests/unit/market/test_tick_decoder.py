@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError, decode
+from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError, decode, pairs_in
 from cryptometrics.market.ticks import (
     EARLIEST,
+    EXACT,
     FRACTION_DIGITS,
     INTEGER_DIGITS,
     MAX_AHEAD,
@@ -201,6 +202,58 @@ def test_the_edges_of_what_is_plausible_are_ticks() -> None:
     assert read(time="2026-07-02T12:00:00Z").time == NOW + MAX_AHEAD
     assert read(trade_id=0).trade_id == 0
     assert read(trade_id=2**63 - 2).trade_id == 2**63 - 2
+
+
+def test_a_message_may_have_sixty_four_kibibytes() -> None:
+    key, value = message()
+    assert decode(key, value.ljust(65_536), NOW) == read()
+    with pytest.raises(RejectedError, match="65537 bytes, more than 65536"):
+        decode(key, value.ljust(65_537), NOW)
+
+
+def test_the_longest_pair_and_numbers_are_read() -> None:
+    pair, number = "A" * 20 + "-" + "B" * 20, "9" * 20 + "." + "9" * 18
+    fields = GOOD | dict.fromkeys(("best_bid", "best_ask", "best_bid_size", "price", "last_size"), number)
+    tick = decode(pair.encode(), json.dumps(fields | {"product_id": pair}).encode(), NOW)
+    assert (tick.pair, str(tick.bid), str(tick.ask), str(tick.bid_size)) == (pair, number, number, number)
+    assert tick.trade is not None
+    assert str(EXACT.multiply(tick.trade.price, tick.trade.size)).count("9") > 30
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"type": "x" * 80}, f'type is "{"x" * 80}", not ticker or quote'),
+        ({"type": "x" * 81}, f'type is "{"x" * 77}…", not ticker or quote'),
+        (
+            {"best_bid": "0"},
+            'best_bid "0" is not a positive decimal of at most 20 digits before and 18 after',
+        ),
+        ({"best_ask": "0"}, 'best_ask "0" is not a positive decimal'),
+        ({"best_bid": "0", "best_ask": "0"}, 'best_bid "0" is not'),
+        ({"time": "2008-12-31T23:59:59.999999Z"}, "time 2008-12-31T23:59:59.999999Z is before 2009"),
+        ({"time": "2026-07-03T00:00:00Z"}, "time 2026-07-03T00:00:00Z is more than a day ahead"),
+        ({"time": ...}, "lacks the field time"),
+    ],
+)
+def test_the_detail_says_what_is_wrong(changes: dict[str, Any], detail: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        read(**changes)
+    assert detail in caught.value.detail
+
+
+def test_a_rejection_can_be_kept_without_the_frames_that_made_it() -> None:
+    with pytest.raises(RejectedError) as caught:
+        read(best_bid="0")
+    assert caught.value.__traceback__ is not None
+    bare = caught.value.bare()
+    assert (bare, bare.__traceback__, bare.__context__) == (caught.value, None, None)
+
+
+def test_keys_name_pairs_or_nothing() -> None:
+    assert pairs_in([b"BTC-USD", None, b"\xff", b"btc", b"BTC-USD", b"A" * 21 + b"-B"]) == [
+        *("BTC-USD", None, None, None, "BTC-USD", None)
+    ]
 
 
 def test_sizes_and_the_trade_are_exact_and_optional() -> None:

@@ -21,7 +21,22 @@ def test_a_rate_needs_two_moments() -> None:
 
 
 def test_only_the_last_seconds_count() -> None:
-    assert rates((0, "a", 0), (10, "a", 1000), (10 + RATE_S, "a", 1000)).rate(BTC) == 0
+    assert RATE_S == 5
+    assert rates((0, "a", 0), (10, "a", 1000), (15, "a", 1000)).rate(BTC) == 0
+    assert rates((0, "a", 0), (10, "a", 1000), (14.9, "a", 1000)).rate(BTC) == 1000 / 14.9
+
+
+def test_one_moment_at_least_as_old_as_the_period_is_kept() -> None:
+    found = rates((0, "a", 0), (5, "a", 50), (6, "a", 60), (10, "a", 200))
+    assert list(found._counts[BTC]) == [(5, "a", 50), (6, "a", 60), (10, "a", 200)]
+    assert found.rate(BTC) == 30
+
+
+def test_a_copy_counts_by_itself() -> None:
+    found = rates((0, "a", 0), (2, "a", 10))
+    other = found.copy()
+    other.add(4, BTC, "a", 40)
+    assert (found.rate(BTC), other.rate(BTC)) == (5, 10)
 
 
 def test_a_new_session_begins_anew() -> None:

@@ -74,6 +74,13 @@ def test_consecutive_trades_are_one_range_in_any_order() -> None:
     assert str(filled([*range(0, 100, 2), *range(1, 100, 2)])) == "{[0,100)}"
 
 
+def test_at_most_sixty_four_ranges_are_kept() -> None:
+    assert (ranges(filled([2 * n for n in range(64)])), ranges(filled([2 * n for n in range(65)]))) == (
+        64,
+        64,
+    )
+
+
 def test_one_too_many_gives_up_the_lowest_range() -> None:
     known = filled([10 * n for n in range(MAX_RANGES)])
     assert (ranges(known), known.floor) == (MAX_RANGES, 0)
