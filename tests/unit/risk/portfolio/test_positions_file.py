@@ -113,6 +113,57 @@ def test_a_problem_names_line_key_and_value(text: str, problem: str) -> None:
     assert any(found.startswith(problem) for found in problems(text)), problems(text)
 
 
+NINES = "9" * 20 + "." + "9" * 18
+RISK, STRESS = HEAD + BTC + "[risk]\n", HEAD + BTC + "[[stress]]\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "allowed", "refused"),
+    [
+        ('currency = "USD"\n' + BTC, f'portfolio = "{"p" * 63}"', f'portfolio = "{"p" * 64}"'),
+        (HEAD, f'group = "{"g" * 100}"', f'group = "{"g" * 101}"'),
+        (HEAD, 'group = "g"', 'group = ""'),
+        (HEAD + "[cash]\n", f'{"A" * 20} = "1"', f'{"A" * 21} = "1"'),
+        (HEAD + "[cash]\n", f'USD = "{NINES}"', 'USD = "' + "1" + "0" * 20 + '"'),
+        (HEAD + "[cash]\n", f'USD = "-{NINES}"', 'USD = "0.' + "0" * 18 + '1"'),
+        (HEAD + BTC, 'cost = "0"', 'cost = "-0.01"'),
+        (HEAD + BTC + "[limits]\n", "gross = 0.01", "gross = 0"),
+        (RISK, 'horizon = "7d"\nrange = "7d"', 'horizon = "10081m"\nrange = "8d"'),
+        (RISK, 'horizon = "1m"', 'horizon = "0m"'),
+        (RISK, 'range = "90d"', 'range = "129601m"'),
+        (RISK, 'range = "1h"', 'range = "59m"'),
+        (RISK, 'stale_after = "1d"', 'stale_after = "86401s"'),
+        (RISK, 'stale_after = "1s"', 'stale_after = "0s"'),
+        (RISK, "warn_at = 1", "warn_at = 1.01"),
+        (RISK, "warn_at = 0.01", "warn_at = 0"),
+        (RISK, "confidence = 0.999999", "confidence = 1"),
+        (RISK, "confidence = 0.000001", "confidence = 0"),
+        (STRESS + "shocks = { BTC = -1 }\n", f'name = "{"n" * 100}"', f'name = "{"n" * 101}"'),
+        (STRESS + "shocks = { BTC = -1 }\n", 'name = "n"', 'name = ""'),
+        (STRESS + 'name = "n"\n', "shocks = { BTC = -1 }", "shocks = { BTC = -1.01 }"),
+    ],
+)
+def test_each_limit_is_allowed_and_what_is_beyond_it_is_not(head: str, allowed: str, refused: str) -> None:
+    for line, count in ((allowed, 0), (refused, 1)):
+        text = f"{line}\n{head}" if line.startswith("portfolio") else f"{head}{line}\n"
+        text = text if "asset" in text or "[cash]" in text else text + BTC
+        assert len(problems(text)) == count, problems(text)
+
+
+def test_a_portfolio_has_at_most_a_thousand_positions() -> None:
+    tables = [BTC.replace("BTC", f"A{number}") for number in range(1001)]
+    assert problems(HEAD + "".join(tables[:1000])) == []
+    assert problems(HEAD + "".join(tables)) == [
+        "line 3003: position.1001: there are more than 1,000 positions"
+    ]
+
+
+def test_a_long_value_is_cut_after_sixty_characters() -> None:
+    text = HEAD + BTC.replace('"1"', '"{}"')
+    assert repr("x" * 58) + " is not" in problems(text.format("x" * 58))[0]
+    assert "'" + "x" * 59 + "… is not" in problems(text.format("x" * 59))[0]
+
+
 def test_all_problems_are_found_at_once_in_the_order_of_their_lines() -> None:
     found = problems(
         'portfolio = "p"\nnote = """\nquantity = 3 # not a key\n"""\n# """\n[cash]\nUSD = "x"\n'
