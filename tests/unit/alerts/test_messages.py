@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from cryptometrics.alerts.messages import message, price, ratio
+from cryptometrics.alerts.messages import duration, figure, message, price, ratio, unknown
 from cryptometrics.alerts.meters import Prices
 from cryptometrics.alerts.rules import parse
 from cryptometrics.market.venues import Market
@@ -66,6 +67,29 @@ def test_a_move_has_its_sign_both_prices_and_the_time(second: str, firing: bool,
     (rule,) = parse(MOVE)
     prices = Prices(Decimal(64_870), Decimal(second))
     assert message(rule, BTC, abs(prices.change), prices, firing=firing) == f"BTC-USD (coinbase): {text}"
+
+
+def test_an_unknown_figure_has_its_range_and_the_reason() -> None:
+    (rule,) = parse(
+        '[[rule]]\nname = "v"\nkind = "volatility_pct"\nlevel = 1\nrange = "1h"\nmin_coverage = 0.75\n'
+    )
+    what = "BTC-USD (coinbase): volatility over 1h"
+    assert unknown(rule, BTC, 0.5, firing=True) == f"{what} is unknown: coverage is 50 %, below 75 %"
+    assert unknown(rule, BTC, 0.75, firing=True) == f"{what} is unknown: there are too few returns"
+    assert unknown(rule, BTC, 0.8123, firing=False) == f"{what} is known again, coverage is 81.2 %"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.9, "0s"), (59, "59s"), (60, "1m"), (3599, "59m59s"), (3600, "1h"), (90061, "25h1m1s")],
+)
+def test_durations_are_written_as_in_the_file(seconds: float, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(("level", "text"), [("25.00", "25"), ("0.1234567", "0.123457"), ("1E+3", "1000")])
+def test_levels_have_at_most_six_digits(level: str, text: str) -> None:
+    assert figure(Decimal(level)) == text
 
 
 def test_a_gap_of_unknown_size_says_so() -> None:

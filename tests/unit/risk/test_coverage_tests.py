@@ -40,6 +40,25 @@ def test_failures_that_never_change_are_no_sign_of_dependence(failed: list[bool]
     assert risk.christoffersen(failed, 0.95) == risk.CoverageTest(0.0, 1.0)
 
 
+def test_rounding_makes_no_statistic_negative() -> None:
+    """One failure in three, whether or not after a failure: the two likelihoods differ by rounding only."""
+    failed = [False, False, False, False, False, True, True, False, True, False]
+    assert risk.christoffersen(failed, 0.95) == risk.CoverageTest(0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "zone"),
+    [(0, "green"), (4, "green"), (5, "yellow"), (9, "yellow"), (10, "red"), (250, "red")],
+)
+def test_the_zones_of_a_year_are_those_of_the_committee(failures: int, zone: str) -> None:
+    light = risk.traffic_light(250, failures, 0.99)
+    assert light is not None
+    assert light.zone == zone
+    assert light.probability == pytest.approx(
+        math.fsum(math.comb(250, x) * 0.01**x * 0.99 ** (250 - x) for x in range(failures + 1))
+    )
+
+
 def test_a_cluster_of_failures_is_found() -> None:
     spread, cluster = [False] * 200, [False] * 200
     spread[10::20] = [True] * 10
