@@ -14,8 +14,9 @@ class Place(NamedTuple):
 
     module: str
     """Path below the package."""
+    above: str
+    """Text of the line above it, without its indentation: the same line may come twice in a module."""
     line: str
-    """Text of the line, without its indentation."""
     column: int
     """In that text, from 0."""
     change: str
@@ -25,6 +26,6 @@ def equivalents() -> dict[Place, str]:
     """Return the reason of each equivalent mutant."""
     found = {}
     for each in tomllib.loads(FILE.read_text())["mutant"]:
-        place = Place(each["module"], each["line"], each["column"], each["change"])
+        place = Place(each["module"], each["above"], each["line"], each["column"], each["change"])
         found[place] = each["reason"]
     return found

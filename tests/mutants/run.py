@@ -176,7 +176,8 @@ def every(room: str) -> list[Mutant]:
         for number, mutation in enumerate(mutations(ast.parse(path.read_text()))):
             text = lines[mutation.line - 1]
             column = mutation.column - (len(text) - len(text.lstrip()))
-            place = Place(path.relative_to(PACKAGE).as_posix(), text.strip(), column, mutation.change)
+            module, above = path.relative_to(PACKAGE).as_posix(), lines[mutation.line - 2].strip()
+            place = Place(module, above, text.strip(), column, mutation.change)
             found.append(Mutant(path, number, mutation, place))
     return found
 

@@ -48,6 +48,7 @@ def test_rows_are_read_exactly_and_sorted() -> None:
         ({"high": "1." + "1" * 99}, "…' is not a positive decimal"),
         ({"volume": "NaN"}, "volume 'NaN' is not a decimal"),
         ({"high": "8"}, "high '8' is below low '9'"),
+        ({"high": "9"}, "open '10' is not between low '9' and high '9'"),
         ({"open": "13"}, "open '13' is not between low '9' and high '12'"),
         ({"close": "8.9"}, "close '8.9' is not between low '9' and high '12'"),
     ],

@@ -120,6 +120,7 @@ WRONG: list[tuple[Reason, tuple[bytes | None, bytes | None]]] = [
     (Reason.NOT_JSON, (b"ETH-USD", message()[1][:-1])),
     (Reason.NOT_JSON, (b"ETH-USD", b"\xff\xfe{}")),
     (Reason.NOT_JSON, (b"ETH-USD", b"[" * 60_000)),
+    (Reason.NOT_JSON, (b"ETH-USD", b'{"x":' + b"[" * 60_000)),
     (Reason.NOT_OBJECT, (b"ETH-USD", b"[]")),
     (Reason.NOT_OBJECT, (b"ETH-USD", b"null")),
     (Reason.NOT_OBJECT, (b"ETH-USD", b'"ticker"')),
