@@ -39,6 +39,13 @@ def test_ticks_inside_of_buckets_count_as_often_as_they_are() -> None:
     assert after_gaps([START, later], [ends, later], [5, 1]) == [1]
 
 
+def test_three_ticks_have_two_pauses() -> None:
+    """Two of 10 s are two of three pauses, and the third is then the usual one."""
+    ends = START + timedelta(seconds=20)
+    later = ends + timedelta(seconds=300)
+    assert after_gaps([START, later], [ends, later], [3, 1]) == []
+
+
 def test_the_pause_before_a_session_is_not_usual_but_can_be_a_gap() -> None:
     assert gaps([90, 1], {1}) == [1]
     assert gaps([90, 90, 90, 1, 1], {1, 2, 3}) == [1, 2, 3]

@@ -200,6 +200,8 @@ def test_a_venue_may_be_named_and_is_coinbase_otherwise() -> None:
 
 def test_the_edges_of_what_is_plausible_are_ticks() -> None:
     assert read(time="2009-01-01T00:00:00Z").time == EARLIEST
+    assert read(time="2026-07-01T12:00:00Z").time == NOW
+    assert read(time="2026-07-01T12:00:00.000001Z").time > NOW
     assert read(time="2026-07-02T12:00:00Z").time == NOW + MAX_AHEAD
     assert read(trade_id=0).trade_id == 0
     assert read(trade_id=2**63 - 2).trade_id == 2**63 - 2

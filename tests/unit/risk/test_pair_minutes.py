@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cryptometrics.risk.pair_minutes import (
-    MAX_MINUTES_BEFORE,
     PairMinutes,
     begins_within,
     cut_to_range,
@@ -52,12 +51,12 @@ def test_without_a_minute_everything_is_unknown() -> None:
     assert np.isnan(ranged.range_returns).all()
 
 
-@pytest.mark.parametrize("quiet", [MAX_MINUTES_BEFORE - 1, MAX_MINUTES_BEFORE])
+@pytest.mark.parametrize("quiet", [1439, 1440])
 def test_a_range_looks_a_day_back_however_much_is_read(quiet: int) -> None:
     one = cut_to_range(pair_minutes([10] + [NAN] * quiet + [20]), 1)
     other = cut_to_range(pair_minutes([9, 10] + [NAN] * quiet + [20]), 1)
     np.testing.assert_equal(one.bars.close[1:], other.bars.close[-len(one.bars.close) + 1 :])
-    assert math.isnan(one.range_returns[0]) == (quiet == MAX_MINUTES_BEFORE)
+    assert math.isnan(one.range_returns[0]) == (quiet == 1440)
 
 
 def test_an_empty_range_is_refused() -> None:
