@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cryptometrics.alerts.channels import Recipients, parse
+from cryptometrics.alerts.channels import Channel, Recipients, parse
 
 SECRET = "T0PS3CRET"
 DESK = f'[[channel]]\nname = "desk"\nurl = "json://{SECRET}"\n'
@@ -55,6 +55,12 @@ def test_there_are_at_most_twenty_channels() -> None:
     assert parse("".join(tables[:20]))[1] == []
     (problem,) = parse("".join(tables))[1]
     assert problem.line == 61
+
+
+def test_a_channel_is_the_same_wherever_it_is_in_the_file() -> None:
+    (one,), (other,) = parse(DESK)[0], parse("\n\n" + DESK)[0]
+    assert (one, one.line, other.line) == (other, 3, 5)
+    assert Channel("desk", "url", "json://").line == 1
 
 
 def test_severity_and_pair_decide_who_is_told() -> None:

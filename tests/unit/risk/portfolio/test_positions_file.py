@@ -106,6 +106,15 @@ def test_only_what_is_needed_is_needed() -> None:
             "line 8: stress.1.shocks.BTC: -1.5 is below -1",
         ),
         (HEAD + BTC + "[[stress]]\nshocks = { BTC = -1 }\n", "line 6: stress.1.name: None must be a name"),
+        (HEAD + BTC + '[[stress]]\nname = "x"\n', "line 6: stress.1.shocks: is missing: write shocks ="),
+        (
+            HEAD + BTC + "[limits.of.BTC]\ngros = 5\n",
+            "line 7: limits.of.BTC.gros: is not a key here: did you",
+        ),
+        (
+            HEAD + BTC + "[limits.of]\nBTC = 5\n",
+            "line 7: limits.of.BTC: 5 is not a table: write [limits.of.BTC]",
+        ),
         (HEAD + "position = 3\n", "line 3: position: write [[position]], in two brackets"),
     ],
 )
@@ -153,9 +162,11 @@ def test_each_limit_is_allowed_and_what_is_beyond_it_is_not(head: str, allowed: 
 def test_a_portfolio_has_at_most_a_thousand_positions() -> None:
     tables = [BTC.replace("BTC", f"A{number}") for number in range(1001)]
     assert problems(HEAD + "".join(tables[:1000])) == []
-    assert problems(HEAD + "".join(tables)) == [
+    read = parse_toml(HEAD + "".join(tables) + BTC.replace('"1"', '"x"'))
+    assert [str(problem) for problem in read.problems] == [
         "line 3003: position.1001: there are more than 1,000 positions"
     ]
+    assert len(read.portfolio.positions) == 1000
 
 
 def test_a_long_value_is_cut_after_sixty_characters() -> None:
