@@ -115,6 +115,11 @@ def test_only_what_is_needed_is_needed() -> None:
             HEAD + BTC + "[limits.of]\nBTC = 5\n",
             "line 7: limits.of.BTC: 5 is not a table: write [limits.of.BTC]",
         ),
+        (HEAD + BTC + "[risk]\nconfidense = 1\n", "line 7: risk.confidense: is not a key here: did you mean"),
+        (
+            HEAD + BTC + "[[stress]]\nshock = 1\n",
+            "line 7: stress.1.shock: is not a key here: did you mean shocks",
+        ),
         (HEAD + "position = 3\n", "line 3: position: write [[position]], in two brackets"),
     ],
 )
