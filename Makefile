@@ -47,10 +47,11 @@ faults: .venv/installed ## every fault in full, about twenty minutes; prints the
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
 
 # ROOM=market, risk or alerts. SAMPLE=200 takes so many mutants at random, SEED=2 others; without it all of them.
-# MODULE=text: only of modules whose path has this text.
+# MODULE=text: only of modules whose path has this text. TIME=600: as many as begin in these seconds.
 mutants: .venv/installed ## change a pure room in small ways, and see whether its unit tests notice
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.mutants.run $(or $(ROOM),market) \
-		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(MODULE),--module $(MODULE))
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(MODULE),--module $(MODULE)) \
+		$(if $(TIME),--seconds $(TIME))
 
 model: .venv/installed ## check the protocol's model in every interleaving, and that its guards are needed
 	$(BIN)/python model/check.py

@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("room", choices=ROOMS)
     parser.add_argument("--sample", type=int, help="only so many mutants, at random")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after this time")
     parser.add_argument("--module", help="only of modules whose path has this text")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
@@ -128,15 +129,17 @@ def main() -> None:
     if options.sample is not None and options.sample < len(left):
         left = sorted(random.Random(options.seed).sample(left, options.sample), key=mutants.index)
     say(f"{len(mutants):,} mutants of {options.room}, {len(mutants) - len(left):,} left out")
-    told = time.monotonic()
-    for number, mutant in enumerate(left):
+    begun = told = time.monotonic()
+    for number, mutant in enumerate(random.Random(options.seed).sample(left, len(left))):
+        if time.monotonic() - begun > options.seconds:
+            break
         test(mutant, tests, children)
         if time.monotonic() - told > TOLD_EVERY_S:
             told = time.monotonic()
             survivors = sum(bool(each.outcome) and not each.is_killed for each in left)
             say(f"{number + 1:,} of {len(left):,} started, {survivors:,} survived")
     children.finish()
-    sys.exit(report(options.room, left))
+    sys.exit(report(options.room, [each for each in left if each.outcome]))
 
 
 def tests_of(room: str) -> list[Path]:
