@@ -131,16 +131,8 @@ def workers(scratch: Scratch, number: int, *options: str) -> Iterator[int]:
     """
     before = _owners(scratch, {}).keys()
     # Simulated prices must not alert anybody.
-    command = scratch.command("process", "--group", GROUP, "--no-alerts")
-    command += ["--workers", str(number)] if number > 1 else []
-    command += options
-    running = subprocess.Popen(
-        command,
-        env=scratch.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    several = ("--workers", str(number)) if number > 1 else ()
+    running = scratch.start("process", "--group", GROUP, "--no-alerts", *several, *options)
     try:
         ends = scratch.ends()
         deadline = time.monotonic() + READY_S

@@ -6,7 +6,6 @@ PostgreSQL more than the ticks do. Needs psutil, which the extra `local` brings.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,23 +59,14 @@ def measure(scratch: Scratch, rates: Sequence[int], seconds: float) -> list[CpuC
 
 
 def _at(scratch: Scratch, meters: dict[str, psutil.Process | None], rate: int, seconds: float) -> CpuCost:
-    with subprocess.Popen(
-        scratch.command("simulate", "--rate", str(rate), "--duration", f"{2 * WARM_UP_S + seconds:g}s"),
-        env=scratch.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as feed:
-        try:
-            _wait_for_first(scratch)
-            time.sleep(WARM_UP_S)
-            stored, begun = _stored(scratch), time.monotonic()
-            before = {name: _cpu_seconds(meter) for name, meter in meters.items()}
-            time.sleep(seconds)
-            after = {name: _cpu_seconds(meter) for name, meter in meters.items()}
-            ticks, lasted = _stored(scratch) - stored, time.monotonic() - begun
-        finally:
-            feed.terminate()
+    with scratch.simulate(rate, 2 * WARM_UP_S + seconds):
+        _wait_for_first(scratch)
+        time.sleep(WARM_UP_S)
+        stored, begun = _stored(scratch), time.monotonic()
+        before = {name: _cpu_seconds(meter) for name, meter in meters.items()}
+        time.sleep(seconds)
+        after = {name: _cpu_seconds(meter) for name, meter in meters.items()}
+        ticks, lasted = _stored(scratch) - stored, time.monotonic() - begun
     if not ticks:
         raise CryptometricsError(f"no tick became visible at {rate} ticks/s")
     used = {

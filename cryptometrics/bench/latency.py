@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -53,28 +52,19 @@ def measure(scratch: Scratch, budgets: Sequence[str], rates: Sequence[int], seco
 def _at(scratch: Scratch, budget: str, rate: int, seconds: float) -> Latency:
     before = _ends(scratch)
     seen: dict[int, tuple[list[int], list[float]]] = {partition: ([], []) for partition in before}
-    with subprocess.Popen(
-        scratch.command("simulate", "--rate", str(rate), "--duration", f"{seconds:g}s"),
-        env=scratch.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as feed:
+    with scratch.simulate(rate, seconds) as feed:
         stop_at = time.monotonic() + seconds + READY_S
         last, idle_since = before, time.monotonic()
-        try:
-            # Until the feed has ended and no offset has changed for a moment.
-            while time.monotonic() < stop_at and (feed.poll() is None or time.monotonic() - idle_since < 1.0):
-                now_at, ends = time.time(), _ends(scratch)
-                for partition, end in ends.items():
-                    if end > last.get(partition, 0):
-                        seen[partition][0].append(end)
-                        seen[partition][1].append(now_at)
-                        idle_since = time.monotonic()
-                last = ends
-                time.sleep(LOOK_S)
-        finally:
-            feed.terminate()
+        # Until the feed has ended and no offset has changed for a moment.
+        while time.monotonic() < stop_at and (feed.poll() is None or time.monotonic() - idle_since < 1.0):
+            now_at, ends = time.time(), _ends(scratch)
+            for partition, end in ends.items():
+                if end > last.get(partition, 0):
+                    seen[partition][0].append(end)
+                    seen[partition][1].append(now_at)
+                    idle_since = time.monotonic()
+            last = ends
+            time.sleep(LOOK_S)
     produced = _produced(scratch, before, last)
     counted_from = min((at for *_, at in produced), default=0.0) + WARM_UP_S
     latencies = sorted(

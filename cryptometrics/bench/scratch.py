@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 import uuid
 from dataclasses import dataclass, replace
@@ -51,6 +52,25 @@ class Scratch:
             "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_address,
             "KAFKA_TOPIC": self.settings.kafka_topic,
         }
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a `cryptometrics` command in this schema and topic; what it prints is discarded."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @contextlib.contextmanager
+    def simulate(self, rate: int, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+        """Run `simulate` at a rate for this long, or until the block ends."""
+        with self.start("simulate", "--rate", str(rate), "--duration", f"{seconds:g}s") as feed:
+            try:
+                yield feed
+            finally:
+                feed.terminate()
 
     @property
     def aside(self) -> Settings:
