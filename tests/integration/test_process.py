@@ -865,6 +865,68 @@ def test_ticks_that_arrive_within_the_budget_share_a_transaction(cli: Cli, bench
     assert bench.check() == Counter(metrics=41)
 
 
+def test_a_backlog_does_not_wait_for_the_budget(cli: Cli, bench: Bench) -> None:
+    count, batch = 30_000, 1000
+    bench.send(*(tick("5", "9", number / 1000, number, f"P{number % 7}-USD") for number in range(count)))
+    process = cli.start("process", "--group", bench.group, "--latency", "1s", "--batch", str(batch))
+    bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda stored: stored == count)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, errors
+    transactions, lasted = bench.rows(
+        "SELECT count(DISTINCT recorded_at), extract(epoch FROM max(recorded_at) - min(recorded_at))::float "
+        "FROM crypto_metrics"
+    )[0]
+    assert transactions >= count / batch
+    assert lasted < transactions / 2  # at a budget each, they would take as many seconds
+    assert bench.check() == Counter(metrics=count)
+
+
+@pytest.mark.slow
+def test_a_handover_waits_for_no_more_than_the_budget(cli: Cli, bench: Bench) -> None:
+    budget = 1.0
+    worker = "process", "--group", bench.group, "--latency", f"{budget:g}s"
+    claims: dict[tuple[int, int], datetime] = {}
+    sent = 0
+
+    def go_on(condition: str) -> bool:
+        """Send another tick, note claims of partitions, and return what a query of them says."""
+        nonlocal sent
+        bench.send(tick("5", "9", sent, sent, f"P{sent % 7}-USD"))
+        sent += 1
+        for partition, epoch, now in connection.execute(
+            "SELECT kafka_partition, epoch, clock_timestamp() FROM consumer_offsets WHERE epoch > 0"
+        ):
+            claims.setdefault((partition, epoch), now)
+        row = connection.execute(
+            f"SELECT {condition} FROM consumer_offsets WHERE epoch > 0".encode()
+        ).fetchone()
+        return bool(row and row[0])
+
+    with psycopg.connect(bench.settings.postgres(), autocommit=True) as connection:
+        first = cli.start(*worker)
+        wait_until(lambda: go_on("sum(metrics) > 0"), "the first worker stores ticks", running=first)
+        second = cli.start("process", "--group", bench.group, "--latency", f"{budget:g}s")
+        wait_until(
+            lambda: go_on("count(DISTINCT owner) = 2"), "the second worker has a partition", running=second
+        )
+        first.send_signal(signal.SIGTERM)
+        _, errors = first.communicate(timeout=LIMIT_S)
+        assert first.returncode == 0, errors
+        wait_until(lambda: go_on("count(DISTINCT owner) = 1"), "the second has all", running=second)
+        bench.wait_for("SELECT count(*) FROM crypto_metrics", lambda count: count == sent)
+    second.send_signal(signal.SIGTERM)
+    _, errors = second.communicate(timeout=LIMIT_S)
+    assert second.returncode == 0, errors
+    assert bench.check() == Counter(metrics=sent)
+    stored = bench.rows("SELECT kafka_partition, recorded_at FROM crypto_metrics ORDER BY recorded_at")
+    assert len(claims) > 3
+    for (partition, _), claimed_at in claims.items():
+        after = next((at for number, at in stored if number == partition and at > claimed_at), None)
+        # Ticks were waiting for the new owner: it may hold them for its own budget, and not for another.
+        assert after is None or (after - claimed_at).total_seconds() < 2 * budget + 1
+
+
 def test_a_budget_that_is_not_valid_is_refused(cli: Cli, settings: Settings) -> None:
     for value in ("1ms", "2s", "soon", "-1"):
         errors = cli("process", "--latency", value, code=2).stderr
