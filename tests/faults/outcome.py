@@ -37,7 +37,7 @@ def table(outcomes: list[Outcome]) -> list[str]:
     body = [
         (
             outcome.fault,
-            str(outcome.times),
+            f"{outcome.times:,}",
             f"{outcome.ticks:,}",
             str(outcome.lost),
             str(outcome.duplicated),
