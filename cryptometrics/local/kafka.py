@@ -21,7 +21,7 @@ from cryptometrics.local.daemon import Daemon, ServiceStatus
 from cryptometrics.tls_probe import API_VERSIONS_REQUEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 HOST = "127.0.0.1"  # `localhost` may resolve to ::1, where nothing listens
@@ -42,8 +42,22 @@ MAX_PORT_ATTEMPTS = 5
 class KafkaServer:
     """The broker with its state in `folder`, run from the jars in `jar_folder`."""
 
-    def __init__(self, folder: Path, jar_folder: Path, port: int = DEFAULT_PORT) -> None:
-        """Prefer `port` at the first start; later starts prefer the port used last."""
+    def __init__(
+        self,
+        folder: Path,
+        jar_folder: Path,
+        port: int = DEFAULT_PORT,
+        *,
+        cluster_id: str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prefer `port` at the first start; later starts prefer the port used last.
+
+        cluster_id: the cluster that an empty data folder is formatted for; None for one of its own.
+        settings: replace those of server.properties that have the same name.
+        """
+        self._cluster_id = cluster_id
+        self._settings = dict(settings or {})
         self._folder = folder
         self._data = folder / "data"
         self._jar_folder = jar_folder
@@ -109,13 +123,13 @@ class KafkaServer:
         port = next(ports)
         text = (resources.files(__package__) / "server.properties").read_text()
         text = string.Template(text).substitute(port=port, controller_port=next(ports))
+        # The last line of a name counts.
+        text += "".join(f"{name}={value}\n" for name, value in self._settings.items())
         files.write(self._properties, text.encode())
         files.write(self._port_file, f"{port}\n".encode())
 
     def _format(self, runtime: java.Java, libraries: list[Path]) -> None:
         """Format the empty data folder, which KRaft does not do by itself."""
-        # The tool would take an id that begins with '-', as 1 in 64 does, as an option.
-        cluster_id = "C" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         tool = [
             *_java(runtime, libraries),
             "-Xmx128m",
@@ -125,7 +139,7 @@ class KafkaServer:
         ]
         try:
             subprocess.run(
-                [*tool, "-t", cluster_id, "-c", self._properties.name],
+                [*tool, "-t", self._cluster_id or new_cluster_id(), "-c", self._properties.name],
                 cwd=self._folder,
                 check=True,
                 capture_output=True,
@@ -160,6 +174,12 @@ class KafkaServer:
                 return len(connection.recv(4)) > 0
         except OSError:
             return False
+
+
+def new_cluster_id() -> str:
+    """Return the id of a new cluster."""
+    # The storage tool would take an id that begins with '-', as 1 in 64 does, as an option.
+    return "C" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
 
 def _java(runtime: java.Java, libraries: list[Path]) -> list[str]:
