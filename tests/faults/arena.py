@@ -51,6 +51,8 @@ class Arena:
     """Commands that are no workers."""
     load: Load = field(init=False)
     outcomes: list[Outcome] = field(default_factory=list)
+    primary: str | None = None
+    """Connection string of the server to look at, where the settings name several."""
     _books: psycopg.Connection | None = None
     _recoveries: list[float] = field(default_factory=list)
 
@@ -148,7 +150,9 @@ class Arena:
     def books(self) -> psycopg.Connection:
         """Return the arena's own session of the database."""
         if self._books is None or self._books.closed:
-            self._books = psycopg.connect(self.settings.postgres(), autocommit=True, connect_timeout=5)
+            self._books = psycopg.connect(
+                self.primary or self.settings.postgres(), autocommit=True, connect_timeout=5
+            )
             self._books.execute("SET timezone = 'UTC'; SET default_transaction_read_only = off")
         return self._books
 
@@ -213,6 +217,18 @@ class Arena:
     def all_partitions_move(self, limit: float = LIMIT_S) -> None:
         """Wait until every partition has new rows, and note how long it took; the load must run."""
         self._recoveries.append(self._wait_for_each_partition(limit))
+
+    def all_partitions_pass(self, ends: dict[int, int], limit: float = LIMIT_S) -> None:
+        """Wait until every partition is stored beyond these ends, and note how long it took, under load.
+
+        Unlike new rows, these cannot come from what a worker had read before the fault.
+        """
+
+        def passed() -> bool:
+            now = self.next_offsets()
+            return all(now[partition] > end for partition, end in ends.items())
+
+        self._recoveries.append(self.wait_for("rows beyond the ends of each partition", passed, limit))
 
     def share(self, *workers: WorkerProcess) -> None:
         """Wait until each of these workers owns a part of the partitions, and nobody else any."""

@@ -28,6 +28,12 @@ LONGEST = (
     "test_poison_among_good_ticks",
     "test_a_statement_takes_longer_than_its_limit",
     "test_a_worker_is_killed_at_any_moment",
+    # One after another, so that a process starts the three brokers once.
+    "test_the_brokers_are_restarted_in_turn",
+    "test_two_of_three_brokers_are_away",
+    "test_the_leader_of_a_partition_is_killed",
+    "test_the_active_controller_is_killed",
+    "test_partitions_move_to_other_brokers",
     "test_workers_join_and_leave_every_second",
     "test_the_feed_repeats_itself_and_comes_out_of_order",
     "test_midnight_comes_in_mid_batch",
