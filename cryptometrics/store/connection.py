@@ -11,9 +11,10 @@ from psycopg import IsolationLevel
 from cryptometrics.errors import ServiceUnavailableError, UserError
 from cryptometrics.retry import retrying
 from cryptometrics.store import session_settings
-from cryptometrics.store.connection_options import checked, complete, place
+from cryptometrics.store.connection_options import checked, place
 from cryptometrics.store.database_errors import NotConnectedError, one_line
 from cryptometrics.store.pooler import loses_sessions
+from cryptometrics.store.primary import connect_primary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ def connect(
     def attempt() -> psycopg.Connection:
         try:
             return connect_once(uri, autocommit=autocommit)
+        except NotConnectedError:
+            raise
         except psycopg.OperationalError as error:
             from cryptometrics.store.connect_failure import explain  # it probes logins and encryption
 
@@ -68,7 +71,7 @@ def connect_once(uri: str, *, autocommit: bool = True) -> psycopg.Connection:
     Raises psycopg's error without a retry, and UserError if the session cannot have these settings.
     """
     try:
-        connection = psycopg.connect(**complete(uri), autocommit=True)
+        connection = connect_primary(uri)
     except psycopg.ProgrammingError as error:
         raise UserError(f"the settings of PostgreSQL are not valid: {error}") from None
     try:
@@ -92,7 +95,7 @@ def _require_lasting_session(connection: psycopg.Connection, uri: str) -> None:
     """Raise UserError if a pooler gives each transaction another session."""
     if uri in _session_poolers:
         return
-    if loses_sessions(connection, lambda: psycopg.connect(**complete(uri), autocommit=True)):
+    if loses_sessions(connection, lambda: connect_primary(uri)):
         raise UserError(
             f"PostgreSQL at {place(uri)} is behind a pooler in transaction mode, where no session lasts: "
             "use a pool in session mode (pool_mode = session), or PostgreSQL's own port"

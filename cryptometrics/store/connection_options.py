@@ -7,13 +7,16 @@ value that we add to the string would win over all of these, so we add none that
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
 from psycopg import conninfo, pq
 
 from cryptometrics.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CONNECT_TIMEOUT_S = 5
 """Seconds for one attempt to connect."""
@@ -70,9 +73,11 @@ def resolve(uri: str) -> dict[str, str]:
     return values
 
 
-def complete(uri: str) -> dict[str, Any]:
-    """Return the options of a connection string with our default for each one that nobody has chosen."""
-    chosen = resolve(uri)
+def complete(uri: str, chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of a connection string with our default for each one that nobody has chosen.
+
+    chosen: the options as `resolve` returns them.
+    """
     options: dict[str, Any] = conninfo.conninfo_to_dict(uri)
     if "connect_timeout" in chosen:  # psycopg keeps this limit and does not look into service files
         options["connect_timeout"] = chosen["connect_timeout"]
