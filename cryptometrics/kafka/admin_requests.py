@@ -54,12 +54,13 @@ def request(
     """
     # Only error_cb learns why a connection fails; the request merely times out.
     heard: list[KafkaError] = []
-    admin = AdminClient(client_conf(settings, error_cb=heard.append))
     deadline = time.monotonic() + settings.wait
 
     def attempt() -> Answer:
         heard.clear()
         probed = False
+        # A new client each time: one that knows a broker as the controller waits for it while it is away.
+        admin = AdminClient(client_conf(settings, error_cb=heard.append))
         future = send(admin, min(ATTEMPT_S, max(deadline - time.monotonic(), 0.1)))
         while not future.done():
             concurrent.futures.wait([future], timeout=0.1)

@@ -17,7 +17,7 @@ from cryptometrics import log
 from cryptometrics.kafka import errors
 from cryptometrics.kafka.client import consumer_conf, located, log_error, make_admin, make_consumer
 from cryptometrics.kafka.open_transactions import TransactionMonitor
-from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds, known_end, read_to_end
+from cryptometrics.kafka.partition_ends import PartitionEnds, known_end, read_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,8 @@ SETTLE_S = 0.002
 """Seconds that the partitions of one fetch need to arrive one after another; part of the budget."""
 TOPIC_ID_RENEWED_S = 1.0
 """Seconds after which the topic's id is requested again."""
+TOPIC_ID_ANSWER_S = 3.0
+"""Seconds Kafka has to answer that request."""
 TOPIC_ID_EXPIRES_S = 3.0
 """Largest age of the id when messages are read; after a longer pause the consumer waits for a new answer."""
 
@@ -202,16 +204,28 @@ class GroupConsumer:
             self._topic_id, self._heard_at = str(self._asked.result().topic_id), self._asked_at
         age = time.monotonic() - self._heard_at
         if fresh or age > TOPIC_ID_EXPIRES_S:
-            self._topic_id = str(self._ask_topic().result().topic_id)
+            self._topic_id = self._wait_for_topic_id()
             self._heard_at = self._asked_at
         elif age > TOPIC_ID_RENEWED_S and (self._asked is None or self._asked.done()):
             self._ask_topic()
         return self._topic_id
 
+    def _wait_for_topic_id(self) -> str:
+        try:
+            return str(self._ask_topic().result().topic_id)
+        except KafkaException as error:
+            if errors.is_transient(error):
+                # The request goes to the controller that the client knows. If that broker is away, the client
+                # waits for it and asks no other; a new client asks all of them.
+                self.ends.admin = make_admin(self._settings)
+            raise
+
     def _ask_topic(self) -> Future[TopicDescription]:
         self._asked_at = time.monotonic()
         name = self._topic.name
-        self._asked = self.ends.admin.describe_topics(TopicCollection([name]), request_timeout=ANSWER_S)[name]
+        self._asked = self.ends.admin.describe_topics(
+            TopicCollection([name]), request_timeout=TOPIC_ID_ANSWER_S
+        )[name]
         return self._asked
 
     def lags(self, stored: dict[int, int]) -> dict[int, int]:

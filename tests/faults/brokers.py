@@ -60,7 +60,6 @@ class Cluster:
             )
             for broker, port in self._ports.items()
         }
-        self._admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
     def __enter__(self) -> Self:
         try:
@@ -146,6 +145,8 @@ class Cluster:
         reassignment.reassign((HOST, self._ports[broker]), topic, replicas)
 
     def _describe(self, topic: str) -> TopicDescription:
+        # A new client: one that knows a broker as the controller waits for it while it is away.
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         names = TopicCollection([topic])
-        found = self._admin.describe_topics(names, request_timeout=ANSWER_S)[topic].result(ANSWER_S)
+        found = admin.describe_topics(names, request_timeout=ANSWER_S)[topic].result(ANSWER_S)
         return cast("TopicDescription", found)
