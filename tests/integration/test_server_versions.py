@@ -6,6 +6,7 @@ import json
 import signal
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,20 +24,8 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 TICKS = 3_000
-HOURS = [
-    "--pair",
-    "BTC-USD,ETH-USD",
-    "--rate",
-    "0",
-    "--step",
-    "5s",
-    "--seed",
-    "7",
-    "--start",
-    "2026-07-01T12:00",
-    "--bad",
-    "0.01",
-]
+START = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=4)
+HOURS = ["--pair", "BTC-USD,ETH-USD", "--rate", "0", "--step", "5s", "--seed", "7", "--bad", "0.01"]
 FIGURES = "SELECT max(complete_until) FROM risk_progress"
 MINUTES = "SELECT date_bin('1 minute', min(complete_until), 'epoch') FROM window_progress"
 VERSIONS = installed()
@@ -63,7 +52,7 @@ def test_every_command_works_on_this_version(
     settings = replace(empty_database_settings, database_url=Secret(server.uri()))
     cli = cli_for(settings)
     cli("init-db", "--grants", "--partitions", "2")
-    cli("simulate", *HOURS, "--count", str(TICKS))
+    cli("simulate", *HOURS, "--start", f"{START:%Y-%m-%dT%H:%M}", "--count", str(TICKS))
     cli("process", "--until-caught-up")
     assert scalar(settings, "SELECT sum(metrics + rejected) FROM consumer_offsets") == TICKS
     (tmp_path / "positions.toml").write_text(cli("positions", "example").stdout)
@@ -88,10 +77,10 @@ def test_every_command_works_on_this_version(
         ["gaps"],
         ["doctor"],
         ["verify", "--topic"],
-        ["prune", "--keep", "1d"],
+        ["prune", "--keep", "2d"],
     )
     assert "BTC-USD" in printed["session"]
     assert "BTC-USD" in (tmp_path / "candles.csv").read_text()
     assert json.loads(printed["portfolio"])
-    assert scalar(settings, "SELECT count(*) FROM crypto_metrics") == 0, "all days are old"
+    assert scalar(settings, "SELECT count(*) FROM crypto_metrics") == 0
     cli("verify")
