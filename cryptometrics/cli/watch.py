@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from cryptometrics.watch.poller import Poller
     from cryptometrics.watch.screen_data import ScreenData
 
-BETWEEN_S = 1.0
-"""Seconds between the two snapshots of `--once`, from which it computes ticks per second."""
+BETWEEN_S = 0.3
+"""Seconds between the two snapshots of `--once`, whose counts give ticks per second with the minutes before."""
 UNLIMITED = 160
 """Columns of `--once` where nothing states a width: enough for everything."""
 STEP_S = 0.05

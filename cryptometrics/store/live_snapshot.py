@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg.rows import class_row
 
@@ -61,12 +61,12 @@ WHERE consumer_group = %(group)s AND (%(venue)s::text IS NULL OR venue IN (%(ven
 ORDER BY fired_at DESC LIMIT %(limit)s
 """
 
-# A minute's close is its last mid price.
+# A minute's close is its last mid price. The newest minute may not be over.
 _MINUTES = """
-SELECT venue, pair, window_end, close FROM crypto_windows
+SELECT venue, pair, window_start, window_end, ticks, close FROM crypto_windows
 JOIN unnest(%(venues)s::text[], %(pairs)s::text[]) AS shown (venue, pair) USING (venue, pair)
 WHERE consumer_group = %(group)s AND name = '1m'
-  AND window_start > now() - make_interval(mins => %(minutes)s) AND window_end <= now()
+  AND window_start > now() - make_interval(mins => %(minutes)s)
 ORDER BY venue, pair, window_end
 """
 
@@ -99,6 +99,16 @@ class FiringAlert:
     silenced: bool = False
     """Whether it is not sent because of a silence."""
     acknowledged_by: str | None = None
+
+
+class RecentMinute(NamedTuple):
+    """A stored minute of a market; the newest may not be over."""
+
+    start: datetime
+    end: datetime
+    ticks: int
+    close: Decimal
+    """The last mid price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +189,13 @@ class SnapshotReader:
                     alerts = cursor.execute(_ALERTS, names | {"limit": MAX_ALERTS}).fetchall()
         return Snapshot(self._group, now, rows, partitions, alerts, self._risk, self._portfolios)
 
-    def recent_mids(self) -> dict[Market, list[tuple[datetime, Decimal]]]:
-        """Return the mid prices of the last minutes by market, as far as windows of a minute are stored."""
-        found: dict[Market, list[tuple[datetime, Decimal]]] = {
-            Market(venue, pair): [] for venue, pair, _ in self._newest
-        }
+    def recent_minutes(self) -> dict[Market, list[RecentMinute]]:
+        """Return the last minutes of each market in order, as far as they are stored."""
+        found: dict[Market, list[RecentMinute]] = {Market(venue, pair): [] for venue, pair, _ in self._newest}
         if self._has("crypto_windows"):
             values = self._shown() | {"minutes": SPARKLINE_MINUTES}
-            for venue, pair, at, mid in self._connection.execute(_MINUTES, values):
-                found[Market(venue, pair)].append((at, mid))
+            for venue, pair, *minute in self._connection.execute(_MINUTES, values):
+                found[Market(venue, pair)].append(RecentMinute(*minute))
         return found
 
     def _shown(self) -> dict[str, object]:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from cryptometrics.market.tick_rates import TickRates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
     from cryptometrics.market.venues import Market
-    from cryptometrics.store.live_snapshot import Snapshot
+    from cryptometrics.store.live_snapshot import RecentMinute, Snapshot
 
 HISTORY_S = 900.0
 """Maximum period of a sparkline."""
 SAMPLE_S = 1.0
 """Interval between two mid prices of a sparkline."""
+MINUTE_S = 60.0
 
 
 class History:
@@ -46,15 +46,24 @@ class History:
             while mids[0][0] < now - HISTORY_S:
                 mids.popleft()
 
-    def prepend(self, market: Market, mids: Iterable[tuple[datetime, Decimal]]) -> None:
-        """Add mid prices, in order of time, before those of the snapshots."""
-        known = self._mids.setdefault(market, deque())
-        first = known[0][0] if known else float("inf")
-        older = [(at.timestamp(), mid) for at, mid in mids if at.timestamp() < first]
-        known.extendleft(reversed(older))
+    def begin(self, snapshot: Snapshot, minutes: Mapping[Market, Sequence[RecentMinute]]) -> None:
+        """Add the minutes before the first snapshot: their mid prices, and their ticks per second.
+
+        minutes: of each market in order. With them, a rate needs no second snapshot.
+        """
+        now = snapshot.at.timestamp()
+        for row in snapshot.rows:
+            of_market = minutes.get(row.market, ())
+            since = now // MINUTE_S * MINUTE_S - MINUTE_S
+            ticks = sum(minute.ticks for minute in of_market if minute.start.timestamp() >= since)
+            # Without recent ticks, a worker is far behind the market: its own speed shows in the snapshots.
+            if 0 < ticks <= row.ticks:
+                self._rates.add(since, row.market, row.session, row.ticks - ticks)
+            mids = self._mids.setdefault(row.market, deque())
+            mids.extend((end, minute.close) for minute in of_market if (end := minute.end.timestamp()) < now)
 
     def rate(self, market: Market) -> float | None:
-        """Return the recent ticks per second; None before the second snapshot."""
+        """Return the recent ticks per second; None while there is but one count."""
         return self._rates.rate(market)
 
     def span(self) -> float:

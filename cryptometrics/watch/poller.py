@@ -106,8 +106,7 @@ class Poller:
         if asked:
             self._lag.compare(snapshot.next_offsets)
         if self._last is None or not self._last.rows:
-            for market, mids in self._reader.recent_mids().items():
-                self._history.prepend(market, mids)
+            self._history.begin(snapshot, self._reader.recent_minutes())
         self._history.add(snapshot)
         self._last, self._failures, self._trouble = snapshot, 0, None
 

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from cryptometrics.kafka.open_transactions import OpenTransaction
 from cryptometrics.market.venues import Market
+from cryptometrics.market.windows import MINUTE
 from cryptometrics.store.latest_portfolios import LatestPortfolio
-from cryptometrics.store.live_snapshot import FiringAlert, Snapshot
+from cryptometrics.store.live_snapshot import FiringAlert, RecentMinute, Snapshot
 from cryptometrics.watch.history import History
 from cryptometrics.watch.price_bars import PLAIN_BARS, sparkline
 from cryptometrics.watch.quotes import WIDE
@@ -217,14 +218,38 @@ def test_a_new_session_counts_anew() -> None:
     assert history.rate(BTC) is None
 
 
-def test_what_was_recalled_comes_before_what_was_seen() -> None:
-    history = seen((0, "a", 1))
-    older = [(NOW - timedelta(minutes=n), Decimal(n)) for n in (3, 2, 1)]
-    history.prepend(BTC, [*older, (NOW + timedelta(seconds=1), Decimal(999))])
+def begun(ticks: int, *minutes: tuple[int, int], seconds: float = 30) -> History:
+    """Return a history of one snapshot, `seconds` after a full minute, and of minutes (number, ticks).
+
+    Number 0 is the minute of the snapshot, 1 the one before.
+    """
+    full = NOW.replace(second=0, microsecond=0)
+    at = full + timedelta(seconds=seconds)
+    snapshot = Snapshot("g", at, [row(session="a", ticks=ticks)], [], [])
+    recent = [
+        RecentMinute(start := full - n * MINUTE, start + MINUTE, count, Decimal(n + 1))
+        for n, count in minutes
+    ]
+    history = History()
+    history.begin(snapshot, {BTC: recent})
+    history.add(snapshot)
+    return history
+
+
+def test_the_minutes_before_come_before_the_first_snapshot() -> None:
+    history = begun(1000, (3, 5), (2, 5), (1, 5), (0, 5))
     mids = [mid for mid in history.mids(BTC, 200) if mid is not None]
-    assert mids[0] == 3
-    assert mids[-1] == Decimal("100.01")
-    assert Decimal(999) not in mids
+    assert list(dict.fromkeys(mids)) == [4, 3, 2, Decimal("100.01")]  # not that of the open minute
+
+
+def test_the_first_rate_is_that_of_the_open_minute_and_the_one_before() -> None:
+    assert begun(1000, (2, 500), (1, 120), (0, 60)).rate(BTC) == pytest.approx(2)
+    assert begun(1000, (0, 60), seconds=0.5).rate(BTC) == pytest.approx(60 / 60.5)
+
+
+def test_minutes_give_no_rate_for_a_backlog_or_a_session_that_has_just_begun() -> None:
+    assert begun(1000, (9, 500)).rate(BTC) is None
+    assert begun(100, (1, 120), (0, 60)).rate(BTC) is None
 
 
 def test_the_history_is_bounded() -> None:
