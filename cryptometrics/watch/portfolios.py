@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cryptometrics.risk.portfolio.money import percent
 from cryptometrics.watch.terminal_text import line
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def _figures(each: LatestPortfolio, at: datetime) -> Text:
     name = (each.name, "bold")
     if each.as_of is None:
         return line(name, ("  no figures stored: run `cryptometrics risk --follow`", "dim"))
-    share = "" if each.value_at_risk_pct is None else f" {percent(each.value_at_risk_pct / 100)}"
+    share = "" if each.value_at_risk_pct is None else f" {_percent(each.value_at_risk_pct / 100)}"
     seconds = max((at - each.as_of).total_seconds(), 0)
     age = f"{seconds:.0f}s" if seconds < 180 else f"{seconds / 60:.0f}m"
     worst = [limit.state for limit in _worst_first(each.limits)[:1]]
@@ -149,7 +148,14 @@ def _name(limit: LatestLimit) -> str:
 
 
 def _use(limit: LatestLimit) -> str:
-    return "?" if limit.use is None else percent(limit.use)
+    return "?" if limit.use is None else _percent(limit.use)
+
+
+def _percent(share: float) -> str:
+    # With the room of risk comes numpy, which nothing else here needs.
+    from cryptometrics.risk.portfolio.money import percent
+
+    return percent(share)
 
 
 def _worst_first(limits: Sequence[LatestLimit]) -> list[LatestLimit]:
