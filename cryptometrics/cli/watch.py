@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cryptometrics.watch.screen_data import ScreenData
 
 BETWEEN_S = 0.3
-"""Seconds between the two snapshots of `--once`, whose counts give ticks per second with the minutes before."""
+"""Seconds between the snapshots of `--once`; with the minutes before, their counts give ticks per second."""
 UNLIMITED = 160
 """Columns of `--once` where nothing states a width: enough for everything."""
 STEP_S = 0.05
