@@ -5,16 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import statistics
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptometrics.bench import latency, latency_floor
-from cryptometrics.bench.backlog import GROUP, workers
+from cryptometrics.bench import latency, latency_floor, proof
+from cryptometrics.bench.backlog import workers
 from cryptometrics.bench.scratch import PARTITIONS
 from cryptometrics.bench.throughput import Throughput
 from cryptometrics.config.latency import DEFAULT_LATENCY
-from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +20,11 @@ if TYPE_CHECKING:
     from cryptometrics.bench.cpu_cost import CpuCost
     from cryptometrics.bench.latency import Latency
     from cryptometrics.bench.latency_floor import Floor
+    from cryptometrics.bench.proof import Proof
     from cryptometrics.bench.scratch import Scratch
 
 RATES = [100, 1_000, 10_000]
 LIMIT = "bare COPY, original table"
-VERIFY_S = 3600.0
 BUSY_LOAD = 0.5
 """Load per core above which the figures are unreliable."""
 
@@ -43,7 +41,7 @@ class Result:
     latencies: list[Latency] = field(default_factory=list)
     costs: list[CpuCost] = field(default_factory=list)
     """Empty without psutil."""
-    verified: str = ""
+    proof: Proof | None = None
 
     def median(self, part: str) -> float:
         """Return the median rate of a part."""
@@ -98,24 +96,5 @@ def run(scratch: Scratch, ticks: int, rounds: int, seconds: float, say: Callable
                 record(name, lambda n=number: backlog.measure(n))  # type: ignore[misc]
     record("INSERT and COMMIT a tick", lambda: throughput.row_by_row(1.5))
     say("verify")
-    result.verified = _verify(scratch)
+    result.proof = proof.measure(scratch)
     return result
-
-
-def _verify(scratch: Scratch) -> str:
-    """Verify everything that was stored; return the last line of the output."""
-    try:
-        done = subprocess.run(
-            scratch.command("verify", "--group", GROUP, "--topic"),
-            env=scratch.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=VERIFY_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise CryptometricsError(f"`verify` did not finish in {VERIFY_S:g} s") from None
-    lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
-    if done.returncode:
-        raise CryptometricsError(f"`verify` ended with exit code {done.returncode}: {lines[-1]}")
-    return lines[-1]

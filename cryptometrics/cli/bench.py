@@ -128,7 +128,14 @@ def _as_dict(result: Result) -> dict[str, object]:
             }
             for cost in result.costs
         ],
-        "verified": result.verified,
+        "verify": None
+        if result.proof is None
+        else {
+            "offsets": result.proof.offsets,
+            "us_per_offset": round(result.proof.us_per_offset, 2),
+            "us_per_offset_with_topic": round(result.proof.us_per_offset_with_topic, 2),
+        },
+        "verified": "" if result.proof is None else result.proof.verdict,
     }
 
 
@@ -178,4 +185,9 @@ def _show(result: Result) -> None:
         print_table(
             columns, costs, numbers=columns, title="processor time per tick, and its share of one core"
         )
-    click.echo(result.verified)
+    if (proof := result.proof) is not None:
+        click.echo(
+            f"verify: {proof.us_per_offset:.1f} µs an offset, with --topic "
+            f"{proof.us_per_offset_with_topic:.1f} µs ({proof.offsets:,} offsets, its start included)"
+        )
+        click.echo(proof.verdict)

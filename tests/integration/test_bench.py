@@ -59,6 +59,9 @@ def test_every_part_is_measured_and_proved(cli: Cli, settings: Settings) -> None
                 1e6 * cost["share_of_core"][name] * cost["seconds"] / cost["ticks"], rel=0.2
             )
             assert used > 0
+    assert result["verify"]["offsets"] > 20_000
+    assert result["verify"]["us_per_offset"] > 0
+    assert result["verify"]["us_per_offset_with_topic"] > 0
     assert "each with exactly one outcome" in result["verified"]
     assert "</svg>" in (cli.cwd / "bench.svg").read_text()
     assert (cli.cwd / "precious").read_text() == "kept"  # a link is replaced, not written through
