@@ -13,13 +13,12 @@ import numpy as np
 import psycopg
 from psycopg.pq import ExecStatus
 
+from cryptometrics.verify.byte_words import ByteWords
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
-
-    Integers = NDArray[np.int64]
-    Words = NDArray[np.uint64]
+    from cryptometrics.verify.byte_words import Integers
 
 BLOCK_ROWS = 32_768
 """Rows of a block: enough for numpy to pay, and few enough to stay in the processor's cache."""
@@ -37,10 +36,7 @@ class CopyBlock:
     """Some rows of a COPY, and where in their bytes the next field of each begins."""
 
     def __init__(self, rows: list[memoryview]) -> None:
-        data = b"".join([*rows, _PADDING])
-        self.data = np.frombuffer(data, np.uint8)
-        # One word begins at each byte. As bytes without a type they are gathered twice as fast.
-        self._words = np.ndarray((len(data) - 7,), "V8", data, strides=(1,))
+        self.words = ByteWords(b"".join([*rows, _PADDING]))
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         self._at: Integers = np.cumsum(lengths) - lengths + _FIELD_COUNT
 
@@ -52,7 +48,7 @@ class CopyBlock:
         columns, at = [], self._at
         for size in sizes:
             at = at + _LENGTH
-            columns.append(self.word(at).view(np.int64) >> (64 - 8 * size))
+            columns.append(self.words.at(at).view(np.int64) >> (64 - 8 * size))
             at += size
         self._at = at
         return columns
@@ -63,7 +59,7 @@ class CopyBlock:
 
     def next_field(self) -> tuple[Integers, Integers]:
         """Return where the next field of each row begins, and its length: -1 for NULL."""
-        lengths = self.word(self._at).view(np.int64) >> 32
+        lengths = self.words.at(self._at).view(np.int64) >> 32
         begins = self._at + _LENGTH
         self._at = begins + np.maximum(lengths, 0)
         return begins, lengths
@@ -74,14 +70,6 @@ class CopyBlock:
         for _ in range(fields):
             self.next_field()
         return begins, self._at - begins
-
-    def word(self, at: Integers) -> Words:
-        """Return the eight bytes at each place as one number; they may reach into the next field."""
-        return self._words[at].view(">u8").astype(np.uint64)
-
-    def bytes_at(self, begin: int, length: int) -> bytes:
-        """Return some bytes."""
-        return self.data[begin : begin + length].tobytes()
 
 
 def copy_blocks(
@@ -97,8 +85,9 @@ def copy_blocks(
         length, received = len(first), [memoryview(first)] if first else []
         while length != _TRAILER_LENGTH:
             if len(received) >= rows:
-                yield CopyBlock(received)
-                received = []
+                block, received = CopyBlock(received), []
+                yield block
+                del block
             length, row = receive(1)
             if length == 0:
                 row = memoryview(copy.read())
@@ -110,7 +99,8 @@ def copy_blocks(
         while copy.read():
             pass
     if received:
-        yield CopyBlock(received)
+        block, received = CopyBlock(received), []
+        yield block
 
 
 def _failure(connection: psycopg.Connection) -> psycopg.Error:

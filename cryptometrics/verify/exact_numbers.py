@@ -17,7 +17,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cryptometrics.verify.copy_blocks import CopyBlock, Integers
+    from cryptometrics.verify.byte_words import Integers
+    from cryptometrics.verify.copy_blocks import CopyBlock
 
     Exact = NDArray[Any]
     """int64, or object with Python's integers."""
@@ -35,6 +36,7 @@ _POWERS = np.array([BASE**n for n in range(MAX_DIGITS)], np.int64)
 _MASKS = np.array([2**64 - 2 ** (64 - 16 * n) for n in range(MAX_DIGITS + 1)], np.uint64)
 _NEGATIVE, _NAN, _PLUS_INFINITY, _MINUS_INFINITY = 0x4000, 0xC000, 0xD000, 0xF000
 _WIDE = Context(prec=1000)
+_LOW_HALF = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def read_numbers(block: CopyBlock) -> Numbers:
     """Read the next field of a block, of type numeric."""
     begins, lengths = block.next_field()
     is_null = lengths < 0
-    head, digits = block.word(begins), block.word(begins + 8)
+    head, digits = block.words.at(begins), block.words.at(begins + 8)
     counts = (head >> np.uint64(48)).view(np.int64)
     weights = ((head << np.uint64(16)).view(np.int64)) >> 48
     signs = ((head >> np.uint64(16)) & np.uint64(0xFFFF)).view(np.int64)
@@ -104,7 +106,7 @@ def read_numbers(block: CopyBlock) -> Numbers:
     longer = {}
     if is_longer.any():
         for row in np.flatnonzero(is_longer).tolist():
-            longer[row] = _read_one(block.bytes_at(int(begins[row]), int(lengths[row])))
+            longer[row] = _read_one(block.words.text(begins[row], begins[row] + lengths[row]))
         counts[is_longer] = 0
     digits = (digits & _MASKS[counts]).view(np.int64)
     low = 0xFFFF
@@ -154,7 +156,10 @@ def fits(number: int) -> bool:
 def sums(numbers: Exact, begins: Integers) -> Exact:
     """Return the sum of each part of the numbers; the parts begin at these indices."""
     if numbers.dtype != object and int(np.abs(numbers).max(initial=0)) >= MAX_FIXED // max(len(numbers), 1):
-        numbers = numbers.astype(object)
+        # Both halves of the bits are summed up by themselves, so that only the sums need more than 64.
+        low = np.add.reduceat(numbers & _LOW_HALF, begins)
+        whole: Exact = np.add.reduceat(numbers >> 32, begins).astype(object) * 2**32 + low
+        return whole
     total: Exact = np.add.reduceat(numbers, begins)
     return total
 

@@ -1,52 +1,79 @@
-"""Read many quotes that are laid out alike: the layout is learnt from one message, and proves the others.
+"""Find the fields of many quotes that are laid out alike: learn the layout from one, and prove it of others.
 
-A publisher writes all its messages with the same fields in the same order. `MessageLayout.of` turns one
-message into a regular expression for messages that differ in nothing but the values. What does not match is
-read by `message_decoder`, so a layout can only make reading faster.
-It uses only the standard library. Pure.
+A publisher writes all its messages with the same fields in the same order. `MessageLayout.of` takes one
+message apart into its literals: the bytes between the values. Another message has the same layout if it has
+as many quotation marks and each literal stands at its mark. What does not match is read by `message_decoder`,
+so a layout can only make reading faster. Pure.
 """
 
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import dataclass
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from cryptometrics.verify.message_decoder import MAX_BYTES
+import numpy as np
+
+from cryptometrics.verify.byte_words import FIRST, WORD, words_of
+from cryptometrics.verify.joined_messages import MARK, MAX_BYTES, JoinedMessages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-# Numbers and times only by their characters: `message_table` checks their form, many at once.
-_NUMBER = r'"([0-9.]{1,37})"'
-_VALUES = {
-    "product_id": r'"([A-Z0-9]{1,20}-[A-Z0-9]{1,20})"',
-    "best_bid": _NUMBER,
-    "best_ask": _NUMBER,
-    "time": r'"([0-9T:.-]{19,26})Z"',
-    "trade_id": r"(0|[1-9][0-9]{0,17})",
-    "venue": r'"([a-z0-9-]{1,32})"',
-    "best_bid_size": _NUMBER,
-    "best_ask_size": _NUMBER,
-    "price": _NUMBER,
-    "last_size": _NUMBER,
-    "side": r'"(buy|sell)"',
-}
-"""The form of each field that is read, as a layout takes it; the decoder takes more."""
-_REQUIRED = ("product_id", "best_bid", "best_ask", "time")
+    from cryptometrics.verify.byte_words import Integers
+
 KINDS = ("ticker", "quote")
 """The types of messages that hold a quote."""
-_PLAIN_TEXT = r'"[ !#-\[\]-~]*"'
-_INTEGER = r"-?(?:0|[1-9][0-9]{0,17})"
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("product_id", "best_bid", "best_ask", "time"), (str,)),
+    **dict.fromkeys(("best_bid_size", "best_ask_size", "price", "last_size", "side"), (str, NoneType)),
+    "trade_id": (int, NoneType),
+}
+"""The types of the fields that are read, but for the venue."""
+_SEPARATORS = ((",", ":"), (", ", ": "))
+
+
+Places = tuple["Integers", "Integers"]
+"""Where the values of a field begin and end, in some messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Literal:
+    """Bytes that all messages of a layout have between two values."""
+
+    text: bytes
+    mark: int
+    """How many marks of the message come before it."""
+
+    def starts(self, messages: JoinedMessages, rows: Integers) -> Integers:
+        """Return where it must begin in some messages, which have a mark of that number: at its own mark."""
+        return messages.marks[messages.first_marks[rows] + self.mark] - self.text.index(MARK)
+
+    def words(self) -> Iterator[tuple[int, np.uint64, np.uint64 | None]]:
+        """Yield the words that cover it: where each begins, its bytes, and a mask if some are not its own."""
+        for at in range(0, len(self.text), WORD):
+            begin = max(min(at, len(self.text) - WORD), 0)  # the last one may overlap with the one before
+            kept = FIRST[len(self.text)] if len(self.text) < WORD else None
+            yield begin, np.uint64(words_of(self.text[begin : begin + WORD], 1)[0]), kept
 
 
 class MessageLayout:
     """The layout of some quotes of one type."""
 
-    def __init__(self, kind: str, pattern: str, fields: Sequence[str]) -> None:
+    def __init__(self, kind: str, literals: Sequence[bytes], fields: Mapping[str, bool]) -> None:
+        """Keep what the messages have in common.
+
+        literals: the bytes before, between and behind the values; each but the first and the last has a mark.
+        fields: the name of each value, and whether it is an integer; the others are texts.
+        """
         self.kind = kind
-        self._match = re.compile(pattern.encode()).fullmatch
-        self._place = {name: place for place, name in enumerate(fields)}
+        self.integers = [name for name, is_integer in fields.items() if is_integer]
+        self._fields = list(fields)
+        counts = [literal.count(MARK) for literal in literals]
+        self._marks = sum(counts)
+        self._literals = [_Literal(text, sum(counts[:number])) for number, text in enumerate(literals)]
+        self._words = [list(literal.words()) for literal in self._literals]
 
     @classmethod
     def of(cls, value: bytes) -> MessageLayout | None:
@@ -54,46 +81,61 @@ class MessageLayout:
         if len(value) > MAX_BYTES or not value.isascii():
             return None
         try:
-            document = json.loads(value, object_pairs_hook=tuple)
+            document = json.loads(value)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(document, tuple) or len(dict(document)) != len(document):
+        if not isinstance(document, dict) or document.get("type") not in KINDS:
             return None
-        kind = dict(document).get("type")
-        if kind not in KINDS or any(name not in dict(document) for name in _REQUIRED):
+        has_types = all(type(document.get(name)) in types for name, types in _TYPES.items())
+        if not has_types or type(document.get("venue", "")) is not str:
             return None
-        comma, colon = (", ", ": ") if b'", "' in value else (",", ":")
-        fields: list[str] = []
-        members = []
-        for name, content in document:
-            form = _form(name, content)
-            if form is None:
+        for separators in _SEPARATORS:
+            if json.dumps(document, separators=separators).encode() == value:
+                layout = cls._of_document(document, *separators)
+                is_one = layout is not None and len(layout.find(JoinedMessages([value]), np.arange(1))[0])
+                return layout if is_one else None
+        return None
+
+    @classmethod
+    def _of_document(cls, document: Mapping[str, Any], comma: str, colon: str) -> MessageLayout | None:
+        literals, fields = ["{"], {}
+        for name, content in document.items():
+            literals[-1] += f"{json.dumps(name)}{colon}"
+            if name == "type" or content is None or isinstance(content, bool):
+                literals[-1] += json.dumps(content)
+            elif isinstance(content, (str, int)):
+                fields[name] = isinstance(content, int)
+                quote = "" if fields[name] else '"'
+                literals[-1] += quote
+                literals.append(quote)
+            else:
                 return None
-            if name in _VALUES and content is not None:
-                fields.append(name)
-            members.append(f"{re.escape(json.dumps(name))}{colon}{form}")
-        layout = cls(kind, r"\{" + comma.join(members) + r"\}", fields)
-        return layout if layout.read([value])[0] is not None else None
+            literals[-1] += comma
+        literals[-1] = literals[-1].removesuffix(comma) + "}"
+        return cls(document["type"], [literal.encode() for literal in literals], fields)
 
-    def read(self, values: Sequence[bytes | None]) -> list[tuple[bytes, ...] | None]:
-        """Return the values of `fields` of each message; None for a message with another layout."""
-        match = self._match
-        found = [match(v) if v is not None and len(v) <= MAX_BYTES else None for v in values]
-        return [each.groups() if each is not None else None for each in found]
+    def find(self, messages: JoinedMessages, rows: Integers) -> tuple[Integers, dict[str, Places]]:
+        """Return those of the rows that have the layout, and where their values are, by the field.
 
-    @property
-    def fields(self) -> list[str]:
-        """The fields that the messages have, of those that are read."""
-        return list(self._place)
-
-
-def _form(name: str, content: Any) -> str | None:
-    """Return the regular expression of a field's value; None if no layout has it."""
-    if name == "type":
-        return re.escape(json.dumps(content))
-    if name in _VALUES:
-        # An absent optional value is the same in all messages.
-        return "null" if content is None and name not in _REQUIRED and name != "venue" else _VALUES[name]
-    if isinstance(content, str):
-        return _PLAIN_TEXT
-    return _INTEGER if type(content) is int else None
+        An integer is what stands in the place of one: its characters must still be checked.
+        """
+        rows = rows[(messages.mark_counts[rows] == self._marks) & messages.is_plain[rows]]
+        *before, last = self._literals
+        starts = [
+            messages.begins[rows],
+            *(literal.starts(messages, rows) for literal in before[1:]),
+            messages.ends[rows] - len(last.text),
+        ]
+        ends = [start + len(literal.text) for start, literal in zip(starts, self._literals, strict=True)]
+        has_layout = np.ones(len(rows), np.bool_)
+        for start, words in zip(starts, self._words, strict=True):
+            for at, true, kept in words:
+                word = messages.words.at(start + at)
+                has_layout &= (word if kept is None else word & kept) == true
+        values = list(zip(ends[:-1], starts[1:], strict=True))
+        for begin, end in values:
+            has_layout &= begin <= end
+        if not has_layout.all():
+            rows = rows[has_layout]
+            values = [(begin[has_layout], end[has_layout]) for begin, end in values]
+        return rows, dict(zip(self._fields, values, strict=True))

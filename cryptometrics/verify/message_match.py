@@ -18,10 +18,11 @@ from cryptometrics.verify.stored_outcomes import NO_TRADE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cryptometrics.verify.copy_blocks import Integers
+    from cryptometrics.verify.byte_words import Integers
     from cryptometrics.verify.exact_numbers import Exact
-    from cryptometrics.verify.message_table import MessageTable, WrittenNumbers
+    from cryptometrics.verify.message_table import MessageTable
     from cryptometrics.verify.pair_rows import PairRows
+    from cryptometrics.verify.written_numbers import WrittenNumbers
 
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 """Between the worker's clock when it decoded a message, and `recorded_at`."""
@@ -38,8 +39,8 @@ def matching_rows(rows: PairRows, table: MessageTable, at: Integers) -> NDArray[
     """Return whether each row has the values of a valid message; at: where the messages are in the table."""
     match: NDArray[np.bool_] = (
         table.is_read[at]
-        & (table.pair[at] == rows.market.pair.encode())
-        & (table.venue[at] == rows.market.venue.encode())
+        & (table.pair[at] == table.pairs.number(rows.market.pair.encode()))
+        & (table.venue[at] == table.venues.number(rows.market.venue.encode()))
         & (table.kind[at] == rows.kinds)
         & (table.time[at] == rows.times)
         & (rows.times >= _FIRST_US)
@@ -57,6 +58,19 @@ def matching_rows(rows: PairRows, table: MessageTable, at: Integers) -> NDArray[
         is_equal = (has == written.is_there) & (~has | _equals(sizes, rows.size_places, written))
         match &= np.where(rows.is_before_sizes, ~has, is_equal)
     return match
+
+
+def valid_quotes(table: MessageTable, at: Integers, recorded: Integers) -> NDArray[np.bool_]:
+    """Return whether some messages hold a valid quote; recorded: `recorded_at` of their outcomes."""
+    time, bid = table.time[at], table.bid[at]
+    valid: NDArray[np.bool_] = (
+        table.is_read[at]
+        & (time >= _FIRST_US)
+        & (time <= recorded + _AHEAD_US)
+        & (bid.digits > 0)
+        & _is_at_most(bid, table.ask[at])
+    )
+    return valid
 
 
 def stored_quote(rows: PairRows, row: int) -> tuple[Any, ...]:
@@ -99,3 +113,16 @@ def _equals(stored: Exact, places: int, written: WrittenNumbers) -> NDArray[np.b
 def _is_large(numbers: Integers, powers: Integers) -> bool:
     """Whether a product with a power of ten may not fit into 64 bits."""
     return bool(int(np.abs(numbers).max()) * 10 ** int(powers.max()) >= 2**63)
+
+
+def _is_at_most(left: WrittenNumbers, right: WrittenNumbers) -> NDArray[np.bool_]:
+    """Return whether numbers written in messages are not greater than others."""
+    if not len(left.digits):
+        return np.zeros(0, np.bool_)
+    shift = left.decimals - right.decimals
+    up, down = np.clip(-shift, 0, _PLACES), np.clip(shift, 0, _PLACES)
+    one, other = left.digits, right.digits
+    if _is_large(one, up) or _is_large(other, down):
+        one, other = one.astype(object), other.astype(object)
+    at_most: NDArray[np.bool_] = one * _POWERS[up] <= other * _POWERS[down]
+    return at_most

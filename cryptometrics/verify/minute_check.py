@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import psycopg
     from numpy.typing import NDArray
 
-    from cryptometrics.verify.copy_blocks import Integers
+    from cryptometrics.verify.byte_words import Integers
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.minute_sums import MinuteColumns, MinuteSums
     from cryptometrics.verify.offset_books import GroupBooks

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cryptometrics.verify.copy_blocks import Integers, Words
+    from cryptometrics.verify.byte_words import Integers, Words
     from cryptometrics.verify.stored_outcomes import OutcomeRanges, RowSeries, StoredRows
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)

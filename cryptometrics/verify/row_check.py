@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cryptometrics.verify.copy_blocks import Integers
+    from cryptometrics.verify.byte_words import Integers
     from cryptometrics.verify.exact_numbers import Exact
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.pair_rows import PairRows

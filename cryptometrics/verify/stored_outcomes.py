@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cryptometrics.verify.copy_blocks import CopyBlock, Integers
+    from cryptometrics.verify.byte_words import Integers
+    from cryptometrics.verify.copy_blocks import CopyBlock
     from cryptometrics.verify.offset_books import GroupBooks, OffsetBook
 
 OUTCOMES = ("metrics", "rejected", "gaps", "duplicates", "holes")
@@ -293,7 +294,7 @@ class StoredOutcomes:
         for row in np.flatnonzero(number == unknown).tolist():
             topic = None
             if lengths[row] >= 0:
-                topic = block.bytes_at(int(begins[row]), int(lengths[row])).decode()
+                topic = block.words.text(begins[row], begins[row] + lengths[row]).decode()
             where = TopicPartition(topic, int(partition[row]))
             number[row] = codes.setdefault(where, unknown + len(codes))
         return places | {code: where for where, code in codes.items()}, number
@@ -303,7 +304,7 @@ def _details(block: CopyBlock) -> dict[int, str]:
     """Read the next field of a block, and return it where it is not NULL."""
     begins, lengths = block.next_field()
     return {
-        row: block.bytes_at(int(begins[row]), int(lengths[row])).decode()
+        row: block.words.text(begins[row], begins[row] + lengths[row]).decode()
         for row in np.flatnonzero(lengths >= 0).tolist()
     }
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cryptometrics.verify.byte_words import WORD, words_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cryptometrics.verify.copy_blocks import CopyBlock, Integers, Words
+    from cryptometrics.verify.byte_words import Integers, Words
+    from cryptometrics.verify.copy_blocks import CopyBlock
 
-_WORD = 8
-_MASKS = np.array([2**64 - 2 ** (64 - 8 * n) for n in range(_WORD + 1)], np.uint64)
-"""Keep the first bytes of a word."""
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -35,7 +35,7 @@ class TextCodes:
     def read(self, block: CopyBlock) -> Integers:
         """Read the next fields of a block, and return the code of their texts for each row."""
         begins, lengths = block.span(self._fields)
-        words = _words(block, begins, lengths)
+        words = block.words.of_text(begins, lengths)
         hashes = np.zeros(len(begins), np.uint64)
         for word in words:
             hashes = (hashes ^ word) * _FACTOR
@@ -46,10 +46,10 @@ class TextCodes:
             unlike_rows = np.flatnonzero(unlike)
             _, firsts = np.unique(hashes[unlike_rows], return_index=True)
             for row in unlike_rows[firsts].tolist():
-                self._add(block.bytes_at(int(begins[row]), int(lengths[row])), hashes[row])
+                self._add(block.words.text(begins[row], begins[row] + lengths[row]), hashes[row])
             codes = self._look_up(hashes)
             for row in np.flatnonzero(self._unlike(words, codes)).tolist():
-                codes[row] = self._add(block.bytes_at(int(begins[row]), int(lengths[row])), None)
+                codes[row] = self._add(block.words.text(begins[row], begins[row] + lengths[row]), None)
         return codes
 
     def _look_up(self, hashes: Words) -> Integers:
@@ -75,23 +75,13 @@ class TextCodes:
         if code is None:
             code = self._codes[texts] = len(self.texts)
             self.texts.append(_split(texts))
-            count = max(len(known) for known in self._codes) // _WORD + 1
-            padded = b"".join(known.ljust(count * _WORD, b"\0") for known in self._codes)
-            self._words = np.frombuffer(padded, ">u8").astype(np.uint64).reshape(-1, count).T.copy()
+            count = max(len(known) for known in self._codes) // WORD + 1
+            self._words = np.array([words_of(known, count) for known in self._codes], np.uint64).T.copy()
             if key is not None and key not in self._hashes:
                 at = int(np.searchsorted(self._hashes, key))
                 self._hashes = np.insert(self._hashes, at, key)
                 self._code_of_hash = np.insert(self._code_of_hash, at, code)
         return code
-
-
-def _words(block: CopyBlock, begins: Integers, lengths: Integers) -> list[Words]:
-    """Return the bytes of each row as words, with zeros behind the last one."""
-    words = []
-    for at in range(0, int(lengths.max(initial=0)) + 1, _WORD):
-        kept = np.clip(lengths - at, 0, _WORD)
-        words.append(block.word(np.where(kept > 0, begins + at, 0)) & _MASKS[kept])
-    return words
 
 
 def _split(fields: bytes) -> tuple[str, ...]:

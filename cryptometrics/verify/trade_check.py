@@ -12,7 +12,7 @@ from cryptometrics.verify.offset_books import ROWS
 if TYPE_CHECKING:
     import psycopg
 
-    from cryptometrics.verify.copy_blocks import Integers
+    from cryptometrics.verify.byte_words import Integers
     from cryptometrics.verify.findings import Findings
     from cryptometrics.verify.offset_books import GroupBooks
     from cryptometrics.verify.pair_rows import MarketKey, PairRows

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from cryptometrics.times import from_microseconds, iso, to_microseconds
 from cryptometrics.verify.message_decoder import InvalidMessageError, QuoteMessage, read
 from cryptometrics.verify.message_layout import KINDS, MessageLayout
-from cryptometrics.verify.message_table import MessageReader, MessageTable, WrittenNumbers
+from cryptometrics.verify.message_table import BLOCK_MESSAGES, MessageReader, MessageTable
+
+if TYPE_CHECKING:
+    from cryptometrics.verify.written_numbers import WrittenNumbers
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 TICKER: dict[str, Any] = {
@@ -85,13 +89,13 @@ def decimal(written: WrittenNumbers, row: int) -> Decimal | None:
 def quote(table: MessageTable, row: int) -> tuple[Any, ...]:
     """Return the values of a row, in the order of QuoteMessage without the trade."""
     return (
-        table.pair[row].decode(),
+        table.pairs.texts[table.pair[row]].decode(),
         KINDS[table.kind[row]],
         decimal(table.bid, row),
         decimal(table.ask, row),
         int(table.time[row]),
         int(table.trade_id[row]) if table.has_trade_id[row] else None,
-        table.venue[row].decode(),
+        table.venues.texts[table.venue[row]].decode(),
         decimal(table.bid_size, row),
         decimal(table.ask_size, row),
     )
@@ -178,3 +182,42 @@ def test_after_many_messages_without_a_layout_the_next_one_is_still_tried() -> N
     reader.read([b"BTC-USD"], [good])
     table = reader.read([b"x"] * 100 + [b"BTC-USD"], [b"bad"] * 100 + [good])
     assert table.is_read.tolist() == [False] * 100 + [True]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Return a message in which a few bytes are replaced, added or left out."""
+    value = bytearray(json.dumps(TICKER).encode())
+    alphabet = st.sampled_from([*b'"\\{}:, \x00\x7f.0aZ', 0xC3, 0xA9])
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(value) - 1))
+        value[at : at + draw(st.integers(0, 2))] = draw(st.lists(alphabet, max_size=2))
+    return bytes(value)
+
+
+@given(st.lists(mutated(), min_size=1, max_size=8))
+def test_a_message_with_a_few_other_bytes_is_what_the_decoder_reads(sent: list[bytes]) -> None:
+    good = json.dumps(TICKER).encode()
+    sent = [good, *sent, good]
+    table = MessageReader().read([b"BTC-USD"] * len(sent), sent)
+    assert table.is_read[0]
+    assert table.is_read[-1]
+    for row in np.flatnonzero(table.is_read).tolist():
+        check(table, row, b"BTC-USD", sent[row])
+
+
+def test_blocks_and_layouts_do_not_change_the_order() -> None:
+    count = BLOCK_MESSAGES + 3
+    pairs = [f"P{number % 7}-USD" for number in range(count)]
+    sent = [
+        json.dumps(TICKER | {"product_id": pair, "trade_id": number if number % 3 else None}).encode()
+        for number, pair in enumerate(pairs)
+    ]
+    sent[5], sent[-2] = b"", b"x" * 100_000
+    keys = [pair.encode() for pair in pairs]
+    table = MessageReader().read(keys, sent)
+    assert np.flatnonzero(~table.is_read).tolist() == [5, count - 2]
+    for row in np.flatnonzero(table.is_read).tolist():
+        assert table.pairs.texts[table.pair[row]] == keys[row]
+        assert table.has_trade_id[row] == (row % 3 > 0)
+        assert table.trade_id[row] == (row if row % 3 else 0)
