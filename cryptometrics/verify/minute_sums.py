@@ -1,31 +1,27 @@
 """Sum up the rows of each market by minute, in memory that does not grow with the rows. Pure but for a file.
 
-Minutes that a block touches are summed up and set aside in a temporary file, as parts: the same minute may
-come again, late or from another partition. `MinuteSums.of` puts the parts of a market together.
+Minutes that a block touches are summed up and set aside as parts: the same minute may come again, late or
+from another partition. `MinuteSums.of` puts the parts of a market together.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cryptometrics.verify.exact_numbers import BASE, rescaled, sums
+from cryptometrics.verify.market_parts import MarketParts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cryptometrics.verify.copy_blocks import Integers
+    from cryptometrics.verify.byte_words import Integers
     from cryptometrics.verify.exact_numbers import Exact
     from cryptometrics.verify.pair_rows import MarketKey, PairRows
 
 MINUTE_US = 60_000_000
-MAX_IN_MEMORY = 64 * 1024 * 1024
-"""Bytes of parts that are kept in memory; beyond it they go to the disk."""
 BPS_PLACES = 2
 """Spreads in basis points are whole numbers of 10,000 ** -2."""
 _FACTORS = 20_000, 20_000, 10_000
@@ -82,43 +78,33 @@ class MinuteSums:
     """The minutes of all rows of a group; must be closed."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115  (closed by `close`)
-            MAX_IN_MEMORY, prefix="cryptometrics-verify-"
-        )
-        self._parts: dict[MarketKey, list[int]] = {}
+        self._parts: MarketParts[MinuteColumns] = MarketParts()
 
     def close(self) -> None:
         """Delete the parts."""
-        self._file.close()
+        self._parts.close()
 
     @property
     def markets(self) -> list[MarketKey]:
         """The markets with rows, in the order of their bytes."""
-        return sorted(self._parts, key=lambda market: (market.venue.encode(), market.pair.encode()))
+        return self._parts.markets
 
     def add(self, rows: PairRows, *, is_late_known: bool = True) -> None:
         """Add some rows; is_late_known: whether they say what came before them."""
         minutes = minutes_of(rows)
         minutes.is_late_known[:] = is_late_known
-        self._parts.setdefault(rows.market, []).append(self._file.tell())
-        pickle.dump(minutes, self._file, pickle.HIGHEST_PROTOCOL)
+        self._parts.add(rows.market, minutes)
 
     def starts(self) -> set[int]:
         """Return the starts of all minutes, in microseconds from the epoch."""
         starts: set[int] = set()
-        self._file.seek(0)
-        for _ in range(sum(map(len, self._parts.values()))):
-            part: MinuteColumns = pickle.load(self._file)  # noqa: S301  (written above)
+        for part in self._parts:
             starts.update(part.starts.tolist())
-        self._file.seek(0, os.SEEK_END)
         return starts
 
     def of(self, market: MarketKey) -> MinuteColumns | None:
         """Return all minutes of a market, after the last row."""
-        parts = []
-        for at in self._parts.get(market, []):
-            self._file.seek(at)
-            parts.append(pickle.load(self._file))  # noqa: S301  (written above, to a file without a name)
+        parts = self._parts.of(market)
         return _merged(parts) if parts else None
 
 
