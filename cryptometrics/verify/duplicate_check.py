@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from cryptometrics.times import from_microseconds
 from cryptometrics.verify.findings import FindingKind
 from cryptometrics.verify.offset_books import ROWS
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterable
 
     import psycopg
 
     from cryptometrics.verify.findings import Findings
-    from cryptometrics.verify.message_decoder import QuoteMessage
     from cryptometrics.verify.offset_books import GroupBooks, OffsetBook
 
 MAX_DUPLICATES = 50_000
@@ -27,8 +27,10 @@ MAX_IN_MEMORY = 16 * 1024 * 1024
 # day was pruned, it may be missing.
 _NOT_REPEATING = f"""
 SELECT d.kafka_offset
-FROM unnest(%(d_venues)s::text[], %(d_pairs)s::text[], %(d_trade_ids)s::bigint[], %(d_times)s::timestamptz[],
-            %(d_offsets)s::bigint[]) AS d (venue, pair, trade_id, timestamp, kafka_offset)
+FROM (SELECT venue, pair, trade_id, timestamptz 'epoch' + time * interval '1 microsecond' AS timestamp,
+             kafka_offset
+      FROM unnest(%(d_venues)s::text[], %(d_pairs)s::text[], %(d_trade_ids)s::bigint[], %(d_times)s::bigint[],
+                  %(d_offsets)s::bigint[]) AS d (venue, pair, trade_id, time, kafka_offset)) AS d
 LEFT JOIN (SELECT * FROM ({ROWS}) AS metrics
            WHERE timestamp BETWEEN %(earliest)s AND %(latest)s) AS m
   ON (m.venue, m.pair, m.trade_id, m.timestamp) = (d.venue, d.pair, d.trade_id, d.timestamp)
@@ -38,7 +40,16 @@ WHERE m.pair IS NULL AND NOT %(pruned)s::datemultirange @> (d.timestamp AT TIME 
 ORDER BY d.kafka_offset
 """  # noqa: S608  (constants)
 
-_Duplicate = tuple[str, str, int, "datetime", int]
+
+class Duplicate(NamedTuple):
+    """The quote of a message that was counted as a duplicate."""
+
+    venue: str
+    pair: str
+    trade_id: int
+    time: int
+    """In microseconds from the epoch."""
+    offset: int
 
 
 class DuplicateCheck:
@@ -51,26 +62,25 @@ class DuplicateCheck:
         self._books: list[OffsetBook] = []
         """The book of each part in the file."""
         self._book: OffsetBook | None = None
-        self._newest: list[_Duplicate] = []
+        self._newest: list[Duplicate] = []
 
     def close(self) -> None:
         """Delete what was collected."""
         self._file.close()
 
-    def add(self, book: OffsetBook, quote: QuoteMessage, offset: int) -> None:
-        """Add the quote of a duplicate, which has a trade id."""
-        assert quote.trade_id is not None  # noqa: S101  (without one, nothing is a duplicate)
+    def add(self, book: OffsetBook, duplicates: Iterable[Duplicate]) -> None:
+        """Add duplicates from the partition of a book."""
         if book is not self._book or len(self._newest) >= MAX_DUPLICATES:
             self._set_aside()
             self._book = book
-        self._newest.append((quote.venue, quote.pair, quote.trade_id, quote.time, offset))
+        self._newest += duplicates
 
     def check(self, connection: psycopg.Connection, books: GroupBooks, findings: Findings) -> None:
         """Report the duplicates that repeat no earlier row."""
         self._set_aside()
         self._file.seek(0)
         for book in self._books:
-            duplicates: list[_Duplicate] = pickle.load(self._file)  # noqa: S301  (written by `_set_aside`)
+            duplicates: list[Duplicate] = pickle.load(self._file)  # noqa: S301  (written by `_set_aside`)
             venues, pairs, trade_ids, times, offsets = map(list, zip(*duplicates, strict=True))
             values = books.parameters | {
                 "d_venues": venues,
@@ -78,8 +88,8 @@ class DuplicateCheck:
                 "d_trade_ids": trade_ids,
                 "d_times": times,
                 "d_offsets": offsets,
-                "earliest": min(times),
-                "latest": max(times),
+                "earliest": from_microseconds(min(times)),
+                "latest": from_microseconds(max(times)),
                 "era": book.era,
                 "partition": book.partition,
             }

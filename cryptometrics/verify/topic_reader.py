@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import time
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
 from cryptometrics.kafka import client, errors
@@ -14,9 +17,9 @@ from cryptometrics.kafka.client import make_admin
 from cryptometrics.kafka.partition_ends import PartitionEnds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from confluent_kafka import KafkaError, Message
+    from confluent_kafka import Consumer, KafkaError
 
     from cryptometrics.config import Settings
     from cryptometrics.verify.findings import TopicPartition
@@ -49,28 +52,79 @@ class TopicReader:
             kind = UserError if errors.is_forbidden(error) else ServiceUnavailableError
             raise kind(f"Kafka does not report the offsets of {partition}: {errors.text(error)}") from None
 
-    def read(self, partition: TopicPartition, begin: int, end: int) -> Iterator[list[Message]]:
-        """Yield the messages in [begin, end) that exist, many at a time.
+    def open(self, partition: TopicPartition, begin: int, end: int) -> PartitionReader:
+        """Begin to read the messages in [begin, end) of a partition; the one before must be done."""
+        return PartitionReader(self._consumer, partition, begin, end, self._wait)
+
+
+class PartitionReader:
+    """Reads the messages of a partition in turn, only as far as they are asked for."""
+
+    def __init__(
+        self, consumer: Consumer, partition: TopicPartition, begin: int, end: int, wait: float
+    ) -> None:
+        self._consumer, self._partition, self._wait = consumer, partition, wait
+        self._end = end
+        self._ahead: list[Message] = []
+        """Messages that were received and not asked for: those behind a hole, as a rule none."""
+        self._go_to(begin)
+
+    def skip_to(self, offset: int) -> None:
+        """Leave out the messages before an offset, if there are many."""
+        if self._next + MAX_MESSAGES < min(offset, self._end):
+            self._go_to(offset)
+
+    def read_through(self, last: int) -> list[Message]:
+        """Return the next messages that exist, up to the offset `last` or the end.
 
         Raises ServiceUnavailableError if Kafka sends nothing for `settings.wait` seconds, UserError if the
         user lacks a right, CryptometricsError if Kafka refuses for another reason.
         """
-        if begin >= end:
-            return
-        self._consumer.assign([_position(partition, begin)])
-        for received in self._events(partition):
-            events = [event for event in received if event.error() is not None]
-            messages = [event for event in received if event.error() is None] if events else received
-            last = messages[-1].offset() if messages else None
-            if last is not None and last >= end - 1:
-                yield [message for message in messages if (message.offset() or 0) < end]
-                return
-            yield messages
-            if self._is_end(partition, events):
-                return
+        last = min(last, self._end - 1)
+        messages, self._ahead = self._ahead, []
+        while self._next <= last:
+            messages += self._receive(last - self._next + 1)
+        beyond = bisect_right(messages, last, key=_offset)
+        messages, self._ahead = messages[:beyond], messages[beyond:]
+        return messages
 
-    @staticmethod
-    def _is_end(partition: TopicPartition, events: Iterable[Message]) -> bool:
+    def _go_to(self, offset: int) -> None:
+        self._next, self._ahead = offset, []
+        if offset < self._end:
+            self._consumer.assign([_position(self._partition, offset)])
+
+    def _receive(self, most: int) -> list[Message]:
+        """Return some messages, as soon as there is one; none at the end of the partition."""
+        deadline = time.monotonic() + self._wait
+        while time.monotonic() < deadline:
+            received = self._consumer.consume(1, IDLE_S)
+            if received and most > 1:
+                received += self._consumer.consume(min(most, MAX_MESSAGES) - 1, LINGER_S)
+            messages, events = self._sorted(received)
+            if messages:
+                self._next = _offset(messages[-1]) + 1
+            if self._is_end(events):
+                self._next = self._end
+            if messages or self._next == self._end:
+                return messages
+        raise ServiceUnavailableError(
+            f"Kafka sent no message of {self._partition} for {self._wait:g} s: "
+            "check that it is up, then try again"
+        )
+
+    def _sorted(self, received: list[Message]) -> tuple[list[Message], list[Message]]:
+        """Return the messages of the partition and its events; there may be some of the partition before."""
+        number = self._partition.partition
+        # Nearly always all are messages of this partition, and no code runs for each of them.
+        if [*map(Message.partition, received)].count(number) < len(received):
+            received = [each for each in received if each.partition() == number]
+        is_event = [*map(operator.is_not, map(Message.error, received), itertools.repeat(None))]
+        if not any(is_event):
+            return received, []
+        messages = itertools.compress(received, map(operator.not_, is_event))
+        return list(messages), list(itertools.compress(received, is_event))
+
+    def _is_end(self, events: Iterable[Message]) -> bool:
         """Whether the partition has no more messages; raise what forbids reading it."""
         for event in events:
             error = event.error()
@@ -78,21 +132,8 @@ class TopicReader:
                 return True
             if error is not None and _is_final(error):
                 kind = UserError if errors.is_forbidden(error) else CryptometricsError
-                raise kind(f"Kafka refuses to let {partition} be read: {error.str()}")
+                raise kind(f"Kafka refuses to let {self._partition} be read: {error.str()}")
         return False
-
-    def _events(self, partition: TopicPartition) -> Iterator[list[Message]]:
-        last_received = time.monotonic()
-        while time.monotonic() - last_received < self._wait:
-            received = self._consumer.consume(1, IDLE_S)
-            if received:
-                received += self._consumer.consume(MAX_MESSAGES - 1, LINGER_S)
-                # Skip messages of the previous partition.
-                yield [event for event in received if event.partition() == partition.partition]
-                last_received = time.monotonic()
-        raise ServiceUnavailableError(
-            f"Kafka sent no message of {partition} for {self._wait:g} s: check that it is up, then try again"
-        )
 
 
 def _conf(settings: Settings) -> dict[str, Any]:
@@ -118,6 +159,12 @@ def _conf(settings: Settings) -> dict[str, Any]:
 def _is_final(error: KafkaError) -> bool:
     """Whether Kafka itself reports the error; librdkafka retries network errors, within the time limit."""
     return error.fatal() or errors.is_from_broker(error) or errors.is_offset_missing(error)
+
+
+def _offset(message: Message) -> int:
+    offset = message.offset()
+    assert offset is not None  # noqa: S101  (None only for events)
+    return offset
 
 
 def _position(partition: TopicPartition, offset: int) -> confluent_kafka.TopicPartition:
