@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.verify.byte_words import Integers
 
-BLOCK_ROWS = 32_768
+BLOCK_ROWS = 16_384
 """Rows of a block: enough for numpy to pay, and few enough to stay in the processor's cache."""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
