@@ -62,11 +62,12 @@ fuzz: .venv/installed ## a minute of hostile input for every reader of outside d
 		tests/integration/test_web.py::test_no_request_is_a_bug_of_the_server
 
 # The only target that downloads Flink's jars (159 MiB, pinned). TICKS=100000 makes it shorter.
-test-flink: .venv/installed ## the streaming job on its own Flink cluster, with a task manager killed halfway
-	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_flink.py -k killed
+test-flink: .venv/installed ## the streaming job on its own Flink cluster: kills, a restart, six hours of state
+	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_killed.py tests/flink/test_restart.py \
+		tests/flink/test_flat_state.py
 
 bench-windows: .venv/installed ## speed of windows with process, FnApiRunner and Flink, each checked with SQL
-	FLINK=full $(BIN)/python -m pytest -s tests/flink -k 'not killed'
+	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_bounded.py tests/flink/test_backlog.py
 
 # ROWS: size of the table; five million rows take some minutes.
 bench-growth: .venv/installed ## whether speed falls as the table grows; needs running services

@@ -2,41 +2,37 @@
 
 The ticks of a poll are folded where they are read, so a few elements cross the runner instead of thousands.
 Ticks are decoded, and duplicates of the feed dropped, by the rules of `process`. The trades that this needs
-are a reader's memory, and part of its restriction.
+are the reader's `TradeMemory`.
 """
 
 from __future__ import annotations
 
-from array import array
 from datetime import datetime  # noqa: TC003  (msgspec evaluates annotations at run time)
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
+from cryptometrics.beam.trade_memory import Trades
 from cryptometrics.market import duplicates
 from cryptometrics.market.table_decoder import decode
 from cryptometrics.market.table_metrics import MIN_COLUMN_TICKS, quotes_of
 from cryptometrics.market.table_windows import fold
 from cryptometrics.market.trade_ids import TradeIds
-from cryptometrics.market.venues import Market
+from cryptometrics.market.windows import merge
 from cryptometrics.times import EPOCH, MICROSECOND, from_microseconds, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cryptometrics.beam.job import Job, Shape
+    from cryptometrics.beam.trade_memory import TradeMemory
     from cryptometrics.kafka.record import Record
     from cryptometrics.market.duplicates import TradeKey
     from cryptometrics.market.table import PairTicks, TickTable
     from cryptometrics.market.text_columns import Ints
+    from cryptometrics.market.venues import Market
     from cryptometrics.market.windows import Aggregate
-
-MAX_TRADE_TIMES = 1_000
-"""Trades of a pair whose times are kept; an older trade that comes again counts as a duplicate."""
-
-StoredTrades = tuple[str, str, int, bytes, bytes]
-"""A market as text, its trade ids and their floor, and of the newest trades the ids and the times."""
 
 
 class PartialAggregate(msgspec.Struct, frozen=True):
@@ -66,69 +62,6 @@ class ReadCounts(NamedTuple):
         return ReadCounts(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-class _Trades:
-    """The trades of a market: all ids as ranges, and the times of the newest in microseconds since 1970."""
-
-    __slots__ = ("ids", "times")
-
-    def __init__(self, ids: TradeIds, times: Iterable[tuple[int, int]] = ()) -> None:
-        self.ids = ids
-        self.times: dict[int, set[int]] = {}
-        """By trade id; several if the feed sent one id with different times."""
-        self.add(times)
-
-    def add(self, times: Iterable[tuple[int, int]]) -> None:
-        """Add trade ids with their times."""
-        for trade_id, time in times:
-            self.times.setdefault(trade_id, set()).add(time)
-
-    def pairs(self) -> Iterator[tuple[int, int]]:
-        """Yield trade ids with their times."""
-        for trade_id, times in self.times.items():
-            for time in times:
-                yield trade_id, time
-
-
-class TradeMemory:
-    """The trades read so far. It changes only by `keep`: a split sees it as of the end of a poll."""
-
-    def __init__(self, markets: Iterable[StoredTrades] = ()) -> None:
-        self._markets = {
-            Market.parse(market): _Trades(
-                TradeIds(ids, floor), zip(array("q", trades), array("q", times), strict=True)
-            )
-            for market, ids, floor, trades, times in markets
-        }
-
-    def state(self) -> tuple[StoredTrades, ...]:
-        """Return the memory in a form that can be stored."""
-        return tuple(
-            (
-                str(market),
-                str(trades.ids),
-                trades.ids.floor,
-                array("q", [trade_id for trade_id, _ in trades.pairs()]).tobytes(),
-                array("q", [time for _, time in trades.pairs()]).tobytes(),
-            )
-            for market, trades in self._markets.items()
-        )
-
-    def known(self, market: Market) -> _Trades:
-        """Return the trades of a market, which the caller must not change."""
-        trades = self._markets.get(market)
-        return _Trades(TradeIds()) if trades is None else trades
-
-    def keep(self, market: Market, news: _Trades) -> None:
-        """Add the trades read of a market."""
-        trades = self._markets.setdefault(market, _Trades(news.ids))
-        trades.ids = news.ids
-        trades.add(news.pairs())
-        excess = len(trades.times) - MAX_TRADE_TIMES
-        if excess > 0:
-            for trade_id in sorted(trades.times)[:excess]:
-                del trades.times[trade_id]
-
-
 class Poll:
     """The messages of one poll of one partition; the memory keeps none of their trades until `keep`."""
 
@@ -136,7 +69,7 @@ class Poll:
         """Begin with the trades of earlier polls."""
         self._job = job
         self._memory = memory
-        self._news: dict[Market, _Trades] = {}
+        self._news: dict[Market, Trades] = {}
         self.parts: list[tuple[str, PartialAggregate]] = []
         """By market as text, because the encoding of a key must be the same everywhere."""
         self.counts = ReadCounts()
@@ -172,7 +105,7 @@ class Poll:
         news = self._news.get(ticks.market)
         if news is None:
             known = self._memory.known(ticks.market).ids
-            news = self._news[ticks.market] = _Trades(TradeIds(str(known), known.floor))
+            news = self._news[ticks.market] = Trades(TradeIds(str(known), known.floor))
         return news.ids
 
     def _seen_before(self, keys: Collection[TradeKey]) -> set[TradeKey]:
@@ -185,6 +118,19 @@ class Poll:
             if time in times or (not times and trade_id in known.ids):
                 seen.add(key)
         return seen
+
+
+def merged_parts(parts: Iterable[tuple[str, PartialAggregate]]) -> list[tuple[str, PartialAggregate]]:
+    """Merge the parts of each market that lie in the same windows; all have the same watermark."""
+    merged: dict[tuple[str, datetime], PartialAggregate] = {}
+    for market, part in parts:
+        known = merged.get((market, part.at))
+        merged[market, part.at] = (
+            part
+            if known is None
+            else msgspec.structs.replace(known, aggregate=merge(known.aggregate, part.aggregate))
+        )
+    return [(market, part) for (market, _), part in merged.items()]
 
 
 def fold_table(table: TickTable, shape: Shape) -> Iterator[tuple[Market, datetime, Aggregate]]:

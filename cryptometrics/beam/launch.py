@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
 from cryptometrics.beam import read_counts
@@ -33,7 +33,16 @@ METRICS_S = 5.0
 CANCEL_S = 60.0
 """Seconds a cancelled job may take to end."""
 _FLINK = ("PortableRunner", "FlinkRunner")
-_FINISH = "--finish_bundle_before_checkpointing"
+_DURABLE = (
+    # Without it Flink's runner may withhold for ever what was emitted before the first checkpoint.
+    "--finish_bundle_before_checkpointing",
+    # The newest checkpoint outlives the job and the cluster, so that another run can continue from it.
+    "--externalized_checkpoints_enabled",
+    "--retain_externalized_checkpoints_on_cancellation",
+)
+"""Options of Flink's runner that a job that follows the topic always has."""
+_UNSET = -1
+"""Beam's value of a `--parallelism` that was not given."""
 _LOCAL = ("FnApiRunner", "DirectRunner")
 
 _OTHER_SIZE = """
@@ -58,8 +67,11 @@ def check_name(connection: psycopg.Connection, job: Job) -> None:
     )
 
 
-def options_of(job: Job, arguments: Sequence[str]) -> PipelineOptions:
-    """Return Beam's options; raise UserError if they do not fit the job."""
+def options_of(job: Job, arguments: Sequence[str], readers: int | None = None) -> PipelineOptions:
+    """Return Beam's options; raise UserError if they do not fit the job.
+
+    readers: of a job that follows the topic; as many tasks of Flink's read, and take part in the rest.
+    """
     # Not DirectRunner, which first tries to download another runner.
     given = list(arguments)
     if not any(word == "--runner" or word.startswith("--runner=") for word in given):
@@ -72,14 +84,21 @@ def options_of(job: Job, arguments: Sequence[str]) -> PipelineOptions:
     except SystemExit:
         why = said.getvalue().strip().splitlines()[-1:] or [" ".join(arguments)]
         raise UserError(f"Beam does not accept its options: {why[0].rpartition('error: ')[2]}") from None
-    if job.follow and runner.rpartition(".")[2] in _FLINK and _FINISH not in given:
-        # Without it Flink's runner may withhold for ever what was emitted before the first checkpoint.
-        return options_of(job, [*given, _FINISH])
+    missing = [word for word in _DURABLE if word not in given]
+    if job.follow and runner.rpartition(".")[2] in _FLINK and missing:
+        return options_of(job, [*given, *missing], readers)
     if job.follow and runner.rpartition(".")[2] in _LOCAL:
         raise UserError(
             "--follow needs a streaming runner: name it after --, such as "
             "`-- --runner PortableRunner --job_endpoint HOST:PORT` for Flink"
         )
+    if job.follow and readers is not None:
+        flink = options.view_as(FlinkRunnerOptions)
+        if flink.parallelism not in (None, _UNSET, readers):
+            raise UserError(
+                f"--readers {readers} and --parallelism {flink.parallelism} contradict: give one of them"
+            )
+        flink.parallelism = readers
     return options
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.transforms import trigger
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, SlidingWindows
 from apache_beam.utils.timestamp import Duration, Timestamp
-from apache_beam.utils.windowed_value import PaneInfoTiming
 
 from cryptometrics.beam import read_counts
 from cryptometrics.beam.folding import ReadCounts
+from cryptometrics.beam.merge_windows import CountTooLate, MergeWindows, moment
 from cryptometrics.beam.postgres_sink import Row, Write, WriteTooLate
 from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import Aggregate, merge
@@ -22,7 +21,6 @@ from cryptometrics.times import MICROSECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import timedelta
 
     from apache_beam.transforms.window import WindowFn
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from cryptometrics.beam.job import Job, Shape
 
 TOO_LATE = "too_late"
-EARLY_S = 5
-"""Seconds between two writes of an open window when following the topic."""
 
 
 class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
@@ -49,46 +45,29 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
         if job.shape.gap is not None:
             sessions = beam.ParDo(MergeSessions(job))
             return parts | "gather" >> beam.GroupByKey() | "sessions" >> sessions
-        into = beam.WindowInto(window_fn(job.shape))
-        if job.follow:
-            into = beam.WindowInto(
-                window_fn(job.shape),
-                trigger=trigger.AfterWatermark(
-                    early=trigger.AfterProcessingTime(EARLY_S), late=trigger.AfterCount(1)
-                ),
-                # A late pane holds the whole window again, so its row is simply overwritten.
-                accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
-                allowed_lateness=Duration(job.lateness.total_seconds()),
-            )
-        taken = parts | "windows" >> into
+        lateness = job.lateness if job.follow else timedelta()
+        taken = parts | "windows" >> beam.WindowInto(
+            window_fn(job.shape), allowed_lateness=Duration(lateness.total_seconds())
+        )
         if job.since is not None or job.until is not None:
             taken = taken | "uncut" >> beam.ParDo(Uncut(job))
-        if job.follow:
-            decided = taken | "not too late" >> beam.ParDo(NotTooLate(job.lateness)).with_outputs(
-                TOO_LATE, main="taken"
+        if not job.follow:
+            return (
+                taken
+                | "all" >> beam.MapTuple(lambda market, part: (market, part.aggregate))
+                | "merge" >> beam.CombinePerKey(Merge())
+                | "rows" >> beam.ParDo(AsRow(job))
             )
-            taken = decided.taken
-            self.too_late = decided[TOO_LATE] | "count" >> CountTooLate()
-        else:
-            taken = taken | "all" >> beam.MapTuple(lambda market, part: (market, part.aggregate))
-        return taken | "merge" >> beam.CombinePerKey(Merge()) | "rows" >> beam.ParDo(AsRow(job))
-
-
-class CountTooLate(beam.PTransform):  # type: ignore[misc]
-    """("MARKET START", ticks) to the sum so far, which the checkpoints contain."""
-
-    def expand(self, left_out: Any) -> Any:
-        """Sum the dropped ticks of each window."""
-        return (
-            left_out
-            | "for ever"
-            >> beam.WindowInto(
-                GlobalWindows(),
-                trigger=trigger.Repeatedly(trigger.AfterCount(1)),
-                accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
-            )
-            | "sum" >> beam.CombinePerKey(sum)
+        # With its type, a key is a string for the runner, too, which must find its state again.
+        keyed = tuple[str, Any]
+        judge = beam.ParDo(NotTooLate(job.lateness)).with_output_types(keyed, **{TOO_LATE: keyed})
+        decided = taken | "not too late" >> judge.with_outputs(TOO_LATE, main="taken")
+        self.too_late = (
+            decided[TOO_LATE]
+            | "for ever" >> beam.WindowInto(GlobalWindows())
+            | "count" >> beam.ParDo(CountTooLate())
         )
+        return decided.taken | "merge" >> beam.ParDo(MergeWindows())
 
 
 class Windows(beam.PTransform):  # type: ignore[misc]
@@ -189,9 +168,9 @@ class NotTooLate(beam.DoFn):  # type: ignore[misc]
             if window.end + self._lateness <= watermark:
                 self._dropped.inc(part.aggregate.ticks)
                 read_counts.add(ReadCounts(too_late=part.aggregate.ticks))
-                # A string, because the encoding of a key must be the same everywhere.
-                of_window = f"{market} {_moment(window.start).isoformat()}"
-                yield beam.pvalue.TaggedOutput(TOO_LATE, (of_window, part.aggregate.ticks))
+                yield beam.pvalue.TaggedOutput(
+                    TOO_LATE, (market, (moment(window.start).isoformat(), part.aggregate.ticks))
+                )
                 return
         yield market, part.aggregate
 
@@ -218,7 +197,7 @@ class Merge(beam.CombineFn):  # type: ignore[misc]
 
 
 class AsRow(beam.DoFn):  # type: ignore[misc]
-    """(market, Aggregate) to Row, once per pane. A window without ticks has no row."""
+    """(market, Aggregate) to Row, in a bounded run. A window without ticks has no row."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -227,21 +206,15 @@ class AsRow(beam.DoFn):  # type: ignore[misc]
         self,
         element: tuple[str, Aggregate | None],
         window: Any = beam.DoFn.WindowParam,
-        pane: Any = beam.DoFn.PaneInfoParam,
     ) -> Iterator[Row]:
-        """Add the window's bounds, and whether it is complete."""
+        """Add the window's bounds, and whether it had ended when the run began."""
         market, aggregate = element
         if aggregate is not None:
-            end = _moment(window.end)
-            # In a bounded run the last pane comes at the end of time, so its timing means nothing.
-            complete = pane.timing != PaneInfoTiming.EARLY if self._job.follow else end <= self._job.begun
-            yield Row(*Market.parse(market), _moment(window.start), end, aggregate, complete)
+            end = moment(window.end)
+            yield Row(
+                *Market.parse(market), moment(window.start), end, aggregate, complete=end <= self._job.begun
+            )
 
 
 def _duration(length: timedelta) -> Duration:
     return Duration(micros=length // MICROSECOND)
-
-
-def _moment(timestamp: Timestamp) -> datetime:
-    moment: datetime = timestamp.to_utc_datetime()
-    return moment.replace(tzinfo=UTC)

@@ -108,7 +108,7 @@ def _bound(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--readers",
     type=click.IntRange(1),
-    help="Number of readers. [default: one per partition; with --follow 1]",
+    help="Number of readers. [default: one per partition; with --follow Beam's --parallelism]",
 )
 @options.as_json
 @click.argument("beam", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM OPTIONS]")
@@ -168,7 +168,7 @@ def aggregate(
     first = since if isinstance(since, int) else None
     last = until if isinstance(until, int) else None
     begun = time.monotonic()
-    found, windows = _run(job, source, first, last, readers or (1 if follow else None), beam)
+    found, windows = _run(job, source, first, last, readers, beam)
     if not any(found[name] for name in _READ):
         if not follow:
             place = f"group {group} has stored" if source == "postgres" else "the topic has"
@@ -197,7 +197,7 @@ def _run(
     from cryptometrics.store.database_errors import explaining
 
     settings = config.load()
-    beam_options = options_of(job, beam)
+    beam_options = options_of(job, beam, readers)
     with database(settings) as connection:
         check_name(connection, job)
         begun = database_time(connection)
@@ -258,7 +258,7 @@ def _source(
     reports = TransactionReports(settings, job.group)
     if not job.follow:
         reports.check()
-    shares = topic_shares(settings, job, first=first, last=last, count=readers)
+    shares = topic_shares(settings, job, first=first, last=last, count=None if job.follow else readers)
     return FromKafka(job, shares), reports.poll
 
 

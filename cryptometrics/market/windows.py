@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import decimal
 import operator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,6 @@ from cryptometrics.times import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from cryptometrics.market.ticks import Tick
 
@@ -43,7 +42,7 @@ _HALF = Decimal("0.5")
 # With m = bid + ask: 10^4 * spread / (m / 2) * 10^8, rounded half up, is (2 * 2 * 10^12 * spread + m) div 2m.
 _TWICE_BPS = Decimal(4 * 10**12)
 
-Place = tuple["datetime", int, int]
+Place = tuple[datetime, int, int]
 """Event time, partition and offset of a tick: the order of the ticks of a pair."""
 
 

@@ -40,9 +40,17 @@ class Cluster:
     """Started by entering it, and ended whole by leaving it."""
 
     def __init__(
-        self, folder: Path, class_path: str, environment: Mapping[str, str], *, checkpoint_ms: int = 2_000
+        self,
+        folder: Path,
+        class_path: str,
+        environment: Mapping[str, str],
+        *,
+        checkpoint_ms: int = 2_000,
+        checkpoints: Path | None = None,
     ) -> None:
+        """checkpoints: a folder that outlives the cluster."""
         self._folder = folder
+        self._checkpoints = checkpoints or folder / "checkpoints"
         self._class_path = class_path
         self._environment = dict(environment)
         self._java = str(java.find().path)
@@ -50,14 +58,14 @@ class Cluster:
         self._ports = {name: free_port() for name in ("rpc", "rest", "blob", "job", "pool")}
         self._checkpoint_ms = checkpoint_ms
 
-    @property
-    def beam_options(self) -> list[str]:
-        """What to give to `aggregate` after --."""
+    def beam_options(self, *, parallelism: int | None = SLOTS) -> list[str]:
+        """What to give to `aggregate` after --; with parallelism None its `--readers` decides."""
         return [
             *("--runner", "PortableRunner", "--job_endpoint", f"127.0.0.1:{self._ports['job']}"),
             *("--environment_type", "EXTERNAL"),
             *("--environment_config", f"{POOL_NAME}:{self._ports['pool']}"),
-            *("--parallelism", str(SLOTS), "--checkpointing_interval", str(self._checkpoint_ms)),
+            *("--checkpointing_interval", str(self._checkpoint_ms)),
+            *(() if parallelism is None else ("--parallelism", str(parallelism))),
         ]
 
     def __enter__(self) -> Cluster:
@@ -110,9 +118,23 @@ class Cluster:
 
     def kill_task_manager(self, number: int) -> None:
         """Kill it, as a machine that fails would be: it says goodbye to nobody."""
-        process = self._processes.pop(f"taskmanager{number}")
+        self._kill(f"taskmanager{number}")
+
+    def kill_all(self) -> None:
+        """Kill every process of the cluster, as when the power fails."""
+        for name in list(self._processes):
+            self._kill(name)
+
+    def _kill(self, name: str) -> None:
+        process = self._processes.pop(name)
         process.kill()
         process.wait(10)
+
+    def newest_checkpoint(self) -> str:
+        """Return the address of the newest checkpoint that was completed, for `--savepoint_path`."""
+        found = self._checkpoints.glob("*/chk-*/_metadata")
+        newest = max(found, key=lambda path: path.stat().st_mtime)
+        return f"file://{newest.parent}"
 
     def pool_log(self, number: int) -> str:
         """Return what the workers of a pool have said."""
@@ -127,15 +149,21 @@ class Cluster:
 
     def checkpoints(self) -> dict[str, int]:
         """Return how many checkpoints the running job has, by what became of them."""
+        counts: dict[str, int] = self.checkpoint_report().get("counts", {})
+        return counts
+
+    def checkpoint_report(self) -> dict[str, Any]:
+        """Return the job manager's report of the running job's checkpoints; an empty one if there is none."""
         for job in (self.rest("/jobs") or {"jobs": []})["jobs"]:
             if found := self.rest(f"/jobs/{job['id']}/checkpoints"):
-                counts: dict[str, int] = found["counts"]
-                return counts
+                report: dict[str, Any] = found
+                return report
         return {}
 
     def _configure(self) -> None:
         folder = self._folder
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
         settings = {
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": self._ports["rpc"],
@@ -152,7 +180,8 @@ class Cluster:
             # Else the job may lie on one task manager, and the other one's end would be none of its business.
             "cluster.evenly-spread-out-slots": "true",
             "state.backend": "hashmap",
-            "state.checkpoints.dir": f"file://{folder / 'checkpoints'}",
+            "web.checkpoints.history": 1_000,
+            "state.checkpoints.dir": f"file://{self._checkpoints}",
             "execution.checkpointing.interval": f"{self._checkpoint_ms} ms",
             "restart-strategy": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 10,
@@ -172,7 +201,6 @@ class Cluster:
             "taskmanager.memory.jvm-metaspace.size": "256m",
             "io.tmp.dirs": folder / "tmp",
         }
-        (folder / "tmp").mkdir(exist_ok=True)
         text = "".join(f"{name}: {value}\n" for name, value in settings.items())
         (folder / "flink-conf.yaml").write_text(text)
 

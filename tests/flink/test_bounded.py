@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
-import pytest
 
 from cryptometrics.market.windows import MINUTE
+from tests.flink.following import BY_MAKE, TICKS
 from tests.late_stream import publish_late
 from tests.true_windows import differing_windows
 
@@ -19,12 +18,7 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
     from tests.conftest import Cli
 
-TICKS = int(os.environ.get("TICKS", "1000000"))
-
-pytestmark = [
-    pytest.mark.skipif("FLINK" not in os.environ, reason="`make bench-windows` runs this"),
-    pytest.mark.timeout(3600),
-]
+pytestmark = BY_MAKE
 
 
 def test_every_way_gives_the_same_windows(cli: Cli, settings: Settings) -> None:

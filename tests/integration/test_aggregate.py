@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.kafka_source import FromKafka
 from cryptometrics.beam.launch import check_name, options_of, run
 from cryptometrics.beam.offset_ranges import OffsetRange, topic_shares
+from cryptometrics.beam.pipeline import Windows
 from cryptometrics.beam.postgres_source import FromPostgres
 from cryptometrics.cli.output import exact
 from cryptometrics.errors import UserError
@@ -159,6 +162,28 @@ def test_only_windows_that_were_read_whole_are_written(
     aggregate(cut)
     aggregate(whole, first=900, last=1_500)
     assert differing_windows(connection, "g1", "5m", size) == []
+
+
+@pytest.mark.usefixtures("_configured")
+def test_following_gives_the_windows_of_process_in_every_column(
+    cli: Cli, settings: Settings, connection: psycopg.Connection
+) -> None:
+    cli("init-db", "--partitions", "3")
+    publish_late(settings, TICKS, START, timedelta(milliseconds=200), venues=("simulated", "coinbase"))
+    cli("process", "--group", "g1", "--until-caught-up")
+    # What a cluster runs, on a runner that can carry it to an end.
+    job = Job("g1", "followed", Shape(MINUTE), timedelta(minutes=15), follow=True)
+    ended = topic_shares(settings, replace(job, follow=False))
+    with beam.Pipeline(options=PipelineOptions(["--runner", "FnApiRunner"])) as pipeline:
+        pipeline | FromKafka(job, ended) | Windows(job)
+    assert differing_windows(connection, "g1", "followed", MINUTE) == []
+    columns = "to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w"
+    difference = connection.execute(
+        f"SELECT {columns} WHERE name = 'followed' EXCEPT SELECT {columns} WHERE name = '1m'"
+    ).fetchall()
+    assert difference == []
+    kinds = rows(settings, "SELECT DISTINCT venue, complete FROM crypto_windows WHERE name = 'followed'")
+    assert sorted(kinds) == [("coinbase", True), ("simulated", True)]
 
 
 def test_an_offset_that_no_partition_has_yet_is_its_end_also_to_follow(cli: Cli, settings: Settings) -> None:

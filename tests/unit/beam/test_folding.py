@@ -10,8 +10,9 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.beam.folding import PartialAggregate, Poll, ReadCounts, TradeMemory
+from cryptometrics.beam.folding import PartialAggregate, Poll, ReadCounts, merged_parts
 from cryptometrics.beam.job import Job, Shape
+from cryptometrics.beam.trade_memory import TradeMemory
 from cryptometrics.beam.watermark import Watermark
 from cryptometrics.market.windows import MAX_OUT_OF_ORDER, Aggregate, merge
 from tests.aggregates import of_tick
@@ -66,7 +67,7 @@ def read(
         poll = Poll(its or job(), memory)
         poll.read(0, messages[begin : begin + size], NOW, None)
         poll.keep(memory)
-        memory = TradeMemory(memory.state())  # as after a split, with another reader
+        memory = TradeMemory(memory.packed())  # as after a restore
         parts += poll.parts
         counts = counts.plus(poll.counts)
     return parts, counts
@@ -100,6 +101,7 @@ def test_polls_of_any_size_fold_to_the_same_and_repetitions_count_once(
         seen.add((trade_id, second))
     parts, counts = read(messages, size)
     assert whole(parts) == expected
+    assert {part.at: part.aggregate for _, part in merged_parts(parts)} == expected
     assert counts.ticks == sum(each.ticks for each in expected.values())
     assert counts.ticks + counts.duplicates == len(ticks)
 

@@ -1,0 +1,116 @@
+"""Run `aggregate --follow` on a cluster, and look at what it has written."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.late_stream import publish_late
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+
+    import psycopg
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+
+BY_MAKE = [
+    pytest.mark.skipif("FLINK" not in os.environ, reason="`make` runs this: test-flink, bench-windows"),
+    pytest.mark.timeout(3600),
+]
+TICKS = int(os.environ.get("TICKS", "1000000"))
+RATE = int(os.environ.get("RATE", "15000"))
+"""Ticks a second that are put on the topic while a job runs."""
+STEP = timedelta(milliseconds=10)
+LATENESS = "120s"
+"""More than what the latest ticks let pass: none is too late."""
+IDLE = "30s"
+LIMIT_S = 900.0
+
+_SAME_MINUTES = """
+SELECT count(*) FROM (
+    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = 'flink'
+    EXCEPT
+    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = '1m'
+) AS differing
+"""
+
+
+def windows(length: str, *, idle: str = IDLE) -> list[str]:
+    """Return the options of a job that writes these windows as `flink`."""
+    return [
+        *("--window", length, "--into", "flink", "--group", "g1"),
+        *("--lateness", LATENESS, "--idle", idle, "--follow"),
+    ]
+
+
+def follow(cli: Cli, options: Sequence[str], beam_options: Sequence[str]) -> subprocess.Popen[str]:
+    """Submit a job; what the command says goes to a file."""
+    with (cli.cwd / "aggregate.log").open("a") as log:
+        return cli.start("aggregate", *options, "--", *beam_options, stdout=log, stderr=log)
+
+
+def end(cli: Cli, job: subprocess.Popen[str]) -> None:
+    """Cancel a job as a person does."""
+    job.send_signal(signal.SIGINT)
+    assert job.wait(120) == 0, (cli.cwd / "aggregate.log").read_text()
+
+
+def start_of(ticks: int, step: timedelta) -> datetime:
+    """Return when so many ticks begin, of which the last is of about now.
+
+    For a partition that falls silent lets the clock go on.
+    """
+    return datetime.now(UTC).replace(microsecond=0) - step * ticks
+
+
+def feed(settings: Settings, ticks: int, start: datetime, step: timedelta, **more: Any) -> threading.Thread:
+    """Put ticks on the topic in a thread of its own."""
+    thread = threading.Thread(
+        target=publish_late, args=(settings, ticks, start, step), kwargs=more, daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def processed(cli: Cli) -> int:
+    """Let `process` store the topic; return the ticks that are no duplicates."""
+    stored = cli("process", "--group", "g1", "--until-caught-up", timeout=LIMIT_S).stdout
+    return int(re.findall(r"([0-9,]+) stored", stored)[0].replace(",", ""))
+
+
+def written(connection: psycopg.Connection) -> tuple[int, int]:
+    """Return the ticks in the job's windows, and how many of these are not complete."""
+    row = connection.execute(
+        "SELECT coalesce(sum(ticks), 0)::bigint, count(*) FILTER (WHERE NOT complete)"
+        " FROM crypto_windows WHERE name = 'flink'"
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def wait_until_complete(connection: psycopg.Connection, ticks: int) -> None:
+    """Wait until all ticks are in complete windows."""
+    wait_until(
+        lambda: written(connection) == (ticks, 0),
+        lambda: f"all {ticks:,} ticks are in complete windows; written are {written(connection)}",
+        limit=LIMIT_S,
+        poll=0.5,
+    )
+
+
+def differing_minutes(connection: psycopg.Connection) -> int:
+    """Return how many windows of the job differ in any column from the minutes that `process` keeps."""
+    row = connection.execute(_SAME_MINUTES).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count

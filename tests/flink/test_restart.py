@@ -1,0 +1,79 @@
+"""A job that continues on a new cluster, with more readers, after the whole old one was killed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from cryptometrics.market.windows import MINUTE
+from tests.flink.checkpoints import checkpoints_of
+from tests.flink.following import (
+    BY_MAKE,
+    LIMIT_S,
+    RATE,
+    STEP,
+    TICKS,
+    differing_minutes,
+    end,
+    feed,
+    follow,
+    processed,
+    start_of,
+    wait_until_complete,
+    windows,
+    written,
+)
+from tests.true_windows import differing_windows
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from cryptometrics.config import Settings
+    from tests.conftest import Cli
+    from tests.flink.conftest import MakeCluster
+
+pytestmark = BY_MAKE
+
+
+def test_four_readers_continue_from_the_checkpoint_of_one(
+    cli: Cli, settings: Settings, make_cluster: MakeCluster, connection: psycopg.Connection
+) -> None:
+    cli("init-db", "--partitions", "4")
+    publishing = feed(
+        settings, TICKS, start_of(TICKS, STEP), STEP, rate=RATE, venues=("simulated", "coinbase")
+    )
+    with make_cluster() as cluster:
+        job = follow(cli, [*windows("1m"), "--readers", "1"], cluster.beam_options(parallelism=None))
+        wait_until(
+            lambda: written(connection)[0] > TICKS / 4, "a quarter of the ticks is in windows", limit=LIMIT_S
+        )
+        known = cluster.checkpoints()["completed"]
+        wait_until(lambda: cluster.checkpoints()["completed"] > known, "a checkpoint was completed")
+        before = checkpoints_of(cluster)
+        cluster.kill_all()
+        job.kill()
+        job.wait()
+    with make_cluster() as cluster:
+        options = cluster.beam_options(parallelism=None)
+        continued = ["--savepoint_path", cluster.newest_checkpoint()]
+        job = follow(cli, [*windows("1m"), "--readers", "4"], [*options, *continued])
+        publishing.join()
+        ticks = processed(cli)
+        wait_until_complete(connection, ticks)
+        after = checkpoints_of(cluster)
+        assert cluster.checkpoints()["restored"] == 1
+        end(cli, job)
+        lines = [line for number in (1, 2) for line in cluster.pool_log(number).splitlines()]
+    assert differing_windows(connection, "g1", "1m", MINUTE) == []
+    assert differing_windows(connection, "g1", "flink", MINUTE) == []
+    assert differing_minutes(connection) == 0
+    offsets: dict[str, int] = {}
+    for line in lines:
+        if '"reader_begins"' in line:
+            offsets |= json.loads(line[line.index("{") :])["offsets"]
+    assert len(offsets) == 4
+    assert all(offset > 0 for offset in offsets.values()), offsets
+    print(  # noqa: T201
+        f"\n{ticks:,} ticks, one reader: {before}; cluster killed, four readers from {offsets}: {after}"
+    )
