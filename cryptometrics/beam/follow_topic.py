@@ -44,10 +44,8 @@ if TYPE_CHECKING:
 ROUND_S = 1.0
 """All partitions take a turn at each multiple of this many seconds."""
 READ_S = 0.85
-"""Seconds the partitions of a process read in a round, together. In the rest of it the runner commits, and
-sends the watermark, which it does only while no turn is waiting."""
-MIN_READ_S = 0.05
-"""Seconds a partition with a backlog may read in a turn, however many share the process."""
+"""Seconds the partitions of a task read in a round, together. In the rest of it the runner commits, and sends
+the watermark, which it does only while no turn is waiting."""
 POLL_S = 0.05
 """Seconds to wait for messages that the consumer has not fetched yet."""
 GC_THRESHOLD = 500_000
@@ -80,12 +78,19 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     def __init__(self, job: Job) -> None:
         self._job = job
         self._counters = Counters()
+        self._turns = 0
+        self._turns_before = 1
+        """In the last bundle: as many partitions share the time to read."""
 
     def setup(self) -> None:
         """Prepare the process; a cluster's worker logs to stderr, since nobody reads its stdout."""
         # A poll creates thousands of objects without cycles; looking for cycles takes an eighth of the time.
         gc.set_threshold(GC_THRESHOLD)
         log.setup()
+
+    def start_bundle(self) -> None:
+        """Count turns anew."""
+        self._turns, self._turns_before = 0, max(self._turns, 1)
 
     def process(
         self,
@@ -101,6 +106,12 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         _, share = element
         (its,) = share.ranges
         if progress.read() is None:
+            if self._job.continues:
+                # To begin anew would write windows without the ticks before, over whole ones.
+                raise RuntimeError(
+                    f"the checkpoint has no state of partition {its.partition} of topic {share.topic}: it is "
+                    "of another version, or the topic has grown; use --from instead of --savepoint_path"
+                )
             beginning = ReadProgress(share.topic, its.partition, its.start, its.end, None, "")
             progress.write(msgspec.msgpack.encode(beginning))
             set_held(next_turn, Timestamp.now(), MIN_TIMESTAMP)
@@ -113,6 +124,7 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         next_turn: Any = beam.DoFn.TimerParam(NEXT_TURN),  # noqa: B008
     ) -> Iterator[TimestampedValue]:
         """Read on, and yield (market, PartialAggregate) for each market and stretch of time."""
+        self._turns += 1
         before = msgspec.msgpack.decode(progress.read(), type=ReadProgress)
         feed = self._feed(before, trades)
         try:
@@ -155,7 +167,7 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     def _read(self, before: ReadProgress, feed: PartitionFeed) -> list[tuple[str, PartialAggregate]]:
         """Read as long as a turn may take, or up to what the next turn can read in one poll."""
         partition, positions = before.partition, {before.partition: feed.offset}
-        stop_at = time.monotonic() + max(READ_S / _feeds.count, MIN_READ_S)
+        stop_at = time.monotonic() + READ_S / self._turns_before
         parts: list[tuple[str, PartialAggregate]] = []
         while True:
             received = feed.consumer.consume(MAX_POLL, POLL_S)

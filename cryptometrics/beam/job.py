@@ -83,5 +83,7 @@ class Job:
     follow: bool = False
     idle: float = 60.0
     """Seconds without a tick after which a partition read to its end no longer holds back the watermark."""
+    continues: bool = False
+    """Whether it continues from a checkpoint or savepoint of an earlier job."""
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Taken before the offsets are looked up: a bounded run completes the windows that ended by then."""

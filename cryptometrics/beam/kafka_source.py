@@ -14,8 +14,10 @@ import apache_beam as beam
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from cryptometrics.beam.begin_partitions import BeginPartitions
 from cryptometrics.beam.folding import Poll
 from cryptometrics.beam.follow_topic import FollowPartition
+from cryptometrics.beam.offset_ranges import NO_END
 from cryptometrics.beam.read_counts import Counters
 from cryptometrics.beam.received import MAX_POLL, consumer_at, sorted_messages
 from cryptometrics.beam.spread_keys import spread_keys
@@ -99,8 +101,11 @@ class FromKafka(beam.PTransform):  # type: ignore[misc]
                 | "read" >> beam.ParDo(ReadShare(self._job)).with_output_types(tuple[str, Any])
             )
         keyed = list(zip(spread_keys(len(self._shares)), self._shares, strict=True))
+        endless = any(each.end == NO_END for share in self._shares for each in share.ranges)
+        send = beam.ParDo(BeginPartitions()) if endless else beam.FlatMap(list)
         return (
             begin
-            | "partitions" >> beam.Create(keyed).with_output_types(tuple[int, Any])
+            | "partitions" >> beam.Create([keyed])
+            | "begin" >> send.with_output_types(tuple[int, Any])
             | "follow" >> beam.ParDo(FollowPartition(self._job)).with_output_types(tuple[str, Any])
         )

@@ -33,14 +33,16 @@ METRICS_S = 5.0
 CANCEL_S = 60.0
 """Seconds a cancelled job may take to end."""
 _FLINK = ("PortableRunner", "FlinkRunner")
-_DURABLE = (
+_FOLLOWING = {
     # Without it Flink's runner may withhold for ever what was emitted before the first checkpoint.
-    "--finish_bundle_before_checkpointing",
+    "--finish_bundle_before_checkpointing": (),
     # The newest checkpoint outlives the job and the cluster, so that another run can continue from it.
-    "--externalized_checkpoints_enabled",
-    "--retain_externalized_checkpoints_on_cancellation",
-)
-"""Options of Flink's runner that a job that follows the topic always has."""
+    "--externalized_checkpoints_enabled": (),
+    "--retain_externalized_checkpoints_on_cancellation": (),
+    # Turns of partitions end within a second, and are committed before the next ones.
+    "--max_bundle_time_mills": ("500",),
+}
+"""Options of Flink's runner that a job that follows the topic has, unless they are given."""
 _UNSET = -1
 """Beam's value of a `--parallelism` that was not given."""
 _LOCAL = ("FnApiRunner", "DirectRunner")
@@ -84,7 +86,8 @@ def options_of(job: Job, arguments: Sequence[str], readers: int | None = None) -
     except SystemExit:
         why = said.getvalue().strip().splitlines()[-1:] or [" ".join(arguments)]
         raise UserError(f"Beam does not accept its options: {why[0].rpartition('error: ')[2]}") from None
-    missing = [word for word in _DURABLE if word not in given]
+    names = {word.partition("=")[0] for word in given}
+    missing = [word for name, values in _FOLLOWING.items() if name not in names for word in (name, *values)]
     if job.follow and runner.rpartition(".")[2] in _FLINK and missing:
         return options_of(job, [*given, *missing], readers)
     if job.follow and runner.rpartition(".")[2] in _LOCAL:

@@ -71,8 +71,3 @@ class PartitionFeeds:
         for other in (*closed, replaced):
             if other is not None:
                 other.consumer.close()
-
-    @property
-    def count(self) -> int:
-        """How many partitions have had turns here lately; 1 if none has."""
-        return max(len(self._used_at), 1)

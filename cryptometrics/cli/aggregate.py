@@ -160,6 +160,7 @@ def aggregate(
         until=until if isinstance(until, datetime) else None,
         follow=follow,
         idle=idle.total_seconds(),
+        continues=any(word.partition("=")[0] == "--savepoint_path" for word in beam),
     )
     if job.since is not None and job.until is not None and job.since >= job.until:
         raise UserError(f"--from ({job.since:%Y-%m-%d %H:%M:%S}) is not before --until: swap them")

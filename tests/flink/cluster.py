@@ -127,7 +127,10 @@ class Cluster:
 
     def _kill(self, name: str) -> None:
         process = self._processes.pop(name)
-        process.kill()
+        if name.startswith("pool"):
+            process.terminate()  # it kills its workers
+        else:
+            process.kill()
         process.wait(10)
 
     def newest_checkpoint(self) -> str:

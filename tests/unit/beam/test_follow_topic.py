@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -191,6 +192,11 @@ def test_a_start_that_is_repeated_begins_nothing_anew(monkeypatch: pytest.Monkey
     key.reader.process((0, share()), key.progress, key.timers.timer())
     assert len(key.timers.sent) == timers
     assert key.turn() == []
+
+
+def test_a_checkpoint_without_the_partition_is_not_continued() -> None:
+    with pytest.raises(RuntimeError, match="has no state of partition 0 of topic t"):
+        Key(share(), replace(FOLLOWING, continues=True))
 
 
 def test_the_state_has_the_same_size_however_much_was_read(monkeypatch: pytest.MonkeyPatch) -> None:

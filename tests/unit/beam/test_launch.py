@@ -36,10 +36,14 @@ def test_two_numbers_of_readers_are_a_mistake() -> None:
         options_of(FOLLOWING, [*FLINK, "--parallelism", "3"], 8)
 
 
-def test_a_checkpoint_on_flink_has_the_whole_output_and_outlives_the_job() -> None:
-    once = options_of(FOLLOWING, [*FLINK, "--externalized_checkpoints_enabled"])
-    assert sorted(word for word in once._flags if "checkpoint" in word) == [
+def test_a_job_on_flink_has_the_options_that_following_needs_unless_they_are_given() -> None:
+    options = options_of(FOLLOWING, [*FLINK, "--externalized_checkpoints_enabled"])
+    assert options._flags[len(FLINK) :] == [
         "--externalized_checkpoints_enabled",
         "--finish_bundle_before_checkpointing",
         "--retain_externalized_checkpoints_on_cancellation",
+        "--max_bundle_time_mills",
+        "500",
     ]
+    given = options_of(FOLLOWING, [*FLINK, "--max_bundle_time_mills=90"])
+    assert [word for word in given._flags if "bundle_time" in word] == ["--max_bundle_time_mills=90"]
