@@ -21,12 +21,13 @@ from cryptometrics.beam.job import Job, Shape
 from cryptometrics.beam.kafka_source import FromKafka
 from cryptometrics.beam.offset_ranges import NO_END, OffsetRange, TopicShare
 from cryptometrics.beam.partition_feeds import PartitionFeeds
-from cryptometrics.beam.pipeline import Windows
+from cryptometrics.beam.pipeline import ToRows, Windows
 from cryptometrics.market.windows import MAX_OUT_OF_ORDER, merge
 from tests.unit.beam.test_folding import NOON, Message, message
 
 if TYPE_CHECKING:
     from cryptometrics.beam.folding import PartialAggregate
+    from cryptometrics.beam.postgres_sink import Row
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Beam's imports warn of their own
 
@@ -162,6 +163,7 @@ def test_a_turn_reads_on_where_the_last_one_ended(monkeypatch: pytest.MonkeyPatc
 
 def test_a_turn_with_many_polls_gives_one_part_for_each_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow_topic, "MAX_POLL", 1)
+    monkeypatch.setattr(follow_topic, "READ_S", 60.0)
     read_from(monkeypatch, [message(at, at * 10, at) for at in range(60)], at_once=1)
     (first, second) = Key(share()).turn()
     assert [part.aggregate.ticks for _, part in (first, second)] == [30, 30]
@@ -224,9 +226,20 @@ def test_a_runner_carries_it_from_turn_to_turn(monkeypatch: pytest.MonkeyPatch) 
     read_from(monkeypatch, [message(at, at % 100, at % 4_000) for at in range(8_000)], at_once=1_000)
     before = read_counts.total()
     with beam.Pipeline(options=PipelineOptions(["--runner", "FnApiRunner"])) as pipeline:
-        pipeline | FromKafka(FOLLOWING, [share(end=8_000)]) | beam.Map(lambda _: None)
+        pipeline | FromKafka(FOLLOWING, [share(end=8_000)]) | ToRows(FOLLOWING) | beam.Map(note)
     after = read_counts.total()
     assert (after.ticks - before.ticks, after.duplicates - before.duplicates) == (4_000, 4_000)
+    assert [(row.start, row.aggregate.ticks, row.complete) for row in _rows if row.complete] == [
+        (NOON, 4_000, True)
+    ]
+
+
+_rows: list[Row] = []
+
+
+def note(row: Row) -> None:
+    """Keep what the runner carries, which is in this process."""
+    _rows.append(row)
 
 
 def stamp(time: datetime) -> Timestamp:
