@@ -2,8 +2,8 @@
 
 The partitions are all that is ever sent. Behind the last element of an input a runner moves the watermark to
 the end of time, where it ends the global window with its state, and Flink's runner drops the timers that
-would go on reading. So this is a source that is never done: it pauses for years, with its watermark just
-before that end.
+would go on reading. So this is a source that is never done: it pauses for years, with its watermark before
+that end.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import apache_beam as beam
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.core import RestrictionProvider
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import Duration
+from apache_beam.utils.timestamp import Duration, Timestamp
 
 from cryptometrics.beam.offset_ranges import NO_END
 
@@ -27,9 +26,10 @@ if TYPE_CHECKING:
 
     Partitions = list[tuple[int, TopicShare]]
 
-DAY_S = 24 * 60 * 60
-PAUSE_S = 3_650 * DAY_S
+PAUSE_S = 10 * 365 * 24 * 60 * 60
 """Long enough that the runner stores a pause once."""
+FAR_FUTURE = Timestamp(253_370_764_800)
+"""The year 9999: before the end of time, and later ones are not valid in Protocol Buffers."""
 
 
 class _Steps(RestrictionProvider):  # type: ignore[misc]  # Beam has no types
@@ -68,5 +68,5 @@ class BeginPartitions(beam.DoFn):  # type: ignore[misc]
         if step == 0:
             yield from element
         with contextlib.suppress(ValueError):  # it is there already
-            estimator.set_watermark(GlobalWindow().max_timestamp() - Duration(DAY_S))
+            estimator.set_watermark(FAR_FUTURE)
         tracker.defer_remainder(Duration(PAUSE_S))
