@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -26,6 +27,8 @@ from cryptometrics.market.windows import MAX_OUT_OF_ORDER, merge
 from tests.unit.beam.test_folding import NOON, Message, message
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cryptometrics.beam.folding import PartialAggregate
     from cryptometrics.beam.postgres_sink import Row
 
@@ -186,6 +189,26 @@ def test_restored_it_has_its_offset_its_trades_and_its_watermark(monkeypatch: py
     assert partition.begins == [0, 5]
 
 
+def test_the_local_kafka_is_found_at_another_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def start_kafka(port: int) -> None:
+        state = {"kafka": {"bootstrap_servers": f"127.0.0.1:{port}"}}
+        (tmp_path / "endpoints.json").write_text(json.dumps(state))
+
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS")
+    monkeypatch.setenv("CRYPTOMETRICS_HOME", str(tmp_path))
+    partition = read_from(monkeypatch, [message(at, at, at) for at in range(5)])
+    key = Key(share())
+    start_kafka(1)
+    key.turn()
+    key.turn()
+    (tmp_path / "endpoints.json").unlink()  # `down`: its address is still the last known
+    key.turn()
+    assert partition.begins == [0]
+    start_kafka(2)
+    key.turn()
+    assert partition.begins == [0, 5]
+
+
 def test_a_start_that_is_repeated_begins_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     read_from(monkeypatch, [message(at, at, at) for at in range(5)])
     key = Key(share())
@@ -229,9 +252,8 @@ def test_a_runner_carries_it_from_turn_to_turn(monkeypatch: pytest.MonkeyPatch) 
         pipeline | FromKafka(FOLLOWING, [share(end=8_000)]) | ToRows(FOLLOWING) | beam.Map(note)
     after = read_counts.total()
     assert (after.ticks - before.ticks, after.duplicates - before.duplicates) == (4_000, 4_000)
-    assert [(row.start, row.aggregate.ticks, row.complete) for row in _rows if row.complete] == [
-        (NOON, 4_000, True)
-    ]
+    # The runner may have closed the window between two turns; the rest was late then, and its row came again.
+    assert {row.start: row.aggregate.ticks for row in _rows if row.complete} == {NOON: 4_000}
 
 
 _rows: list[Row] = []
