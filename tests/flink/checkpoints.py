@@ -25,19 +25,23 @@ class Checkpoints(NamedTuple):
     completed: tuple[Checkpoint, ...]
     """In their order."""
     failed: int
+    """Of those that began."""
+    not_begun: int
+    """Were due while tasks were starting; Flink counts them as failed, too."""
 
     @property
     def share_failed(self) -> float:
-        """Of those that ended, from 0 to 1."""
+        """Of those that began, from 0 to 1."""
         return self.failed / max(self.failed + len(self.completed), 1)
 
     def __str__(self) -> str:
         if not self.completed:
-            return f"no checkpoint completed, {self.failed} failed"
+            return f"no checkpoint completed, {self.failed} failed, {self.not_begun} not begun"
         sizes = [each.size for each in self.completed]
         times = [each.ms for each in self.completed]
         return (
-            f"{len(sizes)} checkpoints completed, {self.failed} failed; "
+            f"{len(sizes)} checkpoints completed, {self.failed} failed, "
+            f"{self.not_begun} not begun as tasks were starting; "
             f"size {min(sizes):,} to {max(sizes):,} bytes; "
             f"duration {median(times):,.0f} ms (median), {max(times):,} ms (longest)"
         )
@@ -46,8 +50,8 @@ class Checkpoints(NamedTuple):
 def checkpoints_of(cluster: Cluster) -> Checkpoints:
     """Return what the job manager remembers, which is a thousand checkpoints."""
     report = cluster.checkpoint_report()
-    completed: list[dict[str, Any]] = [
-        each for each in report.get("history", []) if each["status"] == "COMPLETED"
-    ]
+    history: list[dict[str, Any]] = report.get("history", [])
+    completed = [each for each in history if each["status"] == "COMPLETED"]
+    failed = sum(each["status"] == "FAILED" for each in history)
     found = [Checkpoint(each["id"], each["state_size"], each["end_to_end_duration"]) for each in completed]
-    return Checkpoints(tuple(sorted(found)), report.get("counts", {}).get("failed", 0))
+    return Checkpoints(tuple(sorted(found)), failed, report.get("counts", {}).get("failed", 0) - failed)
