@@ -1,7 +1,7 @@
 """The small changes that can be made to a module, each of which some test should notice. Pure.
 
-Annotations, docstrings, imports, decorators and the bases of classes are left alone: they have no behaviour
-that a unit test of the module could see.
+Annotations, docstrings, imports, assertions, decorators and the bases of classes are left alone: they have no
+behaviour that a unit test of the module could see.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SIGNS: dict[type[ast.AST], str] = {
     ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.And: "and", ast.Or: "or",
 }  # fmt: skip
 _DROPPED = (ast.AugAssign, ast.Raise, ast.Continue, ast.Break, ast.Delete)
-_NEVER = (ast.Import, ast.ImportFrom, ast.JoinedStr)
+_NEVER = (ast.Import, ast.ImportFrom, ast.JoinedStr, ast.Assert)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def test_a_condition_that_is_a_comparison_is_not_negated_twice() -> None:
     [
         '"""A docstring of 5 words."""',
         "import a",
+        "assert a is not None and b > 5",
         "x: Annotated[int, 5]",
         "def f(x: Annotated[int, 5]) -> Literal[5]: x = y",
         "@cache(5)\ndef f(): x = y",
