@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from cryptometrics.market.pauses import after_gaps
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -50,6 +52,13 @@ def test_the_pause_before_a_session_is_not_usual_but_can_be_a_gap() -> None:
     assert gaps([90, 1], {1}) == [1]
     assert gaps([90, 90, 90, 1, 1], {1, 2, 3}) == [1, 2, 3]
     assert gaps([90, 90, 90, 1, 1]) == []
+
+
+def test_columns_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        after_gaps([START, START], [START, START], [1])
+    with pytest.raises(ValueError, match="zip"):
+        after_gaps([START, START], [START], [1, 1])
 
 
 def test_without_a_pause_there_is_no_gap() -> None:
