@@ -26,6 +26,11 @@ def test_a_range_counts_its_own_minutes_only() -> None:
     np.testing.assert_equal(ranged.range_bars.close, [11, 11, NAN, 12])
 
 
+def test_the_close_of_a_quiet_minute_is_known_and_that_of_a_gap_is_not() -> None:
+    found = pair_minutes([10, NAN, NAN, NAN, 11], "vvguv").known_closes()
+    np.testing.assert_equal(found, [10, 10, NAN, NAN, 11])
+
+
 def test_the_first_return_of_a_range_is_that_from_the_close_before_it() -> None:
     ranged = cut_to_range(pair_minutes([10, 20, 40]), 2)
     np.testing.assert_allclose(ranged.range_returns, [math.log(2), math.log(2)])
