@@ -11,6 +11,7 @@ from cryptometrics.risk.pair_minutes import (
     cut_to_range,
     joined,
     unknown_minutes,
+    until,
 )
 from tests.unit.risk.pair_columns import pair_minutes
 
@@ -62,6 +63,11 @@ def test_a_range_looks_a_day_back_however_much_is_read(quiet: int) -> None:
     other = cut_to_range(pair_minutes([9, 10] + [NAN] * quiet + [20]), 1)
     np.testing.assert_equal(one.bars.close[1:], other.bars.close[-len(one.bars.close) + 1 :])
     assert math.isnan(one.range_returns[0]) == (quiet == 1440)
+
+
+@pytest.mark.parametrize(("newest", "left"), [(0, [1, 2, 3]), (1, [1, 2]), (3, []), (4, [])])
+def test_the_newest_minutes_can_be_left_out(newest: int, left: list[float]) -> None:
+    assert until(pair_minutes([1, 2, 3]), newest).bars.close.tolist() == left
 
 
 def test_an_empty_range_is_refused() -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from cryptometrics import risk
 from cryptometrics.risk.horizon import tail_risk_of_minutes
-from cryptometrics.risk.tail_risk import tail_risk
+from cryptometrics.risk.tail_risk import modified, normal, tail_risk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptometrics.risk.tail_risk import TailRisk
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,12 @@ def test_too_few_returns_give_none(method: str, confidence: float, needed: int) 
     for figure in (risk.value_at_risk, risk.expected_shortfall):
         assert figure(returns, confidence, method=method) is not None  # type: ignore[arg-type]
         assert figure(returns[:-1], confidence, method=method) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", [normal, modified])
+def test_the_usual_horizon_is_that_of_one_return(method: Callable[..., TailRisk | None]) -> None:
+    returns = np.array([0.01, -0.02, 0.03, -0.01])
+    assert method(returns, 0.05) == method(returns, 0.05, 1) != method(returns, 0.05, 2)
 
 
 def test_filtered_rescales_to_the_newest_volatility() -> None:
