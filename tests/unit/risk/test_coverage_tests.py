@@ -15,6 +15,11 @@ def test_without_forecasts_the_tests_are_unknown() -> None:
     assert risk.conditional_coverage([True], 0.99) is None
 
 
+def test_two_forecasts_are_enough_to_look_for_dependence() -> None:
+    assert risk.christoffersen([False, True], 0.95) is not None
+    assert risk.conditional_coverage([False, True], 0.95) is not None
+
+
 def test_an_unknown_outcome_makes_the_tests_unknown() -> None:
     assert risk.christoffersen([False, None, True], 0.99) is None
     assert risk.conditional_coverage([False, math.nan, True], 0.99) is None
