@@ -39,6 +39,12 @@ def test_the_usual_horizon_is_that_of_one_return(method: Callable[..., TailRisk 
     assert method(returns, 0.05) == method(returns, 0.05, 1) != method(returns, 0.05, 2)
 
 
+def test_a_confidence_that_is_none_is_refused_although_there_are_no_returns() -> None:
+    for figure in (risk.value_at_risk, risk.expected_shortfall):
+        with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
+            figure([], 1.5)
+
+
 def test_filtered_rescales_to_the_newest_volatility() -> None:
     """A calm past, then ten times as wild: the forecast is about that of the wild part."""
     rng = np.random.default_rng(3)
