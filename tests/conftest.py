@@ -28,7 +28,7 @@ from cryptometrics.store.connection import connect
 from cryptometrics.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 OURS = ("CRYPTOMETRICS_", "DB_", "KAFKA_", "DATABASE_URL", "PG")
 """Prefixes of the environment variables that configure the package."""
@@ -153,24 +153,31 @@ def free_port() -> int:
         return port
 
 
-_ALL = """
-import contextlib, io, json, sys
+_EACH = """
+import contextlib, io, json, os, sys
+from cryptometrics import config
 from cryptometrics.cli import main
-printed = {}
-for arguments in json.loads(sys.argv[1]):
-    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    with contextlib.redirect_stdout(output):
-        try:
-            main(arguments)
-        except SystemExit as end:
-            code = end.code
-    output.flush()
-    printed[arguments[0]] = code, output.buffer.getvalue().decode()
-    if code:
-        break
-print(json.dumps(printed))
+environments, commands = json.loads(sys.argv[1])
+found = []
+for environment in environments:
+    os.environ.update(environment)
+    config.load.cache_clear()
+    printed = {}
+    for arguments in commands:
+        output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        with contextlib.redirect_stdout(output):
+            try:
+                main(arguments)
+            except SystemExit as end:
+                code = end.code
+        output.flush()
+        printed[arguments[0]] = code, output.buffer.getvalue().decode()
+        if code:
+            break
+    found.append(printed)
+print(json.dumps(found))
 """
-"""Runs commands in turn and prints the exit code and the output of each."""
+"""Runs commands in turn, in each environment, up to one that fails; prints exit codes and outputs."""
 
 
 class Cli:
@@ -207,8 +214,21 @@ class Cli:
 
     def all(self, *commands: list[str], timeout: float = 2 * COMMAND_TIMEOUT) -> dict[str, str]:
         """Run commands in turn in one process, which saves their start; return what each printed by name."""
+        [printed], errors = self.each([{}], commands, timeout=timeout)
+        failed = {name: code for name, (code, _) in printed.items() if code}
+        assert not failed, f"exit codes {failed}\n--- stderr\n{errors}"
+        return {name: text for name, (_, text) in printed.items()}
+
+    def each(
+        self, environments: Sequence[dict[str, str]], commands: Sequence[list[str]], *, timeout: float
+    ) -> tuple[list[dict[str, tuple[int, str]]], str]:
+        """Run commands in each environment, all in one process.
+
+        Returns for each environment the exit code and the output of the commands by name, up to the first
+        that failed; and what all of them wrote on stderr.
+        """
         done = subprocess.run(
-            [sys.executable, "-c", _ALL, json.dumps(commands)],
+            [sys.executable, "-c", _EACH, json.dumps([environments, commands])],
             cwd=self.cwd,
             env=self.environment,
             capture_output=True,
@@ -216,11 +236,8 @@ class Cli:
             timeout=timeout,
             check=False,
         )
-        printed = json.loads(done.stdout) if done.stdout else {}
-        failed = {name: code for name, (code, _) in printed.items() if code}
-        assert len(printed) == len(commands), f"not all commands ran: {printed}\n--- stderr\n{done.stderr}"
-        assert not failed, f"exit codes {failed}\n--- stderr\n{done.stderr}"
-        return {name: text for name, (_, text) in printed.items()}
+        assert done.stdout, f"not all commands ran\n--- stderr\n{done.stderr}"
+        return json.loads(done.stdout), done.stderr
 
     def start(
         self, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,8 @@ ALONE = {
     for name, value in settings.items()
 }
 """The same settings, each in a database of its own: one may hide what another one breaks."""
+ALONE_S = 300.0
+"""How long all of these may take on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -119,28 +121,31 @@ class Place:
     def run(self) -> Seen:
         """Run the commands in turn; return what `session` and `export` print."""
         _fill_topic(self.settings)
-        seen = self.run_briefly(
-            ["plot", "--group", GROUP, "--pair", PAIR], ["verify", "--topic"], ["rejects", "requeue", "--all"]
+        printed = self.cli.all(
+            *SHORT,
+            ["plot", "--group", GROUP, "--pair", PAIR],
+            ["verify", "--topic"],
+            ["rejects", "requeue", "--all"],
         )
         assert _end_of_topic(self.settings, TICKS + len(REJECTED)) == REJECTED
-        return seen
-
-    def run_briefly(self, *others: list[str]) -> Seen:
-        """Run the commands that `Seen` needs, and others; the topic is filled."""
-        printed = self.cli.all(
-            ["init-db"],
-            ["process", "--group", GROUP, "--session", SESSION, "--until-caught-up"],
-            ["session", "--group", GROUP, "--json"],
-            ["export", "--group", GROUP],
-            *others,
-        )
-        rows = list(csv.DictReader(io.StringIO(printed["export"])))
-        for row in rows:
-            del row["recorded_at"]
-        return rows, json.loads(printed["session"])
+        return _seen(printed["export"], printed["session"])
 
 
+SHORT = [
+    ["init-db"],
+    ["process", "--group", GROUP, "--session", SESSION, "--until-caught-up"],
+    ["session", "--group", GROUP, "--json"],
+    ["export", "--group", GROUP],
+]
 Seen = tuple[list[dict[str, str]], list[dict[str, Any]]]
+
+
+def _seen(export: str, session: str) -> Seen:
+    """Return what commands printed, without what differs from run to run."""
+    rows = list(csv.DictReader(io.StringIO(export)))
+    for row in rows:
+        del row["recorded_at"]
+    return rows, json.loads(session)
 
 
 def _fill_topic(settings: Settings) -> None:
@@ -249,24 +254,42 @@ def test_results_do_not_depend_on_settings(case: str, databases: Databases, plai
 
 
 @pytest.fixture(scope="module")
-def filled_topic(services: Services) -> str:
-    """Return the name of a topic for several databases."""
-    name = f"odd_{uuid.uuid4().hex[:12]}"
-    _fill_topic(settings_for(services, "postgres", name))
-    return name
+def alone(services: Services, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen | str]:
+    """Return what the short run shows by the setting that its database has, or why it failed.
+
+    All databases read one topic, and all commands run in one process: that takes a third of the time.
+    """
+    cli = Cli(tmp_path_factory.mktemp("alone"), clean_environment())
+    databases = Databases(services.postgres_uri, services, lambda _: cli)
+    topic = f"odd_{uuid.uuid4().hex[:12]}"
+    _fill_topic(settings_for(services, "postgres", topic))
+    with ExitStack() as stack:
+        places = [stack.enter_context(databases.made(Odd({name: ALONE[name]}), topic)) for name in ALONE]
+        for name, place in zip(ALONE, places, strict=True):
+            _require_set(place.settings, name)
+        environments = [environment_of(place.settings) for place in places]
+        each, errors = cli.each(environments, SHORT, timeout=ALONE_S)
+    shown: dict[str, Seen | str] = {}
+    for name, printed in zip(ALONE, each, strict=True):
+        failed = [(command, code) for command, (code, _) in printed.items() if code]
+        shown[name] = f"{failed}: {errors}" if failed else _seen(printed["export"][1], printed["session"][1])
+    return shown
+
+
+def _require_set(settings: Settings, name: str) -> None:
+    """Check that sessions of a database begin with a setting of the database."""
+    with psycopg.connect(settings.postgres(), autocommit=True) as connection:
+        row = connection.execute("SELECT source FROM pg_settings WHERE name = %s", [name]).fetchone()
+    assert row == ("database",), f"{name}: {row}"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * ALONE_S)
 @pytest.mark.parametrize("setting", ALONE)
 def test_results_do_not_depend_on_one_setting_alone(
-    setting: str, databases: Databases, filled_topic: str, plain: Seen
+    setting: str, alone: dict[str, Seen | str], plain: Seen
 ) -> None:
-    value = ALONE[setting]
-    with databases.made(Odd({setting: value}), filled_topic) as place:
-        with psycopg.connect(place.settings.postgres(), autocommit=True) as connection:
-            row = connection.execute("SELECT source FROM pg_settings WHERE name = %s", [setting]).fetchone()
-        assert row == ("database",), "the server knows no such setting"
-        assert place.run_briefly() == plain
+    assert alone[setting] == plain
 
 
 @pytest.mark.slow
