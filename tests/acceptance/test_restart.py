@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,12 @@ def test_running_commands_outlive_down_and_find_up_at_another_port(
         local("verify", "--group", "g1", "--topic")
 
 
+def taken(address: str) -> socket.socket:
+    """Take a port: a connection to it is accepted, and nobody answers."""
+    host, _, port = address.rpartition(":")
+    return socket.create_server((host, int(port)))
+
+
 def page(address: str, path: str) -> Any:
     """Return an answer of the page's API; None if it has none now."""
     with contextlib.suppress(httpx.TransportError):  # it may not listen yet
@@ -142,7 +149,7 @@ def test_run_and_its_page_go_on(local: Cli, home: Path, shared_jars: Path) -> No
         wait_until(lambda: ticks() > 0, "the page shows ticks", running=running)
         kafka = services.bootstrap_servers
         local("down")
-        with another_kafka_at(kafka, home / "other", shared_jars, local):
+        with taken(kafka):
             assert running.poll() is None, running.communicate()
             local("up")
             assert services.bootstrap_servers != kafka
@@ -222,7 +229,7 @@ def test_figures_the_page_and_messages_go_on(local: Cli, home: Path, shared_jars
 
         kafka = services.bootstrap_servers
         local("down")
-        with another_kafka_at(kafka, home / "other", shared_jars, local):
+        with taken(kafka):
             wait_until(lambda: page(address, "healthz") is None, "the page says so", running=server)
             local("up")
             assert services.bootstrap_servers != kafka
