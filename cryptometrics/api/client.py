@@ -247,4 +247,4 @@ def _rows(
         else optional_venue(connection, chosen, venue, with_imported=dataset.minutes)
     )
     selection = Selection(what, chosen, at, names, read_moment(since), read_moment(until), interval)
-    return ArrowRows(connection, selection)
+    return ArrowRows([connection], selection)

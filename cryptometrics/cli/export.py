@@ -119,7 +119,7 @@ def export(
         raise click.UsageError("--pair does not go with --what portfolio")
     text = _form_of(form, out)
     dataset, noun, rows = DATASETS[what], NOUNS.get(what, what), 0
-    with database() as connection:
+    with database() as connection, contextlib.ExitStack() as stack:
         if portfolios and group is None:
             of_group = Choice(group_of(connection, portfolios), note="")
         else:
@@ -133,10 +133,13 @@ def export(
             report_choice(chosen)
             at = chosen.name
         selection = Selection(what, of_group.name, at, portfolios or pairs, since, until, interval or "1m")
+        sessions = [connection]
+        if what == "quotes":  # the only rows that come in parts
+            sessions.append(stack.enter_context(database()))
         states = (
-            export_file.write_file(connection, selection, out, text)
+            export_file.write_file(sessions, selection, out, text)
             if out is not None
-            else export_file.write_text(connection, selection, sys.stdout.buffer, form or "csv")
+            else export_file.write_text(sessions, selection, sys.stdout.buffer, form or "csv")
         )
         with contextlib.closing(states), Progress() as progress:
             for state in states:

@@ -6,18 +6,19 @@ becomes decimal128(38, 18), every time a timestamp in UTC, JSON and lists the te
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
 from cryptometrics.errors import UserError
 from cryptometrics.market.ticks import FRACTION_DIGITS, INTEGER_DIGITS
+from cryptometrics.store.copied_parts import copied_parts
 from cryptometrics.store.datasets import columns_of, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     import psycopg
     import pyarrow as pa
@@ -41,25 +42,26 @@ def arrow(module: str = "pyarrow") -> Any:
 class ArrowRows:
     """The rows of a selection: their schema, and an iterator of record batches that can be read once."""
 
-    def __init__(self, connection: psycopg.Connection, selection: Selection) -> None:
-        """Look up the columns; the connection is busy while batches are read."""
-        self._connection = connection
+    def __init__(self, sessions: Sequence[psycopg.Connection], selection: Selection) -> None:
+        """Look up the columns; the sessions, which read in turns, are busy while batches are read."""
+        self._sessions = sessions
         self._selection = selection
-        self._columns = columns_of(connection, selection)
+        self._columns = columns_of(sessions[0], selection)
         self.schema: pa.Schema = _schema(self._columns)
 
     def batches(self) -> Generator[pa.RecordBatch]:
         """Yield the rows in order. Raises UserError if a pair has no ticks, or a number has no room."""
-        for part in slices(self._connection, self._selection, self._columns, _expressions):
-            with self._connection.cursor() as cursor, cursor.copy(_COPY.format(query=part.query)) as copy:
-                for text in _blocks(copy):
-                    yield from self._parse(text)
+        parts = slices(self._sessions[0], self._selection, self._columns, _expressions)
+        statements = (_COPY.format(query=part.query) for part in parts)
+        with contextlib.closing(copied_parts(self._sessions, statements, BATCH_BYTES)) as blocks:
+            for _, block in blocks:
+                yield from self._parse(block.data)
 
-    def _parse(self, text: BytesIO) -> Iterator[pa.RecordBatch]:
+    def _parse(self, text: bytes) -> Iterator[pa.RecordBatch]:
         pa, csv = arrow(), arrow("pyarrow.csv")
         try:
             table = csv.read_csv(
-                text,
+                pa.BufferReader(text),
                 csv.ReadOptions(column_names=self.schema.names, use_threads=False),
                 csv.ParseOptions(newlines_in_values=True),
                 csv.ConvertOptions(
@@ -78,20 +80,6 @@ class ArrowRows:
                 f"export CSV or JSON lines instead ({error})"
             ) from None
         yield from table.combine_chunks().to_batches()
-
-
-def _blocks(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[BytesIO]:
-    """Yield whole rows of CSV, BATCH_BYTES or a little more of it at a time."""
-    block = BytesIO()
-    for row in rows:  # libpq passes on one row at a time
-        block.write(row)
-        if block.tell() >= BATCH_BYTES:
-            block.seek(0)
-            yield block
-            block = BytesIO()
-    if block.tell():
-        block.seek(0)
-        yield block
 
 
 def _schema(columns: Sequence[Column]) -> pa.Schema:

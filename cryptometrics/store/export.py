@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
+from cryptometrics.store.copied_parts import copied_parts
 from cryptometrics.store.datasets import Column, Selection, columns_of, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from datetime import datetime
 
     import psycopg
@@ -24,6 +26,9 @@ _OPTIONS = {
     "csv": sql.SQL("FORMAT csv"),
     "jsonl": sql.SQL(r"FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02'"),
 }
+# The first characters of a formula in Excel, LibreOffice and Sheets (OWASP, CSV injection). Comparing their
+# codes takes a tenth of the time of a regular expression.
+_FORMULA = sql.SQL(", ").join(sql.Literal(ord(character)) for character in "=+-@\t\r")
 _TEXTS = ("text", "varchar", "bpchar")
 _TIMES = ("timestamptz",)
 
@@ -34,26 +39,29 @@ class Block:
 
     data: bytes
     rows: int
-    """Rows of the slice that this block completes; 0 within a slice."""
     until: datetime | None
-    """The time up to which rows of a slice are complete; None where there is but one slice."""
+    """The end of the slice of time that the rows are from; None where there is but one."""
 
 
-def export(connection: psycopg.Connection, selection: Selection, form: Format) -> Generator[Block]:
-    """Yield the rows of a selection in order.
+def export(sessions: Sequence[psycopg.Connection], selection: Selection, form: Format) -> Generator[Block]:
+    """Yield the rows of a selection in order, read by one session or by several in turns.
 
     In CSV, text that a spreadsheet would take for a formula is prefixed with an apostrophe. Raises UserError
     if a pair has no ticks.
     """
-    columns = columns_of(connection, selection)
+    columns = columns_of(sessions[0], selection)
     if form == "csv":
         yield Block((",".join(column.name for column in columns) + "\n").encode(), 0, None)
-    for part in slices(connection, selection, columns, _csv if form == "csv" else _json):
-        with connection.cursor() as cursor:
-            with cursor.copy(_COPY.format(query=part.query, options=_OPTIONS[form])) as copy:
-                for data in copy:
-                    yield Block(bytes(data), 0, part.until)
-            yield Block(b"", cursor.rowcount, part.until)
+    ends: list[datetime | None] = []
+
+    def parts() -> Iterator[sql.Composed]:
+        for part in slices(sessions[0], selection, columns, _csv if form == "csv" else _json):
+            ends.append(part.until)
+            yield _COPY.format(query=part.query, options=_OPTIONS[form])
+
+    with contextlib.closing(copied_parts(sessions, parts())) as blocks:
+        for number, (data, rows) in blocks:
+            yield Block(data, rows, ends[number])
 
 
 def _csv(columns: Sequence[Column]) -> sql.Composed:
@@ -65,8 +73,7 @@ def _cell(column: Column) -> sql.Composed:
     if column.type in _TIMES:
         return _time(name)
     if column.type in _TEXTS:
-        # The first characters of a formula in Excel, LibreOffice and Sheets (OWASP, CSV injection).
-        return sql.SQL(r"CASE WHEN {0} ~ '^[=+\-@\t\r]' THEN '''' || {0} ELSE {0} END").format(name)
+        return sql.SQL("CASE WHEN ascii({0}) IN ({1}) THEN '''' || {0} ELSE {0} END").format(name, _FORMULA)
     if column.type.endswith("[]"):
         return sql.SQL("array_to_json({})").format(name)
     return sql.SQL("{}").format(name)

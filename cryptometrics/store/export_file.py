@@ -15,7 +15,7 @@ from cryptometrics.store.arrow_batches import ArrowRows, arrow
 from cryptometrics.store.export import export
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -63,9 +63,11 @@ def text_form(path: Path) -> TextForm | None:
 
 
 def write_file(
-    connection: psycopg.Connection, selection: Selection, path: Path, form: TextForm | None
+    sessions: Sequence[psycopg.Connection], selection: Selection, path: Path, form: TextForm | None
 ) -> Generator[Written]:
     """Write a selection to a file, as text or as Parquet, and yield how far it has come.
+
+    sessions: read in turns.
 
     Raises UserError if the file cannot be written or the extra `data` is missing.
     """
@@ -73,19 +75,19 @@ def write_file(
         arrow()  # before anything is read
     with files.whole(path) as file:
         if form is None:
-            yield from _parquet(connection, selection, file)
+            yield from _parquet(sessions, selection, file)
             return
         with _compressed(file, form.compression) as output:
-            yield from write_text(connection, selection, output, form.form)
+            yield from write_text(sessions, selection, output, form.form)
 
 
 def write_text(
-    connection: psycopg.Connection, selection: Selection, output: BinaryIO, form: Format
+    sessions: Sequence[psycopg.Connection], selection: Selection, output: BinaryIO, form: Format
 ) -> Generator[Written]:
     """Write a selection as text, and yield how far it has come."""
     rows = 0
-    # Close the generator first: until then, its COPY occupies the connection.
-    with contextlib.closing(export(connection, selection, form)) as blocks:
+    # Close the generator first: until then, its COPY occupies the session.
+    with contextlib.closing(export(sessions, selection, form)) as blocks:
         for block in blocks:
             output.write(block.data)
             rows += block.rows
@@ -106,8 +108,10 @@ def _compressed(file: BinaryIO, compression: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _parquet(connection: psycopg.Connection, selection: Selection, file: BinaryIO) -> Generator[Written]:
-    source = ArrowRows(connection, selection)
+def _parquet(
+    sessions: Sequence[psycopg.Connection], selection: Selection, file: BinaryIO
+) -> Generator[Written]:
+    source = ArrowRows(sessions, selection)
     rows = 0
     with (
         arrow("pyarrow.parquet").ParquetWriter(file, source.schema, compression="zstd") as writer,
