@@ -77,10 +77,11 @@ class TextCodes:
             self.texts.append(_split(texts))
             count = max(len(known) for known in self._codes) // WORD + 1
             self._words = np.array([words_of(known, count) for known in self._codes], np.uint64).T.copy()
-            if key is not None and key not in self._hashes:
-                at = int(np.searchsorted(self._hashes, key))
-                self._hashes = np.insert(self._hashes, at, key)
-                self._code_of_hash = np.insert(self._code_of_hash, at, code)
+        # A known text has a new hash in a block whose longest text has another number of words.
+        if key is not None and key not in self._hashes:
+            at = int(np.searchsorted(self._hashes, key))
+            self._hashes = np.insert(self._hashes, at, key)
+            self._code_of_hash = np.insert(self._code_of_hash, at, code)
         return code
 
 
