@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast test-flink faults mutants model fuzz audit sbom bench-growth bench-web bench-windows lint
+.PHONY: help demo test test-fast test-flink faults soak mutants model fuzz audit sbom bench-growth bench-web bench-windows lint
 .PHONY: format docs dashboards lock clean
 .DEFAULT_GOAL := help
 
@@ -45,6 +45,11 @@ test-fast: .venv/installed ## the tests that take under a minute: the pure parts
 # Tests start one by one, the longest first. Most of the time is waiting, so two processes take half the time.
 faults: .venv/installed ## every fault in full, about twenty minutes; prints the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
+
+# SEED=n repeats the faults of a run, which prints its seed. SOAK_PAGE=docs/guarantees.md puts the tables of a run that
+# passed into that page.
+soak: .venv/installed ## everything at once for MINUTES=30, with a fault a minute and flat memory
+	SOAK_MINUTES=$(or $(MINUTES),30) SOAK_SEED=$(SEED) $(BIN)/python -m pytest -s tests/faults/soak
 
 # ROOM=market, risk or alerts. SAMPLE=200 takes so many mutants at random, SEED=2 others; without it all of them.
 # MODULE=text: only of modules whose path has this text. TIME=600: as many as begin in these seconds.

@@ -131,7 +131,7 @@ class Receiver:
         request.wfile.write(body)
 
 
-def moody(seed: int) -> Callable[[], Act]:
-    """Return a choice that fails half of the time: refused, or taken without an answer."""
+def moody(seed: int, share: float = 0.5) -> Callable[[], Act]:
+    """Return a choice that fails at random, half of the time: refused, or taken without an answer."""
     chance = random.Random(seed)
-    return lambda: "accept" if chance.random() < 0.5 else chance.choice(("refuse", "cut"))
+    return lambda: "accept" if chance.random() >= share else chance.choice(("refuse", "cut"))

@@ -214,9 +214,10 @@ class Arena:
         """Wait for new rows after a fault that has just ended, and note how long it took."""
         self._recoveries.append(self.wait_for_progress(1, limit))
 
-    def all_partitions_move(self, limit: float = LIMIT_S) -> None:
+    def all_partitions_move(self, limit: float = LIMIT_S) -> float:
         """Wait until every partition has new rows, and note how long it took; the load must run."""
         self._recoveries.append(self._wait_for_each_partition(limit))
+        return self._recoveries[-1]
 
     def all_partitions_pass(self, ends: dict[int, int], limit: float = LIMIT_S) -> None:
         """Wait until every partition is stored beyond these ends, and note how long it took, under load.

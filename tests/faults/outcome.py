@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BOUND_S = 15.0
 """Seconds within which a worker must recover from any fault; enforced only with the full counts."""
@@ -47,17 +51,22 @@ def table(outcomes: list[Outcome]) -> list[str]:
         )
         for outcome in outcomes
     ]
+    return markdown(head, body, left={0, 7})
+
+
+def markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    """Return a table as Markdown that can be read as it is; columns are right-aligned unless in `left`."""
     widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
 
-    def line(row: tuple[str, ...]) -> str:
+    def line(row: Sequence[str]) -> str:
         cells = (
-            text.ljust(width) if column in {0, 7} else text.rjust(width)
+            text.ljust(width) if column in left else text.rjust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         )
         return f"| {' | '.join(cells)} |"
 
     rule = "|".join(
-        "-" * (width + 2) if column in {0, 7} else "-" * (width + 1) + ":"
+        "-" * (width + 2) if column in left else "-" * (width + 1) + ":"
         for column, width in enumerate(widths)
     )
     return [line(head), f"|{rule}|", *map(line, body)]

@@ -30,12 +30,17 @@ def circumstances() -> str:
 
 def replaced(page: str, outcomes: list[Outcome], where: str, passed: int, minutes: float) -> str:
     """Return the page with the results between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"the page lacks the marks {BEGIN} and {END}")
     intro = f"Measured in full on {where}: {passed} tests passed in {minutes:.0f} minutes."
-    return "\n".join([before + BEGIN, "", intro, "", *table(outcomes), "", END]) + after
+    return between(page, BEGIN, END, [intro, "", *table(outcomes)])
+
+
+def between(page: str, begin: str, end: str, lines: list[str]) -> str:
+    """Return the page with these lines between two marks, in place of what is there."""
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"the page lacks the marks {begin} and {end}")
+    return "\n".join([before + begin, "", *lines, "", end]) + after
 
 
 def _commit() -> str:
