@@ -49,10 +49,10 @@ def test_soak(arena: Arena) -> None:
 
 
 def suffer(stage: Stage, report: Report) -> None:
-    """Let a fault happen in each period until the time is over, and report each."""
+    """Let a fault happen in each period until the time is over and each kind has come; report each."""
     begun = time.monotonic()
     for number, fault in enumerate(shuffled(stage.chance), 1):
-        if time.monotonic() - begun + EVERY_S > 60 * MINUTES:
+        if number > len(FAULTS) and time.monotonic() - begun + EVERY_S > 60 * MINUTES:
             break
         fault.cause(stage)
         seconds = stage.recovers()
