@@ -19,8 +19,8 @@ WARM_UP_S = 600.0
 """Seconds after its start in which a process may grow: caches fill, and each kind of fault comes once."""
 MEASURED_S = 600.0
 """Seconds after the warm-up that a slope needs: over a shorter time a single allocation decides it."""
-LIVED_S = 60.0
-"""Seconds that a process must have lived for its handles and threads to be compared."""
+LIVED_S = 300.0
+"""Seconds after which handles and threads are compared: a worker may take another role only once."""
 MEGABYTE = 2**20
 
 
