@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 FULL = os.environ.get("FAULTS") == "full"
 """Whether the counts are those of the table in docs/guarantees.md (`make faults`)."""
 LONGEST = (
-    "test_soak",
     "test_postgres_is_away_under_full_load_and_memory_stays_flat",
     "test_poison_among_good_ticks",
     "test_a_statement_takes_longer_than_its_limit",

@@ -1,9 +1,7 @@
-"""The soak takes minutes: only `make soak` and `make faults` collect it."""
+"""The soak takes minutes: only `make soak` collects it."""
 
 from __future__ import annotations
 
 import os
 
-from tests.faults.conftest import FULL
-
-collect_ignore = [] if FULL or os.environ.get("SOAK_MINUTES") else ["test_soak.py"]
+collect_ignore = [] if os.environ.get("SOAK_MINUTES") else ["test_soak.py"]

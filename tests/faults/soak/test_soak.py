@@ -1,7 +1,7 @@
 """Everything runs for a long time with a fault a minute: `make soak MINUTES=30`, SEED=n to repeat one.
 
-`make faults` runs two minutes of it, with a fault of each kind. SOAK_PAGE=docs/guarantees.md makes a run that
-passes write its tables into that page.
+MINUTES=2 runs a fault of each kind. SOAK_PAGE=docs/guarantees.md makes a run that passes write its tables
+into that page.
 """
 
 from __future__ import annotations
