@@ -74,8 +74,8 @@ test-flink: .venv/installed ## the streaming job on its own Flink cluster: kills
 bench-windows: .venv/installed ## speed of windows with process, FnApiRunner and Flink, each checked with SQL
 	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_bounded.py tests/flink/test_backlog.py
 
-# ROWS: size of the table; five million rows take some minutes.
-bench-growth: .venv/installed ## whether speed falls as the table grows; needs running services
+# ROWS: size of the table; twenty million rows take about a quarter of an hour and 8 GB.
+bench-growth: .venv/installed ## speed and answers with ten days of history; needs running services
 	$(BIN)/python -m cryptometrics.cli.bench_growth --rows $(or $(ROWS),5000000)
 
 bench-web: .venv/installed ## the live page beside 1,000 ticks/s, with services and a browser of its own

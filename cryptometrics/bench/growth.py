@@ -1,83 +1,54 @@
-"""Measure whether speed falls as the table grows: the same work with an empty table and with a full one.
+"""Measure whether speed falls as the table grows, and how long answers take when it is large.
 
-Both are measured in turns, so that other load on the machine affects both. Compare the ratios.
+`process` is measured with an empty table and with a full one, in turns, so that other load on the machine
+affects both: compare the ratios. Everything else is measured with the full table.
 """
 
 from __future__ import annotations
 
 import statistics
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptometrics.bench.backlog import GROUP, workers
+from cryptometrics.bench import answers
+from cryptometrics.bench.backlog import workers
+from cryptometrics.bench.stored_days import fill
 from cryptometrics.bench.throughput import Throughput
-from cryptometrics.feeds.simulator import DEFAULT_PAIRS
 from cryptometrics.store.connection import connect
 from cryptometrics.store.prune import first_kept_day, prune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptometrics.bench.answers import Export, VerifyTime
     from cryptometrics.bench.scratch import Scratch
 
-DAYS = 5
-"""Days the rows are spread over, including today."""
-ROWS_PER_INSERT = 250_000
-COMMAND_TIMEOUT_S = 60.0
+PRUNE_WAIT_S = 60.0
+KEPT = timedelta(days=1)
+"""What `prune` keeps, besides today."""
 
-# As if `init-db` had run days ago: otherwise all older days would share one partition.
-_AGE = f"""
-DROP TABLE crypto_metrics_before;
-DO $$ BEGIN
-    EXECUTE format('CREATE TABLE crypto_metrics_before PARTITION OF crypto_metrics '
-                   'FOR VALUES FROM (MINVALUE) TO (%L)',
-                   (date_trunc('day', now() AT TIME ZONE 'UTC') - interval '{DAYS} days') AT TIME ZONE 'UTC');
-END $$;
-SELECT crypto_metrics_add_day((now() AT TIME ZONE 'UTC')::date - n) FROM generate_series(0, {DAYS}) AS n;
-"""  # noqa: S608  (constants)
-
-# Rows as a feed leaves them: ordered by time up to now, ten pairs, drifting prices.
-_FILL = """
-WITH tick AS (
-    SELECT n, at, n %% 10 AS pair, 1000 * (n %% 10 + 1) + round((400 * sin(n / 50000.0))::numeric, 2) AS bid,
-           (1 + n %% 7) * 0.01 AS spread
-    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
-         LATERAL (SELECT %(end)s - (%(rows)s - n) * %(step)s::interval AS at) AS moment
-)
-INSERT INTO crypto_metrics (pair, bid, ask, mid_price, spread, highest_bid, lowest_ask, max_spread, timestamp,
-                            consumer_group, session, kind, trade_id, kafka_partition, kafka_offset)
-SELECT 'P' || pair || '-USD', bid, bid + spread, bid + spread * 0.5, spread, 1000 * (pair + 1) + 400,
-       1000 * (pair + 1) - 400, 0.07, at, 'filler', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'ticker', n,
-       pair %% 6, n
-FROM tick
-"""
-_COUNT = """
-INSERT INTO metric_days
-SELECT consumer_group, 'filler', kafka_partition, (timestamp AT TIME ZONE 'UTC')::date, count(*),
-       min(kafka_offset), max(kafka_offset)
-FROM crypto_metrics WHERE consumer_group = 'filler' GROUP BY 1, 2, 3, 4
-"""
 _SIZE = """
 SELECT sum(pg_total_relation_size(inhrelid))::bigint
 FROM pg_inherits WHERE inhparent = 'crypto_metrics'::regclass
 """
+_ROWS = "SELECT coalesce(sum(rows), 0)::bigint FROM metric_days"
 
 
 @dataclass
 class Growth:
-    """Measured with each table: ticks per second, and the seconds that other commands take."""
+    """What was measured."""
 
-    rows: int
+    rows: int = 0
     bytes: int = 0
     empty: list[float] = field(default_factory=list)
+    """Ticks per second of `process` with the empty table, and with the full one."""
     full: list[float] = field(default_factory=list)
-    seconds: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """By command: with the empty table and with the full one."""
+    answers: dict[str, float] = field(default_factory=dict)
+    """Seconds by command."""
+    exports: dict[str, Export] = field(default_factory=dict)
+    proofs: dict[str, VerifyTime] = field(default_factory=dict)
     pruned: dict[str, float] = field(default_factory=dict)
     """Seconds by dropped partition."""
 
@@ -90,13 +61,34 @@ class Growth:
 def measure(
     rows: int, ticks: int, rounds: int, empty: Scratch, full: Scratch, say: Callable[[str], None]
 ) -> Growth:
-    """Fill one of the two schemas with rows, and do the same work in both.
+    """Fill one of the two schemas with about this many rows, and measure everything.
 
     ticks: size of the backlog; rounds: how often it is processed in each schema.
     """
-    growth = Growth(rows)
-    _fill(full, rows, say)
-    growth.bytes = _one(full, _SIZE)
+    growth = Growth()
+    days = fill(full, rows, say)
+    growth.rows, growth.bytes = _one(full, _ROWS), _one(full, _SIZE)
+    for command, options in {"verify": (), "verify --topic": ("--topic",)}.items():
+        say(command)
+        growth.proofs[command] = answers.proof(full, *options)
+    say("session, plot and watch")
+    growth.answers = answers.answers(full, days)
+    growth.exports = answers.exports(full, days, say)
+    _compare(growth, ticks, rounds, empty, full, say)
+    say("process, first row")
+    growth.answers["process, first row"] = answers.first_row(full)
+    say("up")
+    if (seconds := answers.warm_start(full.settings)) is not None:
+        growth.answers["up, warm"] = seconds
+    say("prune")
+    growth.pruned = _prune(full)
+    return growth
+
+
+def _compare(
+    growth: Growth, ticks: int, rounds: int, empty: Scratch, full: Scratch, say: Callable[[str], None]
+) -> None:
+    """Process the same backlog with the empty table and with the full one, in turns."""
     say("making ticks")
     backlogs = {scratch: Throughput(scratch, ticks).backlog() for scratch in (empty, full)}
     with workers(empty, 1), workers(full, 1):
@@ -105,57 +97,14 @@ def measure(
             for name, scratch, rates in (("empty", empty, growth.empty), ("full", full, growth.full)):
                 say(f"process, {name} table, round {number + 1} of {rounds}")
                 rates.append(backlogs[scratch].measure(1))
-    last = ["--group", GROUP]
-    with tempfile.TemporaryDirectory() as folder:
-        chart = str(Path(folder, "chart.png"))
-        for name, arguments in {
-            "session": ["session", *last],
-            "plot --since 15m": ["plot", *last, "--pair", DEFAULT_PAIRS[0], "--since", "15m", "--out", chart],
-        }.items():
-            say(name)
-            growth.seconds[name] = _seconds(empty, arguments), _seconds(full, arguments)
-    say("prune")
-    growth.pruned = _prune(full)
-    return growth
-
-
-def _fill(scratch: Scratch, rows: int, say: Callable[[str], None]) -> None:
-    scratch.connection.execute(_AGE)
-    step = timedelta(days=DAYS - 0.5) / rows
-    values = {"rows": rows, "step": step, "end": datetime.now(UTC)}
-    for first in range(0, rows, ROWS_PER_INSERT):
-        say(f"filling the table: {first:,} of {rows:,} rows")
-        last = min(first + ROWS_PER_INSERT, rows) - 1
-        scratch.connection.execute(_FILL, values | {"first": first, "last": last})
-    scratch.connection.execute(_COUNT)
-    scratch.connection.execute("VACUUM ANALYZE crypto_metrics")
-
-
-def _seconds(scratch: Scratch, arguments: list[str]) -> float:
-    """Return the seconds a command takes with Python's start: the best of three, as the first warms up."""
-    taken: list[float] = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        subprocess.run(
-            scratch.command(*arguments),
-            env=scratch.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=True,
-        )
-        taken.append(time.perf_counter() - begun)
-    return min(taken)
 
 
 def _prune(scratch: Scratch) -> dict[str, float]:
-    """Drop all days but today and yesterday; return the seconds for each."""
+    """Drop all days but the last; return the seconds for each."""
     taken: dict[str, float] = {}
     with connect(scratch.settings) as connection:
         begun = time.perf_counter()
-        for piece in prune(
-            connection, first_kept_day(datetime.now(UTC), timedelta(days=1)), wait=COMMAND_TIMEOUT_S
-        ):
+        for piece in prune(connection, first_kept_day(datetime.now(UTC), KEPT), wait=PRUNE_WAIT_S):
             now = time.perf_counter()
             taken[f"{piece} ({piece.rows:,} rows)"] = now - begun
             begun = now

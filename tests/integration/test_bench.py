@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -90,3 +92,28 @@ def test_an_interrupted_benchmark_leaves_nothing(
 def test_where_a_chart_cannot_be_is_said_before_the_minute(cli: Cli) -> None:
     assert "there is no folder no/such" in cli("bench", "--out", "no/such/chart.png", code=2).stderr
     assert "must end in .png, .svg or .pdf" in cli("bench", "--out", "../chart.exe", code=2).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_growth_is_measured_with_rows_that_verify_proves(cli: Cli, settings: Settings) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "cryptometrics.cli.bench_growth"),
+            *("--rows", "100000", "--ticks", "20000", "--rounds", "1"),
+        ],
+        cwd=cli.cwd,
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("99,996 rows, ")
+    assert lines[0].endswith(": 10 days, 50 pairs, 3 groups, 2 venues")
+    first_words = {line.split()[0].rstrip(",") for line in lines[1:] if line.strip()}
+    assert {"process", "session", "plot", "watch", "verify", "prune", "csv", "parquet"} <= first_words
+    assert "(33,332)" in done.stdout  # offsets of one group
+    assert not left_behind(settings)
