@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 ANSWER_S = 10.0
 """Seconds Kafka has to answer."""
-HELD_ANSWER_S = 3.0
-"""The same while a worker waits for the answer: its other partitions stand still, and it asks again."""
 
 _OLDEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _END: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -77,7 +75,7 @@ class PartitionEnds:
     def _ask(self, partition: int, spec: Any) -> Answer:
         wanted = {TopicPartition(self._topic, partition): spec}
         (answer,) = self.admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=HELD_ANSWER_S
+            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S
         ).values()
         return answer
 
