@@ -159,6 +159,7 @@ def test_a_demo_whose_service_dies_comes_to_an_end(local: Cli, home: Path, servi
         output, errors = running.communicate(timeout=LIMIT_S)
     finally:
         running.kill()
+        running.communicate()  # else another test would fail for its open pipes
     assert running.returncode == 3, errors
     assert output == ""
     assert errors.splitlines()[-1].startswith("error: nothing was processed for 8 s: ")
