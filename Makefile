@@ -43,7 +43,7 @@ test-fast: .venv/installed ## the tests that take under a minute: the pure parts
 # FAULTS_RESULTS=file also writes each row of the table as one line of JSON; FAULTS_PAGE=docs/guarantees.md puts the
 # table of a run that passed into that page, with date, machine and commit.
 # Tests start one by one, the longest first. Most of the time is waiting, so two processes take half the time.
-faults: .venv/installed ## every fault in full, about twenty minutes; prints the table of docs/guarantees.md
+faults: .venv/installed ## every fault in full, about half an hour; prints the table of docs/guarantees.md
 	FAULTS=full $(BIN)/python -m pytest --numprocesses 2 --dist load --maxschedchunk 1 tests/faults
 
 # SEED=n repeats the faults of a run, which prints its seed. SOAK_PAGE=docs/guarantees.md puts the tables of a run that
