@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EARLY_S = 5
 """Seconds between two writes of an open window."""
 MAX_LATE_WINDOWS = 1_000
-"""Windows of a market of which the ticks that came too late are counted; the newest ones."""
+"""How many windows of a market have a count of late ticks; the oldest are dropped first."""
 
 
 class WindowState(msgspec.Struct, frozen=True):

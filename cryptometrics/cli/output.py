@@ -31,7 +31,7 @@ ANY_HEIGHT = 25
 """Height of a console for tables. Without one, Rich takes a dumb terminal for 80 columns wide."""
 NOTHING = "–"
 FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE"}
-"""Variables by which Rich takes for a terminal what is none."""
+"""Variables that make Rich treat any output as a terminal."""
 TIME = "%Y-%m-%d %H:%M:%S"
 
 

@@ -117,7 +117,7 @@ class MessageLayout:
     def find(self, messages: JoinedMessages, rows: Integers) -> tuple[Integers, dict[str, Places]]:
         """Return those of the rows that have the layout, and where their values are, by the field.
 
-        An integer is what stands in the place of one: its characters must still be checked.
+        An integer is only located here: the caller must still check that its characters are digits.
         """
         rows = rows[(messages.mark_counts[rows] == self._marks) & messages.is_plain[rows]]
         *before, last = self._literals

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
 
 BY_MAKE = [
-    pytest.mark.skipif("FLINK" not in os.environ, reason="`make` runs this: test-flink, bench-windows"),
+    pytest.mark.skipif(
+        "FLINK" not in os.environ,
+        reason="downloads Flink (159 MiB) and takes minutes: run `make test-flink` or `make bench-windows`",
+    ),
     pytest.mark.timeout(3600),
 ]
 TICKS = int(os.environ.get("TICKS", "1000000"))

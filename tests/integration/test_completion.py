@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.waiting import wait_until
 
@@ -33,9 +30,6 @@ def test_each_shell_has_a_script(cli: Cli) -> None:
         assert f"_CRYPTOMETRICS_COMPLETE={shell}_complete" in script
 
 
-@pytest.mark.skipif(
-    shutil.which("bash") is None, reason="bash is not installed, so its completion cannot be run"
-)
 def test_bash_completes_commands_groups_and_pairs(cli: Cli, store: Store) -> None:
     store(TICKS)
     store(TICKS, pair="ETH-USD")
