@@ -39,6 +39,7 @@ class PartitionEnds:
         self.admin = admin
         """Whom to ask; replaced when Kafka is at another address."""
         self._topic = topic
+        self._informed: AdminClient | None = None
 
     def held(self, partition: int) -> tuple[int, int]:
         """Return the oldest offset of a partition and the one after its newest record.
@@ -73,6 +74,11 @@ class PartitionEnds:
         return None if answer.result().offset == _NONE_SO_LATE else offset_in(answer)
 
     def _ask(self, partition: int, spec: Any) -> Answer:
+        if self._informed is not self.admin:
+            # A client that knows no leaders yet asks for them, and in one case of six asks again only after
+            # three seconds. All topics: the name of a single one that is gone might create it.
+            self.admin.list_topics(timeout=ANSWER_S)
+            self._informed = self.admin
         wanted = {TopicPartition(self._topic, partition): spec}
         (answer,) = self.admin.list_offsets(
             wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S
