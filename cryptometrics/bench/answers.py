@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,7 @@ GROUP, VENUE, PAIR = GROUPS[0], VENUES[0], PAIRS[0]
 CHART = timedelta(minutes=15)
 ROUNDS = 3
 """The best of so many counts: the first one warms up."""
-COMMAND_TIMEOUT_S = 600.0
+UP_TIMEOUT_S = 600.0
 FIRST_ROW_S = 60.0
 LOOK_S = 0.005
 """Seconds between two looks for the first row."""
@@ -49,7 +48,6 @@ _COPY = sql.SQL(
     "AND quoted_at >= {since} AND quoted_at < {until}) TO STDOUT (FORMAT csv)"
 )
 _HAS_STORED = "SELECT coalesce(sum(metrics), 0) > 0 FROM consumer_offsets WHERE consumer_group = %s"
-_VERIFIED = re.compile(r"verified: ([0-9,]+) offsets")
 
 
 class Export(NamedTuple):
@@ -63,18 +61,6 @@ class Export(NamedTuple):
     def ratio(self) -> float:
         """The rate of the export divided by that of COPY."""
         return self.per_second / self.copy_per_second
-
-
-class VerifyTime(NamedTuple):
-    """How long `verify` took for how many offsets."""
-
-    offsets: int
-    seconds: float
-
-    @property
-    def microseconds(self) -> float:
-        """Microseconds per offset."""
-        return 1e6 * self.seconds / self.offsets
 
 
 def answers(scratch: Scratch, days: StoredDays) -> dict[str, float]:
@@ -112,7 +98,7 @@ def warm_start(settings: Settings) -> float | None:
                 env=os.environ | {"CRYPTOMETRICS_HOME": folder},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=COMMAND_TIMEOUT_S,
+                timeout=UP_TIMEOUT_S,
                 check=True,
             )
             return time.perf_counter() - begun
@@ -175,39 +161,7 @@ def _copy(scratch: Scratch, since: datetime, until: datetime) -> tuple[int, floa
     return rows, time.perf_counter() - begun
 
 
-def proof(scratch: Scratch, *options: str) -> VerifyTime:
-    """Verify one group of the stored days; options: more options of `verify`."""
-    environment = {"KAFKA_TOPIC": scratch.aside.kafka_topic}
-    begun = time.perf_counter()
-    output = _run(scratch, ["verify", "--group", GROUP, *options], environment)
-    seconds = time.perf_counter() - begun
-    counted = _VERIFIED.search(output)
-    if counted is None:
-        raise CryptometricsError(f"`verify` did not say how many offsets it verified: {output.strip()}")
-    return VerifyTime(int(counted[1].replace(",", "")), seconds)
-
-
 def _seconds(scratch: Scratch, arguments: list[str]) -> float:
     begun = time.perf_counter()
-    _run(scratch, arguments)
+    scratch.run(*arguments)
     return time.perf_counter() - begun
-
-
-def _run(scratch: Scratch, arguments: list[str], environment: dict[str, str] | None = None) -> str:
-    """Run a command; return what it printed on stdout."""
-    try:
-        done = subprocess.run(
-            scratch.command(*arguments),
-            env=scratch.environment | (environment or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise CryptometricsError(f"`{arguments[0]}` did not end in {COMMAND_TIMEOUT_S:g} s") from None
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
-        raise CryptometricsError(f"`{arguments[0]}` ended with exit code {done.returncode}: {last}")
-    return done.stdout

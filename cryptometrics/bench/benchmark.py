@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptometrics.bench import latency, latency_floor, proof
-from cryptometrics.bench.backlog import workers
+from cryptometrics.bench.backlog import GROUP, workers
 from cryptometrics.bench.scratch import PARTITIONS
 from cryptometrics.bench.throughput import Throughput
 from cryptometrics.config.latency import DEFAULT_LATENCY
@@ -41,7 +41,8 @@ class Result:
     latencies: list[Latency] = field(default_factory=list)
     costs: list[CpuCost] = field(default_factory=list)
     """Empty without psutil."""
-    proof: Proof | None = None
+    proofs: dict[str, Proof] = field(default_factory=dict)
+    """By command."""
 
     def median(self, part: str) -> float:
         """Return the median rate of a part."""
@@ -95,6 +96,7 @@ def run(scratch: Scratch, ticks: int, rounds: int, seconds: float, say: Callable
                 record("bare COPY, crypto_metrics", throughput.copy_own)
                 record(name, lambda n=number: backlog.measure(n))  # type: ignore[misc]
     record("INSERT and COMMIT a tick", lambda: throughput.row_by_row(1.5))
-    say("verify")
-    result.proof = proof.measure(scratch)
+    for command in proof.COMMANDS:
+        say(command)
+        result.proofs[command] = proof.measure(scratch, GROUP, command)
     return result

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from cryptometrics.bench import answers
+from cryptometrics.bench import answers, proof
 from cryptometrics.bench.backlog import workers
 from cryptometrics.bench.stored_days import fill
 from cryptometrics.bench.throughput import Throughput
@@ -22,7 +22,8 @@ from cryptometrics.store.prune import first_kept_day, prune
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryptometrics.bench.answers import Export, VerifyTime
+    from cryptometrics.bench.answers import Export
+    from cryptometrics.bench.proof import Proof
     from cryptometrics.bench.scratch import Scratch
 
 PRUNE_WAIT_S = 60.0
@@ -48,7 +49,7 @@ class Growth:
     answers: dict[str, float] = field(default_factory=dict)
     """Seconds by command."""
     exports: dict[str, Export] = field(default_factory=dict)
-    proofs: dict[str, VerifyTime] = field(default_factory=dict)
+    proofs: dict[str, Proof] = field(default_factory=dict)
     pruned: dict[str, float] = field(default_factory=dict)
     """Seconds by dropped partition."""
 
@@ -68,9 +69,9 @@ def measure(
     growth = Growth()
     days = fill(full, rows, say)
     growth.rows, growth.bytes = _one(full, _ROWS), _one(full, _SIZE)
-    for command, options in {"verify": (), "verify --topic": ("--topic",)}.items():
+    for command in proof.COMMANDS:
         say(command)
-        growth.proofs[command] = answers.proof(full, *options)
+        growth.proofs[command] = proof.measure(full, answers.GROUP, command, full.aside.kafka_topic)
     say("session, plot and watch")
     growth.answers = answers.answers(full, days)
     growth.exports = answers.exports(full, days, say)

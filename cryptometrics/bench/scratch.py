@@ -8,12 +8,14 @@ import subprocess
 import sys
 import uuid
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from cryptometrics.config import Secret
+from cryptometrics.errors import CryptometricsError
 from cryptometrics.kafka import client
 from cryptometrics.kafka.client import make_admin
 from cryptometrics.kafka.partition_ends import ANSWER_S, PartitionEnds
@@ -23,7 +25,7 @@ from cryptometrics.store.connection_options import resolve
 from cryptometrics.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import psycopg
     from confluent_kafka import Consumer
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from cryptometrics.config import Settings
 
 PARTITIONS = 6
+COMMAND_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,28 @@ class Scratch:
             "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_address,
             "KAFKA_TOPIC": self.settings.kafka_topic,
         }
+
+    def run(self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Run a `cryptometrics` command in this schema and topic; return what it printed on stdout.
+
+        environment: variables that differ. Raises CryptometricsError if it fails or does not end in an hour.
+        """
+        try:
+            done = subprocess.run(
+                self.command(*arguments),
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise CryptometricsError(f"`{arguments[0]}` did not end in {COMMAND_TIMEOUT_S:g} s") from None
+        if done.returncode:
+            last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+            raise CryptometricsError(f"`{arguments[0]}` ended with exit code {done.returncode}: {last}")
+        return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a `cryptometrics` command in this schema and topic; what it prints is discarded."""

@@ -91,6 +91,7 @@ def bench(ticks: int, rounds: int, seconds: float, out: Path | None, as_json: bo
 
 
 def _as_dict(result: Result) -> dict[str, object]:
+    alone, with_topic = result.proofs.values()
     return {
         "ticks": result.ticks,
         "cores": result.cores,
@@ -128,14 +129,12 @@ def _as_dict(result: Result) -> dict[str, object]:
             }
             for cost in result.costs
         ],
-        "verify": None
-        if result.proof is None
-        else {
-            "offsets": result.proof.offsets,
-            "us_per_offset": round(result.proof.us_per_offset, 2),
-            "us_per_offset_with_topic": round(result.proof.us_per_offset_with_topic, 2),
+        "verify": {
+            "offsets": alone.offsets,
+            "us_per_offset": round(alone.us_per_offset, 2),
+            "us_per_offset_with_topic": round(with_topic.us_per_offset, 2),
         },
-        "verified": "" if result.proof is None else result.proof.verdict,
+        "verified": with_topic.verdict,
     }
 
 
@@ -185,9 +184,9 @@ def _show(result: Result) -> None:
         print_table(
             columns, costs, numbers=columns, title="processor time per tick, and its share of one core"
         )
-    if (proof := result.proof) is not None:
-        click.echo(
-            f"verify: {proof.us_per_offset:.1f} µs an offset, with --topic "
-            f"{proof.us_per_offset_with_topic:.1f} µs ({proof.offsets:,} offsets, its start included)"
-        )
-        click.echo(proof.verdict)
+    alone, with_topic = result.proofs.values()
+    click.echo(
+        f"verify: {alone.us_per_offset:.1f} µs an offset, with --topic {with_topic.us_per_offset:.1f} µs "
+        f"({alone.offsets:,} offsets, its start included)"
+    )
+    click.echo(with_topic.verdict)

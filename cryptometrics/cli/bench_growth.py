@@ -75,7 +75,7 @@ def _show(growth: Growth) -> None:
         (f"{name}, s", f"{taken:.2f}", f"{_WANTED_S[name]:g}") for name, taken in growth.answers.items()
     ]
     answers += [
-        (f"{name}, µs per offset ({proof.offsets:,})", f"{proof.microseconds:.1f}", f"{_WANTED_US[name]:g}")
+        (f"{name}, µs per offset ({proof.offsets:,})", f"{proof.us_per_offset:.1f}", f"{_WANTED_US[name]:g}")
         for name, proof in growth.proofs.items()
     ]
     answers += [(f"prune, s: {name}", f"{taken:.3f}", NOTHING) for name, taken in growth.pruned.items()]
