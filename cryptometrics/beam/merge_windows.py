@@ -79,10 +79,7 @@ class MergeWindows(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         merged: Any = beam.DoFn.StateParam(MERGED),  # noqa: B008
     ) -> Iterator[Row]:
         """Write what an open window holds so far."""
-        known = _decoded(merged)
-        if known is not None and not known.complete:
-            merged.write(_encode(WindowState(known.aggregate, complete=False, early_set=False)))
-            yield _row(market, window, known.aggregate, complete=False)
+        yield from _rewritten(market, window, merged, complete=False)
 
     @on_timer(END)  # type: ignore[untyped-decorator]
     def write_complete(
@@ -92,10 +89,7 @@ class MergeWindows(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         merged: Any = beam.DoFn.StateParam(MERGED),  # noqa: B008
     ) -> Iterator[Row]:
         """Write the window, whose end has passed."""
-        known = _decoded(merged)
-        if known is not None:
-            merged.write(_encode(WindowState(known.aggregate, complete=True, early_set=False)))
-            yield _row(market, window, known.aggregate, complete=True)
+        yield from _rewritten(market, window, merged, complete=True)
 
 
 class CountTooLate(beam.DoFn):  # type: ignore[misc]
@@ -128,6 +122,14 @@ def moment(timestamp: Timestamp) -> datetime:
 def _decoded(merged: Any) -> WindowState | None:
     content = merged.read()
     return None if content is None else msgspec.msgpack.decode(content, type=WindowState)
+
+
+def _rewritten(market: str, window: Any, merged: Any, *, complete: bool) -> Iterator[Row]:
+    """Yield the row of a window, unless it was already written as complete."""
+    known = _decoded(merged)
+    if known is not None and not known.complete:
+        merged.write(_encode(WindowState(known.aggregate, complete, early_set=False)))
+        yield _row(market, window, known.aggregate, complete=complete)
 
 
 def _row(market: str, window: Any, aggregate: Aggregate, *, complete: bool) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cryptometrics.market.windows import MINUTE
 from tests.late_stream import publish_late
+from tests.true_windows import differing_windows
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from cryptometrics.config import Settings
     from tests.conftest import Cli
+    from tests.flink.cluster import Cluster
 
 BY_MAKE = [
     pytest.mark.skipif(
@@ -109,6 +113,19 @@ def wait_until_complete(connection: psycopg.Connection, ticks: int) -> None:
         limit=LIMIT_S,
         poll=0.5,
     )
+
+
+def assert_same_windows(connection: psycopg.Connection) -> None:
+    """Compare the job's minutes and those of `process` with SQL, and with each other in every column."""
+    assert differing_windows(connection, "g1", "1m", MINUTE) == []
+    assert differing_windows(connection, "g1", "flink", MINUTE) == []
+    assert differing_minutes(connection) == 0
+
+
+def beginnings(cluster: Cluster) -> list[dict[str, int]]:
+    """Return the offsets of the partitions that each reader began with, as the pools' logs say."""
+    lines = [line for number in (1, 2) for line in cluster.pool_log(number).splitlines()]
+    return [json.loads(line[line.index("{") :])["offsets"] for line in lines if '"reader_begins"' in line]
 
 
 def differing_minutes(connection: psycopg.Connection) -> int:

@@ -6,11 +6,9 @@ One in a hundred of a million ticks is late. Every window is compared with one S
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
-from cryptometrics.market.windows import MINUTE
 from tests.flink.checkpoints import checkpoints_of
 from tests.flink.following import (
     BY_MAKE,
@@ -18,7 +16,8 @@ from tests.flink.following import (
     RATE,
     STEP,
     TICKS,
-    differing_minutes,
+    assert_same_windows,
+    beginnings,
     end,
     feed,
     follow,
@@ -28,7 +27,6 @@ from tests.flink.following import (
     windows,
     written,
 )
-from tests.true_windows import differing_windows
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -67,16 +65,9 @@ def test_a_killed_task_manager_changes_no_window(
     seconds = time.monotonic() - begun
     checkpoints = checkpoints_of(cluster)
     end(cli, job)
-    assert differing_windows(connection, "g1", "1m", MINUTE) == []
-    assert differing_windows(connection, "g1", "flink", MINUTE) == []
-    assert differing_minutes(connection) == 0
+    assert_same_windows(connection)
     # The readers' second life began where the checkpoint was, not at the beginning.
-    lines = [line for number in (1, 2) for line in cluster.pool_log(number).splitlines()]
-    offsets = [
-        list(json.loads(line[line.index("{") :])["offsets"].values())
-        for line in lines
-        if '"reader_begins"' in line
-    ]
+    offsets = [list(begun_at.values()) for begun_at in beginnings(cluster)]
     assert sum(map(any, offsets)) > 0, offsets
     print(  # noqa: T201
         f"\n{ticks:,} ticks at {RATE:,}/s, a task manager killed: {seconds:.0f} s; {checkpoints}; "

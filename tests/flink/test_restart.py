@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from cryptometrics.market.windows import MINUTE
 from tests.flink.checkpoints import checkpoints_of
 from tests.flink.following import (
     BY_MAKE,
@@ -13,7 +11,8 @@ from tests.flink.following import (
     RATE,
     STEP,
     TICKS,
-    differing_minutes,
+    assert_same_windows,
+    beginnings,
     end,
     feed,
     follow,
@@ -23,7 +22,6 @@ from tests.flink.following import (
     windows,
     written,
 )
-from tests.true_windows import differing_windows
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -65,14 +63,8 @@ def test_four_readers_continue_from_the_checkpoint_of_one(
         after = checkpoints_of(cluster)
         assert cluster.checkpoints()["restored"] == 1
         end(cli, job)
-        lines = [line for number in (1, 2) for line in cluster.pool_log(number).splitlines()]
-    assert differing_windows(connection, "g1", "1m", MINUTE) == []
-    assert differing_windows(connection, "g1", "flink", MINUTE) == []
-    assert differing_minutes(connection) == 0
-    offsets: dict[str, int] = {}
-    for line in lines:
-        if '"reader_begins"' in line:
-            offsets |= json.loads(line[line.index("{") :])["offsets"]
+        offsets = {place: offset for begun_at in beginnings(cluster) for place, offset in begun_at.items()}
+    assert_same_windows(connection)
     assert len(offsets) == 4
     assert all(offset > 0 for offset in offsets.values()), offsets
     print(  # noqa: T201
