@@ -38,7 +38,7 @@ TICKS = int(os.environ.get("TICKS", "1000000"))
 RATE = int(os.environ.get("RATE", "15000"))
 """Ticks a second that are put on the topic while a job runs."""
 STEP = timedelta(milliseconds=10)
-LATENESS = "120s"
+LATENESS = timedelta(seconds=120)
 """More than what the latest ticks let pass: none is too late."""
 IDLE = "30s"
 LIMIT_S = 900.0
@@ -56,7 +56,7 @@ def windows(length: str, *, idle: str = IDLE) -> list[str]:
     """Return the options of a job that writes these windows as `flink`."""
     return [
         *("--window", length, "--into", "flink", "--group", "g1"),
-        *("--lateness", LATENESS, "--idle", idle, "--follow"),
+        *("--lateness", f"{LATENESS.seconds}s", "--idle", idle, "--follow"),
     ]
 
 
