@@ -170,8 +170,7 @@ class Worker:
         try:
             for partition in sorted(self._claims.unopened):
                 self._open(partition)
-            in_flight = self._db.writer.in_flight()
-            messages, events = self._consumer.consume(self._options.batch, linger=bool(in_flight))
+            messages, events = self._consumer.consume(self._options.batch, self._db.writer.is_busy)
             self._claims.check_topic(self._consumer.topic_id())
             # Messages first: they precede the end of their partition.
             if messages:
