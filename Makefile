@@ -29,8 +29,9 @@ INSTALL_THIS := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	$(INSTALL_THIS)
 	@touch $@ .venv/usable
 
+# KEEP=1 leaves a live market and its page running.
 demo: .venv/usable ## a real Kafka and PostgreSQL, a simulated day, metrics, risk and charts
-	$(BIN)/cryptometrics demo
+	$(BIN)/cryptometrics demo $(if $(KEEP),--keep)
 
 # Two processes, each with its own services: most of a test's time is waiting for Kafka's groups.
 test: .venv/installed ## all tests, on a real Kafka and PostgreSQL of their own

@@ -140,6 +140,13 @@ def test_each_target_of_make_in_a_page_exists(page: Path) -> None:
     assert {name for names in used for name in names.split()} <= targets
 
 
+@each_page
+def test_each_variable_of_make_in_a_page_is_read(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    used = set(re.findall(r"(?:`|\$ )make [a-z-]+ ([A-Z]+)=", text))
+    assert used <= set(re.findall(r"\$\(([A-Z]+)\)", (ROOT / "Makefile").read_text(encoding="utf-8")))
+
+
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as links use them."""
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
