@@ -19,6 +19,7 @@ from cryptometrics.feeds.simulator.scenarios import SCENARIOS
 from cryptometrics.local.maven import MIRROR_VARIABLE
 from cryptometrics.market.tick_decoder import Reason
 from cryptometrics.pipeline.worker_report import WorkerReport
+from cryptometrics.store.roles import WRITER_RIGHTS
 from cryptometrics.telemetry.ingest_metrics import IngestMetrics
 from cryptometrics.telemetry.process_metrics import ProcessMetrics
 from cryptometrics.telemetry.risk_metrics import RiskMetrics
@@ -235,6 +236,17 @@ def test_the_architecture_names_every_room_and_small_module() -> None:
     there = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
     there |= {path.name for path in package.glob("[!_]*.py")}
     assert {name for row in named for name in re.findall(r"`([\w./]+)`", row)} == there
+
+
+def test_the_architecture_names_every_table() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    tables = text.partition("## The tables")[2].partition("\n## ")[0]
+    named = {
+        name
+        for row in re.findall(r"^\| (`.+?`) \|", tables, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert named == set(WRITER_RIGHTS)
 
 
 # The operations page
