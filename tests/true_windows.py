@@ -1,4 +1,4 @@
-"""Recompute windows by SQL from the stored rows: slow, and nothing in common with the package."""
+"""Recompute windows by SQL from the stored rows, slowly and without the package, and compare windows."""
 
 from __future__ import annotations
 
@@ -71,6 +71,14 @@ FROM (
 
 TRUE_WINDOWS = true_windows()
 
+_DIFFERING_MINUTES = """
+SELECT count(*) FROM (
+    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = %s
+    EXCEPT
+    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = '1m'
+) AS differing
+"""
+
 
 class WindowDifference(NamedTuple):
     """A stored window that differs from the one that follows from its ticks."""
@@ -111,3 +119,11 @@ def differing_windows(
         ORDER BY venue, pair, window_start
     """
     return [WindowDifference(*row) for row in connection.execute(query.encode(), values)]
+
+
+def differing_minutes(connection: psycopg.Connection, name: str) -> int:
+    """Return how many windows of this name differ in any column from the minutes that `process` keeps."""
+    row = connection.execute(_DIFFERING_MINUTES, [name]).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count

@@ -14,7 +14,7 @@ import pytest
 
 from cryptometrics.market.windows import MINUTE
 from tests.late_stream import publish_late
-from tests.true_windows import differing_windows
+from tests.true_windows import differing_minutes, differing_windows
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -42,14 +42,6 @@ LATENESS = timedelta(seconds=120)
 """More than what the latest ticks let pass: none is too late."""
 IDLE = "30s"
 LIMIT_S = 900.0
-
-_SAME_MINUTES = """
-SELECT count(*) FROM (
-    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = 'flink'
-    EXCEPT
-    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = '1m'
-) AS differing
-"""
 
 
 def windows(length: str, *, idle: str = IDLE) -> list[str]:
@@ -119,18 +111,10 @@ def assert_same_windows(connection: psycopg.Connection) -> None:
     """Compare the job's minutes and those of `process` with SQL, and with each other in every column."""
     assert differing_windows(connection, "g1", "1m", MINUTE) == []
     assert differing_windows(connection, "g1", "flink", MINUTE) == []
-    assert differing_minutes(connection) == 0
+    assert differing_minutes(connection, "flink") == 0
 
 
 def beginnings(cluster: Cluster) -> list[dict[str, int]]:
     """Return the offsets of the partitions that each reader began with, as the pools' logs say."""
     lines = [line for number in (1, 2) for line in cluster.pool_log(number).splitlines()]
     return [json.loads(line[line.index("{") :])["offsets"] for line in lines if '"reader_begins"' in line]
-
-
-def differing_minutes(connection: psycopg.Connection) -> int:
-    """Return how many windows of the job differ in any column from the minutes that `process` keeps."""
-    row = connection.execute(_SAME_MINUTES).fetchone()
-    assert row is not None
-    count: int = row[0]
-    return count

@@ -20,7 +20,6 @@ from tests.flink.following import (
     BY_MAKE,
     LATENESS,
     LIMIT_S,
-    differing_minutes,
     end,
     feed,
     follow,
@@ -29,6 +28,7 @@ from tests.flink.following import (
     windows,
     written,
 )
+from tests.true_windows import differing_minutes
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 HOURS = 6
 RATE = int(os.environ.get("RATE", "20000"))
-MOST_GROWTH = 0.10
-MOST_FAILED = 0.10
+MAX_GROWTH = 0.10
+MAX_FAILED = 0.10
 
 pytestmark = BY_MAKE
 
@@ -93,10 +93,10 @@ def test_a_checkpoint_is_as_large_after_six_hours_as_after_one(
         f"\n{len(pairs)} pairs, windows of {length}, {HOURS * hour:,} ticks at {RATE:,}/s: {seconds:.0f} s\n"
         f"checkpoint after hour 1: {sizes[0]:,} bytes; after hour {HOURS}: {sizes[1]:,} bytes\n{checkpoints}"
     )
-    assert abs(sizes[1] - sizes[0]) < MOST_GROWTH * sizes[0]
-    assert checkpoints.share_failed < MOST_FAILED, checkpoints
+    assert abs(sizes[1] - sizes[0]) < MAX_GROWTH * sizes[0]
+    assert checkpoints.share_failed < MAX_FAILED, checkpoints
     if window == MINUTE:
-        assert differing_minutes(connection) == 0
+        assert differing_minutes(connection, "flink") == 0
 
 
 def wait_until_caught_up(connection: psycopg.Connection, ticks: int, most_open: int) -> None:
