@@ -115,7 +115,7 @@ def test_an_unknown_database(tcp_cli: Cli) -> None:
     assert 'database "nowhere" does not exist' in error
 
 
-def test_a_database_url_that_is_none_is_not_repeated(cli: Cli) -> None:
+def test_an_invalid_database_url_is_not_repeated(cli: Cli) -> None:
     url = {"DATABASE_URL": f"postgresql://u:{SECRET}%zz@127.0.0.1/d"}
     assert error_of(cli("session", code=2, env=url)).startswith("error: DATABASE_URL is not valid: ")
 
@@ -186,7 +186,7 @@ def test_a_kafka_setting_that_a_consumer_does_not_take(cli: Cli, command: list[s
     assert "fetch.max.bytes" in done.stderr
 
 
-def test_a_folder_for_slots_that_is_none(cli: Cli, tmp_path: Path) -> None:
+def test_a_file_where_the_folder_of_the_slots_belongs(cli: Cli, tmp_path: Path) -> None:
     cli("init-db")
     (tmp_path / f"cryptometrics-slots-{os.getuid()}").write_text("")
     error = error_of(cli("process", code=2, env={"TMPDIR": str(tmp_path)}))

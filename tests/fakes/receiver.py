@@ -132,6 +132,6 @@ class Receiver:
 
 
 def moody(seed: int, share: float = 0.5) -> Callable[[], Act]:
-    """Return a choice that fails at random, half of the time: refused, or taken without an answer."""
+    """Return a choice that fails at random, for this share of posts: refused, or taken without an answer."""
     chance = random.Random(seed)
     return lambda: "accept" if chance.random() >= share else chance.choice(("refuse", "cut"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.faults.arena import Arena
 
 SEED = 11
-MOST_MEMORY = 400 * 1024 * 1024
+MAX_MEMORY = 400 * 1024 * 1024
 
 
 def test_poison_among_good_ticks(arena: Arena) -> None:
@@ -31,7 +31,7 @@ def test_poison_among_good_ticks(arena: Arena) -> None:
     arena.load.send(good - good // 2 + good // 8)
     arena.wait_for("caught up", arena.caught_up, 600)
     memory = worker.resident()
-    assert memory < MOST_MEMORY, f"{memory / 2**20:.0f} MB"
+    assert memory < MAX_MEMORY, f"{memory / 2**20:.0f} MB"
     bad = arena.load.ledger.bad()
     assert bad >= good // 10
     assert arena.load.ledger.sent - bad >= good

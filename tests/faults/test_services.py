@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RATE = 2_000
 FULL_RATE = 20_000
 """Ticks a second that no worker here keeps up with while it catches up."""
-MOST_MEMORY = 300 * 1024 * 1024
+MAX_MEMORY = 300 * 1024 * 1024
 """Bytes that a worker may take, whatever the backlog."""
 
 
@@ -81,7 +81,7 @@ def test_postgres_is_away_under_full_load_and_memory_stays_flat(arena: Arena) ->
     while not is_over():
         arena.check_processes()
         most = max(most, worker.resident())
-        assert most < MOST_MEMORY, f"{most / 2**20:.0f} MB while PostgreSQL is away"
+        assert most < MAX_MEMORY, f"{most / 2**20:.0f} MB while PostgreSQL is away"
         time.sleep(0.2)  # how often the memory is measured
     arena.services.up()
     arena.recovers()
@@ -93,7 +93,7 @@ def test_postgres_is_away_under_full_load_and_memory_stays_flat(arena: Arena) ->
         return arena.caught_up()
 
     arena.wait_for("caught up", caught_up, 10 * LIMIT_S)
-    assert most < MOST_MEMORY, f"{most / 2**20:.0f} MB"
+    assert most < MAX_MEMORY, f"{most / 2**20:.0f} MB"
     assert len(worker.events("partitions_assigned")) == 1, "the worker has left the group"
     arena.finish(
         "PostgreSQL away under load",

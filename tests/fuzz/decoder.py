@@ -36,9 +36,9 @@ AT_ONCE = 1000
 """Messages between two looks at the memory, and of one batch."""
 HANG_S = 30
 """Seconds after which AT_ONCE messages count as a hang; they take some milliseconds."""
-MOST_DETAIL = 400
+MAX_DETAIL = 400
 """Characters that the reason against a message may take, whatever the message is."""
-MOST_GROWTH = 64 * 1024 * 1024
+MAX_GROWTH = 64 * 1024 * 1024
 """Bytes that the process may grow by, whatever comes: what the decoder remembers is bounded."""
 
 _is_plain_price = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?").fullmatch
@@ -70,7 +70,7 @@ def check(message: Message, outcome: Outcome) -> None:
     if isinstance(outcome, RejectedError):
         detail = outcome.detail
         assert detail.isprintable(), message
-        assert len(detail) <= MOST_DETAIL, message
+        assert len(detail) <= MAX_DETAIL, message
         detail.encode()  # PostgreSQL takes no lone surrogates
         return
     assert isinstance(outcome, Tick), message
@@ -135,7 +135,7 @@ def fuzz(
         if counts.total() == 20 * AT_ONCE:  # by now all code is loaded and most caches are full
             begun = memory()
         if begun:
-            assert memory() - begun < MOST_GROWTH, f"grew by {memory() - begun:,} bytes, seed {seed}"
+            assert memory() - begun < MAX_GROWTH, f"grew by {memory() - begun:,} bytes, seed {seed}"
         progress(counts.total())
     return counts
 

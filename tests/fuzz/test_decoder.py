@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cryptometrics.market.ticks import Tick
 from tests.fuzz import decoder
-from tests.fuzz.decoder import MOST_GROWTH, check, differences, fuzz, in_columns, memory, one_by_one
+from tests.fuzz.decoder import MAX_GROWTH, check, differences, fuzz, in_columns, memory, one_by_one
 from tests.fuzz.messages import CORPUS, GOOD, VALUES
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_nothing_long_is_remembered(flood: object) -> None:
     for message in flood():
         one_by_one([message])
         in_columns([message])
-    assert memory() - before < MOST_GROWTH
+    assert memory() - before < MAX_GROWTH
 
 
 # The harness itself

@@ -96,7 +96,7 @@ def told(title: str, *lines: str) -> Post:
 OUTBOX = [notification("a"), notification("x", pair="ETH-USD"), notification("b", "resolved")]
 
 
-def test_a_repetition_and_another_order_of_pairs_are_allowed() -> None:
+def test_duplicates_and_another_order_of_pairs_are_allowed() -> None:
     assert missing_by_key(OUTBOX, [*posts("x"), *posts("a", act="cut"), *posts("a", "b", "b")]) == []
 
 

@@ -45,7 +45,7 @@ def unmarked(outbox: Iterable[Notification]) -> list[str]:
 def missing_by_key(outbox: Sequence[Notification], posts: Iterable[Post]) -> list[str]:
     """Return the series that a webhook did not receive as the outbox has it, in words.
 
-    A key that comes again is a repetition; what counts is when it came first.
+    A key that comes again is a duplicate; what counts is when it came first.
     """
     received = dict.fromkeys(post.key for post in _taken(posts))
     places = {key: place for place, key in enumerate(received)}
@@ -64,7 +64,7 @@ def missing_by_key(outbox: Sequence[Notification], posts: Iterable[Post]) -> lis
 def missing_by_text(outbox: Sequence[Notification], posts: Iterable[Post]) -> list[str]:
     """Return what the receiver of a channel for people did not get in the order of the outbox, in words.
 
-    A message is about one alert, or lists many. It has no key, so a repetition looks like any other message.
+    A message is about one alert, or lists many. It has no key, so a duplicate looks like any other message.
     """
     due = _series(outbox)
     for post in _taken(posts):

@@ -33,7 +33,7 @@ class Report:
     deliveries: int = 0
     """Notifications that were delivered, to all receivers."""
     attempts: int = 0
-    """Requests that the receivers got for them, repetitions and refused ones included."""
+    """Requests that the receivers got for them, duplicates and refused ones included."""
 
     def summary(self) -> str:
         faults = sum(map(len, self.recoveries.values()))

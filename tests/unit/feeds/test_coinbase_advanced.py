@@ -299,7 +299,7 @@ def test_nothing_that_is_wrong_goes_on_or_raises(with_book: bool, frames: list[b
     assert list(feed.pairs) == [BTC]
 
 
-def test_a_time_that_is_none_does_not_get_onto_the_topic() -> None:
+def test_an_invalid_time_does_not_get_onto_the_topic() -> None:
     feed = AdvancedFeed([BTC])
     frame = ticker().replace(TIME.encode(), b'x\\",\\"y')
     assert bodies(feed.take(frame, T0))[1]["time"] == "2027-01-15T08:00:00.000000Z"

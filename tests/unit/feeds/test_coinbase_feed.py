@@ -179,7 +179,7 @@ def test_a_book_that_is_lost_while_the_socket_lives_is_told() -> None:
         assert not feed.bookless
 
 
-def test_a_time_that_is_none_does_not_get_onto_the_topic() -> None:
+def test_an_invalid_time_does_not_get_onto_the_topic() -> None:
     feed = ExchangeFeed(["BTC-USD"], book=True)
     feed.take(snapshot("100", "102", time='"},{'), T0)
     (quote,) = bodies(feed.take(update(["buy", "101", "1"], time='x","y":"z'), T0))

@@ -1,4 +1,4 @@
-"""Whom the lag is asked of, while the local Kafka stops and starts; no Kafka is needed for that."""
+"""Which Kafka is asked for the lag while the local one stops and starts; no Kafka is needed for that."""
 
 from __future__ import annotations
 

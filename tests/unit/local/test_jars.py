@@ -178,7 +178,7 @@ def test_the_mirror_of_mavens_own_settings(
         "https://u:x@host:s3cret/maven",
     ],
 )  # fmt: skip
-def test_an_address_that_is_none(url: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_is_not_repeated(url: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(maven.MIRROR_VARIABLE, url)
     with pytest.raises(UserError, match=maven.MIRROR_VARIABLE) as caught:
         jars.ensure(place, lambda _text: None)

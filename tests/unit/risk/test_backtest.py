@@ -26,7 +26,7 @@ def test_each_forecast_knows_only_the_minutes_up_to_its_moment() -> None:
     assert other.losses[early][-1] < -0.5  # the loss of the last one is already that of the other future
 
 
-def test_a_confidence_that_is_none_is_refused_although_nothing_can_be_forecast() -> None:
+def test_an_invalid_confidence_is_refused_although_nothing_can_be_forecast() -> None:
     with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
         risk.walk(minutes(5), 1.5, range_minutes=40, horizon=10, method="normal")
 

@@ -39,7 +39,7 @@ def test_the_usual_horizon_is_that_of_one_return(method: Callable[..., TailRisk 
     assert method(returns, 0.05) == method(returns, 0.05, 1) != method(returns, 0.05, 2)
 
 
-def test_a_confidence_that_is_none_is_refused_although_there_are_no_returns() -> None:
+def test_an_invalid_confidence_is_refused_although_there_are_no_returns() -> None:
     for figure in (risk.value_at_risk, risk.expected_shortfall):
         with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
             figure([], 1.5)

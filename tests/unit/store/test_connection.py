@@ -28,7 +28,7 @@ SECRET = "hunter2"
         "nonsense",
     ],
 )
-def test_a_url_that_is_none_is_not_repeated(url: str) -> None:
+def test_an_invalid_url_is_not_repeated(url: str) -> None:
     with pytest.raises(UserError, match=r"^DATABASE_URL is not valid: ") as caught:
         connect(Settings.of({"database_url": url}))
     assert SECRET not in str(caught.value)
