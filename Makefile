@@ -67,7 +67,7 @@ fuzz: .venv/installed ## a minute of hostile input for every reader of outside d
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(BIN)/python -m pytest tests/fuzz \
 		tests/integration/test_web.py::test_no_request_is_a_bug_of_the_server
 
-# The only target that downloads Flink's jars (159 MiB, pinned). TICKS=100000 makes it shorter.
+# This and bench-windows download Flink's jars (159 MiB, pinned). TICKS=100000 makes them shorter.
 test-flink: .venv/installed ## the streaming job on its own Flink cluster: kills, a restart, six hours of state
 	FLINK=full $(BIN)/python -m pytest -s tests/flink/test_killed.py tests/flink/test_restart.py \
 		tests/flink/test_flat_state.py

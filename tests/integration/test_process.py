@@ -921,10 +921,14 @@ def test_a_handover_waits_for_no_more_than_the_budget(cli: Cli, bench: Bench) ->
     assert bench.check() == Counter(metrics=sent)
     stored = bench.rows("SELECT kafka_partition, recorded_at FROM crypto_metrics ORDER BY recorded_at")
     assert len(claims) > 3
-    for (partition, _), claimed_at in claims.items():
-        after = next((at for number, at in stored if number == partition and at > claimed_at), None)
-        # Ticks were waiting for the new owner: it may hold them for its own budget, and not for another.
-        assert after is None or (after - claimed_at).total_seconds() < 2 * budget + 1
+    waits = [
+        (after[0] - claimed_at).total_seconds()
+        for (partition, _), claimed_at in claims.items()
+        if (after := [at for number, at in stored if number == partition and at > claimed_at])
+    ]
+    # Ticks were waiting for the new owner: it may hold them for its own budget, and not for another.
+    assert waits
+    assert max(waits) < 2 * budget + 1
 
 
 def test_a_budget_that_is_not_valid_is_refused(cli: Cli, settings: Settings) -> None:
