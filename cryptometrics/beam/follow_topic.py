@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 ROUND_S = 1.0
 """All partitions take a turn at each multiple of this many seconds."""
 READ_S = 0.85
-"""Seconds the partitions of a task read in a round, together. In the rest of it the runner commits, and sends
-the watermark, which it does only while no turn is waiting."""
+"""Seconds the busy partitions of a task read in a round, together. In the rest of it the runner commits, and
+sends the watermark, which it does only while no turn is waiting."""
 POLL_S = 0.05
 """Seconds to wait for messages that the consumer has not fetched yet."""
 GC_THRESHOLD = 500_000
@@ -78,9 +78,10 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     def __init__(self, job: Job) -> None:
         self._job = job
         self._counters = Counters()
-        self._turns = 0
-        self._turns_before = 1
-        """In the last bundle: as many partitions share the time to read."""
+        self._busy = 0
+        """Turns of this bundle that had more to read than time."""
+        self._busy_before = 0
+        """Those of the bundle before. They share the time; others need little of it."""
 
     def setup(self) -> None:
         """Prepare the process; a cluster's worker logs to stderr, since nobody reads its stdout."""
@@ -89,8 +90,8 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         log.setup()
 
     def start_bundle(self) -> None:
-        """Count turns anew."""
-        self._turns, self._turns_before = 0, max(self._turns, 1)
+        """Count the turns that are busy anew."""
+        self._busy, self._busy_before = 0, self._busy
 
     def process(
         self,
@@ -124,7 +125,6 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         next_turn: Any = beam.DoFn.TimerParam(NEXT_TURN),  # noqa: B008
     ) -> Iterator[TimestampedValue]:
         """Read on, and yield (market, PartialAggregate) for each market and stretch of time."""
-        self._turns += 1
         before = msgspec.msgpack.decode(progress.read(), type=ReadProgress)
         feed = self._feed(before, trades)
         try:
@@ -167,7 +167,7 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     def _read(self, before: ReadProgress, feed: PartitionFeed) -> list[tuple[str, PartialAggregate]]:
         """Read as long as a turn may take, or up to what the next turn can read in one poll."""
         partition, positions = before.partition, {before.partition: feed.offset}
-        stop_at = time.monotonic() + READ_S / self._turns_before
+        stop_at = time.monotonic() + READ_S / max(self._busy_before, 1)
         parts: list[tuple[str, PartialAggregate]] = []
         while True:
             received = feed.consumer.consume(MAX_POLL, POLL_S)
@@ -184,7 +184,9 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
             end = known_end(feed.consumer, before.topic, partition)
             left = min(end, before.end) - positions[partition] if end >= 0 else MAX_POLL
             feed.watermark.advance(now, [partition] if left <= 0 else [])
-            if time.monotonic() > stop_at or left <= 0 or (received and left < MAX_POLL):
+            over = time.monotonic() > stop_at
+            if over or left <= 0 or (received and left < MAX_POLL):
+                self._busy += over
                 feed.offset = positions[partition]
                 return merged_parts(parts)
 

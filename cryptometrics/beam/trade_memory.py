@@ -87,7 +87,8 @@ class TradeMemory:
         self._packed.pop(market, None)
         trades = self._markets.setdefault(market, Trades(news.ids))
         trades.ids = news.ids
-        trades.add(news.pairs())
+        newest = sorted(news.times)[-MAX_TRADE_TIMES:]
+        trades.add((trade_id, time) for trade_id in newest for time in news.times[trade_id])
         excess = len(trades.times) - MAX_TRADE_TIMES
         if excess > 0:
             for trade_id in sorted(trades.times)[:excess]:

@@ -173,6 +173,39 @@ def test_a_turn_with_many_polls_gives_one_part_for_each_stretch(monkeypatch: pyt
     assert reduce(merge, [first[1].aggregate, second[1].aggregate]).closed[2] == 59
 
 
+class Clock:
+    """A tenth of a second passes between two looks at it."""
+
+    def __init__(self) -> None:
+        self._now = 0
+
+    def monotonic(self) -> float:
+        self._now += 1
+        return self._now / 10
+
+    def time(self) -> float:
+        return 0.0
+
+
+def test_only_busy_partitions_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow_topic, "MAX_POLL", 1)
+    monkeypatch.setattr(follow_topic, "READ_S", 1.05)
+    monkeypatch.setattr(follow_topic, "time", Clock())
+    partition = read_from(monkeypatch, [message(at, at, at) for at in range(40)], at_once=1)
+    key = Key(share())
+
+    def bundle(turns: int) -> list[int]:
+        key.reader.start_bundle()
+        return [sum(part.aggregate.ticks for _, part in key.turn()) for _ in range(turns)]
+
+    assert bundle(2) == [11, 11]
+    assert bundle(2) == [6, 6]  # two had too little time
+    assert bundle(1) == [6]  # now the last messages, which take less than a turn
+    assert bundle(1) == [0]
+    partition.add(*[message(at, at, at) for at in range(40, 60)])
+    assert bundle(1) == [11]
+
+
 def test_restored_it_has_its_offset_its_trades_and_its_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
     partition = read_from(monkeypatch, [message(at, at, at) for at in range(5)])
     key = Key(share())
