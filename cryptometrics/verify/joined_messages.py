@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryptometrics.verify.byte_words import ByteWords
+from cryptometrics.verify.byte_words import WORD, ByteWords
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 4096
 """Longer messages are left out: no quote of a known layout has as many."""
 MARK = b'"'
-_PADDING = bytes(32)
-"""Words are read beyond the first and the last message."""
+_PADDING = bytes(MAX_BYTES + WORD)
+"""A literal of a layout is looked for even where a message is too short for it."""
 _SPACE, _DELETE = ord(" "), 0x7F
 
 

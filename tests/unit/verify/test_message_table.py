@@ -184,6 +184,14 @@ def test_after_many_messages_without_a_layout_the_next_one_is_still_tried() -> N
     assert table.is_read.tolist() == [False] * 100 + [True]
 
 
+def test_a_short_message_with_as_many_marks_is_not_read() -> None:
+    """The bytes between two values of a layout may be more than are left of the message."""
+    without = dict.fromkeys(("best_bid_size", "best_ask_size", "price", "last_size", "side", "trade_id"))
+    good = json.dumps({**{n: v for n, v in TICKER.items() if n != "time"}, **without, "time": TICKER["time"]})
+    table = MessageReader().read([b"BTC-USD"] * 2, [good.encode(), b'"' * good.count('"')])
+    assert table.is_read.tolist() == [True, False]
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """Return a message in which a few bytes are replaced, added or left out."""
