@@ -56,8 +56,9 @@ _last: dict[str, Standing] = {}
 def connect_primary(uri: str) -> psycopg.Connection:
     """Connect as libpq does; of several servers that accept writes, take the one that was promoted last.
 
-    A process tries every host before its first session, and again whenever libpq's choice is older than the
-    server that it used last. Raises psycopg's errors, and NotConnectedError if only a former primary answers.
+    A process tries every host before its first session, and again whenever libpq's choice is not the server
+    that it used last, or has been restarted since. Raises psycopg's errors, and NotConnectedError if only a
+    former primary answers.
     """
     chosen = resolve(uri)
     options, hosts = complete(uri, chosen), split_hosts(chosen)
@@ -66,8 +67,8 @@ def connect_primary(uri: str) -> psycopg.Connection:
     if (last := _last.get(uri)) is not None:
         connection = psycopg.connect(**options, autocommit=True)
         standing = _standing(connection)
-        if standing is None or not standing.is_before(last):
-            return _remember(uri, connection, standing)
+        if is_same_run(standing, last):
+            return connection
         connection.close()
     from concurrent.futures import ThreadPoolExecutor  # only a list of hosts needs it
 
@@ -95,6 +96,15 @@ def split_hosts(options: Mapping[str, str]) -> list[dict[str, str]]:
     if any(len(values) != length for values in lists.values()):
         return []  # libpq says what is wrong
     return [{name: values[number] for name, values in lists.items()} for number in range(length)]
+
+
+def is_same_run(standing: Standing | None, last: Standing) -> bool:
+    """Return whether a server is the one that was used last, and has not been restarted since.
+
+    If it has, it may have failed, and another one may have been promoted that this process has not seen yet.
+    A server without a standing counts as the same, because it cannot be compared with the others.
+    """
+    return standing is None or standing == last
 
 
 def newest(standings: Sequence[Standing | None]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cryptometrics.store.primary import RivalsError, Standing, newest, split_hosts
+from cryptometrics.store.primary import RivalsError, Standing, is_same_run, newest, split_hosts
 
 OLD, NEW = Standing(7, 1, 100.0), Standing(7, 2, 200.0)
 
@@ -38,6 +38,22 @@ def test_only_a_lower_timeline_of_the_same_cluster_is_before() -> None:
     assert not NEW.is_before(OLD)
     assert not OLD.is_before(OLD._replace(started=999.0))
     assert not OLD.is_before(NEW._replace(system=8))
+
+
+@pytest.mark.parametrize(
+    ("standing", "same"),
+    [
+        (OLD, True),
+        (None, True),  # it says nothing that the other hosts could be compared with
+        (OLD._replace(started=300.0), False),  # it went away: meanwhile another one may have been promoted
+        (NEW, False),
+        (OLD._replace(system=8), False),
+    ],
+)
+def test_only_the_server_used_last_is_taken_without_asking_the_others(
+    standing: Standing | None, same: bool
+) -> None:
+    assert is_same_run(standing, OLD) is same
 
 
 @pytest.mark.parametrize(
