@@ -7,6 +7,7 @@ and never quotes the text, which may be a secret in the wrong variable.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -82,12 +83,12 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def positive_number(text: str) -> float:
-    """Parse a number above 0."""
+    """Parse a finite number above 0."""
     try:
         number = float(text)
     except ValueError:
         _refuse_number()
-    if not number > 0:  # NaN is not, either
+    if not 0 < number < math.inf:  # every wait ends; NaN is refused, too
         _refuse_number()
     return number
 

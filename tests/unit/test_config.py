@@ -147,6 +147,8 @@ def test_kafkas_login_reaches_librdkafka_under_its_names(
         ("CRYPTOMETRICS_WAIT", "soon"),
         ("CRYPTOMETRICS_WAIT", "-1"),
         ("CRYPTOMETRICS_WAIT", "0"),
+        ("CRYPTOMETRICS_WAIT", "inf"),
+        ("CRYPTOMETRICS_WAIT", "nan"),
         ("CRYPTOMETRICS_LATENCY", "soon"),
         ("CRYPTOMETRICS_LATENCY", "1ms"),
         ("CRYPTOMETRICS_LATENCY", "25"),
