@@ -29,7 +29,7 @@ from cryptometrics.beam.folding import Poll, merged_parts
 from cryptometrics.beam.held_timer import set_held
 from cryptometrics.beam.partition_feeds import PartitionFeed, PartitionFeeds
 from cryptometrics.beam.read_counts import Counters
-from cryptometrics.beam.received import MAX_POLL, consumer_at, sorted_messages
+from cryptometrics.beam.received import GC_THRESHOLD, MAX_POLL, consumer_at, sorted_messages
 from cryptometrics.beam.trade_memory import TradeMemory
 from cryptometrics.beam.watermark import Watermark
 from cryptometrics.kafka.partition_ends import known_end
@@ -48,7 +48,6 @@ READ_S = 0.85
 sends the watermark, which it does only while no turn is waiting."""
 POLL_S = 0.05
 """Seconds to wait for messages that the consumer has not fetched yet."""
-GC_THRESHOLD = 500_000
 
 _feeds = PartitionFeeds()
 """Of this process."""
@@ -85,7 +84,6 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
 
     def setup(self) -> None:
         """Prepare the process; a cluster's worker logs to stderr, since nobody reads its stdout."""
-        # A poll creates thousands of objects without cycles; looking for cycles takes an eighth of the time.
         gc.set_threshold(GC_THRESHOLD)
         log.setup()
 

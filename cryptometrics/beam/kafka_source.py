@@ -19,7 +19,7 @@ from cryptometrics.beam.folding import Poll
 from cryptometrics.beam.follow_topic import FollowPartition
 from cryptometrics.beam.offset_ranges import NO_END
 from cryptometrics.beam.read_counts import Counters
-from cryptometrics.beam.received import MAX_POLL, consumer_at, sorted_messages
+from cryptometrics.beam.received import GC_THRESHOLD, MAX_POLL, consumer_at, sorted_messages
 from cryptometrics.beam.spread_keys import spread_keys
 from cryptometrics.beam.trade_memory import TradeMemory
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 POLL_S = 0.25
 MAX_SILENCE_S = 60.0
 """Seconds without a message after which a reader with offsets left gives up."""
-GC_THRESHOLD = 500_000
 
 
 class ReadShare(beam.DoFn):  # type: ignore[misc]  # Beam has no types
@@ -44,7 +43,6 @@ class ReadShare(beam.DoFn):  # type: ignore[misc]  # Beam has no types
 
     def setup(self) -> None:
         """Prepare the process."""
-        # A poll creates thousands of objects without cycles; looking for cycles takes an eighth of the time.
         gc.set_threshold(GC_THRESHOLD)
 
     def process(self, share: TopicShare) -> Iterator[TimestampedValue]:
