@@ -33,7 +33,7 @@ FAR_FUTURE = Timestamp(253_370_764_800)
 
 
 class _Steps(RestrictionProvider):  # type: ignore[misc]  # Beam has no types
-    """Restrictions are numbers of pauses; the first is that which the partitions are sent before."""
+    """Number the pauses: a restriction begins at the next one. The partitions are sent before pause 0."""
 
     def initial_restriction(self, _element: Partitions) -> OffsetRange:
         """Return all of them."""
@@ -44,7 +44,7 @@ class _Steps(RestrictionProvider):  # type: ignore[misc]  # Beam has no types
         return OffsetRestrictionTracker(restriction)
 
     def restriction_size(self, _element: Partitions, _restriction: OffsetRange) -> float:
-        """Return 1, as nothing is behind."""
+        """Return 1: there is never a backlog."""
         return 1.0
 
     def truncate(self, _element: Partitions, _restriction: OffsetRange) -> None:
@@ -61,7 +61,7 @@ class BeginPartitions(beam.DoFn):  # type: ignore[misc]
         tracker: Any = beam.DoFn.RestrictionParam(_Steps()),  # noqa: B008  (Beam's way)
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[tuple[int, TopicShare]]:
-        """Yield the partitions, the first time; then pause."""
+        """Yield the partitions before the first pause, and pause."""
         step = tracker.current_restriction().start
         if not tracker.try_claim(step):
             return

@@ -4,8 +4,8 @@ A partition is read in turns. Each turn reads what there is, stores the new stat
 the timer of the next turn, which holds the watermark until then. So the state has the same size after an hour
 and after a year, and a runner may move partitions between its tasks when it is restarted with more of them.
 
-It is no splittable DoFn. Whenever such a reader pauses, Beam's runner for Flink stores what is left to read
-under a new name that it never frees (still so in 2.56).
+This is not a splittable DoFn: whenever one pauses, Beam's runner for Flink stores what is left to read under
+a new name, and never frees it (still so in 2.56).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ POLL_S = 0.05
 """Seconds to wait for messages that the consumer has not fetched yet."""
 
 _feeds = PartitionFeeds()
-"""Of this process."""
+"""The feeds of this process."""
 
 
 class ReadProgress(msgspec.Struct, frozen=True):
@@ -103,15 +103,15 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
         already contains the partition, further on; beginning again would count every tick twice.
         """
         _, share = element
-        (its,) = share.ranges
+        (offsets,) = share.ranges
         if progress.read() is None:
             if self._job.continues:
                 # To begin anew would write windows without the ticks before, over whole ones.
                 raise RuntimeError(
-                    f"the checkpoint has no state of partition {its.partition} of topic {share.topic}: it is "
-                    "of another version, or the topic has grown; use --from instead of --savepoint_path"
+                    f"the checkpoint has no state of partition {offsets.partition} of topic {share.topic}: "
+                    "it is of another version, or the topic has grown; use --from instead of --savepoint_path"
                 )
-            beginning = ReadProgress(share.topic, its.partition, its.start, its.end, None, "")
+            beginning = ReadProgress(share.topic, offsets.partition, offsets.start, offsets.end, None, "")
             progress.write(msgspec.msgpack.encode(beginning))
             set_held(next_turn, Timestamp.now(), MIN_TIMESTAMP)
 
@@ -154,7 +154,7 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
             return feed
         positions = {progress.partition: progress.offset}
         log.get_logger().info("reader_begins", topic=progress.topic, offsets=positions)
-        # The runner drops what is late by the watermark of before; start there, so that drops are counted.
+        # The runner drops what is late by the stored watermark; start there, so that drops are counted.
         idle = timedelta(seconds=self._job.idle)
         watermark = Watermark(positions, datetime.now(UTC), idle, progress.watermark)
         memory = TradeMemory(trades.read())
@@ -171,7 +171,7 @@ class FollowPartition(beam.DoFn):  # type: ignore[misc]  # Beam has no types
             received = feed.consumer.consume(MAX_POLL, POLL_S)
             now = datetime.now(UTC)
             for messages in sorted_messages(received, positions, {partition: before.end}).values():
-                # All are judged by the watermark of before the turn, at which the runner still is.
+                # The runner still has the watermark from before the turn, so that one decides what is late.
                 poll = Poll(self._job, feed.memory)
                 poll.read(partition, cast("Any", messages), now, before.watermark)
                 poll.keep(feed.memory)

@@ -61,8 +61,8 @@ class ReadShare(beam.DoFn):  # type: ignore[misc]  # Beam has no types
                     raise RuntimeError(
                         f"Kafka sent no message of topic {share.topic} for {MAX_SILENCE_S:.0f} s"
                     )
-                # A pair lies in one partition, after the topic grew perhaps in two. Their news of one poll
-                # are independent: a feed sends its duplicates to the partition of the original.
+                # A pair lies in one partition, or in two after the topic grew. Within one poll they need not
+                # know of each other's trades: a feed sends a duplicate to the partition of the original.
                 polls = [
                     self._poll(partition, messages, memory)
                     for partition, messages in sorted_messages(received, positions, ends).items()

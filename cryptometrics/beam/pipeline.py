@@ -60,8 +60,8 @@ class ToRows(beam.PTransform):  # type: ignore[misc]  # Beam has no types
             )
         # With its type, a key is a string for the runner, too, which must find its state again.
         keyed = tuple[str, Any]
-        judge = beam.ParDo(NotTooLate(job.lateness)).with_output_types(keyed, **{TOO_LATE: keyed})
-        decided = taken | "not too late" >> judge.with_outputs(TOO_LATE, main="taken")
+        check = beam.ParDo(NotTooLate(job.lateness)).with_output_types(keyed, **{TOO_LATE: keyed})
+        decided = taken | "not too late" >> check.with_outputs(TOO_LATE, main="taken")
         self.too_late = (
             decided[TOO_LATE]
             | "for ever" >> beam.WindowInto(GlobalWindows())

@@ -33,7 +33,8 @@ def sorted_messages(
 ) -> dict[int, list[Message]]:
     """Return the messages by partition, and move the positions behind them.
 
-    ends: of what is to be read; messages beyond are left out. Markers at an end move the position, too.
+    ends: exclusive upper bounds; messages beyond are left out. The event at the end of a partition moves its
+    position, too.
     Raises KafkaException for an error of the consumer.
     """
     found: dict[int, list[Message]] = {}
