@@ -22,7 +22,7 @@ _WRITABLE = {"read-write", "primary"}
 """The values of target_session_attrs that ask for a server which accepts writes."""
 
 # Plain numbers only: the formats of times are not set yet.
-_STANDING = """
+_IDENTIFY = """
 SELECT system_identifier, ('x' || pg_catalog.left(file, 8))::bit(32)::int4,
        extract(epoch FROM pg_catalog.pg_postmaster_start_time())::float8
 FROM pg_catalog.pg_control_system(),
@@ -30,7 +30,7 @@ FROM pg_catalog.pg_control_system(),
 """
 
 
-class Standing(NamedTuple):
+class Server(NamedTuple):
     """What a server that accepts writes says about its place in the history of its cluster."""
 
     system: int
@@ -40,7 +40,7 @@ class Standing(NamedTuple):
     started: float
     """When the server started, in seconds since 1970: two names with the same moment are one server."""
 
-    def is_before(self, other: Standing) -> bool:
+    def is_before(self, other: Server) -> bool:
         """Return whether this server was the primary before the other one."""
         return self.system == other.system and self.timeline < other.timeline
 
@@ -49,7 +49,7 @@ class RivalsError(Exception):
     """Two servers accept writes on the same timeline, so nobody can tell which one is the primary."""
 
 
-_last: dict[str, Standing] = {}
+_last: dict[str, Server] = {}
 """The primary that this process has used last, by connection string."""
 
 
@@ -66,8 +66,8 @@ def connect_primary(uri: str) -> psycopg.Connection:
         return psycopg.connect(**options, autocommit=True)
     if (last := _last.get(uri)) is not None:
         connection = psycopg.connect(**options, autocommit=True)
-        standing = _standing(connection)
-        if is_same_run(standing, last):
+        server = _identify(connection)
+        if is_same_run(server, last):
             return connection
         connection.close()
     from concurrent.futures import ThreadPoolExecutor  # only a list of hosts needs it
@@ -98,25 +98,25 @@ def split_hosts(options: Mapping[str, str]) -> list[dict[str, str]]:
     return [{name: values[number] for name, values in lists.items()} for number in range(length)]
 
 
-def is_same_run(standing: Standing | None, last: Standing) -> bool:
+def is_same_run(server: Server | None, last: Server) -> bool:
     """Return whether a server is the one that was used last, and has not been restarted since.
 
     If it has, it may have failed, and another one may have been promoted that this process has not seen yet.
-    A server without a standing counts as the same, because it cannot be compared with the others.
+    One that says nothing of itself (None) counts as the same, because it cannot be compared with the others.
     """
-    return standing is None or standing == last
+    return server is None or server == last
 
 
-def newest(standings: Sequence[Standing | None]) -> int:
+def newest(servers: Sequence[Server | None]) -> int:
     """Return the index of the primary among servers that accept writes, in the order of their list.
 
-    A server without a standing (None) or of another cluster cannot be compared: then the first one counts.
+    One that says nothing of itself (None) or is of another cluster cannot be compared: then the first counts.
     Raises RivalsError if two servers have the highest timeline.
     """
-    first = standings[0]
+    first = servers[0]
     if first is None:
         return 0
-    known = [(index, each) for index, each in enumerate(standings) if each and each.system == first.system]
+    known = [(index, each) for index, each in enumerate(servers) if each and each.system == first.system]
     highest = max(each.timeline for _, each in known)
     rivals = {index: each for index, each in known if each.timeline == highest}
     if len({each.started for each in rivals.values()}) > 1:
@@ -124,66 +124,66 @@ def newest(standings: Sequence[Standing | None]) -> int:
     return next(iter(rivals))
 
 
-def _connect_writable(options: dict[str, Any]) -> tuple[psycopg.Connection, Standing | None]:
+def _connect_writable(options: dict[str, Any]) -> tuple[psycopg.Connection, Server | None]:
     connection = psycopg.connect(**options, autocommit=True)
-    return connection, _standing(connection)
+    return connection, _identify(connection)
 
 
-def _standing(connection: psycopg.Connection) -> Standing | None:
-    """Return a server's standing; None where it has no such functions, or this login may not call them."""
+def _identify(connection: psycopg.Connection) -> Server | None:
+    """Return what a server says of itself; None if it lacks the functions, or the login may not call them."""
     try:
-        row = connection.execute(_STANDING.encode()).fetchone()
+        row = connection.execute(_IDENTIFY.encode()).fetchone()
     except (errors.UndefinedFunction, errors.InsufficientPrivilege, errors.FeatureNotSupported):
         return None
     except BaseException:
         connection.close()
         raise
-    return None if row is None else Standing(*row)
+    return None if row is None else Server(*row)
 
 
 def _choose(
-    uri: str, found: Sequence[tuple[psycopg.Connection, Standing | None]], last: Standing | None
+    uri: str, found: Sequence[tuple[psycopg.Connection, Server | None]], last: Server | None
 ) -> psycopg.Connection:
     """Keep the session of the primary and close the others."""
     chosen = None
     try:
-        index = newest([standing for _, standing in found])
-        connection, standing = found[index]
-        if standing is not None and last is not None and standing.is_before(last):
+        index = newest([server for _, server in found])
+        connection, server = found[index]
+        if server is not None and last is not None and server.is_before(last):
             info = connection.info
             raise NotConnectedError(
-                f"{info.host}:{info.port} is a former primary, on timeline {standing.timeline} instead of "
+                f"{info.host}:{info.port} is a former primary, on timeline {server.timeline} instead of "
                 f"{last.timeline}: stop it, or make it a standby",
                 answered=True,
             )
         chosen = connection
-        _warn_of_former(found, standing)
+        _warn_of_former(found, server)
     except RivalsError as rivals:
         raise NotConnectedError(f"{rivals} at {place(uri)}: stop all but one", answered=True) from None
     finally:
         for other, _ in found:
             if other is not chosen:
                 other.close()
-    return _remember(uri, connection, standing)
+    return _remember(uri, connection, server)
 
 
 def _warn_of_former(
-    found: Sequence[tuple[psycopg.Connection, Standing | None]], primary: Standing | None
+    found: Sequence[tuple[psycopg.Connection, Server | None]], primary: Server | None
 ) -> None:
     from cryptometrics import log  # a command that reads one server does without it
 
-    for connection, standing in found:
-        if standing is not None and primary is not None and standing.is_before(primary):
+    for connection, server in found:
+        if server is not None and primary is not None and server.is_before(primary):
             log.get_logger().warning(
                 "former_primary",
                 server=f"{connection.info.host}:{connection.info.port}",
-                timeline=standing.timeline,
+                timeline=server.timeline,
                 primary_timeline=primary.timeline,
                 hint="it accepts writes and is not used: stop it, or make it a standby",
             )
 
 
-def _remember(uri: str, connection: psycopg.Connection, standing: Standing | None) -> psycopg.Connection:
-    if standing is not None:
-        _last[uri] = standing
+def _remember(uri: str, connection: psycopg.Connection, server: Server | None) -> psycopg.Connection:
+    if server is not None:
+        _last[uri] = server
     return connection

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from cryptometrics.store.primary import RivalsError, Standing, is_same_run, newest, split_hosts
+from cryptometrics.store.primary import RivalsError, Server, is_same_run, newest, split_hosts
 
-OLD, NEW = Standing(7, 1, 100.0), Standing(7, 2, 200.0)
+OLD, NEW = Server(7, 1, 100.0), Server(7, 2, 200.0)
 
 
 @pytest.mark.parametrize(
-    ("standings", "index"),
+    ("servers", "index"),
     [
         ([OLD], 0),
         ([OLD, NEW], 1),
         ([NEW, OLD], 0),
         ([NEW, NEW], 0),  # two names of one server
-        ([OLD, NEW, Standing(7, 3, 150.0)], 2),
-        ([OLD, Standing(8, 9, 200.0)], 0),  # another cluster has timelines of its own
+        ([OLD, NEW, Server(7, 3, 150.0)], 2),
+        ([OLD, Server(8, 9, 200.0)], 0),  # another cluster has timelines of its own
         ([None, NEW], 0),
         ([OLD, None], 0),
     ],
 )
-def test_the_server_that_was_promoted_last_is_the_primary(
-    standings: list[Standing | None], index: int
-) -> None:
-    assert newest(standings) == index
+def test_the_server_that_was_promoted_last_is_the_primary(servers: list[Server | None], index: int) -> None:
+    assert newest(servers) == index
 
 
 def test_two_servers_on_one_timeline_are_rivals() -> None:
@@ -41,7 +39,7 @@ def test_only_a_lower_timeline_of_the_same_cluster_is_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "same"),
+    ("server", "same"),
     [
         (OLD, True),
         (None, True),  # it says nothing that the other hosts could be compared with
@@ -51,9 +49,9 @@ def test_only_a_lower_timeline_of_the_same_cluster_is_before() -> None:
     ],
 )
 def test_only_the_server_used_last_is_taken_without_asking_the_others(
-    standing: Standing | None, same: bool
+    server: Server | None, same: bool
 ) -> None:
-    assert is_same_run(standing, OLD) is same
+    assert is_same_run(server, OLD) is same
 
 
 @pytest.mark.parametrize(
