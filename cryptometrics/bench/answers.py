@@ -34,13 +34,13 @@ GROUP, VENUE, PAIR = GROUPS[0], VENUES[0], PAIRS[0]
 """What the commands read."""
 CHART = timedelta(minutes=15)
 ROUNDS = 3
-"""The best of so many counts: the first one warms up."""
+"""The best of so many rounds counts: the first one warms up."""
 UP_TIMEOUT_S = 600.0
 FIRST_ROW_S = 60.0
 LOOK_S = 0.005
 """Seconds between two looks for the first row."""
 EXPORTED_ROWS = 1_000_000
-"""Most rows of an export."""
+"""Maximum rows of an export."""
 
 # The same rows and columns, read and dropped: unsorted, and as PostgreSQL writes them.
 _COPY = sql.SQL(

@@ -56,10 +56,16 @@ class Scratch:
             "KAFKA_TOPIC": self.settings.kafka_topic,
         }
 
-    def run(self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> str:
+    def run(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        timeout: float = COMMAND_TIMEOUT_S,
+    ) -> str:
         """Run a `cryptometrics` command in this schema and topic; return what it printed on stdout.
 
-        environment: variables that differ. Raises CryptometricsError if it fails or does not end in an hour.
+        environment: variables that differ. Raises CryptometricsError if it fails or does not end in
+        `timeout` seconds.
         """
         try:
             done = subprocess.run(
@@ -68,11 +74,11 @@ class Scratch:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=COMMAND_TIMEOUT_S,
+                timeout=timeout,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise CryptometricsError(f"`{arguments[0]}` did not end in {COMMAND_TIMEOUT_S:g} s") from None
+            raise CryptometricsError(f"`{arguments[0]}` did not end in {timeout:g} s") from None
         if done.returncode:
             last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
             raise CryptometricsError(f"`{arguments[0]}` ended with exit code {done.returncode}: {last}")
@@ -139,8 +145,7 @@ def _inside(settings: Settings, name: str) -> Iterator[Scratch]:
         made = Scratch(own, connection)
         with contextlib.ExitStack() as stack:
             for topic in (made.settings, made.aside):
-                stack.callback(
-                    delete_topic, topic
-                )  # registered first: an interrupted creation may have succeeded
+                # Registered first: an interrupted creation may have succeeded.
+                stack.callback(delete_topic, topic)
                 create_topic(topic, PARTITIONS)
             yield made

@@ -6,7 +6,6 @@ pipeline leaves, and `verify` can prove it.
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -89,22 +88,8 @@ def _blocks(days: StoredDays) -> Iterator[list[Message]]:
 
 
 def _process(scratch: Scratch, group: str, ticks: int) -> None:
-    command = scratch.command(
-        *("process", "--group", group, "--workers", str(WORKERS), "--until-caught-up", "--no-alerts")
+    scratch.run(
+        *("process", "--group", group, "--workers", str(WORKERS), "--until-caught-up", "--no-alerts"),
+        environment={"KAFKA_TOPIC": scratch.aside.kafka_topic},
+        timeout=60 + ticks / MIN_RATE,
     )
-    environment = scratch.environment | {"KAFKA_TOPIC": scratch.aside.kafka_topic}
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60 + ticks / MIN_RATE,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CryptometricsError(f"`process` did not store {ticks:,} ticks in {error.timeout:g} s") from None
-    if done.returncode:
-        last = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise CryptometricsError(f"`process` ended with exit code {done.returncode}: {last}")
