@@ -35,7 +35,7 @@ IDLE_S = 0.25
 LINGER_S = 0.005
 """Seconds a partial batch waits at most for more messages while the database writes the one before."""
 LOOK_S = 0.001
-"""Seconds between two looks whether it still does, where no record may wait for company."""
+"""Seconds between two checks whether it still does, if records may not wait for company."""
 SETTLE_S = 0.002
 """Seconds that the partitions of one fetch need to arrive one after another; part of the budget."""
 TOPIC_ID_RENEWED_S = 1.0

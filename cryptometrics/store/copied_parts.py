@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from psycopg import sql
 
 BYTES_AHEAD = 4 * 1024 * 1024
-"""What a session may have read before it is taken."""
+"""Bytes that a session may read ahead."""
 PARTS_AHEAD = 2
-"""Parts that a session has been given: the one that it reads, and the next."""
+"""Parts assigned to a session at once: the one that it reads, and the next."""
 LOOK_S = 0.1
 """Seconds between two looks whether the reading was given up."""
 CANCEL_S = 2.0
@@ -36,7 +36,7 @@ CANCEL_S = 2.0
 def copied_parts(
     sessions: Sequence[psycopg.Connection], parts: Iterable[sql.Composed], size: int = TEXT_BYTES
 ) -> Generator[tuple[int, CopiedRows]]:
-    """Yield the blocks of each part in order, with the number of the part, from 0 on.
+    """Yield the blocks of each part in order, with the number of the part, counted from 0.
 
     Nothing else may use the sessions before the end; only the first of the parts may be made with their help.
     size: of a block, in bytes. A generator that is closed before its end cancels what still runs.

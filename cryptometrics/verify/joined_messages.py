@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cryptometrics.verify.byte_words import Integers
 
 MAX_BYTES = 4096
-"""Longer messages are left out: no quote of a known layout has as many."""
+"""Longer messages are left out: no publisher writes quotes that long."""
 MARK = b'"'
 _PADDING = bytes(MAX_BYTES + WORD)
 """A literal of a layout is looked for even where a message is too short for it."""

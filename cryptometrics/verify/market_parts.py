@@ -1,4 +1,4 @@
-"""Set what was found of each market aside in a temporary file, part by part, and read it again by market."""
+"""Store the results of each market in a temporary file, part by part, and read them back by market."""
 
 from __future__ import annotations
 

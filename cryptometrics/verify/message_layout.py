@@ -1,4 +1,4 @@
-"""Find the fields of many quotes that are laid out alike: learn the layout from one, and prove it of others.
+"""Find the fields of many quotes of one layout: learn it from one message, and check the others for it.
 
 A publisher writes all its messages with the same fields in the same order. `MessageLayout.of` takes one
 message apart into its literals: the bytes between the values. Another message has the same layout if it has
@@ -77,7 +77,7 @@ class MessageLayout:
 
     @classmethod
     def of(cls, value: bytes) -> MessageLayout | None:
-        """Return the layout of a message; None if it is not a quote in a form that a layout can have."""
+        """Return the layout of a message; None if it is not a quote, or has no fixed layout."""
         if len(value) > MAX_BYTES or not value.isascii():
             return None
         try:

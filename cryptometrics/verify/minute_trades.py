@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cryptometrics.verify.written_numbers import WrittenNumbers
 
 MAX_SINGLE = 4096
-"""Quotes added one by one that are kept before they are summed up."""
+"""Quotes added one by one that are held before they are summed up."""
 
 _MINUTES = f"""
 SELECT window_start, ticks, coalesce(trades, {UNKNOWN}), venue, pair, volume, notional, buy_volume
@@ -44,7 +44,7 @@ _POWERS = np.array([10**n for n in range(19)], np.int64)
 
 
 class _Single(NamedTuple):
-    """What is kept of a quote that was added by itself."""
+    """The time and the trade of a quote that was added by itself."""
 
     time: int
     is_known: bool

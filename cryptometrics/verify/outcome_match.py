@@ -1,4 +1,4 @@
-"""Compare the outcomes that are no rows with their messages."""
+"""Compare rejected messages, gap records, duplicates and holes with the messages of the topic."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFUSED_BY_POSTGRES = "refused_by_postgres"
 
 
 class OutcomeMatch:
-    """Compares rejected messages, gap records, duplicates and holes; duplicates are looked up later."""
+    """Compares the outcomes that are not rows; `DuplicateCheck` looks up the duplicates later."""
 
     def __init__(self, findings: Findings, duplicates: DuplicateCheck) -> None:
         self._findings = findings
@@ -137,5 +137,5 @@ class OutcomeMatch:
 
 
 def _moment(microseconds: int) -> datetime:
-    """Return `recorded_at`; it is a clock's time, so it has a form in Python."""
+    """Return `recorded_at`: a clock's time, so Python can represent it."""
     return from_microseconds(microseconds)

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 NOT_SEEN = -1
 MAX_NEW = 8
-"""Texts that are looked at to find a new one."""
+"""Texts without a number that are tried as new ones at a time."""
 
 
 class SeenTexts:
-    """The texts that were seen, of those with a form; `texts[number]` is the text of a number."""
+    """The texts of one form that were seen; `texts[number]` is the text of a number."""
 
     def __init__(self, form: Callable[[bytes], object], limit: int, seen: Sequence[bytes] = ()) -> None:
         """Begin with some texts.
 
-        form: whether a text has the form.
-        limit: number of texts that get a number; more are like texts without the form.
+        form: returns something true if a text has the form.
+        limit: maximum number of texts; later ones get no number, like texts without the form.
         """
         self.texts: list[bytes] = []
         self._form, self._limit = form, limit
