@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from cryptometrics.verify.message_layout import Places
 
 MAX_LAYOUTS = 8
-"""Layouts that are tried on a message, and failures in a row after which no new one is looked for."""
+"""Layouts that are tried on a message."""
+MAX_FAILURES = 8
+"""Messages without a layout in a row, after which a block is searched no further for a new one."""
 BLOCK_MESSAGES = 4096
 """Messages that are read at once: few enough to stay in the processor's cache."""
 MAX_PAIRS, MAX_VENUES = 10_000, 100
@@ -82,7 +84,6 @@ class MessageReader:
         self._pairs, self._venues = SeenTexts(_is_pair, MAX_PAIRS), SeenTexts(_is_venue, MAX_VENUES, _VENUES)
         self._sides = SeenTexts(_SIDES.__contains__, len(_SIDES), _SIDES)
         self._layouts: list[MessageLayout] = []
-        self._failures = 0
 
     def read(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> MessageTable:
         """Return the columns of some messages."""
@@ -100,13 +101,14 @@ class MessageReader:
         left = np.arange(len(values))
         for layout in self._layouts:
             left = self._read(table, begin, layout, messages, left, pairs)
-        while len(left) and self._failures < MAX_LAYOUTS and len(self._layouts) < MAX_LAYOUTS:
+        failures = 0
+        while len(left) and failures < MAX_FAILURES and len(self._layouts) < MAX_LAYOUTS:
             layout_of_next = MessageLayout.of(values[left[0]] or b"")
             if layout_of_next is None:
-                self._failures += 1
+                failures += 1
                 left = left[1:]
                 continue
-            self._failures = 0
+            failures = 0
             self._layouts.append(layout_of_next)
             left = self._read(table, begin, layout_of_next, messages, left, pairs)
 

@@ -184,6 +184,14 @@ def test_after_many_messages_without_a_layout_the_next_one_is_still_tried() -> N
     assert table.is_read.tolist() == [False] * 100 + [True]
 
 
+def test_a_layout_is_learnt_after_messages_without_one() -> None:
+    """A feed begins with a gap record for each of its pairs."""
+    reader = MessageReader()
+    start = json.dumps({"type": "gap", "kind": "start", "product_id": "BTC-USD", "time": TICKER["time"]})
+    assert not reader.read([b"BTC-USD"] * 50, [start.encode()] * 50).is_read.any()
+    assert reader.read([b"BTC-USD"] * 50, [json.dumps(TICKER).encode()] * 50).is_read.all()
+
+
 def test_a_short_message_with_as_many_marks_is_not_read() -> None:
     """The bytes between two values of a layout may be more than are left of the message."""
     without = dict.fromkeys(("best_bid_size", "best_ask_size", "price", "last_size", "side", "trade_id"))
