@@ -73,9 +73,8 @@ TRUE_WINDOWS = true_windows()
 
 _DIFFERING_MINUTES = """
 SELECT count(*) FROM (
-    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = %s
-    EXCEPT
-    SELECT to_jsonb(w) - '{name,complete,updated_at}'::text[] FROM crypto_windows AS w WHERE name = '1m'
+    SELECT 1 FROM crypto_windows AS w WHERE name IN (%s, '1m')
+    GROUP BY to_jsonb(w) - '{name,complete,updated_at}'::text[] HAVING count(*) <> 2
 ) AS differing
 """
 
@@ -122,7 +121,7 @@ def differing_windows(
 
 
 def differing_minutes(connection: psycopg.Connection, name: str) -> int:
-    """Return how many windows of this name differ in any column from the minutes that `process` keeps."""
+    """Return how many windows of this name and minutes of `process` have no equal in every column."""
     row = connection.execute(_DIFFERING_MINUTES, [name]).fetchone()
     assert row is not None
     count: int = row[0]
