@@ -90,10 +90,24 @@ def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
                 updater.request({today.isoformat()})  # again: the session may have been ended meanwhile
                 return unindexed_blocks(connection) <= 64  # the newest range is not complete yet
 
-            wait_until(indexed, "all complete ranges are indexed")
+            wait_until(
+                indexed,
+                lambda: (
+                    f"all complete ranges are indexed; not {unindexed_blocks(connection)} blocks, "
+                    f"while {sessions(connection)}"
+                ),
+            )
             connection.execute(END_OTHER_SESSIONS)
     finally:
         updater.close()
+
+
+def sessions(connection: psycopg.Connection) -> list[tuple[object, ...]]:
+    """Return what each session of the database does, autovacuum's too, and what it waits for."""
+    return connection.execute(
+        "SELECT backend_type, state, wait_event_type, wait_event, query FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ).fetchall()
 
 
 def unindexed_blocks(connection: psycopg.Connection) -> int:

@@ -1,7 +1,7 @@
 """Mutation testing of a pure room: change one thing, run the room's unit tests, see whether they notice.
 
 Run it with `make mutants ROOM=market`, and with SAMPLE=200 SEED=1 for some mutants of all. It exits with 1 if
-the tests notice less than nine of ten.
+the tests notice less than nine of ten. Ctrl-C ends it early, with the report of those that were run.
 """
 
 from __future__ import annotations
@@ -99,6 +99,12 @@ class Children:
         while self._running:
             self._wait()
 
+    def kill(self) -> None:
+        """End all at once; nobody is told of them."""
+        for pid in self._running:
+            os.kill(pid, signal.SIGKILL)
+        self._running.clear()
+
     def _wait(self) -> None:
         for pid, (ends, done) in list(self._running.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -130,15 +136,18 @@ def main() -> None:
         left = sorted(random.Random(options.seed).sample(left, options.sample), key=mutants.index)
     say(f"{len(mutants):,} mutants of {options.room}, {len(mutants) - len(left):,} left out")
     begun = told = time.monotonic()
-    for number, mutant in enumerate(random.Random(options.seed).sample(left, len(left))):
-        if time.monotonic() - begun > options.seconds:
-            break
-        test(mutant, tests, children)
-        if time.monotonic() - told > TOLD_EVERY_S:
-            told = time.monotonic()
-            survivors = sum(bool(each.outcome) and not each.is_killed for each in left)
-            say(f"{number + 1:,} of {len(left):,} started, {survivors:,} survived")
-    children.finish()
+    try:
+        for number, mutant in enumerate(random.Random(options.seed).sample(left, len(left))):
+            if time.monotonic() - begun > options.seconds:
+                break
+            test(mutant, tests, children)
+            if time.monotonic() - told > TOLD_EVERY_S:
+                told = time.monotonic()
+                survivors = sum(bool(each.outcome) and not each.is_killed for each in left)
+                say(f"{number + 1:,} of {len(left):,} started, {survivors:,} survived")
+        children.finish()
+    except KeyboardInterrupt:
+        children.kill()
     sys.exit(report(options.room, [each for each in left if each.outcome]))
 
 
