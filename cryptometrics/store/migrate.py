@@ -76,6 +76,7 @@ RELATIONS = {
     "0019_group_deletions": ("group_deletions",),
     "0020_reject_reasons": ("rejected_ticks_reason",),
     "0021_verification_marks": ("verified_groups", "verified_offsets"),
+    "0022_index_repair": (),
 }
 """The tables, views, sequences and indexes that each migration creates; a test finds unlisted ones."""
 FUNCTIONS = {
@@ -116,6 +117,7 @@ FUNCTIONS = {
     "0019_group_deletions": (),
     "0020_reject_reasons": (),
     "0021_verification_marks": (),
+    "0022_index_repair": (),
 }
 """The functions that each migration is the first to create."""
 WITHOUT_WORKERS = frozenset({"0009_venues"})

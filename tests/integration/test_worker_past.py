@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from cryptometrics.market.metrics import Session, measure, open_session
@@ -26,12 +28,12 @@ from cryptometrics.store.batch_transaction import (
 )
 from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.partition_claims import GroupTopic
-from cryptometrics.store.worker_past import NEARBY, StoredPast
+from cryptometrics.store.worker_past import NEARBY, StoredPast, summarize
 from tests.database import END_OTHER_SESSIONS
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    import psycopg
+    from collections.abc import Sequence
 
     from cryptometrics.config import Settings
 
@@ -100,6 +102,37 @@ def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
             connection.execute(END_OTHER_SESSIONS)
     finally:
         updater.close()
+
+
+def test_ranges_whose_update_was_interrupted_are_indexed_by_the_next_one(
+    connection: psycopg.Connection,
+) -> None:
+    today = datetime.now(UTC).date()
+    StoredPast(connection, "g").add_day(today)
+    stored(connection, Batch(rows=[line(n, datetime.now(UTC)) for n in range(20_000)]))
+    summarize(connection, {today})
+    index = f"crypto_metrics_{today:%Y%m%d}_timestamp_idx"
+    interrupt_update(connection, index, range(192, 384, 32))
+    interrupt_update(connection, index, range(0, 192, 32))
+    for _ in range(2):  # one of the two each time
+        summarize(connection, {today})
+    assert unindexed_blocks(connection) == 0
+
+
+def interrupt_update(connection: psycopg.Connection, index: str, blocks: Sequence[int]) -> None:
+    """Have an update of these ranges interrupted within one of them, and another update finish the rest."""
+    before = unindexed_blocks(connection)
+    for attempt in range(200):
+        for block in blocks:
+            connection.execute("SELECT brin_desummarize_range(%s, %s)", [index, block])
+        connection.execute(f"SET statement_timeout = '{attempt % 5 + 1}ms'".encode())
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT brin_summarize_new_values(%s)", [index])
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("SELECT brin_summarize_new_values(%s)", [index])
+        if unindexed_blocks(connection) > before:
+            return
+    pytest.fail("no update was interrupted within a range")
 
 
 def sessions(connection: psycopg.Connection) -> list[tuple[object, ...]]:
