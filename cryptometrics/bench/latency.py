@@ -21,6 +21,8 @@ LOOK_S = 0.001
 """Seconds between two queries: the resolution, and a load during the measurement."""
 WARM_UP_S = 0.5
 """Seconds whose ticks are left out, while a feed connects."""
+KAFKA_STEP_S = 0.001
+"""Kafka's timestamps are whole milliseconds, rounded down: on average, a record is sent half of one later."""
 READY_S = 30.0
 DRAIN_S = 10.0
 
@@ -107,6 +109,6 @@ def _produced(scratch: Scratch, begin: dict[int, int], end: dict[int, int]) -> l
         for message in consumer.consume(5000, 0.2):
             partition, offset = message.partition(), message.offset()
             if message.error() is None and partition is not None and offset is not None:
-                found.append((partition, offset, message.timestamp()[1] / 1000))
+                found.append((partition, offset, message.timestamp()[1] / 1000 + KAFKA_STEP_S / 2))
     consumer.close()
     return found

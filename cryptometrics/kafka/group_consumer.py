@@ -34,8 +34,6 @@ IDLE_S = 0.25
 """Seconds an idle consumer waits for a first message before its caller gets control back."""
 LINGER_S = 0.005
 """Seconds a partial batch waits at most for more messages while the database writes the one before."""
-LOOK_S = 0.001
-"""Seconds between two checks whether it still does, if records may not wait for company."""
 SETTLE_S = 0.002
 """Seconds that the partitions of one fetch need to arrive one after another; part of the budget."""
 TOPIC_ID_RENEWED_S = 1.0
@@ -63,7 +61,6 @@ class GroupConsumer:
         self._settings = settings
         self._topic = topic
         self._settle = min(SETTLE_S, latency / 2)
-        self._look = LINGER_S if latency else LOOK_S
         self._conf = consumer_conf(settings, group, instance_id, hold=latency - self._settle)
         self._conf["error_cb"] = self._see_error
         self._address: str | None = self._conf["bootstrap.servers"]
@@ -150,18 +147,20 @@ class GroupConsumer:
         if self._address is None or self._address != self._settings.running_kafka:
             raise errors.stopped()
 
-    def consume(self, limit: int, is_busy: Callable[[], bool]) -> tuple[list[Record], list[Message]]:
+    def consume(
+        self, limit: int, wait_for_writer: Callable[[float], bool]
+    ) -> tuple[list[Record], list[Message]]:
         """Return the available messages, and the events.
 
-        is_busy: returns whether the writer is. Meanwhile a partial batch waits a moment for more messages,
-        since larger batches cost less per message.
+        wait_for_writer: waits so many seconds until the writer is idle, and returns whether it is. While it
+        is not, a partial batch waits a moment for more messages: larger batches cost less per message.
         """
         received = self._consumer.consume(1, IDLE_S)
         if received:
-            latest = time.monotonic() + LINGER_S
-            received += self._consumer.consume(limit - 1, self._look if is_busy() else self._settle)
-            while len(received) < limit and is_busy() and time.monotonic() < latest:
-                received += self._consumer.consume(limit - len(received), self._look)
+            received += self._consumer.consume(limit - 1, self._settle)
+            if len(received) < limit and not wait_for_writer(0):
+                wait_for_writer(LINGER_S)
+                received += self._consumer.consume(limit - len(received), 0)
         messages = [message for message in received if message.error() is None]
         events = [] if len(messages) == len(received) else [m for m in received if m.error() is not None]
         for event in events:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     """Key and value of a record."""
     Report = Callable[[str | None], None]
 
-PACE_S = 0.02
+PACE_S = 0.01
 """Seconds between two portions at a given rate: messages due in between go together."""
 MAX_WAIT_S = 0.1
 """Seconds a wait lasts before `stop` and progress are looked at again."""

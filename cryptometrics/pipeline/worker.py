@@ -170,7 +170,7 @@ class Worker:
         try:
             for partition in sorted(self._claims.unopened):
                 self._open(partition)
-            messages, events = self._consumer.consume(self._options.batch, self._db.writer.is_busy)
+            messages, events = self._consumer.consume(self._options.batch, self._db.writer.drain)
             self._claims.check_topic(self._consumer.topic_id())
             # Messages first: they precede the end of their partition.
             if messages:

@@ -56,10 +56,6 @@ class BatchWriter:
         with self._changed:
             return list(self._pending)
 
-    def is_busy(self) -> bool:
-        """Return whether a batch is pending."""
-        return bool(self._pending)
-
     def resume(self) -> None:
         """Discard the failed batch and all after it, and accept batches again."""
         with self._changed:
