@@ -107,7 +107,7 @@ class BatchBuilder:
         for tick, offset in zip(ticks, offsets, strict=True):
             own = metrics.measure(tick, session)
             place = partition, offset
-            self._batch.rows.append(copy_rows.encode_one(tick, own, session, (self._group, name), place))
+            self._batch.single_rows.append(copy_rows.fields(tick, own, session, (self._group, name), place))
             if self.observed is not None:
                 self.observed.append(quote_of(tick, own, name, session, place))
 

@@ -17,7 +17,7 @@ from cryptometrics.store import (
     windows,
 )
 from cryptometrics.store.array_text import array, arrays
-from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER
+from cryptometrics.store.copy_rows import COPY_COLUMNS, HEADER, TRAILER, one_row
 from cryptometrics.store.prepared_statements import RoundTrip
 from cryptometrics.store.text_encoding import storable
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cryptometrics.market.venues import Market
     from cryptometrics.market.windows import Aggregate
     from cryptometrics.store.array_text import Value
+    from cryptometrics.store.copy_rows import Fields
     from cryptometrics.store.feed_gaps import StoredGap
     from cryptometrics.store.partition_claims import GroupTopic
     from cryptometrics.store.prepared_statements import Executes
@@ -111,9 +112,11 @@ class Batch:
 
     parts: dict[int, PartitionOutcome] = field(default_factory=dict)
     rows: list[bytes] = field(default_factory=list)
-    """Rows of `crypto_metrics`, encoded by `copy_rows`, one or more in each element."""
+    """Rows of `crypto_metrics`, encoded by `copy_rows`, many in each element."""
+    single_rows: list[Fields] = field(default_factory=list)
+    """Rows that were not calculated in columns, in their fields."""
     days: list[DayRows] = field(default_factory=list)
-    """The counts of `rows`, one for each partition and day."""
+    """The counts of both, one for each partition and day."""
     sessions: dict[tuple[Market, str], Session] = field(default_factory=dict)
     """(market, session) → the session as of the end of the batch."""
     pairs: list[PairState] = field(default_factory=list)
@@ -215,7 +218,7 @@ def write(connection: psycopg.Connection, topic: GroupTopic, batch: Batch) -> No
 
     Raises FencedError, with nothing written, if a partition of the batch has another owner or offset.
     """
-    few = sum(day.rows for day in batch.days) <= insert_rows.MAX_ROWS
+    few = len(batch.single_rows) <= insert_rows.MAX_ROWS and not batch.rows
     if few and not (batch.rejected or batch.skipped or batch.gaps or batch.alerts or batch.alert_states):
         _write_few(connection, topic, batch)
     else:
@@ -230,8 +233,8 @@ def _write_few(connection: psycopg.Connection, topic: GroupTopic, batch: Batch) 
         _advance(guard, topic, batch.parts)
         _require_all(guard.send(), batch.parts)  # nothing is written before the guard's answer
         rest = RoundTrip(connection)
-        if batch.rows:
-            insert_rows.insert(rest, batch.rows)
+        if batch.single_rows:
+            insert_rows.insert(rest, batch.single_rows)
         _write_ticks_state(rest, topic, batch)
         rest.execute("COMMIT")
         rest.send()
@@ -245,9 +248,9 @@ def _write_any(connection: psycopg.Connection, topic: GroupTopic, batch: Batch) 
     with connection.transaction(), connection.cursor() as cursor:
         _advance(cursor, topic, batch.parts)
         _require_all(cursor.rowcount, batch.parts)
-        if batch.rows:
+        if batch.rows or batch.single_rows:
             with cursor.copy(_COPY) as copy:
-                copy.write(b"".join((HEADER, *batch.rows, TRAILER)))
+                copy.write(b"".join((HEADER, *batch.rows, *map(one_row, batch.single_rows), TRAILER)))
         with connection.pipeline():  # the rest in one round trip: no statement needs another's answer
             _write_state(cursor, topic, batch)
 

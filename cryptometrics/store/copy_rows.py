@@ -38,11 +38,14 @@ TRAILER = struct.pack("!h", -1)
 
 Names = tuple[bytes, bytes, bytes, bytes, bytes]
 """Pair, consumer group, venue, session and kind."""
+Fields = tuple[bytes, ...]
+"""One row taken apart: each field of COPY_COLUMNS, with its size in front."""
 
 _NULL = b"\xff\xff\xff\xff"
 _SIZED_LONG = struct.Struct("!iq").pack
-_PLACE = struct.Struct("!iiiq").pack
+_SIZED_INT = struct.Struct("!ii").pack
 _FIELDS = len(COPY_COLUMNS.split(", "))
+_COUNT = struct.pack("!h", _FIELDS)
 _NUMBERS = 7
 _BASE = 10_000
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -57,32 +60,36 @@ def encode(metrics: PairMetrics, group: str) -> Iterator[bytes]:
         yield _encode_form(metrics if mask is None else metrics.only(ticks, mask), names)
 
 
-def encode_one(
+def fields(
     tick: Tick, metrics: TickMetrics, state: Session, names: tuple[str, str], place: tuple[int, int]
-) -> bytes:
-    """Return the row of one tick.
+) -> Fields:
+    """Return the fields of the row of one tick.
 
     state: of the session as of this tick. names: consumer group and session. place: partition and offset.
     """
     group, session = names
-    head, middle = _texts(_names(Market(tick.venue, tick.pair), group, session, tick.kind))
+    pair, *others = _texts(_names(Market(tick.venue, tick.pair), group, session, tick.kind))
     numbers = (
         tick.bid, tick.ask, metrics.mid_price, metrics.spread, state.highest_bid, state.lowest_ask,
         state.max_spread,
     )  # fmt: skip
     time = (tick.time - _POSTGRES_EPOCH) // _MICROSECOND
-    return b"".join(
-        (
-            head,
-            *[_number(f"{number:f}") for number in numbers],
-            _SIZED_LONG(8, time),
-            middle,
-            _NULL if tick.trade_id is None else _SIZED_LONG(8, tick.trade_id),
-            _PLACE(4, place[0], 8, place[1]),
-            _optional_number(tick.bid_size),
-            _optional_number(tick.ask_size),
-        )
+    return (
+        pair,
+        *[_number(f"{number:f}") for number in numbers],
+        _SIZED_LONG(8, time),
+        *others,
+        _NULL if tick.trade_id is None else _SIZED_LONG(8, tick.trade_id),
+        _SIZED_INT(4, place[0]),
+        _SIZED_LONG(8, place[1]),
+        _optional_number(tick.bid_size),
+        _optional_number(tick.ask_size),
     )
+
+
+def one_row(fields: Fields) -> bytes:
+    """Return the row of these fields."""
+    return b"".join((_COUNT, *fields))
 
 
 def _encode_form(metrics: PairMetrics, names: Names) -> bytes:
@@ -123,10 +130,8 @@ def _names(market: Market, group: str, session: str, kind: str) -> Names:
 
 
 @functools.lru_cache(maxsize=1024)
-def _texts(names: Names) -> tuple[bytes, bytes]:
-    """Return the fields before the numbers of a row, and those after the time that follows them."""
-    pair, *others = (struct.pack("!i", len(text)) + text for text in names)
-    return struct.pack("!h", _FIELDS) + pair, b"".join(others)
+def _texts(names: Names) -> Fields:
+    return tuple(struct.pack("!i", len(text)) + text for text in names)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -16,10 +16,11 @@ from cryptometrics.store.copy_rows import COPY_COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cryptometrics.store.copy_rows import Fields
     from cryptometrics.store.prepared_statements import RoundTrip
 
 MAX_ROWS = 64
-"""More rows are cheaper by COPY: taking a row apart costs more than its share of the round trips."""
+"""More rows are cheaper by COPY: a row in arrays costs more than its share of the round trips."""
 
 _TYPE_OF = {
     **dict.fromkeys(("pair", "consumer_group", "venue", "session", "kind"), "text"),
@@ -37,29 +38,12 @@ _INSERT = (
 _OIDS = {name: psycopg.adapters.types[name].oid for name in set(_TYPES)}
 _HEAD = struct.Struct("!iiIii").pack
 """Of an array: dimensions, whether it has nulls, the type of its elements, their number, the first index."""
-_SIZE = struct.Struct("!i").unpack_from
-_COUNT_BYTES = 2
-"""Bytes with the number of fields, at the beginning of a row."""
 
 
-def insert(trip: RoundTrip, rows: Iterable[bytes]) -> None:
-    """Add the statement that inserts rows; `copy_rows` has encoded them, one or more in each piece."""
-    columns = _columns(b"".join(rows))
+def insert(trip: RoundTrip, rows: Iterable[Fields]) -> None:
+    """Add the statement that inserts rows, at least one."""
+    columns = zip(*rows, strict=True)
     trip.execute(_INSERT, [_array(*each) for each in zip(_TYPES, columns, strict=True)])
-
-
-def _columns(rows: bytes) -> list[list[bytes]]:
-    """Return the fields of each column, each with its length in front."""
-    fields: list[bytes] = []
-    at = 0
-    while at < len(rows):
-        at += _COUNT_BYTES
-        for _ in _TYPES:
-            (size,) = _SIZE(rows, at)
-            end = at + 4 + max(size, 0)  # -1 is NULL
-            fields.append(rows[at:end])
-            at = end
-    return [fields[place :: len(_TYPES)] for place in range(len(_TYPES))]
 
 
 def _array(name: str, fields: Sequence[bytes]) -> bytes:

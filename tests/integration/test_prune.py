@@ -21,10 +21,10 @@ from cryptometrics.market.metrics import measure, open_session
 from cryptometrics.market.ticks import Tick
 from cryptometrics.pipeline.options import WorkerOptions
 from cryptometrics.pipeline.start_worker import run_worker
+from cryptometrics.store import copy_rows
 from cryptometrics.store import prune as store
 from cryptometrics.store.batch_transaction import Batch, DayRows, PartitionOutcome, write
 from cryptometrics.store.connection import connect
-from cryptometrics.store.copy_rows import encode_one
 from cryptometrics.store.partition_claims import GroupTopic
 from cryptometrics.store.prune import Piece, first_kept_day, prunable, prune
 from cryptometrics.verify.findings import FindingKind
@@ -463,12 +463,14 @@ def test_no_writer_waits(week: Market) -> None:
         tick = Tick("BTC-USD", "quote", Decimal(1), Decimal(2), noon(), None)
         measured = measure(tick, open_session(tick))
         for offset in range(50):
-            line = encode_one(tick, measured, open_session(tick), ("other", "s"), (0, offset))
+            fields = copy_rows.fields(tick, measured, open_session(tick), ("other", "s"), (0, offset))
             part = PartitionOutcome(1, offset, offset + 1, metrics=1)
             write(
                 writer,
                 topic,
-                Batch({0: part}, [line], [DayRows(0, str(noon().date()), offset, offset, 1)]),
+                Batch(
+                    {0: part}, single_rows=[fields], days=[DayRows(0, str(noon().date()), offset, offset, 1)]
+                ),
             )
             writer.execute("SELECT crypto_metrics_add_day(%s)", [today()])
         assert pruning.is_alive()

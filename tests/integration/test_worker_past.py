@@ -26,7 +26,7 @@ from cryptometrics.store.batch_transaction import (
     SkippedOffsets,
     write,
 )
-from cryptometrics.store.copy_rows import encode_one
+from cryptometrics.store.copy_rows import Fields, fields
 from cryptometrics.store.partition_claims import GroupTopic
 from cryptometrics.store.worker_past import NEARBY, StoredPast, summarize
 from tests.database import END_OTHER_SESSIONS
@@ -57,10 +57,10 @@ def session(ticks: int = 7) -> Session:
     return Session(WIDE, at[0], TINY, at[1], WIDE, at[2], TINY, WIDE, at[3], at[4], ticks, 2)
 
 
-def line(trade_id: int, time: datetime, pair: str = "BTC-USD", group: str = "g") -> bytes:
+def line(trade_id: int, time: datetime, pair: str = "BTC-USD", group: str = "g") -> Fields:
     tick = Tick(pair, "ticker", Decimal(1), Decimal(2), time, trade_id)
     first = open_session(tick)
-    return encode_one(tick, measure(tick, first), first, (group, "s"), (0, trade_id))
+    return fields(tick, measure(tick, first), first, (group, "s"), (0, trade_id))
 
 
 def test_sessions_come_back_as_they_were(connection: psycopg.Connection) -> None:
@@ -83,7 +83,7 @@ def test_the_index_learns_of_new_blocks_and_goes_on_after_its_session_was_ended(
     updater = IndexUpdater(settings.postgres())
     try:
         for first in (0, 20_000):
-            batch = Batch(rows=[line(n, datetime.now(UTC)) for n in range(first, first + 20_000)])
+            batch = Batch(single_rows=[line(n, datetime.now(UTC)) for n in range(first, first + 20_000)])
             stored(connection, batch)
             assert unindexed_blocks(connection) > 100
             updater.request({today.isoformat()})
@@ -109,7 +109,7 @@ def test_ranges_whose_update_was_interrupted_are_indexed_by_the_next_one(
 ) -> None:
     today = datetime.now(UTC).date()
     StoredPast(connection, "g").add_day(today)
-    stored(connection, Batch(rows=[line(n, datetime.now(UTC)) for n in range(20_000)]))
+    stored(connection, Batch(single_rows=[line(n, datetime.now(UTC)) for n in range(20_000)]))
     summarize(connection, {today})
     index = f"crypto_metrics_{today:%Y%m%d}_timestamp_idx"
     interrupt_update(connection, index, range(192, 384, 32))
@@ -180,8 +180,8 @@ def test_pairs_come_back_with_their_trades(connection: psycopg.Connection, ids: 
 def test_a_tick_is_stored_only_if_market_trade_time_and_group_are_the_same(
     connection: psycopg.Connection,
 ) -> None:
-    stored(connection, Batch(rows=[line(1, NOON)]))
-    stored(connection, Batch(rows=[line(2, NOON, group="other")]), GroupTopic("other", "t", "id"))
+    stored(connection, Batch(single_rows=[line(1, NOON)]))
+    stored(connection, Batch(single_rows=[line(2, NOON, group="other")]), GroupTopic("other", "t", "id"))
     instant = timedelta(microseconds=1)
     asked = [
         (BTC, 1, NOON),
@@ -205,7 +205,7 @@ def test_ticks_near_and_far_are_found_in_whatever_partition(connection: psycopg.
     state = StoredPast(connection, "g")
     for time in times:
         state.add_day(time.date())
-    stored(connection, Batch(rows=[line(n, time) for n, time in enumerate(times)]))
+    stored(connection, Batch(single_rows=[line(n, time) for n, time in enumerate(times)]))
     asked = {(BTC, n, time) for n, time in enumerate(times)}
     wrong = {(BTC, n + 1, time) for n, time in enumerate(times)}
     assert state.stored(asked | wrong) == asked
@@ -215,7 +215,7 @@ def test_ticks_near_and_far_are_found_in_whatever_partition(connection: psycopg.
 
 def test_thousands_are_found_among_many(connection: psycopg.Connection) -> None:
     times = [NOON + timedelta(milliseconds=n) for n in range(20_000)]
-    stored(connection, Batch(rows=[line(n, time) for n, time in enumerate(times)]))
+    stored(connection, Batch(single_rows=[line(n, time) for n, time in enumerate(times)]))
     asked = {(BTC, n, times[n]) for n in range(0, 20_000, 4)}
     missing = {(BTC, n + 1_000_000, times[n]) for n in range(0, 20_000, 4)}
     assert StoredPast(connection, "g").stored(asked | missing) == asked

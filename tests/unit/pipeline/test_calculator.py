@@ -29,7 +29,7 @@ from cryptometrics.market.venues import Market
 from cryptometrics.market.windows import TradeSums
 from cryptometrics.pipeline import small_batch
 from cryptometrics.pipeline.calculator import CalculatedBatch, Calculator
-from cryptometrics.store.copy_rows import COPY_COLUMNS
+from cryptometrics.store.copy_rows import COPY_COLUMNS, one_row
 from cryptometrics.store.partition_claims import Claim
 
 if TYPE_CHECKING:
@@ -136,7 +136,10 @@ class Memory:
             self.next_offsets[partition] = part.next_offset
             for name in ("metrics", "rejected", "gaps", "duplicates", "holes"):
                 self.counts[partition, name] += getattr(part, name)
-        rows = sorted(map(_parsed, _split(b"".join(batch.rows))), key=itemgetter("partition", "offset"))
+        rows = sorted(
+            map(_parsed, _split(b"".join((*batch.rows, *map(one_row, batch.single_rows))))),
+            key=itemgetter("partition", "offset"),
+        )
         outcomes = [((row["partition"], row["offset"]), "metrics") for row in rows]
         outcomes += [((r.partition, r.offset), "rejected") for r in batch.rejected]
         outcomes += [((g.partition, g.offset), "gaps") for g in batch.gaps]
