@@ -114,13 +114,21 @@ def _parquet(
     source = ArrowRows(sessions, selection)
     rows = 0
     with (
-        arrow("pyarrow.parquet").ParquetWriter(file, source.schema, compression="zstd") as writer,
+        arrow("pyarrow.parquet").ParquetWriter(
+            file, source.schema, compression="zstd", use_dictionary=_texts(source.schema)
+        ) as writer,
         contextlib.closing(source.batches()) as batches,
     ):
         for table in _row_groups(batches):
             writer.write_table(table, row_group_size=ROWS_PER_GROUP)
             rows += table.num_rows
             yield Written(rows, None)
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    """Return the columns of texts, which repeat; a dictionary of times or prices only costs time."""
+    is_text = arrow().types.is_string
+    return [column.name for column in schema if is_text(column.type)]
 
 
 def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

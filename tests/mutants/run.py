@@ -213,6 +213,8 @@ def test(mutant: Mutant, tests: Sequence[TestFile], children: Children) -> None:
 
     def done(code: int) -> None:
         mutant.outcome = "survived" if code == 0 else "timed out" if code == -signal.SIGKILL else "killed"
+        if not mutant.is_killed:
+            say(str(mutant))  # a run takes hours: whoever waits can begin with it
 
     children.start(work, limit, done)
 
