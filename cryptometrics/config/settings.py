@@ -153,7 +153,7 @@ class Settings:
                 continue
             text = value.reveal() if isinstance(value, Secret) else str(value)
             conf[name.removeprefix("kafka_").replace("_", ".")] = text
-        return conf | _kafka_conf_variables()
+        return conf | self._kafka_conf
 
     def postgres(self) -> str:
         """Return the connection string with the password; raise UserError if there is no server."""
@@ -178,6 +178,16 @@ class Settings:
         }
         return make_conninfo("", **{name: value for name, value in parts.items() if value is not None})
 
+    @functools.cached_property
+    def _kafka_conf(self) -> dict[str, str]:
+        """KAFKA_CONF_SOCKET_TIMEOUT_MS=… as {"socket.timeout.ms": …}, from the environment and `.env`."""
+        found = {**read_file(), **os.environ}
+        return {
+            name.removeprefix(KAFKA_CONF).lower().replace("_", "."): value
+            for name, value in found.items()
+            if name.startswith(KAFKA_CONF) and value
+        }
+
     @property
     def kafka_address(self) -> str:
         """The bootstrap servers, as messages name them."""
@@ -186,9 +196,10 @@ class Settings:
     @property
     def running_kafka(self) -> str | None:
         """The bootstrap servers; None while the local Kafka is stopped: another process may take its port."""
-        if self.uses_local_kafka and endpoints(self.home).running("kafka") is None:
-            return None
-        return self.kafka_address
+        # A worker asks with each batch, so this reads one small file at most.
+        local = self.uses_local_kafka
+        servers = endpoints(self.home).running("kafka") if local else self.kafka_bootstrap_servers
+        return servers and self._kafka_conf.get("bootstrap.servers", servers)
 
     @property
     def has_webhook(self) -> bool:
@@ -235,16 +246,6 @@ def _secret_in(path: str | Path, variable: str) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{variable} is not valid: cannot read {path}: {reason}") from None
-
-
-def _kafka_conf_variables() -> dict[str, str]:
-    """Return KAFKA_CONF_SOCKET_TIMEOUT_MS=… as {"socket.timeout.ms": …}; read `.env`, too."""
-    found = {**read_file(), **os.environ}
-    return {
-        name.removeprefix(KAFKA_CONF).lower().replace("_", "."): value
-        for name, value in found.items()
-        if name.startswith(KAFKA_CONF) and value
-    }
 
 
 def pinned(home: Path, bootstrap_servers: str, postgres_uri: str) -> Settings:
