@@ -16,6 +16,7 @@ from confluent_kafka import (
 from cryptometrics import log
 from cryptometrics.kafka import errors
 from cryptometrics.kafka.client import consumer_conf, located, log_error, make_admin, make_consumer
+from cryptometrics.kafka.membership import Membership
 from cryptometrics.kafka.open_transactions import TransactionMonitor
 from cryptometrics.kafka.partition_ends import PartitionEnds, known_end, read_to_end
 
@@ -73,6 +74,7 @@ class GroupConsumer:
         """Whether a connection to a broker was lost since this member joined."""
         self.ends = PartitionEnds(make_admin(settings), topic.name)
         self.transactions = self._monitor()
+        self._membership = Membership(group, instance_id)
         self._topic_id = topic.id
         self._asked: Future[TopicDescription] | None = None
         self._asked_at = self._heard_at = time.monotonic()
@@ -119,6 +121,10 @@ class GroupConsumer:
         self.fenced = self.disconnected = False
         self._subscribe()
 
+    def is_left_out(self) -> bool:
+        """Return whether the client has lost its place in the group and does not join again."""
+        return self._membership.is_lost(self.ends.admin, self.assigned)
+
     def follow(self) -> None:
         """Follow the local Kafka, which may have been started again at another address.
 
@@ -132,6 +138,7 @@ class GroupConsumer:
             # that changed hands when Kafka stopped would have no owner.
             name = f"{self._name}-{self._moves}"
             self._conf = located(self._conf, address) | {"group.instance.id": name}
+            self._membership = Membership(self._conf["group.id"], name)
             self.rejoin()
             if address is not None:
                 self.ends.admin, self._asked = make_admin(self._settings), None

@@ -195,6 +195,9 @@ class Worker:
         if self._windows_interval.elapsed():
             self._complete_windows()
         self._consumer.transactions.poll(self._consumer.assigned)
+        if self._consumer.is_left_out():
+            self._log.warning("left_out_by_kafka", hint="joins the group anew")
+            self._consumer.rejoin()
         positions = self._db.calculator.positions()
         if (stalled := self._stall_detector.find_stalled(positions, drained=drained)) is not None:
             self._doubt = f"partition {stalled} is stalled although Kafka holds more of it"

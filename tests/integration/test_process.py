@@ -21,8 +21,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: 
 
 from cryptometrics.config import Secret
 from cryptometrics.errors import CryptometricsError, ServiceUnavailableError, UserError
-from cryptometrics.kafka import client
+from cryptometrics.kafka import client, membership
 from cryptometrics.kafka.admin_requests import request
+from cryptometrics.kafka.group_consumer import GroupConsumer
 from cryptometrics.kafka.topic import create_topic, delete_topic, describe_topic
 from cryptometrics.market.trade_ids import MAX_RANGES
 from cryptometrics.pipeline.options import WorkerOptions
@@ -577,6 +578,53 @@ def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: B
     totals = bench.worker(options, deadline(), pause_once).run()
     assert paused
     assert totals.metrics == 300
+
+
+def test_a_client_that_left_the_group_and_does_not_join_again_is_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(membership, "ASK_EVERY_S", 0.2)
+    bench.send(*(tick("1", "2", trade_id=number) for number in range(300)))
+    left: list[Worker] = []
+
+    def leave_once(worker: Worker) -> None:
+        if worker.totals.metrics and not left:
+            left.append(worker)
+            worker._consumer._consumer.unsubscribe()
+
+    options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
+    totals = bench.worker(options, deadline(), leave_once).run()
+    assert left
+    assert totals.metrics == 300
+
+
+def test_a_member_for_whom_no_partition_is_left_keeps_its_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(membership, "ASK_EVERY_S", 0.2)
+    topic = describe_topic(bench.settings)
+    members = [
+        GroupConsumer(bench.settings, topic, bench.group, f"w{n}") for n in range(topic.partitions + 1)
+    ]
+    for member in members:
+        member.join(lambda _: None, lambda _: None, lambda _: None)
+    is_over = deadline()
+    settled_at = time.monotonic()
+    while not is_over():
+        for member in members:
+            member.keep_place(0.01)
+        idle = [member for member in members if not member.assigned]
+        if len(idle) != 1:
+            settled_at = time.monotonic()
+            continue
+        assert not idle[0].is_left_out()
+        if idle[0]._membership._placed_at > settled_at + 3:  # after that time, Kafka has said so again
+            break
+    assert not is_over()
+    for member in members:
+        member.close()
 
 
 @pytest.mark.slow
