@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from confluent_kafka import ConsumerGroupState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
-    from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are documented there
+        AdminClient,
+        ConsumerGroupDescription,
+    )
 
 ASK_EVERY_S = 5.0
 ANSWER_S = 3.0
@@ -27,13 +29,12 @@ PATIENCE_S = 20.0
 class Membership:
     """Asks Kafka about the place of one member, without waiting, and only while it has no partitions."""
 
-    def __init__(self, group: str, instance_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, group: str, instance_id: str) -> None:
         self._group = group
         self._instance_id = instance_id
-        self._clock = clock
         self._asked: Future[ConsumerGroupDescription] | None = None
         self._asked_at = 0.0
-        self._placed_at = clock()
+        self._placed_at = time.monotonic()
         """When it last had partitions, or Kafka last said that it is to have none."""
 
     def is_lost(self, admin: AdminClient, partitions: set[int]) -> bool:
@@ -41,7 +42,7 @@ class Membership:
 
         partitions: those it has. While Kafka does not answer, nothing is known, so nothing is lost.
         """
-        now = self._clock()
+        now = time.monotonic()
         if partitions:
             self._placed_at, self._asked = now, None
             return False
