@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cryptometrics.alerts.channels import Channel, Recipients, parse
+from cryptometrics.alerts.channels import NOBODY, Channel, Recipients, parse
 
 SECRET = "T0PS3CRET"
 DESK = f'[[channel]]\nname = "desk"\nurl = "json://{SECRET}"\n'
@@ -35,7 +35,11 @@ def test_a_channel_has_its_defaults() -> None:
         ('[[channel]]\nname = "a"\nurl_env = ""', (3, "url_env")),
         (DESK + 'url_env = "A"', (4, "url_env")),
         (DESK + 'url_file = "A"', (4, "url_file")),
+        ('[[channel]]\nname = 5\nurl = "json://a"', (2, "name")),
         (DESK + 'min_severity = "high"', (4, "min_severity")),
+        (DESK + 'pairs = [""]', (4, "pairs")),
+        (DESK + f'pairs = ["*", "{"A" * 101}"]', (4, "pairs")),
+        (DESK + "pairs = 1", (4, "pairs")),
         (DESK + "min_severity = []", (4, "min_severity")),
         (DESK + "pairs = []", (4, "pairs")),
         (DESK + "pairs = [1]", (4, "pairs")),
@@ -48,6 +52,21 @@ def test_a_problem_has_its_line_and_key_and_no_secret(text: str, place: tuple[in
     _, problems = parse(text)
     assert [(problem.line, problem.key) for problem in problems] == [place]
     assert SECRET not in str(problems)
+
+
+def test_a_pattern_of_pairs_has_one_to_a_hundred_characters() -> None:
+    for pattern in ("A", "A" * 100):
+        (channel,), problems = parse(f'{DESK}pairs = "{pattern}"')
+        assert (channel.pairs, problems) == ((pattern,), [])
+
+
+def test_of_several_addresses_the_first_counts_and_the_others_are_problems() -> None:
+    _, problems = parse('[[channel]]\nname = "a"\nurl_file = "f"\nurl_env = 5\nurl = 6')
+    assert [(problem.line, problem.key, problem.what) for problem in problems] == [
+        (4, "url_env", "the channel has url already: leave one out"),
+        (3, "url_file", "the channel has url already: leave one out"),
+        (5, "url", "must be a text in quotes"),
+    ]
 
 
 def test_there_are_at_most_twenty_channels() -> None:
@@ -69,6 +88,8 @@ def test_severity_and_pair_decide_who_is_told() -> None:
         + '[[channel]]\nname = "grave"\nurl = "json://a"\nmin_severity = "critical"\n'
         + '[[channel]]\nname = "btc"\nurl = "json://a"\npairs = ["btc-*", "Treasury"]\n'
     )
+    assert (NOBODY.names, NOBODY.of("critical", "BTC-USD")) == ([], [])
+    assert Recipients(channels=channels).of("info", "ETH-USD") == ["desk"]
     recipients = Recipients(webhook=True, channels=channels)
     assert recipients.names == ["webhook", "desk", "grave", "btc"]
     assert recipients.of("info", "ETH-USD") == ["webhook", "desk"]

@@ -23,13 +23,15 @@ from cryptometrics.alerts.evaluator import (
     subject_of,
 )
 from cryptometrics.alerts.observed_ticks import Quote
+from cryptometrics.alerts.rule_state import SavedState
 from cryptometrics.alerts.rules import Rule, parse
 from cryptometrics.market.venues import Market
+from tests.unit.alerts.tick_runs import run_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cryptometrics.alerts.rule_state import SavedState, Transition
+    from cryptometrics.alerts.rule_state import Transition
 
 START = datetime(2026, 6, 30, 23, 59, tzinfo=UTC)
 PAIRS = ("BTC-USD", "ETH-USD")
@@ -285,6 +287,22 @@ def test_a_time_in_the_future_does_not_silence_a_pair_for_long(cut: int) -> None
     assert told(run(events, {cut: True}, only("wide-at-once"))) == [("wide-at-once", True, MAX_BEHIND)]
 
 
+def test_ninety_nine_older_ticks_are_not_judged_and_the_hundredth_sets_the_clock_back() -> None:
+    evaluator = Evaluator(only("wide-at-once"))
+    evaluator.load(BTC, 0, StoredStates(START + timedelta(seconds=80_000), {}))
+    (*late, hundredth, next_one) = spreads(*((second, 99) for second in range(101)))
+    for quote in late:
+        evaluator.quote(quote)
+    assert evaluator.take() == ([], {(CLOCK, BTC): SavedState("inactive", None, None, "99")})
+    evaluator.quote(hundredth)
+    transitions, saved = evaluator.take()
+    assert told(transitions) == [("wide-at-once", True, 99)]
+    assert saved[CLOCK, BTC] == SavedState("inactive", hundredth.time, None, "0")
+    evaluator.quote(next_one)
+    assert evaluator.take() == ([], {(CLOCK, BTC): SavedState("inactive", next_one.time, None, "0")})
+    assert evaluator.take() == ([], {})
+
+
 def test_what_was_pending_in_the_future_is_pending_from_now_on() -> None:
     late = [(second, 99) for second in range(1, MAX_BEHIND + 9)]
     events = spreads((0, 10), (80_000, 99), *late)
@@ -356,6 +374,17 @@ def test_a_record_without_a_time_counts_at_the_time_before() -> None:
     assert told(run([ObservedRecord(0, 0, START, False), *untimed], {}, only("bad"))) == [("bad", True, 0)]
 
 
+def test_the_clock_of_a_partition_is_stored_with_its_state() -> None:
+    evaluator, partition = Evaluator(RULES), subject_of(2)
+    evaluator.load(partition, 2, StoredStates(None, {}))
+    for second in (0, 1):
+        evaluator.record(ObservedRecord(2, second, START + timedelta(seconds=second), rejected=True))
+        _, saved = evaluator.take()
+        at = START + timedelta(seconds=second)
+        assert saved.pop((CLOCK, partition)) == SavedState("inactive", at, None, "0")
+        assert list(saved) == [("bad", partition)]
+
+
 @pytest.mark.parametrize(("trades", "fires"), [(None, True), (3, False), (4, True)])
 def test_a_gap_fires_and_resolves_with_the_next_tick(trades: int | None, fires: bool) -> None:
     (tick,) = spreads((9, 10))
@@ -383,6 +412,82 @@ def test_partitions_that_are_dropped_are_read_again() -> None:
     evaluator.load(subject_of(1), 1, StoredStates(None, {}))
     evaluator.drop([1])
     assert evaluator.unknown([BTC, subject_of(1)]) == {subject_of(1)}
+
+
+def test_what_is_dropped_at_once_leaves_nothing_behind() -> None:
+    evaluator = Evaluator(RULES)
+    for market in (BTC, subject_of(1)):
+        evaluator.load(market, 1, StoredStates(None, {}))
+    evaluator.gap(ObservedGap(BTC, START, None, 1, 0))
+    evaluator.drop_all()
+    assert evaluator.unknown([BTC, subject_of(1)]) == {BTC, subject_of(1)}
+    assert evaluator.take() == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("names", "of_pairs", "of_records"),
+    [(["wide", "bad"], True, True), (["gap"], True, False), (["bad"], False, True), ([], False, False)],
+)
+def test_it_knows_what_its_rules_are_about(names: list[str], *, of_pairs: bool, of_records: bool) -> None:
+    evaluator = Evaluator(only(*names))
+    assert (evaluator.has_pair_rules, evaluator.has_record_rules) == (of_pairs, of_records)
+
+
+SEEN = [(10, "9999", "10001"), (11, "9999", "10001")]
+
+
+@pytest.mark.parametrize(
+    ("names", "ticks", "passes"),
+    [
+        (["wide", "move", "gap"], [(11, "9999", "10001"), (12, "9999", "10001")], True),
+        (["wide"], [(12, "9999", "10001"), (12, "9999", "10001")], True),
+        (["wide"], [(10.9, "9999", "10001")], False),
+        (["wide"], [(12, "9999", "10001"), (11.9, "9999", "10001")], False),
+        (["wide"], [(12, "9970", "10001")], False),
+        (["wide", "move"], [(12, "10250", "10251")], False),
+        (["bad"], [(10.9, "9970", "10001")], True),
+    ],
+)
+def test_only_ticks_in_order_that_cause_nothing_pass_unseen(
+    names: list[str], ticks: list[tuple[float, str, str]], *, passes: bool
+) -> None:
+    evaluator = Evaluator(only(*names))
+    evaluator.load(BTC, 3, StoredStates(None, {}))
+    for quote in run_of(*SEEN).quotes():
+        evaluator.quote(quote)
+    assert evaluator.skip(run_of(*ticks)) is passes
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        ("wide", (11, "9950", "10001")),
+        ("wide-at-once", (11, "9950", "10001")),
+        ("gap", ObservedGap(BTC, START, None, 3, 0)),
+    ],
+)
+def test_while_a_rule_is_pending_or_fires_no_tick_passes_unseen(
+    name: str, event: tuple[float, str, str] | ObservedGap
+) -> None:
+    evaluator = Evaluator(only(name))
+    evaluator.load(BTC, 3, StoredStates(None, {}))
+    if isinstance(event, ObservedGap):
+        evaluator.gap(event)
+    else:
+        evaluator.quote(*run_of(event).quotes())
+    assert evaluator.skip(run_of((12, "9999", "10001"))) is False
+
+
+def test_ticks_that_pass_unseen_are_remembered_and_set_the_clock() -> None:
+    evaluator = Evaluator(only("wide-at-once", "move"))
+    evaluator.load(BTC, 3, StoredStates(None, {}))
+    assert evaluator.skip(run_of(*SEEN))
+    transitions, saved = evaluator.take()
+    assert (transitions, list(saved)) == ([], [("move", BTC)])
+    late, risen = run_of((10.9, "9000", "11000"), (11.5, "10249", "10251")).quotes()
+    evaluator.quote(late)
+    evaluator.quote(risen)
+    assert [(each.rule.name, each.at) for each in evaluator.take()[0]] == [("move", risen.time)]
 
 
 def test_a_quiet_rule_writes_nothing() -> None:

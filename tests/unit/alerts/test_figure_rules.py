@@ -66,6 +66,17 @@ def test_an_alert_fires_after_for_and_resolves_with_figures_in_its_messages() ->
     ]
 
 
+def test_what_did_not_change_is_not_stored_again() -> None:
+    rules = FigureRules(parse(DRAWDOWN), {})
+    stored = []
+    for minute, drawdown in enumerate((0.01, 0.06, 0.07, 0.01, 0.02)):
+        at = START + timedelta(minutes=minute)
+        rules.evaluate(ObservedFigure(BTC, "1h", at, 1.0, {"drawdown": drawdown}))
+        _, changed = rules.take()
+        stored.append([state.state for state in changed.values()])
+    assert stored == [[], ["firing"], [], ["inactive"], []]
+
+
 def test_other_ranges_are_not_evaluated() -> None:
     assert Minutes(DRAWDOWN).next(0.5, range_name="24h") == []
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from cryptometrics.alerts.messages import duration, figure, message, price, ratio, unknown
+from cryptometrics.alerts.messages import condition, duration, figure, message, price, ratio, unknown
 from cryptometrics.alerts.meters import Prices
 from cryptometrics.alerts.rules import parse
 from cryptometrics.market.venues import Market
@@ -31,6 +31,7 @@ resolve_below = 1.5
         ("0.0012345", "0.00123", "+0.00123"),
         ("2.3149", "2.31", "+2.31"),
         ("-2.3149", "-2.31", "−2.31"),
+        ("-0.5", "-0.5", "−0.5"),
         ("33.333333", "33.3", "+33.3"),
         ("250", "250", "+250"),
         ("999.6", "1,000", "+1,000"),
@@ -90,6 +91,24 @@ def test_durations_are_written_as_in_the_file(seconds: float, text: str) -> None
 @pytest.mark.parametrize(("level", "text"), [("25.00", "25"), ("0.1234567", "0.123457"), ("1E+3", "1000")])
 def test_levels_have_at_most_six_digits(level: str, text: str) -> None:
     assert figure(Decimal(level)) == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ('kind = "gap"', "gap"),
+        ('kind = "gap"\nlevel = 3', "gap above 3"),
+        ('kind = "stale"\nfor = "30s"', "stale for 30s"),
+        ('kind = "spread_bps"\nlevel = 0', "spread_bps above 0"),
+        ('kind = "drawdown_pct"\nlevel = 5', "drawdown_pct above 5 over 24h"),
+        (
+            'kind = "mid_move_pct"\nlevel = 2\nwithin = "1m"\nfor = "10s"\nresolve_below = 1.5',
+            "mid_move_pct above 2 within 1m for 10s, resolves at 1.5",
+        ),
+    ],
+)
+def test_a_condition_says_only_what_the_rule_has(rule: str, text: str) -> None:
+    assert condition(*parse(f'[[rule]]\nname = "x"\n{rule}\n')) == text
 
 
 def test_a_gap_of_unknown_size_says_so() -> None:

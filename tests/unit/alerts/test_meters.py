@@ -72,6 +72,11 @@ def test_ticks_pass_unseen_only_if_they_stay_surely_below_the_level(
         assert meter.stays_below(run, level) is False
 
 
+def test_a_spread_is_known_to_twenty_eight_digits() -> None:
+    (quote,) = run_of((0, "1", "2")).quotes()
+    assert Spread().measure(quote) == Decimal("6666.666666666666666666666667")
+
+
 @pytest.mark.parametrize("high", [True, False])
 def test_a_session_that_is_not_known_does_not_pass_unseen(*, high: bool) -> None:
     run = run_of((0, "100", "100"))

@@ -27,6 +27,9 @@ def test_a_rule_has_defaults() -> None:
     (rule,) = parse(SPREAD)
     assert (rule.level, rule.resolve_below, rule.hold) == (Decimal(25), Decimal(25), timedelta())
     assert (rule.cooldown, rule.severity, rule.pairs) == (timedelta(minutes=1), "warning", ("*",))
+    assert (rule.venues, rule.within, rule.ticks) == (("*",), timedelta(), 20)
+    assert (rule.range, rule.estimator, rule.min_coverage) == ("", "", Decimal("0.8"))
+    assert parse('[[rule]]\nname = "g"\nkind = "gap"\n')[0].level == 0
 
 
 def test_the_example_is_valid_and_shows_every_kind() -> None:
@@ -107,6 +110,8 @@ def test_what_is_wrong_is_named_by_line_and_key(line: str, key: str) -> None:
     [
         ("", (1, "")),
         ("level = 25\n", (1, "level")),
+        ("\n\nlevel = 25\n", (3, "level")),
+        ('\n\nrule = [{kind = "gap"}]\n', (3, "name")),
         ("\n[rule]\nlevel = 1\n", (2, "rule")),
         ("rule = 3\n", (1, "rule")),
         ('level = "a', (1, "level")),
@@ -154,6 +159,8 @@ STALE = '[[rule]]\nname = "s"\nkind = "stale"\n'
         (REJECTED, "ticks = 1000000000", "ticks = 1000000001", "ticks"),
         (REJECTED, "ticks = 2", "ticks = true", "ticks"),
         (REJECTED.replace('within = "1m"\n', ""), 'within = "1s"', 'within = "0s"', "within"),
+        (REJECTED.replace('within = "1m"\n', ""), 'within = "1s"', 'within = "soon"', "within"),
+        (STALE, 'for = "1s"', 'for = "soon"', "for"),
         (VOLATILE, "min_coverage = 1", "min_coverage = 1.01", "min_coverage"),
         (VOLATILE, "min_coverage = 0", "min_coverage = -0.01", "min_coverage"),
         (VOLATILE, 'range = "15m"', 'range = "16m"', "range"),
@@ -166,6 +173,17 @@ def test_each_limit_is_allowed_and_what_is_beyond_it_is_not(
 ) -> None:
     assert len(parse(text + allowed)) == 1
     assert [problem[1] for problem in problems(text + refused)] == [key]
+
+
+def test_a_key_that_does_not_belong_is_told_with_the_keys_that_do() -> None:
+    of_gap = '[[rule]]\nname = "g"\nkind = "gap"\n'
+    of_any = (
+        "cooldown, estimator, for, kind, level, min_coverage, name, pairs, range, resolve_below, severity"
+    )
+    assert problems(of_gap + 'within = "1m"\nlevels = 3\n') == [
+        (4, "within", "is not a key of the kind gap, which has pairs, venues, level"),
+        (5, "levels", f"is not a key of a rule: the keys are {of_any}, ticks, venues, within"),
+    ]
 
 
 def test_names_have_at_most_sixty_three_characters_and_files_two_hundred_rules() -> None:

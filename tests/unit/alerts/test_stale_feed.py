@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
+from cryptometrics.alerts.rule_state import SavedState
 from cryptometrics.alerts.rules import parse
 from cryptometrics.alerts.stale_feed import LastTicks, evaluate
 from cryptometrics.market.venues import Market
-
-if TYPE_CHECKING:
-    from cryptometrics.alerts.rule_state import SavedState
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 RULES = parse(
@@ -104,6 +101,18 @@ def test_a_pair_that_is_named_without_a_venue_may_come_from_any() -> None:
     watch = Watch()
     assert watch.look(30) == [("BTC-USD", True, 30)]
     assert watch.look(41, venue="simulated", BTC=40) == [("BTC-USD", False, 41)]
+
+
+def test_a_pair_that_is_silent_elsewhere_is_not_missed_at_the_default_venue_too() -> None:
+    assert Watch().look(70, venue="simulated", BTC=39) == [("simulated BTC-USD", True, 70)]
+
+
+def test_neither_what_another_rule_tells_nor_what_is_long_resolved_is_missed() -> None:
+    watch = Watch()
+    watch.saved["other", Market("coinbase", "SOL-USD")] = SavedState("firing", at(0), None, None)
+    watch.saved["other", Market("coinbase", "ETH-USD")] = SavedState("firing", at(0), None, None)
+    watch.saved["stale", Market("coinbase", "ETH-EUR")] = SavedState("inactive", None, at(0), None)
+    assert watch.look(500, BTC=499) == []
 
 
 def test_it_says_how_long() -> None:
