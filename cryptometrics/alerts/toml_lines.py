@@ -33,7 +33,7 @@ class RulesError(Exception):
 def unreadable(text: str, message: str) -> RuleProblem:
     """Return tomllib's error as a problem, with its line and the key on that line, if any."""
     place = re.search(r" \(at line (\d+), column \d+\)$", message)
-    line = int(place[1]) if place else max(text.count("\n"), 1)
+    line = int(place[1]) if place else max(len(text.splitlines()), 1)
     written = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
     key = _key_at(written)
     what = message[: place.start()] if place else message.removesuffix(" (at end of document)")

@@ -116,6 +116,7 @@ def test_what_is_wrong_is_named_by_line_and_key(line: str, key: str) -> None:
         ("rule = 3\n", (1, "rule")),
         ('level = "a', (1, "level")),
         ('\n\nlevel = """a\n', (3, "level")),
+        (SPREAD + 'severity = "info', (5, "severity")),
         ("[[rule]]\nlevel = = 3\n", (2, "level")),
         ('[[rule]]\nname = "a\nkind = 3\n', (2, "name")),
         ('[[rule]]\nname = "a"\n', (1, "kind")),
