@@ -309,6 +309,11 @@ def test_what_was_pending_in_the_future_is_pending_from_now_on() -> None:
     assert told(run(events, {}, only("wide"))) == [("wide", True, MAX_BEHIND + 5)]
 
 
+def test_a_price_in_the_future_is_forgotten_with_its_time() -> None:
+    late = [(float(second), "100", "100") for second in range(1, MAX_BEHIND + 9)]
+    assert run(quotes((80_000, "200", "200"), *late), {}, only("move")) == []
+
+
 def quotes(*values: tuple[float, str, str]) -> list[Quote]:
     session = Session()
     return [session.quote("BTC-USD", *value) for value in values]

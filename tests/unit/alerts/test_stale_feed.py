@@ -57,6 +57,13 @@ def test_a_pair_that_is_named_is_missed_even_if_it_never_came() -> None:
     assert watch.look(30) == [("BTC-USD", True, 30)]
 
 
+def test_only_a_tick_that_is_younger_than_the_time_ends_the_silence() -> None:
+    watch = Watch()
+    assert watch.look(30) == [("BTC-USD", True, 30)]
+    assert watch.look(60, BTC=30) == []
+    assert watch.look(60, BTC=30.1) == [("BTC-USD", False, 60)]
+
+
 def test_silence_from_before_the_watch_does_not_count() -> None:
     watch = Watch(since=1000)
     assert watch.look(1001, BTC=0, ETH=0) == []
