@@ -53,8 +53,8 @@ def test_silence_fires_once_and_ends_with_a_tick() -> None:
 
 def test_a_pair_that_is_named_is_missed_even_if_it_never_came() -> None:
     watch = Watch()
-    assert watch.look(29.9) == []
-    assert watch.look(30) == [("BTC-USD", True, 30)]
+    assert watch.look(29.9, ETH=29) == []
+    assert watch.look(30, ETH=29) == [("BTC-USD", True, 30)]
 
 
 def test_only_a_tick_that_is_younger_than_the_time_ends_the_silence() -> None:
