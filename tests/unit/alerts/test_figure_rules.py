@@ -77,6 +77,23 @@ def test_what_did_not_change_is_not_stored_again() -> None:
     assert stored == [[], ["firing"], [], ["inactive"], []]
 
 
+def test_a_coverage_at_the_minimum_is_enough_and_no_market_is_young_unless_it_says_so() -> None:
+    rules = FigureRules(parse(DRAWDOWN + "min_coverage = 0.75\n"), {})
+    for minute, coverage in enumerate((0.75, 0.7499)):
+        at = START + timedelta(minutes=minute)
+        rules.evaluate(ObservedFigure(BTC, "1h", at, coverage, {"drawdown": 0.01}))
+    assert [(each.at, each.firing) for each in rules.take()[0]] == [(at, True)]
+
+
+def test_an_alert_that_was_unknown_for_a_while_began_when_that_did() -> None:
+    rules = FigureRules(parse(STEADY), {})
+    for minute, drawdown in enumerate((0.06, 0.06, 0.06, None, None, 0.06, 0.01)):
+        at = START + timedelta(minutes=minute)
+        rules.evaluate(ObservedFigure(BTC, "1h", at, 1.0, {"drawdown": drawdown}))
+    resolved = rules.take()[0][-1]
+    assert (resolved.firing, resolved.since, resolved.at) == (False, START + timedelta(minutes=3), at)
+
+
 def test_other_ranges_are_not_evaluated() -> None:
     assert Minutes(DRAWDOWN).next(0.5, range_name="24h") == []
 

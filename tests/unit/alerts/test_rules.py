@@ -111,6 +111,7 @@ def test_what_is_wrong_is_named_by_line_and_key(line: str, key: str) -> None:
         ("", (1, "")),
         ("level = 25\n", (1, "level")),
         ("\n\nlevel = 25\n", (3, "level")),
+        ('\n"a b" = 1\n', (1, "a b")),
         ('\n\nrule = [{kind = "gap"}]\n', (3, "name")),
         ("\n[rule]\nlevel = 1\n", (2, "rule")),
         ("rule = 3\n", (1, "rule")),
