@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.alerts.kinds import KINDS
+from cryptometrics.alerts.kinds import KINDS, owner_of
 from cryptometrics.alerts.rules import example, named_pairs, named_venues, parse
 from cryptometrics.alerts.toml_lines import RulesError
 from cryptometrics.market.venues import Market
@@ -35,6 +35,7 @@ def test_a_rule_has_defaults() -> None:
 def test_the_example_is_valid_and_shows_every_kind() -> None:
     rules = parse(example())
     assert {rule.kind for rule in rules} == set(KINDS)
+    assert [rule.owner for rule in rules] == [owner_of(rule.kind) for rule in rules]
 
 
 def test_numbers_are_exact() -> None:
