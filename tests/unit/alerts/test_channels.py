@@ -69,6 +69,10 @@ def test_of_several_addresses_the_first_counts_and_the_others_are_problems() -> 
     ]
 
 
+def test_text_that_is_not_toml_has_no_channels() -> None:
+    assert parse(DESK + "[[") == ((), [])
+
+
 def test_there_are_at_most_twenty_channels() -> None:
     tables = [DESK.replace("desk", f"desk{number}") for number in range(21)]
     assert parse("".join(tables[:20]))[1] == []
