@@ -33,8 +33,9 @@ class RulesError(Exception):
 def unreadable(text: str, message: str) -> RuleProblem:
     """Return tomllib's error as a problem, with its line and the key on that line, if any."""
     place = re.search(r" \(at line (\d+), column \d+\)$", message)
-    line = int(place[1]) if place else max(len(text.splitlines()), 1)
-    written = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
+    lines = _lines(text)
+    line = int(place[1]) if place else len(lines)
+    written = lines[line - 1] if 0 < line <= len(lines) else ""
     key = _key_at(written)
     what = message[: place.start()] if place else message.removesuffix(" (at end of document)")
     return RuleProblem(line, key[1] if key else "", f"this is not TOML: {what[:1].lower()}{what[1:]}")
@@ -47,7 +48,7 @@ class TomlLines:
         self._keys: dict[tuple[str, int, str], int] = {}
         self._headers: dict[str, list[int]] = {"rule": [], "channel": []}
         table, index = "", 0
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(_lines(text), start=1):
             if header := _header_at(line):
                 table = header[1]
                 index = len(self._headers[table])
@@ -69,6 +70,11 @@ class TomlLines:
     def of(self, table: str, index: int, key: str) -> int:
         """Return the line of a key of a table, or the table's first line if the key is missing."""
         return self._keys.get((table, index, key)) or self.header(table, index)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines as TOML counts them: another line end, such as U+2028, may be within a text."""
+    return text.removesuffix("\n").split("\n")
 
 
 def tables_of(

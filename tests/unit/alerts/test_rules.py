@@ -106,6 +106,13 @@ def test_what_is_wrong_is_named_by_line_and_key(line: str, key: str) -> None:
     assert [problem[:2] for problem in problems(text)] == [(number, key)]
 
 
+@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029"])
+def test_only_line_ends_of_toml_end_a_line(end: str) -> None:
+    assert [(line, key) for line, key, _ in problems(f"# one{end}line\n{SPREAD}pairs = 3\n")] == [
+        (6, "pairs")
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
