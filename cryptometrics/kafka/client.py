@@ -92,6 +92,8 @@ def consumer_conf(settings: Settings, group: str, instance_id: str, hold: float 
         "fetch.wait.max.ms": 100,
         # When the queue is full, look again soon: the default of one second leaves it empty for long.
         "fetch.queue.backoff.ms": 5,
+        # A request without an answer keeps the client from leaving and joining: a minute by default.
+        "socket.timeout.ms": 10_000,
         # Notice new partitions within seconds.
         "topic.metadata.refresh.interval.ms": 10_000,
     }

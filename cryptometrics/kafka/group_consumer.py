@@ -37,6 +37,8 @@ LINGER_S = 0.005
 """Seconds a partial batch waits at most for more messages while the database writes the one before."""
 SETTLE_S = 0.002
 """Seconds that the partitions of one fetch need to arrive one after another; part of the budget."""
+COMMIT_PAUSE_S = 10.0
+"""Seconds without commits after a connection was lost; a session without its coordinator lasts less."""
 TOPIC_ID_RENEWED_S = 1.0
 """Seconds after which the topic's id is requested again."""
 TOPIC_ID_ANSWER_S = 3.0
@@ -63,7 +65,7 @@ class GroupConsumer:
         self._topic = topic
         self._settle = min(SETTLE_S, latency / 2)
         self._conf = consumer_conf(settings, group, instance_id, hold=latency - self._settle)
-        self._conf["error_cb"] = self._see_error
+        self._conf |= {"error_cb": self._see_error, "on_commit": self._see_commit}
         self._address: str | None = self._conf["bootstrap.servers"]
         self._name, self._moves = instance_id, 0
         self._consumer = make_consumer(settings, self._conf)
@@ -79,6 +81,10 @@ class GroupConsumer:
         self._asked: Future[TopicDescription] | None = None
         self._asked_at = self._heard_at = time.monotonic()
         self._committed: dict[int, int] = {}
+        self._commits_from = time.monotonic()
+        """When the next commit may be sent."""
+        self._is_committing = False
+        """Whether one waits for its answer."""
         self.assigned: set[int] = set()
 
     def join(
@@ -119,6 +125,7 @@ class GroupConsumer:
         self.assigned.clear()
         self._consumer = make_consumer(self._settings, self._conf)
         self.fenced = self.disconnected = False
+        self._is_committing = False
         self._subscribe()
 
     def is_left_out(self) -> bool:
@@ -190,6 +197,7 @@ class GroupConsumer:
     def _see_error(self, error: KafkaError) -> None:
         if errors.is_transient(error):
             self.disconnected = True
+            self._pause_commits()
         log_error(error)
 
     def go_to(self, partition: int, offset: int) -> None:
@@ -252,8 +260,16 @@ class GroupConsumer:
         """Return the partitions that have been read to their end, as far as known."""
         return read_to_end(self._consumer, self._topic.name, positions)
 
-    def commit(self, stored: dict[int, int]) -> None:
-        """Commit the stored offsets to Kafka for lag tools; a failure has no consequences."""
+    def commit(self, stored: dict[int, int], *, last: bool = False) -> None:
+        """Commit the stored offsets to Kafka for lag tools; a failure has no consequences.
+
+        The client gives up no partition before its commits are answered, and without a coordinator they wait.
+        So one that nobody needs could keep a worker out of its group, for minutes in the worst case.
+
+        last: none follows, so it is sent even if the one before is not answered yet.
+        """
+        if time.monotonic() < self._commits_from or (self._is_committing and not last):
+            return
         mine = {partition: stored[partition] for partition in self.assigned & stored.keys()}
         news = [self._at(*place) for place in mine.items() if self._committed.get(place[0]) != place[1]]
         if not news:
@@ -261,8 +277,18 @@ class GroupConsumer:
         self._committed |= mine
         try:
             self._consumer.commit(offsets=news, asynchronous=True)
+            self._is_committing = True
         except KafkaException as error:
+            self._pause_commits()
             log.get_logger().debug("kafka_commit_failed", error=str(error))
+
+    def _see_commit(self, error: KafkaError | None, _offsets: list[TopicPartition]) -> None:
+        self._is_committing = False
+        if error is not None:
+            self._pause_commits()
+
+    def _pause_commits(self) -> None:
+        self._commits_from = time.monotonic() + COMMIT_PAUSE_S
 
     def close(self) -> None:
         """Leave the group."""

@@ -126,7 +126,7 @@ class Worker:
             elif self._database is not None:
                 with contextlib.suppress(psycopg.Error):  # the next worker marks them as well
                     self._complete_windows()
-            self._consumer.commit(self.totals.next_offsets)
+            self._consumer.commit(self.totals.next_offsets, last=True)
         finally:
             self._consumer.close()
             self._disconnect()

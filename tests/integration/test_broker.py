@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cryptometrics.config import Secret
 from cryptometrics.errors import ServiceUnavailableError, UserError
@@ -18,6 +18,7 @@ from cryptometrics.kafka import admin_requests, client, group_consumer, lag, par
 from cryptometrics.kafka.admin_requests import wait_for_kafka
 from cryptometrics.kafka.publisher import Publisher
 from cryptometrics.kafka.topic import create_topic, describe_topic
+from tests.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,3 +193,25 @@ def test_the_user_may_tune_a_client_but_not_break_its_promise(
     conf = client.client_conf(settings, **{"enable.idempotence": True})
     assert conf["enable.idempotence"] is True
     assert conf["linger.ms"] == "50"
+
+
+def test_no_commit_is_sent_that_could_wait_for_a_coordinator(settings: Settings) -> None:
+    """The client would give up no partition before its answer, and so stay out of the group."""
+    create_topic(settings, 1)
+    member = group_consumer.GroupConsumer(settings, describe_topic(settings), "g1", "w1")
+    member.join(lambda _: None, lambda _: None, lambda _: None)
+    wait_until(lambda: member.keep_place(0.05) or member.assigned, "the member has the partition")
+    reader = Consumer(client.client_conf(settings, **{"group.id": "g1"}))
+
+    def committed() -> int:
+        [place] = reader.committed([TopicPartition(settings.kafka_topic, 0)], timeout=LIMIT_S)
+        return place.offset
+
+    member.commit({0: 1})
+    wait_until(lambda: member.keep_place(0.05) or committed() == 1, "the offset is committed")
+    member._see_error(KafkaError(KafkaError._TRANSPORT))
+    member.commit({0: 2})
+    member.commit({0: 3}, last=True)
+    member.close()  # sends what was to be committed
+    assert committed() == 1
+    reader.close()
