@@ -35,7 +35,7 @@ def unreadable(text: str, message: str) -> RuleProblem:
     place = re.search(r" \(at line (\d+), column \d+\)$", message)
     lines = _lines(text)
     line = int(place[1]) if place else len(lines)
-    written = lines[line - 1] if 0 < line <= len(lines) else ""
+    written = lines[line - 1] if line <= len(lines) else ""
     key = _key_at(written)
     what = message[: place.start()] if place else message.removesuffix(" (at end of document)")
     return RuleProblem(line, key[1] if key else "", f"this is not TOML: {what[:1].lower()}{what[1:]}")
