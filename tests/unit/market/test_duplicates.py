@@ -108,6 +108,23 @@ def test_only_suspects_are_looked_up_and_only_if_this_table_does_not_hold_them()
     assert {(market, trade_id) for market, trade_id, _ in asked} == {(btc, 3)}
 
 
+def test_consecutive_trades_are_one_range_however_many_they_are() -> None:
+    reader = Reader()
+    reader.read(*(("BTC-USD", number, 0) for number in (1, *range(3, 3 * MAX_RANGES), 10 * MAX_RANGES)))
+    trades = reader.trades[Market("coinbase", "BTC-USD")]
+    assert (str(trades), trades.floor) == ("{[1,2),[3,192),[640,641)}", 0)
+
+
+def test_a_market_in_two_partitions_is_compared_across_them() -> None:
+    """As after partitions were added: what came in one of them is repeated in the other."""
+    table = table_of([("BTC-USD", 5, 0), ("BTC-USD", 6, 0), ("BTC-USD", 5, 0), ("BTC-USD", 4, 0)])
+    table.partition[:] = [0, 0, 1, 1]
+    known = TradeIds()
+    mark(table.by_pair(), lambda _: known, lambda _: set())
+    assert table.duplicate.tolist() == [False, False, True, False]
+    assert table.late.tolist() == [False, False, False, True]
+
+
 def test_more_gaps_than_are_kept_leave_the_highest_ranges() -> None:
     reader = Reader()
     reader.read(*(("BTC-USD", 2 * number, 0) for number in range(MAX_RANGES + 9)))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.gap_records import Gap, GapKind, decode, encode
-from cryptometrics.market.tick_decoder import Reason, RejectedError
+from cryptometrics.market.gap_records import Gap, GapKind, as_fields, decode, encode
+from cryptometrics.market.tick_decoder import MAX_VALUE_BYTES, Reason, RejectedError
 from cryptometrics.market.tick_decoder import decode as decode_tick
 from cryptometrics.market.ticks import MAX_TRADE_ID
 from cryptometrics.pipeline.pair_cache import LastTrade
@@ -94,6 +94,89 @@ def test_a_gap_that_is_wrong_is_rejected(changes: dict[str, Any], reason: Reason
     with pytest.raises(RejectedError) as raised:
         decode(b"BTC-USD", json.dumps(GOOD | changes).encode(), NOW, NO_TICK)
     assert raised.value.reason == reason
+
+
+def read(**changes: Any) -> Gap:
+    return decode(b"BTC-USD", json.dumps(GOOD | changes).encode(), NOW, NO_TICK)
+
+
+def test_the_edges_of_what_a_gap_may_say_are_read() -> None:
+    assert read(begins=GOOD["time"]).seconds == 0
+    assert read(first_trade_id=9).trades_missed == 1
+    assert read(first_trade_id=0, last_trade_id=MAX_TRADE_ID).trades_missed == MAX_TRADE_ID + 1
+    assert read(first_trade_id=None, last_trade_id=None).trades_missed == 0
+    assert read(kind="missed", first_trade_id=None, last_trade_id=None).trades_missed is None
+    start = read(kind="start", begins=None, first_trade_id=None, last_trade_id=0, proves=False)
+    assert (start.trades_missed, start.seconds, start.proves) == (None, None, False)
+    assert read(begins="2009-01-01T00:00:00Z").begins == datetime(2009, 1, 1, tzinfo=UTC)
+    assert read(time="2026-07-02T12:00:00Z").time == NOW + timedelta(days=1)
+    assert read(time="2026-07-01T12:00:00.25+02:00").seconds == 60.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"product_id": "btc"}, "product_id of the gap is not of the form BASE-QUOTE"),
+        ({"product_id": "ETH-USD"}, "the record's key is not the gap's pair ETH-USD"),
+        ({"kind": "nap"}, "gap: its kind is unknown"),
+        ({"first_trade_id": -1}, "gap: a trade id is not from 0 to 2^63 - 2"),
+        ({"last_trade_id": MAX_TRADE_ID + 1}, "gap: a trade id is not from 0 to 2^63 - 2"),
+        ({"proves": False}, "gap: only a start says whether the feed proves its data"),
+        (
+            {"kind": "start", "first_trade_id": None},
+            "gap: a start has a begin, which only the reader knows",
+        ),
+        ({"kind": "end", "begins": None, "first_trade_id": None}, "gap: an end has a trade"),
+        ({"begins": None}, "gap: it has no begin, or one after its end"),
+        ({"begins": "2026-07-01T10:00:00.000001Z"}, "gap: it has no begin, or one after its end"),
+        ({"first_trade_id": 10}, "gap: its trade ids are not a range"),
+        ({"first_trade_id": None}, "gap: its trade ids are not a range"),
+        ({"last_trade_id": None}, "gap: its trade ids are not a range"),
+        ({"time": "today"}, "a time of the gap is not RFC 3339 with a zone"),
+        ({"time": "2026-02-30T00:00:00Z"}, "a time of the gap does not exist"),
+        (
+            {"time": "2026-07-02T12:00:00.000001Z"},
+            "a time of the gap is before 2009 or more than a day ahead",
+        ),
+        (
+            {"begins": "2008-12-31T23:59:59.999999Z"},
+            "a time of the gap is before 2009 or more than a day ahead",
+        ),
+        ({"last_trade_id": "9"}, "gap: Expected `int | null`, got `str` - at `$.last_trade_id`"),
+    ],
+)
+def test_the_detail_says_what_is_wrong_with_a_gap(changes: dict[str, Any], detail: str) -> None:
+    with pytest.raises(RejectedError) as raised:
+        read(**changes)
+    assert raised.value.detail == detail
+
+
+def test_what_cannot_be_read_as_a_gap_keeps_its_own_reason() -> None:
+    value = json.dumps(GOOD).encode()
+    assert decode(b"BTC-USD", value.ljust(MAX_VALUE_BYTES), NOW, NO_TICK) == read()
+    for wrong in (
+        *(None, value.ljust(MAX_VALUE_BYTES + 1), value[:-1]),
+        *(value.replace(b"BTC", b"\xff"), value.replace(b"gap", b"quote")),
+    ):
+        with pytest.raises(RejectedError) as raised:
+            decode(b"BTC-USD", wrong, NOW, NO_TICK)
+        assert raised.value is NO_TICK
+
+
+def test_gaps_are_fields_with_the_names_of_their_columns() -> None:
+    start = Gap("ETH-USD", GapKind.START, NOW, None, None, 8, True, "simulated")
+    assert as_fields([read(), start]) == [
+        {
+            "venue": "coinbase", "pair": "BTC-USD", "kind": "down",
+            "begins_at": "2026-07-01T09:59:00.000000Z", "ends_at": "2026-07-01T10:00:00.000000Z",
+            "first_trade_id": 5, "last_trade_id": 9, "trades_missed": 5, "proves": None,
+        },
+        {
+            "venue": "simulated", "pair": "ETH-USD", "kind": "start",
+            "begins_at": None, "ends_at": "2026-07-01T12:00:00.000000Z",
+            "first_trade_id": None, "last_trade_id": 8, "trades_missed": None, "proves": True,
+        },
+    ]  # fmt: skip
 
 
 def test_a_lacking_field_is_named() -> None:

@@ -95,6 +95,20 @@ def test_first_and_last_go_by_event_time(stream: list[Tick]) -> None:
     assert (session.last_bid, session.last_ask) == (newest.bid, newest.ask)
 
 
+def test_a_session_has_the_sizes_of_its_newest_quote_and_counts_from_zero() -> None:
+    one, two = Decimal(1), Decimal(2)
+    first = tick("1", "2", 3)
+    first.bid_size, first.ask_size = one, two
+    session = open_session(first)
+    assert (session.ticks, session.late, session.last_bid_size, session.last_ask_size) == (0, 0, one, two)
+    for seconds, sizes in ((2, (one, two)), (3, (two, None)), (5, (None, one)), (4, (None, one))):
+        later = tick("1", "2", seconds)
+        later.bid_size, later.ask_size = (None, one) if seconds == 5 else (two, None)
+        measure(later, session)
+        assert (session.last_bid_size, session.last_ask_size) == sizes
+    assert (session.ticks, session.late) == (4, 0)
+
+
 @given(streams, st.randoms(use_true_random=False))
 def test_the_order_of_ticks_changes_no_extreme(stream: list[Tick], random: object) -> None:
     other = list(stream)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 from copy import copy
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptometrics.market import metrics, text_columns, tick_decoder, windows
+from cryptometrics.market.table import NO_TRADE, PairTicks, table_of
 from cryptometrics.market.table_metrics import measure
 from cryptometrics.market.table_windows import fold
 from cryptometrics.market.text_columns import NOTHING
 from cryptometrics.market.tick_decoder import RejectedError
 from cryptometrics.market.ticks import EXACT, Tick, is_price
+from cryptometrics.market.venues import Market
 from cryptometrics.times import from_microseconds
 from tests.aggregates import of_tick
 from tests.tables import decode_messages
 
 if TYPE_CHECKING:
+    from cryptometrics.market.table import TickTable
     from cryptometrics.market.table_metrics import NumberColumn, PairMetrics
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -247,3 +252,175 @@ def number(column: NumberColumn, scale: int, at: int) -> Decimal:
 
 def _values(session: metrics.Session) -> list[Any]:
     return [getattr(session, name) for name in session.__struct_fields__]
+
+
+# The table and its parts
+
+DAY = 86_400_000_000
+
+
+def stored(
+    *places: tuple[int, str, str], times: list[int] | None = None, late: list[bool] | None = None
+) -> TickTable:
+    """Return a table of stored ticks at these partitions, venues and pairs."""
+    count = len(places)
+    return table_of(
+        [partition for partition, _, _ in places],
+        range(100, 100 + count),
+        [venue for _, venue, _ in places],
+        [pair for _, _, pair in places],
+        [f"{number}.50" for number in range(1, count + 1)],
+        [f"{number}.750" for number in range(1, count + 1)],
+        list(range(count)) if times is None else times,
+        [False] * count if late is None else late,
+    )
+
+
+def parts_of(table: TickTable) -> list[tuple[int, str, list[int]]]:
+    return [(part.partition, str(part.market), part.rows.tolist()) for part in table.by_pair()]
+
+
+def test_ticks_are_parted_by_partition_venue_and_pair_in_the_order_of_the_topic() -> None:
+    places = [
+        *((1, "x", "B-C"), (0, "y", "A-C"), (0, "x", "A-C"), (1, "x", "B-C"), (0, "x", "A-C")),
+        *((1, "x", "A-C"), (0, "y", "A-C"), (1, "y", "B-C")),
+    ]
+    assert sorted(parts_of(stored(*places))) == [
+        (0, "x A-C", [2, 4]), (0, "y A-C", [1, 6]), (1, "x A-C", [5]), (1, "x B-C", [0, 3]), (1, "y B-C", [7])
+    ]  # fmt: skip
+    assert sorted(parts_of(stored(*((p, "x", pair) for p, _, pair in places)))) == [
+        (0, "x A-C", [1, 2, 4, 6]), (1, "x A-C", [5]), (1, "x B-C", [0, 3, 7])
+    ]  # fmt: skip
+    assert stored().by_pair() == []
+
+
+def test_partitions_may_have_any_number() -> None:
+    numbers = [70_000, 32_768, 3, 32_767, 32_768, 65_536]
+    assert sorted(parts_of(stored(*((number, "x", "A-C") for number in numbers)))) == [
+        *((3, "x A-C", [2]), (32_767, "x A-C", [3]), (32_768, "x A-C", [1, 4])),
+        *((65_536, "x A-C", [5]), (70_000, "x A-C", [0])),
+    ]
+    for most in (32_767, 32_768):
+        assert sorted(parts_of(stored((most, "x", "A-C"), (0, "x", "A-C"), (most, "x", "A-C")))) == [
+            (0, "x A-C", [1]), (most, "x A-C", [0, 2])
+        ]  # fmt: skip
+
+
+def test_every_column_of_the_kept_ticks_stays_in_its_order() -> None:
+    table = stored(*((number, f"v{number}", "A-C") for number in range(6)), late=[True, False] * 3)
+    for kept in ([], [0], [5], [1, 2, 4], [0, 3, 5], list(range(6))):
+        found = table.only(np.isin(np.arange(6), kept))
+        for each in fields(table):
+            whole, some = getattr(table, each.name), getattr(found, each.name)
+            assert list(some) == [whole[row] for row in kept], each.name
+        assert len(found) == len(kept)
+
+
+def test_stored_ticks_have_sizes_if_given_and_no_known_trades() -> None:
+    table = table_of(
+        [3, 3], [7, 9], ["x", "x"], ["A-C", "A-C"], ["1.50", "1" * 19], ["1.75", "1" * 19], [5, 6],
+        [False, True], sizes=(["0.5", None], [None, "0"]),
+    )  # fmt: skip
+    one, two = (table.tick(row) for row in range(2))
+    assert one == Tick(
+        "A-C", "ticker", Decimal("1.50"), Decimal("1.75"), from_microseconds(5), None, Decimal("0.5"),
+        None, None, "x",
+    )  # fmt: skip
+    assert (two.bid, two.bid_size, two.ask_size, two.trade) == (Decimal("1" * 19), None, Decimal(0), None)
+    assert (table.bid[0], table.bid_places[0], table.ask[0], table.ask_places[0]) == (150, 2, 175, 2)
+    assert (table.bid_size.tolist(), table.bid_size_places.tolist()) == ([5, NOTHING], [1, 0])
+    assert (table.ask_size.tolist(), table.ask_size_places.tolist()) == ([NOTHING, 0], [0, 0])
+    assert table.trade_size.tolist() == table.trade_price.tolist() == [NOTHING, NOTHING]
+    assert table.trade_size_places.tolist() == table.trade_price_places.tolist() == [0, 0]
+    assert table.trade_id.tolist() == [NO_TRADE, NO_TRADE] == [-1, -1]
+    assert (table.message.tolist(), table.partition.tolist()) == ([0, 1], [3, 3])
+    (part,) = table.by_pair()
+    assert (part.offset.tolist(), part.trade_id.tolist()) == ([7, 9], [-1, -1])
+    assert (part.late.tolist(), part.time.tolist(), part.pair) == ([False, True], [5, 6], "A-C")
+    assert part.ticks == [one, two]
+    assert stored((0, "x", "A-C")).tick(0).bid_size is None
+
+
+@pytest.mark.parametrize("column", range(4))
+def test_a_stored_tick_is_wide_if_one_of_its_numbers_is(column: int) -> None:
+    numbers = [["1", "1"] for _ in range(4)]
+    numbers[column][1] = "1" * 19
+    bids, asks, *sizes = numbers
+    table = table_of(
+        [0, 0], [1, 2], ["x"] * 2, ["A-C"] * 2, bids, asks, [0, 0], [False] * 2, sizes=(sizes[0], sizes[1])
+    )
+    assert table.is_wide.tolist() == [False, True]
+
+
+def test_the_newest_tick_is_the_latest_by_its_time() -> None:
+    assert stored().newest is None
+    assert stored(*[(0, "x", "A-C")] * 3, times=[5, 9, 7]).newest == from_microseconds(9)
+
+
+def test_ticks_are_parted_by_utc_day_and_session() -> None:
+    times = [5 * DAY, 5 * DAY - 1, 6 * DAY - 1, -1, 4 * DAY]
+    (ticks,) = stored(*[(0, "x", "A-C")] * 5, times=times).by_pair()
+    assert ticks.days == ["1970-01-06", "1970-01-05", "1969-12-31"]
+    assert [(day, part.rows.tolist()) for day, part in ticks.by_day()] == [
+        *(("1970-01-06", [0, 2]), ("1970-01-05", [1, 4]), ("1969-12-31", [3]))
+    ]
+    assert [(part.session, part.rows.tolist()) for part in ticks.by_session(None)] == [
+        *(("1970-01-06", [0, 2]), ("1970-01-05", [1, 4]), ("1969-12-31", [3]))
+    ]
+    assert [(part.session, part.rows.tolist()) for part in ticks.by_session("s")] == [("s", [0, 1, 2, 3, 4])]
+    one_day = ticks.only(np.array([2, 0]))
+    ((day, same),) = one_day.by_day()
+    assert (day, same, one_day.days) == ("1970-01-06", one_day, ["1970-01-06"])
+    assert ticks.only(np.array([3])).days == ["1969-12-31"]
+    none = ticks.only(np.zeros(5, np.bool_))
+    assert (list(none.by_session(None)), list(none.by_session("s")), none.days) == ([], [], [])
+    for part in (*ticks.by_session(None), *ticks.by_session("s"), one_day):
+        assert (part.market, part.partition, part.table) == (Market("x", "A-C"), 0, ticks.table)
+    assert next(ticks.by_session("s")).only(np.array([0])).session == "s"
+
+
+def test_what_was_sent_before_can_be_left_out() -> None:
+    (ticks,) = (table := stored(*[(0, "x", "A-C")] * 3)).by_pair()
+    assert ticks.without_duplicates() is ticks
+    table.duplicate[1] = True
+    assert ticks.without_duplicates().rows.tolist() == [0, 2]
+
+
+def formed(*numbers: int) -> PairTicks:
+    """Return ticks whose kind and optional fields are the bits of these numbers."""
+    values = []
+    for number in numbers:
+        message: dict[str, Any] = {
+            "product_id": "A-C",
+            "best_bid": "1",
+            "best_ask": "2",
+            "time": written(NOW),
+        }
+        message |= {"type": "quote"} if number & 8 else {"type": "ticker"}
+        message |= {"trade_id": 7} if number & 4 else {}
+        message |= {"best_bid_size": "0"} if number & 2 else {}
+        message |= {"best_ask_size": "3"} if number & 1 else {}
+        values.append(json.dumps(message).encode())
+    table, _ = decode_messages([(b"A-C", value) for value in values], NOW)
+    return PairTicks(table, np.arange(len(values)), Market("coinbase", "A-C"), 0)
+
+
+def test_ticks_of_one_kind_with_the_same_fields_are_of_one_form() -> None:
+    forms = [
+        (kind, part.rows.tolist(), mask) for kind, part, mask in formed(*range(16), *range(16)).by_form()
+    ]
+    assert [(kind, rows) for kind, rows, _ in forms] == [
+        ("quote" if number & 8 else "ticker", [number, number + 16]) for number in range(16)
+    ]
+    for _, rows, mask in forms:
+        assert mask is not None
+        assert np.flatnonzero(mask).tolist() == rows
+    for number in range(16):
+        ((kind, part, mask),) = (ticks := formed(number, number)).by_form()
+        assert (kind, part, mask) == ("quote" if number & 8 else "ticker", ticks, None)
+        assert ticks.table.has_quotes == bool(number & 8)
+    assert formed(0, 8).table.has_quotes
+    assert [(kind, len(part), mask) for kind, part, mask in formed(8).by_form()] == [("quote", 1, None)]
+    assert [(kind, len(part)) for kind, part, _ in formed(9, 0).by_form()] == [("ticker", 1), ("quote", 1)]
+    assert list(formed(0).only(np.array([], np.int64)).by_form()) == []
+    assert list(formed(0, 1).only(np.array([], np.int64)).by_form()) == []

@@ -237,12 +237,51 @@ def test_the_longest_pair_and_numbers_are_read() -> None:
         ({"time": "2008-12-31T23:59:59.999999Z"}, "time 2008-12-31T23:59:59.999999Z is before 2009"),
         ({"time": "2026-07-03T00:00:00Z"}, "time 2026-07-03T00:00:00Z is more than a day ahead"),
         ({"time": ...}, "lacks the field time"),
+        ({"venue": "Nasdaq"}, 'venue "Nasdaq" is not 1 to 32 lower-case letters, digits and hyphens'),
+        ({"product_id": "eth"}, 'product_id "eth" is not of the form BASE-QUOTE'),
+        ({"product_id": "A-B"}, 'the record\'s key "ETH-USD" is not the pair A-B'),
+        ({"best_bid": "3121"}, "bid 3121 is above ask 3120.25"),
+        ({"trade_id": -1}, "trade_id is not a whole number from 0 to 2^63 - 2"),
+        ({"best_bid_size": "x"}, 'best_bid_size "x" is not a decimal of at most 20 digits'),
+        ({"last_size": "-1"}, 'last_size "-1" is not a decimal of at most 20 digits'),
+        ({"side": "BUY"}, 'side is "BUY", not buy or sell'),
+        ({"time": "now\n"}, 'time "now\\n" is not RFC 3339 with a zone'),
+        ({"time": "2026-02-30T00:00:00Z"}, 'time "2026-02-30T00:00:00Z" does not exist'),
+        ({"best_ask": 1}, "Expected `str`, got `int` - at `$.best_ask`"),
     ],
 )
 def test_the_detail_says_what_is_wrong(changes: dict[str, Any], detail: str) -> None:
     with pytest.raises(RejectedError) as caught:
         read(**changes)
     assert detail in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "detail"),
+    [
+        (b"ETH-USD", None, "the message has no value"),
+        (b"ETH-USD", b"", "Input data was truncated"),
+        (b"ETH-USD", b"[1]", "the value is a JSON list, not an object"),
+        (b"ETH-USD", b"null", "the value is a JSON NoneType, not an object"),
+        (b"ETH-USD", b"[]x", "JSON is malformed: trailing characters (byte 3)"),
+        (b"ETH-USD", b"[1", "Input data was truncated"),
+        (b"ETH-USD", b'{"x":' + b"[" * 60_000, "nested too deep"),
+        (None, message()[1], "the record's key (none) is not the pair ETH-USD"),
+        (b"\xff", message()[1], 'the record\'s key "\\xff" is not the pair ETH-USD'),
+    ],
+)
+def test_the_detail_shows_what_cannot_be_read(key: bytes | None, value: bytes | None, detail: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        decode(key, value, NOW)
+    assert caught.value.detail == detail
+    assert str(caught.value) == f"{caught.value.reason}: {detail}"
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-07-01T11:00:00Z", "2026-07-01T11:00:00+00:00", "2026-07-01T13:00:00+02:00"]
+)
+def test_a_tick_has_its_time_in_utc(time: str) -> None:
+    assert str(read(time=time).time) == "2026-07-01 11:00:00+00:00"
 
 
 def test_a_rejection_can_be_kept_without_the_frames_that_made_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,45 @@ def test_consecutive_trades_are_one_range_in_any_order() -> None:
     assert str(filled(list(range(100)))) == "{[0,100)}"
     assert str(filled(list(reversed(range(100))))) == "{[0,100)}"
     assert str(filled([*range(0, 100, 2), *range(1, 100, 2)])) == "{[0,100)}"
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        ([5, 9, 6], "{[5,7),[9,10)}"),  # joins the range before it, which is not the last
+        ([5, 9, 10], "{[5,6),[9,11)}"),
+        ([5, 9, 8], "{[5,6),[8,10)}"),
+        ([5, 9, 4], "{[4,6),[9,10)}"),
+        ([5, 9, 7], "{[5,6),[7,8),[9,10)}"),
+        ([5, 9, 3], "{[3,4),[5,6),[9,10)}"),
+        ([5, 7, 6], "{[5,8)}"),
+        ([5, 7, 9, 6], "{[5,8),[9,10)}"),
+        ([5, 6, 9, 5, 6, 9], "{[5,7),[9,10)}"),
+        ([0, 1, 0], "{[0,2)}"),
+    ],
+)
+def test_an_id_joins_the_ranges_that_it_touches(ids: list[int], text: str) -> None:
+    known = filled(ids)
+    assert str(known) == text
+    assert (known.highest, known.next) == (max(ids), max(ids) + 1)
+    again = TradeIds(text)
+    assert (str(again), again.next, again.floor) == (text, known.next, 0)
+
+
+def test_ranges_are_added_above_the_others() -> None:
+    known = TradeIds()
+    known.extend(0, 3)
+    known.extend(3, 5)
+    known.extend(7, 8)
+    known.extend(8, 9)
+    assert (str(known), known.next) == ("{[0,5),[7,9)}", 9)
+    for number in range(1, MAX_RANGES):
+        known.extend(10 * number, 10 * number + 2)
+    assert (ranges(known), known.floor, known.next) == (MAX_RANGES, 5, 10 * (MAX_RANGES - 1) + 2)
+    known.add(4)
+    assert 4 not in known
+    assert known.unknown(4)
+    assert not known.unknown(5)
 
 
 def test_at_most_sixty_four_ranges_are_kept() -> None:

@@ -11,8 +11,8 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptometrics.market.ticks import Tick
-from cryptometrics.market.windows import Aggregate, Place, fixed_start, fold, merge
+from cryptometrics.market.ticks import Tick, Trade
+from cryptometrics.market.windows import Aggregate, Place, TradeSums, fixed_start, fold, merge
 from cryptometrics.times import EPOCH
 from tests.aggregates import of_tick
 
@@ -83,6 +83,32 @@ def test_folding_ticks_is_merging_their_aggregates(ticks: list[Quote]) -> None:
     offsets = [place[2] for place, *_ in ticks]
     late = sum(is_late for *_, is_late in ticks)
     assert fold(decoded, 0, offsets, late) == reduce(merge, aggregates(ticks))
+
+
+def test_sizes_and_trades_are_summed_and_half_a_size_counts_for_nothing() -> None:
+    one, two, three = Decimal(1), Decimal(2), Decimal(3)
+    said: list[tuple[Decimal | None, Decimal | None, Trade | None]] = [
+        (one, two, Trade(three, two, is_buy=True)),
+        (one, None, None),
+        (None, two, Trade(two, one, is_buy=False)),
+        (None, None, Trade(one, three, is_buy=True)),
+        (Decimal(0), three, None),
+    ]
+    ticks = [
+        Tick("BTC-USD", "ticker", one, two, EPOCH, None, bid_size, ask_size, trade)
+        for bid_size, ask_size, trade in said
+    ]
+    whole = fold(ticks, 5, range(10, 15), 4)
+    assert (whole.opened, whole.closed, whole.late) == ((EPOCH, 5, 10), (EPOCH, 5, 14), 4)
+    assert (whole.sized_ticks, whole.bid_size_sum, whole.ask_size_sum) == (2, one, Decimal(5))
+    assert whole.trades == TradeSums(3, Decimal(6), Decimal(11), Decimal(5))
+    parts = fold(ticks[:2], 5, (10, 11), 1), fold(ticks[2:], 5, (12, 13, 14), 3)
+    assert merge(*parts) == merge(*parts[::-1]) == whole
+    unknown = fold(ticks[:2], 5, (10, 11), trades_known=False)
+    assert (unknown.trades, unknown.late, unknown.sized_ticks) == (None, 0, 1)
+    # What is known of a part says nothing about the window.
+    assert merge(unknown, parts[1]).trades is merge(parts[1], unknown).trades is None
+    assert merge(unknown, unknown).trades is None
 
 
 def test_basis_points_are_rounded_half_up() -> None:
