@@ -168,7 +168,7 @@ def _check(wire: WireGap, time: datetime, begins: datetime | None) -> None:
         problem = "only a start says whether the feed proves its data"
     elif wire.kind in _BOUNDS:
         if first is not None or begins is not None:
-            problem = f"a {wire.kind} has a begin, which only the reader knows"
+            problem = "it has a begin, which only the reader knows"
         elif wire.kind == GapKind.END and last is not None:
             problem = "an end has a trade"
     elif begins is None or begins > time:

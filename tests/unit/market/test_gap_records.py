@@ -124,7 +124,7 @@ def test_the_edges_of_what_a_gap_may_say_are_read() -> None:
         ({"proves": False}, "gap: only a start says whether the feed proves its data"),
         (
             {"kind": "start", "first_trade_id": None},
-            "gap: a start has a begin, which only the reader knows",
+            "gap: it has a begin, which only the reader knows",
         ),
         ({"kind": "end", "begins": None, "first_trade_id": None}, "gap: an end has a trade"),
         ({"begins": None}, "gap: it has no begin, or one after its end"),
