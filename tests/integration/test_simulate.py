@@ -292,6 +292,7 @@ def test_the_producers_queue_bounds_what_waits(
     def watch(state: Published) -> None:
         states.append(state.waiting)
 
-    result = publish(client.make_producer(settings), topic, simulation(20_000).blocks(), progress=watch)
+    limited = replace(settings)  # settings read the environment once
+    result = publish(client.make_producer(limited), topic, simulation(20_000).blocks(), progress=watch)
     assert (result.sent, result.acknowledged) == (20_000, 20_000)
     assert max(states) <= 100
