@@ -1,8 +1,7 @@
-"""Notice that a member has lost its place in the group and does not join again by itself.
+"""Detect a consumer that has left its group and does not rejoin by itself.
 
-The client joins again whenever Kafka has removed it. But once, on an overloaded machine whose broker was
-killed, it did not: its worker stayed without partitions for minutes, and the other one did all the work. So a
-member without partitions asks Kafka whether that is how the group has settled.
+librdkafka normally rejoins. After a broker crash on an overloaded machine, one client did not, and its worker
+stayed idle for minutes. So a worker without partitions asks Kafka whether it is still a member.
 """
 
 from __future__ import annotations

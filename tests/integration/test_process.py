@@ -566,18 +566,7 @@ def test_a_broker_that_lost_its_newest_records_is_noticed_each_time(cli: Cli, be
 
 @pytest.mark.slow
 def test_a_partition_that_the_client_does_not_fetch_any_more_is_noticed(bench: Bench) -> None:
-    bench.send(*(tick("1", "2", trade_id=number) for number in range(300)))
-    paused: list[Worker] = []
-
-    def pause_once(worker: Worker) -> None:
-        if worker.totals.metrics and not paused:
-            paused.append(worker)
-            worker._consumer.pause()
-
-    options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
-    totals = bench.worker(options, deadline(), pause_once).run()
-    assert paused
-    assert totals.metrics == 300
+    catches_up_despite(lambda worker: worker._consumer.pause(), bench)
 
 
 def test_a_client_that_left_the_group_and_does_not_join_again_is_replaced(
@@ -585,17 +574,22 @@ def test_a_client_that_left_the_group_and_does_not_join_again_is_replaced(
 ) -> None:
     monkeypatch.setattr(membership, "PATIENCE_S", 1.0)
     monkeypatch.setattr(membership, "ASK_EVERY_S", 0.2)
-    bench.send(*(tick("1", "2", trade_id=number) for number in range(300)))
-    left: list[Worker] = []
+    catches_up_despite(lambda worker: worker._consumer._consumer.unsubscribe(), bench)
 
-    def leave_once(worker: Worker) -> None:
-        if worker.totals.metrics and not left:
-            left.append(worker)
-            worker._consumer._consumer.unsubscribe()
+
+def catches_up_despite(fault: Callable[[Worker], None], bench: Bench) -> None:
+    """Let a worker store 300 ticks, and cause a fault once it has stored the first of them."""
+    bench.send(*(tick("1", "2", trade_id=number) for number in range(300)))
+    hit: list[Worker] = []
+
+    def cause_once(worker: Worker) -> None:
+        if worker.totals.metrics and not hit:
+            hit.append(worker)
+            fault(worker)
 
     options = WorkerOptions(bench.group, batch=10, until_caught_up=True)
-    totals = bench.worker(options, deadline(), leave_once).run()
-    assert left
+    totals = bench.worker(options, deadline(), cause_once).run()
+    assert hit
     assert totals.metrics == 300
 
 
