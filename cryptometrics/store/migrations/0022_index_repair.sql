@@ -1,10 +1,9 @@
--- An update of the block-range index that is interrupted (the worker ends, the session is terminated, autovacuum
--- gives way) leaves a placeholder for the range it was at. brin_summarize_new_values passes over placeholders. A
--- search reads the range of a placeholder, and because PostgreSQL's scan does not reset its mark, also every range
--- behind it: brin_deform_tuple sets bt_placeholder in a tuple that it uses again, and never clears it. So a search for
--- a time that no row has says whether there is one, and where: it reads everything from there on.
+-- An interrupted update of the block-range index leaves a placeholder for its current range, and
+-- brin_summarize_new_values skips placeholders. Searches then read that range and every range after it, because
+-- brin_deform_tuple sets bt_placeholder in a reused tuple and never clears it. So a search for a time that no row has
+-- finds the placeholder: it reads every block from there on.
 
--- As before, and then a range that an interrupted update has left is summarised anew.
+-- As before, and afterwards summarise the range of a placeholder again.
 CREATE OR REPLACE FUNCTION crypto_metrics_summarize(days date[]) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -43,9 +42,9 @@ BEGIN
             INTO plan;
         blocks_read := plan -> 0 -> 'Plan' -> 'Lossy Heap Blocks';
         size_after := pg_relation_size(part.rows) / block_size;
-        -- New blocks, and those of the newest range, may be read rightly.
+        -- A search must read new blocks, and may read the newest range.
         IF blocks_read > size_after - size_before + part.range THEN
-            -- How large the table was during the search is known only within these bounds.
+            -- The size of the table during the search lies between these two.
             first_block := greatest(size_before - blocks_read, 0) / part.range * part.range;
             FOR block IN first_block .. size_after - blocks_read BY part.range LOOP
                 PERFORM brin_desummarize_range(part.index, block);
