@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import os
 import signal
@@ -13,16 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics import __version__
-from cryptometrics.cli import process_end
+from cryptometrics.cli import garbage, process_end
 from cryptometrics.cli.commands import LazyGroup
 from cryptometrics.cli.signals import exit_code, interrupt, interrupted
 from cryptometrics.errors import CryptometricsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-GC_THRESHOLD = 50_000
-"""Net allocations before the garbage collector looks for cycles: imports allocate many objects that stay."""
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
@@ -66,7 +62,7 @@ def cryptometrics(log_format: str, verbose: bool, state_file: str | None) -> Non
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: code 2 for a mistake of the user, 3 for a service that is down."""
-    gc.set_threshold(GC_THRESHOLD)
+    garbage.search_rarely()
     process_end.prepare()
     _make_streams_writable()
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
@@ -79,8 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         click.echo("\nstopped", err=True)
         code = exit_code()
-    # The process ends here; a last search for cycles would take a quarter of a chart's time.
-    gc.freeze()
+    garbage.search_no_more()
     # Only the threads of Kafka's client may still run: a second signal ends the process at once.
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:

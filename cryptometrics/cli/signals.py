@@ -6,6 +6,8 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
+from cryptometrics.cli import garbage
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -42,7 +44,11 @@ def hang_up_as_terminate() -> None:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether to stop; within the block, a second signal stops at once."""
+    """Yield a function that returns whether to stop; within the block, a second signal stops at once.
+
+    Only commands that can run for long need it, so that run begins here.
+    """
+    garbage.search_often()
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
