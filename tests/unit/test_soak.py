@@ -12,7 +12,7 @@ from tests.faults.page import ROOT
 from tests.faults.soak.deliveries import Notification, missing_by_key, missing_by_text, unmarked
 from tests.faults.soak.faults import FAULTS, shuffled
 from tests.faults.soak.report import BEGIN, END, Report
-from tests.faults.soak.samples import MEGABYTE, Life, Sample
+from tests.faults.soak.samples import MEGABYTE, Life, Sample, together
 
 
 def life(seconds: int = 1_800, per_hour: float = 0.0, leaks_every: int = 10**6, name: str = "web") -> Life:
@@ -49,13 +49,35 @@ def test_a_leak_is_seen_although_the_counts_change_all_the_time() -> None:
     assert life(30).handles_gained() is None
 
 
+def test_a_task_that_moves_from_worker_to_worker_is_no_leak_but_one_that_doubles_is() -> None:
+    def worker(number: int, begun: int, seconds: int, task: range, leaks: bool = False) -> Life:
+        """Return a life that holds 4 more handles while it has the task."""
+        samples = [
+            Sample(at, MEGABYTE, 20 + 4 * (begun + at in task) + (leaks and at > 1_000), 5)
+            for at in range(seconds)
+        ]
+        return Life(f"worker {number}", samples, begun)
+
+    moved = [
+        worker(1, 0, 1_800, range(900)),
+        worker(2, 0, 600, range(0)),
+        worker(2, 600, 1_200, range(900, 1_800)),
+    ]
+    assert moved[2].handles_gained() == 4
+    assert together("both", moved).handles_gained() == 0
+    assert {sample.handles for sample in together("both", moved).samples} == {44}
+    assert Report(30, 4, moved).failings() == []
+    moved[0] = worker(1, 0, 1_800, range(900), leaks=True)
+    assert Report(30, 4, moved).failings() == ["all workers: 1 handles gained"]
+
+
 def test_a_report_names_what_is_not_as_promised() -> None:
     lives = [life(per_hour=1.5), life(name="worker", leaks_every=60), life(name="risk")]
     report = Report(30, 4, lives, {"kill -9 of a cat": [0.3, 16.2], "a nap": [1.0]})
     assert report.failings() == [
         "kill -9 of a cat: 16.2 s to recover, more than 15",
         "web: memory grows by 1.5 MB per hour",
-        "worker: 9 handles gained",
+        "all workers: 9 handles gained",
     ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.outcome import BOUND_S, markdown
 from tests.faults.page import between
+from tests.faults.soak.samples import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- soak: written by make soak -->", "<!-- end of soak -->"
 MAX_SLOPE = 1.0
 """MB per hour that the memory of a process may grow."""
+WORKER = "worker"
+"""How the names of workers begin: their handles and threads are counted together."""
 
 
 @dataclass
@@ -55,13 +58,23 @@ class Report:
             slope = life.slope()
             if slope is not None and slope >= MAX_SLOPE:
                 found.append(f"{life.name}: memory grows by {slope:.1f} MB per hour")
+        for life in (*self._others(), self._workers()):
             for count, what in ((life.handles_gained(), "handles"), (life.threads_gained(), "threads")):
                 if count:
                     found.append(f"{life.name}: {count} {what} gained")
         return found
 
+    def _others(self) -> list[Life]:
+        return [life for life in self.lives if not life.name.startswith(WORKER)]
+
+    def _workers(self) -> Life:
+        return together("all workers", [life for life in self.lives if life.name.startswith(WORKER)])
+
     def processes(self) -> list[str]:
-        """Return the table of the processes as Markdown; of several lives the worst figures."""
+        """Return the table of the processes as Markdown; of several lives the worst figures.
+
+        The rows of the workers have the handles and threads that all of them gained together.
+        """
         head = (
             "process",
             "lives",
@@ -75,16 +88,16 @@ class Report:
         rows = [self._row(name, [life for life in self.lives if life.name == name]) for name in names]
         return markdown(head, rows, left={0})
 
-    @staticmethod
-    def _row(name: str, lives: Sequence[Life]) -> tuple[str, ...]:
+    def _row(self, name: str, lives: Sequence[Life]) -> tuple[str, ...]:
+        counted = [self._workers()] if name.startswith(WORKER) else lives
         return (
             name,
             str(len(lives)),
             f"{max(life.seconds for life in lives) / 60:.1f}",
             _worst((life.megabytes() for life in lives), ".0f"),
             _worst((life.slope() for life in lives), "+.2f"),
-            _worst((life.handles_gained() for life in lives), "d"),
-            _worst((life.threads_gained() for life in lives), "d"),
+            _worst((life.handles_gained() for life in counted), "d"),
+            _worst((life.threads_gained() for life in counted), "d"),
         )
 
     def faults(self) -> list[str]:

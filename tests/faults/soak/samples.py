@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 EVERY_S = 1.0
 """Seconds between two samples."""
@@ -21,6 +21,8 @@ MEASURED_S = 600.0
 """Seconds after the warm-up that a slope needs: over a shorter time a single allocation decides it."""
 LIVED_S = 300.0
 """Seconds after which handles and threads are compared: a worker may take another role only once."""
+SETTLED_S = 30.0
+"""Seconds after which a new worker has its partitions, and its handles and threads."""
 MEGABYTE = 2**20
 
 
@@ -41,6 +43,8 @@ class Life:
 
     name: str
     samples: list[Sample] = field(default_factory=list)
+    begun: float = 0.0
+    """When it started, in seconds."""
 
     @property
     def seconds(self) -> float:
@@ -78,12 +82,38 @@ class Life:
         return max(min(last) - max(first), 0)
 
 
+def together(name: str, lives: Iterable[Life]) -> Life:
+    """Return what several processes used in sum, whenever all of their names have settled.
+
+    A task of the group, such as sending alerts, moves from worker to worker with its handles and threads.
+    Only their sum says whether any leak.
+    """
+    by_second: dict[int, dict[str, Sample]] = {}
+    names = set()
+    for life in lives:
+        names.add(life.name)
+        for sample in life.samples:
+            if sample.at >= SETTLED_S:
+                by_second.setdefault(round(life.begun + sample.at), {})[life.name] = sample
+    found = [(second, used.values()) for second, used in sorted(by_second.items()) if used.keys() == names]
+    sums = [
+        Sample(
+            second - found[0][0],
+            sum(each.resident for each in used),
+            sum(each.handles for each in used),
+            sum(each.threads for each in used),
+        )
+        for second, used in found
+    ]
+    return Life(name, sums)
+
+
 class Sampler:
     """Takes a sample of each watched process every second, in a thread of its own."""
 
     def __init__(self) -> None:
         self.lives: list[Life] = []
-        self._watched: dict[int, tuple[float, Life, psutil.Process]] = {}
+        self._watched: dict[int, tuple[Life, psutil.Process]] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
@@ -99,13 +129,13 @@ class Sampler:
     def watch(self, name: str, pid: int) -> None:
         """Follow a process that has just been started, until it ends."""
         with self._lock:
-            self.lives.append(Life(name))
-            self._watched[pid] = time.monotonic(), self.lives[-1], psutil.Process(pid)
+            self.lives.append(Life(name, begun=time.monotonic()))
+            self._watched[pid] = self.lives[-1], psutil.Process(pid)
 
     def _run(self) -> None:
         while not self._ended.wait(EVERY_S):
             with self._lock:
-                for pid, (begun, life, process) in list(self._watched.items()):
+                for pid, (life, process) in list(self._watched.items()):
                     try:
                         with process.oneshot():
                             resident = process.memory_info().rss
@@ -113,4 +143,4 @@ class Sampler:
                     except psutil.Error:  # it has ended
                         del self._watched[pid]
                         continue
-                    life.samples.append(Sample(time.monotonic() - begun, resident, handles, threads))
+                    life.samples.append(Sample(time.monotonic() - life.begun, resident, handles, threads))

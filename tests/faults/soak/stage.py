@@ -31,6 +31,8 @@ SCENARIOS = ("fat-finger", "flash-crash", "crossed-book", "liquidity-drought", "
 """In this order, evenly over the time. Scenarios without ticks are missing: recovery is seen by new rows."""
 BAD = 0.002
 """Share of invalid ticks."""
+BACKLOG = 200_000
+"""Ticks that wait for the workers: several of their largest batches."""
 MOODY = 0.2
 """Share of the requests that the receivers of alerts do not take, or do not answer."""
 PARTITIONS = range(4)
@@ -124,6 +126,12 @@ class Stage(contextlib.ExitStack):
             for number, name in enumerate(SCENARIOS)
             for part in ("--scenario", f"{name}@{(number + 0.5) * apart:.0f}s")
         ]
+        # The buffers of the workers have their full size at once: memory that grows afterwards is a leak.
+        backlog = self.arena.command(
+            "simulate", "--pair", ",".join(PAIRS), "--rate", "0", "--count", str(BACKLOG),
+            "--seed", str(self._seed),
+        )  # fmt: skip
+        assert backlog.wait(LIMIT_S) == 0, backlog.words()[-2000:]
         self.steady = self._worker("worker 1")
         self.victim = self._worker("worker 2")
         self.feeds = [
