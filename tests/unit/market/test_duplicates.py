@@ -88,6 +88,13 @@ def test_the_same_trade_at_another_time_is_no_duplicate_and_not_late() -> None:
     assert reader.read(("BTC-USD", 7, 1), ("BTC-USD", 7, 0)) == ([False, True], [False, False])
 
 
+def test_a_repetition_of_a_suspect_that_was_none_is_a_duplicate() -> None:
+    reader = Reader()
+    reader.read(("BTC-USD", 7, 0))
+    stream = [("BTC-USD", 7, 1), ("BTC-USD", 7, 1), ("BTC-USD", 7, 2), ("BTC-USD", 7, 1)]
+    assert reader.read(*stream) == ([False, True, False, True], [False] * 4)
+
+
 def test_ticks_in_their_order_are_compared_with_nothing() -> None:
     reader = Reader()
     reader.read(("BTC-USD", 3, 0), ("BTC-USD", 4, 0), ("BTC-USD", 8, 0), ("ETH-USD", None, 0))

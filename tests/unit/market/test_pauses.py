@@ -48,6 +48,21 @@ def test_three_ticks_have_two_pauses() -> None:
     assert after_gaps([START, later], [ends, later], [3, 1]) == []
 
 
+def test_four_ticks_have_three_pauses() -> None:
+    """Three of 10 s are three of four pauses, so the usual one is theirs."""
+    ends = START + timedelta(seconds=30)
+    later = ends + timedelta(seconds=201)
+    assert after_gaps([START, later], [ends, later], [4, 1]) == [1]
+
+
+def test_two_ticks_have_one_pause() -> None:
+    """Of 20 s: so 400 s are not longer than twenty usual pauses."""
+    ends = START + timedelta(seconds=20)
+    for pause, found in ((400, []), (401, [1])):
+        later = ends + timedelta(seconds=pause)
+        assert after_gaps([START, later], [ends, later], [2, 1], {1}) == found
+
+
 def test_the_pause_before_a_session_is_not_usual_but_can_be_a_gap() -> None:
     assert gaps([90, 1], {1}) == [1]
     assert gaps([90, 90, 90, 1, 1], {1, 2, 3}) == [1, 2, 3]

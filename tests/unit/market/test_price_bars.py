@@ -51,6 +51,8 @@ def test_rows_are_read_exactly_and_sorted() -> None:
         ({"high": "9"}, "open '10' is not between low '9' and high '9'"),
         ({"open": "13"}, "open '13' is not between low '9' and high '12'"),
         ({"close": "8.9"}, "close '8.9' is not between low '9' and high '12'"),
+        ({"open": "9", "close": "8.9"}, "close '8.9' is not between low '9' and high '12'"),
+        ({"open": "12", "close": "12.1"}, "close '12.1' is not between low '9' and high '12'"),
     ],
 )
 def test_a_wrong_row_is_refused_with_its_line_and_value(changes: dict[str, str], problem: str) -> None:

@@ -51,6 +51,7 @@ EDGES: list[Record] = [
     # Prices with so different places that they do not fit into 64 bits if they are padded.
     record(best_bid="0.0000000000000001", best_ask="9" * 18),
     record(best_bid="9" * 18, best_ask="0.0000000000000001"),
+    record(best_bid="922337203685477581", best_ask="0.1"),  # padded, it would be below 0
     record(best_bid="99", best_ask="99.000000000000001"),
     record(best_bid="99.000000000000001", best_ask="99"),
     record(best_bid="900719925474099.3", best_ask="900719925474099.29"),

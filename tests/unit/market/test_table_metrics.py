@@ -18,7 +18,7 @@ from cryptometrics.market.table_metrics import decimal, measure, quotes_of, scal
 from tests.tables import decode_messages
 
 if TYPE_CHECKING:
-    from cryptometrics.market.table import PairTicks
+    from cryptometrics.market.table import PairTicks, Rows
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 PRICES = ["1", "1.0", "1.1", "1.10", "2", "2.50", "2.5", "3", "3.00", "0.0001", "7.12345"]
@@ -53,6 +53,20 @@ def drawn(choose: random.Random, count: int) -> PairTicks:
     assert not rejected
     (ticks,) = table.by_pair()
     return ticks
+
+
+@pytest.mark.parametrize("keep", [np.array([2, 0]), np.array([True, False, True])])
+def test_the_quotes_of_some_ticks_are_theirs(keep: Rows) -> None:
+    ticks = quotes(("1", "2.5"), ("2", "3"), ("1.25", "4"), sizes=(["1", None, "0.5"], [None, "7", "1"]))
+    every = quotes_of(ticks)
+    assert every is not None
+    own = every.only(ticks.only(keep), keep)
+    assert own.ticks.offset.tolist() == ticks.offset[keep].tolist()
+    assert (own.scale, own.size_scale) == (every.scale, every.size_scale)
+    for name in ("bid", "ask", "mid_price", "spread", "bid_size", "ask_size"):
+        for part in ("units", "places"):
+            found, before = (getattr(getattr(each, name), part) for each in (own, every))
+            assert found.tolist() == before[keep].tolist()
 
 
 @pytest.mark.parametrize("seed", range(150))
