@@ -18,6 +18,7 @@ def test_a_rate_needs_two_moments() -> None:
     assert rates((0, "a", 5)).rate(BTC) is None
     assert rates((0, "a", 5), (0, "a", 9)).rate(BTC) is None
     assert rates((0, "a", 5), (2, "a", 9)).rate(BTC) == 2.0
+    assert rates((0, "a", 5), (0, "a", 6), (2, "a", 9)).rate(BTC) == 2.0
 
 
 def test_only_the_last_seconds_count() -> None:

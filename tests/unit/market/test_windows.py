@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptometrics.market.ticks import Tick, Trade
-from cryptometrics.market.windows import Aggregate, Place, TradeSums, fixed_start, fold, merge
+from cryptometrics.market.windows import (
+    MAX_OUT_OF_ORDER,
+    Aggregate,
+    Place,
+    TradeSums,
+    fixed_start,
+    fold,
+    merge,
+)
 from cryptometrics.times import EPOCH
 from tests.aggregates import of_tick
 
@@ -128,3 +136,8 @@ def test_a_fixed_window_holds_its_time(time: datetime, size: timedelta) -> None:
     start = fixed_start(time, size)
     assert start <= time < start + size
     assert (start - EPOCH) % size == timedelta()
+
+
+def test_a_tick_may_come_two_seconds_out_of_order() -> None:
+    """As docs/scaling.md says of the watermark. Windows that are stored were complete by this."""
+    assert timedelta(seconds=2) == MAX_OUT_OF_ORDER
