@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryptometrics import __version__
-from cryptometrics.cli import garbage, process_end
+from cryptometrics.cli import memory, process_end
 from cryptometrics.cli.commands import LazyGroup
 from cryptometrics.cli.signals import exit_code, interrupt, interrupted
 from cryptometrics.errors import CryptometricsError
@@ -62,7 +62,7 @@ def cryptometrics(log_format: str, verbose: bool, state_file: str | None) -> Non
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: code 2 for a mistake of the user, 3 for a service that is down."""
-    garbage.search_rarely()
+    memory.start()
     process_end.prepare()
     _make_streams_writable()
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         click.echo("\nstopped", err=True)
         code = exit_code()
-    garbage.search_no_more()
+    memory.end()
     # Only the threads of Kafka's client may still run: a second signal ends the process at once.
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is interrupt:

@@ -6,7 +6,7 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
-from cryptometrics.cli import garbage
+from cryptometrics.cli import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,9 +46,8 @@ def hang_up_as_terminate() -> None:
 def stopping() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether to stop; within the block, a second signal stops at once.
 
-    Only commands that can run for long need it, so that run begins here.
+    Only commands that can run for long need it, so their memory is kept small within the block.
     """
-    garbage.search_often()
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -59,7 +58,8 @@ def stopping() -> Iterator[Callable[[], bool]]:
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        with memory.tidied():
+            yield lambda: asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

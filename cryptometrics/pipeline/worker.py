@@ -7,7 +7,6 @@ all state, load each partition's next offset from the database, and continue fro
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import time
 from typing import TYPE_CHECKING
@@ -55,8 +54,6 @@ SUMMARIZE_EVERY_S = 15.0
 """Time between two updates of the BRIN index; until an update, every search reads the new blocks."""
 WINDOWS_EVERY_S = 5.0
 """Time between two markings of the minutes that the watermark has passed."""
-GARBAGE_EVERY_S = 60.0
-"""Time between two searches for the garbage of lost connections: Python itself searches rarely here."""
 REJOIN_S = 20.0
 """A worker that is fenced again this soon after it rejoined, although no broker left, shares its name."""
 
@@ -96,7 +93,6 @@ class Worker:
         self._commit_interval = Interval(COMMIT_EVERY_S)
         self._summary_interval = Interval(SUMMARIZE_EVERY_S)
         self._windows_interval = Interval(WINDOWS_EVERY_S)
-        self._garbage_interval = Interval(GARBAGE_EVERY_S)
         self._stall_detector = StallDetector(self._consumer.ends.held)
 
     def lag(self) -> int:
@@ -164,6 +160,8 @@ class Worker:
         if self._options.until_caught_up:
             self._catch_up = CatchUpTarget(held, stored)
 
+    # The loop
+
     def _step(self) -> None:
         self._report_progress()
         if self._doubt or self._consumer.fenced or self._db.writer.failure is not None:
@@ -196,8 +194,6 @@ class Worker:
             self._db.index_updater.request(self._db.calculator.take_days())
         if self._windows_interval.elapsed():
             self._complete_windows()
-        if self._garbage_interval.elapsed():
-            gc.collect()
         self._consumer.transactions.poll(self._consumer.assigned)
         if self._consumer.is_left_out():
             self._log.warning("left_out_by_kafka", hint="joins the group anew")
@@ -259,6 +255,8 @@ class Worker:
         if self._progress is not None:
             self._progress(self)
 
+    # Assignment
+
     def _on_assign(self, partitions: set[int]) -> None:
         self._claims.add(partitions)
         self._log.info("partitions_assigned", partitions=sorted(partitions))
@@ -283,6 +281,8 @@ class Worker:
         self.totals.next_offsets[partition] = self._db.calculator.positions()[partition]
         if self._catch_up is not None:
             self._catch_up.opened(partition)
+
+    # Starting over
 
     def _rejoin(self) -> None:
         """Rejoin the group after Kafka gave this worker's place to another.
@@ -373,6 +373,8 @@ class Worker:
         self._consumer.keep_place(0)
         self._report_progress()
         return not (self._stop() or self._doubt or self._consumer.fenced)
+
+    # Around the loop
 
     @property
     def _db(self) -> Database:

@@ -143,4 +143,5 @@ class Sampler:
                     except psutil.Error:  # it has ended
                         del self._watched[pid]
                         continue
-                    life.samples.append(Sample(time.monotonic() - life.begun, resident, handles, threads))
+                    if resident:  # else it is ending
+                        life.samples.append(Sample(time.monotonic() - life.begun, resident, handles, threads))

@@ -127,9 +127,10 @@ class Stage(contextlib.ExitStack):
             for part in ("--scenario", f"{name}@{(number + 0.5) * apart:.0f}s")
         ]
         # The buffers of the workers have their full size at once: memory that grows afterwards is a leak.
+        # The backlog is of ten seconds, so that it fires few alerts: people get many of them as one list.
         backlog = self.arena.command(
             "simulate", "--pair", ",".join(PAIRS), "--rate", "0", "--count", str(BACKLOG),
-            "--seed", str(self._seed),
+            "--step", "0.05ms", "--seed", str(self._seed),
         )  # fmt: skip
         assert backlog.wait(LIMIT_S) == 0, backlog.words()[-2000:]
         self.steady = self._worker("worker 1")
