@@ -58,7 +58,17 @@ def test_the_start_window_reaches_across_unknown_minutes_before_the_range() -> N
     )
     assert one is not None
     assert one.value_at_risk == found
-    assert now in passed.minutes
+    expected = tail_risk_of_minutes(close[100 : now + 1], 0.95, horizon=10, method="filtered", before=40)
+    assert expected is not None
+    assert passed.forecasts[passed.minutes == now].tolist() == [expected.value_at_risk]
+
+
+def test_the_start_window_may_begin_with_the_very_first_minute() -> None:
+    close = minutes(200)
+    passed = risk.walk(close, 0.95, range_minutes=100, horizon=17, method="filtered")
+    expected = tail_risk_of_minutes(close[:118], 0.95, horizon=17, method="filtered", before=17)
+    assert expected is not None
+    assert passed.forecasts[passed.minutes == 117].tolist() == [expected.value_at_risk]
 
 
 def test_moments_without_a_forecast_or_a_known_loss_are_left_out() -> None:

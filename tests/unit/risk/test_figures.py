@@ -138,6 +138,19 @@ def test_a_range_without_a_price_has_no_figure() -> None:
     assert found["return_1h"] == "the price at as_of is not known"
 
 
+@pytest.mark.parametrize(
+    ("newest", "reason"),
+    [
+        ((NAN, 100), "the price 1 h before as_of is not known"),
+        ((100, NAN), "the price at as_of is not known"),
+    ],
+)
+def test_the_price_that_a_return_lacks_is_named(newest: tuple[float, float], reason: str) -> None:
+    ranged = of_closes(NAN, 100, *newest, labels="gvgg")
+    settings = FigureSettings()
+    assert reasons(ranged, settings, pair_figures(ranged, settings))["return_1h"] == reason
+
+
 def test_a_price_that_stands_still_has_a_volatility_of_zero_and_no_jumps() -> None:
     ranged = of_closes(*[100.0] * 400)
     settings = FigureSettings()

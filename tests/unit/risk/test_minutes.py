@@ -42,8 +42,9 @@ def test_a_quiet_minute_after_an_unknown_one_is_unknown_until_the_next_tick() ->
 
 
 def test_quiet_minutes_before_the_first_tick_are_unknown() -> None:
-    bars = fill_quiet_minutes(flat_bars(NAN, NAN, 10), np.array([True, True, False]))
-    np.testing.assert_equal(bars.close, closes(NAN, NAN, 10))
+    for count in (1, 2, 3):
+        bars = fill_quiet_minutes(flat_bars(*[NAN] * count, 10), np.array([True] * count + [False]))
+        np.testing.assert_equal(bars.close, closes(*[NAN] * count, 10))
 
 
 def test_a_tick_in_a_quiet_minute_stays() -> None:

@@ -90,3 +90,9 @@ def test_an_empty_range_is_refused() -> None:
 )
 def test_the_first_minute_of_a_pair_is_found(minutes: PairMinutes, begins: bool) -> None:
     assert begins_within(minutes) is begins
+
+
+@pytest.mark.parametrize(("asked", "given"), [(2, 2), (1, 1), (0, 0), (-1, 0), (-2, 0)])
+def test_a_negative_count_of_unknown_minutes_is_none(asked: int, given: int) -> None:
+    minutes = unknown_minutes(asked)
+    assert len(minutes.ticks) == len(minutes.bars.close) == len(minutes.heard) == given

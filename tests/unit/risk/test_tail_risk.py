@@ -13,7 +13,7 @@ from cryptometrics.risk.tail_risk import modified, normal, tail_risk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryptometrics.risk.tail_risk import TailRisk
+    from cryptometrics.risk.tail_risk import Method, TailRisk
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,12 @@ def test_returns_before_the_range_only_start_the_volatility() -> None:
     for method in ("historical", "normal", "modified"):
         found = tail_risk_of_minutes(close, 0.95, horizon=1, method=method, before=50)
         assert found == tail_risk_of_minutes(close[50:], 0.95, horizon=1, method=method)
+
+
+@pytest.mark.parametrize("method", risk.METHODS)
+def test_a_horizon_of_no_minute_is_refused(method: Method) -> None:
+    with pytest.raises(ValueError, match="horizon must be at least one minute, not 0"):
+        tail_risk_of_minutes(minutes(200), 0.95, horizon=0, method=method)
 
 
 def test_unknown_minutes_are_left_out() -> None:

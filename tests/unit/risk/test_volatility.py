@@ -97,3 +97,9 @@ def test_wrong_arguments_are_refused(change: dict[str, object], message: str) ->
     }
     with pytest.raises(ValueError, match=message):
         risk.volatility(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_year_has_525600_minutes_unless_told_otherwise() -> None:
+    prices = [100.0, 200.0, 100.0]
+    found = risk.volatility(prices, prices, prices, prices, estimator="realized")
+    assert found == pytest.approx(math.log(2) * math.sqrt(365 * 24 * 60), rel=1e-9)

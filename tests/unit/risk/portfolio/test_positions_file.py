@@ -120,6 +120,8 @@ def test_only_what_is_needed_is_needed() -> None:
             HEAD + BTC + "[[stress]]\nshock = 1\n",
             "line 7: stress.1.shock: is not a key here: did you mean shocks",
         ),
+        (HEAD + BTC + "[risk]\nhorizon = 60\n", "line 7: risk.horizon: 60 is not a duration in quotes"),
+        (HEAD + BTC + '[risk]\nrange = "x"\n', "line 7: risk.range: 'x' is not a duration in quotes"),
         (HEAD + "position = 3\n", "line 3: position: write [[position]], in two brackets"),
     ],
 )
@@ -178,6 +180,25 @@ def test_a_long_value_is_cut_after_sixty_characters() -> None:
     text = HEAD + BTC.replace('"1"', '"{}"')
     assert repr("x" * 58) + " is not" in problems(text.format("x" * 58))[0]
     assert "'" + "x" * 59 + "… is not" in problems(text.format("x" * 59))[0]
+
+
+def test_what_is_wrong_is_left_out_and_reported_once() -> None:
+    stress = '[[stress]]\nname = "n"\nshocks = { btc = -0.1, ETH = "x", SOL = -0.2 }\n'
+    read = parse_toml(HEAD + 'treat_as = { usdt = "USD", WBTC = "btc" }\n' + BTC + stress)
+    assert read.portfolio.treat_as == {}
+    assert read.portfolio.stress[0].shocks == {"SOL": Decimal("-0.2")}
+    keys = [problem.key for problem in read.problems]
+    assert keys == ["treat_as.usdt", "treat_as.WBTC", "stress.1.shocks.btc", "stress.1.shocks.ETH"]
+
+
+def test_a_problem_that_is_found_later_names_where_the_file_has_the_asset() -> None:
+    read = parse_toml(HEAD + '[cash]\nUSD = "1"\nBTC = "1"\n' + BTC + BTC.replace("BTC", "ETH"))
+    found = [str(read.problem(read.places[asset], "has no price")) for asset in ("ETH", "BTC", "USD")]
+    assert found == [
+        "line 10: position.2.asset: has no price",
+        "line 7: position.1.asset: has no price",
+        "line 4: cash.USD: has no price",
+    ]
 
 
 def test_all_problems_are_found_at_once_in_the_order_of_their_lines() -> None:

@@ -107,3 +107,10 @@ def test_prices_that_are_not_known_are_left_out() -> None:
     assert drawdown_of_holdings([Holding(2, 3, {"BTC-USD": 1.0})], {"BTC-USD": range_of([nan] * 5)}) is None
     assert drawdown_of_holdings([Holding(0, 5, {"ETH-USD": 1.0})], ranges) is None
     assert drawdown_of_holdings([], ranges) is None
+
+
+def test_versions_within_a_time_begin_with_the_one_in_force_at_its_start() -> None:
+    found = timeline((0, "1"), (5, "2"), (10, "3"), (15, "4"))
+    ranges = [(5, 10), (4.99, 9.99), (7, 8), (-5, 0), (-5, -1), (10, 99)]
+    versions = [[each.version for each in found.within(at(since), at(until))] for since, until in ranges]
+    assert versions == [[2, 3], [1, 2], [2], [1], [], [3, 4]]

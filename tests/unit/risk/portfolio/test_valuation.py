@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -191,3 +192,38 @@ def test_the_keys_of_the_json_are_an_interface() -> None:
     assert (found["version"], found["as_of"], found["value"]) == (3, "2026-07-01T12:00:30Z", "1147")
     assert "USDT counts as USD at 1" in found["assumptions"]
     assert any(each.startswith("profit_and_loss_today is not known: ") for each in found["assumptions"])
+
+
+def test_a_position_has_the_volatility_of_its_pair() -> None:
+    btc, eth, usdt = valued(BOOK, MARKS).positions
+    squares = [0.01**2, 0.02**2, 0.015**2, 0.01**2], [0.02**2, 0.01**2, 0.01**2, 0.03**2]
+    for position, of_pair in zip((btc, eth), squares, strict=True):
+        assert position.volatility == pytest.approx(math.sqrt(math.fsum(of_pair) / 4 * 525_600))
+    assert usdt.volatility is None
+
+
+def test_a_pair_without_minutes_makes_the_risk_unknown() -> None:
+    held = portfolio(("BTC", "2"), ("SOL", "1"), ("ADA", "1"), risk=NORMAL)
+    marks = MARKS | dict.fromkeys(("SOL-USD", "ADA-USD"), quote("1", "2"))
+    found = valued(held, marks)
+    assert (found.value_at_risk, found.expected_shortfall, found.drawdown) == (None, None, None)
+    for name in ("value_at_risk", "expected_shortfall", "drawdown"):
+        assert found.reasons[name] == "there are no minutes of SOL-USD, ADA-USD"
+    assert found.positions[0].value_at_risk is None
+
+
+def test_what_is_worth_nothing_can_lose_nothing() -> None:
+    held = portfolio(("BTC", "2"), ("ETH", "5"), risk=NORMAL)
+    found = valued(held, MARKS | {"ETH-USD": quote("0", "0")})
+    assert (found.positions[1].value_at_risk, found.positions[1].component) == (0, 0)
+    assert found.value_at_risk == found.positions[0].value_at_risk
+
+
+def test_too_few_minutes_leave_the_drawdown_known() -> None:
+    found = valued(replace(BOOK, risk=RiskSettings()), MARKS)
+    assert (found.value_at_risk, found.expected_shortfall) == (None, None)
+    few = "100 minutes after a start window of 88 in which all pairs have returns are needed, there are 0"
+    assert found.reasons["value_at_risk"] == found.reasons["expected_shortfall"] == few
+    assert found.drawdown is not None
+    assert "drawdown" not in found.reasons
+    assert found.positions[0].component is None
