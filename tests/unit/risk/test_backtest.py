@@ -120,3 +120,10 @@ def test_wrong_arguments_are_refused() -> None:
         risk.walk(minutes(10), 0.95, range_minutes=5, horizon=0, method="normal")
     with pytest.raises(ValueError, match="equally long"):
         risk.evaluate(np.zeros(2), np.zeros(3), 0.95)
+
+
+def test_forecasts_over_one_minute_are_a_minute_apart() -> None:
+    passed = risk.walk(minutes(50), 0.95, range_minutes=40, horizon=1, method="normal")
+    assert passed.minutes.tolist() == list(range(40, 49))
+    nothing = risk.walk(minutes(50), 0.95, range_minutes=1, horizon=1, method="normal")
+    assert not len(nothing.minutes)

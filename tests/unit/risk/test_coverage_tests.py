@@ -97,3 +97,32 @@ def test_outcomes_other_than_true_and_false_are_refused() -> None:
         risk.christoffersen([0, 1, 2], 0.95)
     with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
         risk.christoffersen([0, 1], 0)
+
+
+@pytest.mark.parametrize(("confidence", "zone"), [(0.94, "green"), (0.95, "yellow"), (0.9999, "red")])
+def test_a_zone_begins_at_its_probability(confidence: float, zone: str) -> None:
+    """Of one forecast without a failure, the probability is the confidence itself."""
+    light = risk.traffic_light(1, 0, confidence)
+    assert light is not None
+    assert light.zone == zone
+    assert light.probability == pytest.approx(confidence, rel=1e-12)
+
+
+LN = math.log
+
+
+@pytest.mark.parametrize(
+    ("failed", "statistic"),
+    [
+        # Never two without a failure: 2 of 2 fail after none, 1 of 3 after one, 3 of 5 in all.
+        ("101011", 2 * (LN(1 / 3) + 2 * LN(2 / 3) - 3 * LN(3 / 5) - 2 * LN(2 / 5))),
+        # Never two failures: 2 of 3 fail after none, 0 of 2 after one, 2 of 5 in all.
+        ("010010", 2 * (2 * LN(2 / 3) + LN(1 / 3) - 2 * LN(2 / 5) - 3 * LN(3 / 5))),
+        # No failure at once after another one, but always after none: 3 of 3, 0 of 2.
+        ("010101", 2 * (-3 * LN(3 / 5) - 2 * LN(2 / 5))),
+    ],
+)
+def test_a_transition_that_never_comes_has_a_likelihood_of_one(failed: str, statistic: float) -> None:
+    found = risk.christoffersen([state == "1" for state in failed], 0.95)
+    assert found is not None
+    assert found.statistic == pytest.approx(statistic, rel=1e-12)

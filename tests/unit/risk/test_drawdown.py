@@ -58,3 +58,12 @@ def test_the_present_drawdown_is_from_the_peak_of_the_range_to_the_newest_close(
     assert present_drawdown(column(10, 20, 12), column(10, 18, 15)) == 0.25
     assert present_drawdown(column(10, 20, math.nan), column(10, 18, math.nan)) == pytest.approx(0.1)
     assert present_drawdown(column(math.nan), column(math.nan)) is None
+    assert present_drawdown(column(10), column(math.nan)) is None
+    assert present_drawdown(column(math.nan), column(10)) is None
+
+
+def test_columns_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="high has 2, close has 1"):
+        present_drawdown(column(10, 11), column(10))
+    with pytest.raises(ValueError, match="open has 1, high has 1, low has 2"):
+        largest_fall_of_bars(column(10), column(10), column(10, 9))

@@ -96,6 +96,17 @@ def test_sums_become_means_and_prices_stay_exact() -> None:
     assert (found.spread_bps, found.imbalance) == (2.5, 0.75)
 
 
+def test_without_ticks_a_range_adds_up_to_nothing() -> None:
+    nothing = RangeTotals()
+    assert (nothing.ticks, nothing.spread_bps_sum, nothing.bid_size_sum, nothing.ask_size_sum) == (0, 0, 0, 0)
+    assert (nothing.mid_price, nothing.max_spread) == (None, None)
+
+
+def test_range_and_horizon_are_in_seconds() -> None:
+    found = line(PairSeries(pair_minutes([1, 2, 1, 2]), RangeTotals(Decimal(2))))
+    assert (found.range_seconds, found.horizon_seconds) == (3 * 60, 60 * 60)
+
+
 def test_ticks_without_sizes_have_no_imbalance() -> None:
     found = line(PairSeries(pair_minutes([1, 2, 1, 2]), RangeTotals(Decimal(2), ticks=3)))
     assert found.imbalance is None

@@ -74,6 +74,7 @@ def test_coverage_counts_minutes_with_a_price_or_heard_to_be_empty() -> None:
 
 def test_the_simple_return_needs_both_closes() -> None:
     assert simple_return(closes(10, 11, 12), 2) == pytest.approx(0.2)
+    assert simple_return(closes(10, 10, 12), 1) == pytest.approx(0.2)
     assert simple_return(closes(NAN, 11, 12), 2) is None
     assert simple_return(closes(10, 11, NAN), 2) is None
     assert simple_return(closes(10, 11, 12), 3) is None
@@ -82,6 +83,7 @@ def test_the_simple_return_needs_both_closes() -> None:
 def test_the_grid_of_longer_bars_ends_with_the_newest_close() -> None:
     assert every(closes(1, 2, 3, 4, 5, 6), 5).tolist() == [1, 6]
     assert every(closes(1, 2, 3, 4, 5, 6), 2).tolist() == [2, 4, 6]
+    assert every(closes(1, 2, 3), 1).tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,12 @@ def test_minutes_before_the_first_stored_one_are_unknown() -> None:
     np.testing.assert_equal(ranged.closes, [NAN, NAN, NAN, NAN, 10, 20])
 
 
+@pytest.mark.parametrize(("stored", "before"), [(0, 1), (1, 1), (3, 1), (4, 1), (5, 2), (2000, 1440)])
+def test_before_a_range_lie_one_minute_at_least_and_a_day_at_most(stored: int, before: int) -> None:
+    ranged = cut_to_range(pair_minutes([10.0] * stored), 3)
+    assert (ranged.before, len(ranged.bars.close)) == (before, before + 3)
+
+
 def test_without_a_minute_everything_is_unknown() -> None:
     ranged = cut_to_range(pair_minutes([]), 3)
     assert (ranged.minutes, ranged.minutes_with_ticks, ranged.coverage) == (3, 0, 0)

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 from cryptometrics import risk
+from cryptometrics.risk.columns import require_confidence
 from cryptometrics.risk.horizon import tail_risk_of_minutes
-from cryptometrics.risk.tail_risk import modified, normal, tail_risk
+from cryptometrics.risk.tail_risk import (
+    min_quantile_returns,
+    modified,
+    normal,
+    scaled_to_horizon,
+    tail_risk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,3 +147,16 @@ def test_wrong_arguments_are_refused(arguments: dict[str, object], message: str)
     for figure in (risk.value_at_risk, risk.expected_shortfall):
         with pytest.raises(ValueError, match=message):
             figure(**{"returns": [0.1] * 30, **arguments})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("returns", [20, 100, 337, 900])
+def test_a_quantile_needs_one_return_beyond_it(returns: int) -> None:
+    """Whatever the rounding of floats: at confidence 1 − 1/n, n returns are enough."""
+    q = require_confidence(1 - 1 / returns)
+    assert min_quantile_returns(q) == returns
+    assert min_quantile_returns(q * 0.999) == returns + 1
+
+
+def test_returns_over_a_horizon_keep_their_order() -> None:
+    """The mean of 2 % grows fourfold, the deviations of 1 % twofold."""
+    assert scaled_to_horizon(np.array([0.01, 0.03]), 4) == pytest.approx([0.06, 0.10])

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from cryptometrics import risk
+from cryptometrics.risk.ewma import decay_factor, start_window
 from cryptometrics.risk.volatility import bar_variance, bipower_variance, realized_variance
 
 ONE = [100.0]
+NAN = math.nan
 
 
 @pytest.mark.parametrize("estimator", ["parkinson", "garman_klass", "rogers_satchell"])
@@ -69,6 +71,20 @@ def test_yang_zhang_takes_from_the_first_bar_only_its_close() -> None:
     assert found == pytest.approx(math.sqrt(variance))
 
 
+def test_yang_zhang_leaves_out_a_bar_without_the_close_before_it() -> None:
+    opened, high = np.array([90, 101, NAN, 99, 102, 98]), np.array([95, 104, NAN, 101, 103, 104])
+    low, close = np.array([80, 100, NAN, 97, 98, 97]), np.array([100, 103, NAN, 100, 99, 103])
+    left = [1, 4, 5]  # of the bars; the third is unknown, and the fourth has no close before it
+    k = 0.34 / (1.34 + 4 / 2)
+    within = np.log(high / close) * np.log(high / opened) + np.log(low / close) * np.log(low / opened)
+    variance = (
+        np.var(np.log(opened[left] / close[[0, 3, 4]]), ddof=1)
+        + k * np.var(np.log(close / opened)[left], ddof=1)
+        + (1 - k) * within[left].mean()
+    )
+    assert bar_variance(opened, high, low, close, estimator="yang_zhang") == pytest.approx(variance)
+
+
 def test_the_jump_share_is_unknown_if_nothing_moved() -> None:
     assert risk.jump_share(np.zeros(5)) is None
     assert risk.jump_share(np.array([0.01])) is None
@@ -103,3 +119,10 @@ def test_a_year_has_525600_minutes_unless_told_otherwise() -> None:
     prices = [100.0, 200.0, 100.0]
     found = risk.volatility(prices, prices, prices, prices, estimator="realized")
     assert found == pytest.approx(math.log(2) * math.sqrt(365 * 24 * 60), rel=1e-9)
+
+
+def test_the_start_window_is_the_mean_age_rounded_up() -> None:
+    assert all(start_window(1 - 1 / bars) == bars for bars in range(2, 1500))
+    assert start_window(0.94) == 17  # 16.67
+    assert start_window(1 - 1 / 2.000000002) == 3
+    assert start_window(decay_factor(60)) == 88  # 87.06

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptometrics.risk.portfolio.definition import Portfolio
     from cryptometrics.risk.portfolio.marks import MarkQuote, PositionMark
 
-TRADED = quote("99", "101", bid_size=Decimal("1.5"), ask_size=Decimal("0.5"))
+TRADED = quote("99", "101", bid_size=Decimal("0.5"), ask_size=Decimal("0.25"))
 PRESENT = "drawdown and today's profit and loss: of the present positions, not of earlier ones"
 ALWAYS = "closing costs are those of the touch; volatility counts 525,600 minutes a year"
 
@@ -59,16 +59,16 @@ def known_in(minutes: int) -> RangeMinutes:
     ],
 )
 def test_a_doubtful_mark_has_its_note(of_market: MarkQuote | None, note: str) -> None:
-    assert notes("1", of_market) == [note]
+    assert notes("0.1", of_market) == [note]
 
 
 @pytest.mark.parametrize(
     ("quantity", "said"),
     [
-        ("1.5", []),
-        ("1.51", ["the bid takes only 1.5: closing costs more"]),
-        ("-0.5", []),
-        ("-0.51", ["the ask takes only 0.5: closing costs more"]),
+        ("0.5", []),
+        ("0.51", ["the bid takes only 0.5: closing costs more"]),
+        ("-0.25", []),
+        ("-0.26", ["the ask takes only 0.25: closing costs more"]),
         ("0", []),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_touch_that_takes_less_than_the_position_has_a_note(quantity: str, sai
     ("minutes", "said"), [(10, []), (8, []), (7, ["thin: 70 % of the minutes are known"])]
 )
 def test_minutes_are_thin_if_less_than_four_of_five_are_known(minutes: int, said: list[str]) -> None:
-    assert notes("1", ranged=known_in(minutes)) == said
+    assert notes("0.1", ranged=known_in(minutes)) == said
 
 
 def test_what_counts_as_another_asset_has_a_note() -> None:

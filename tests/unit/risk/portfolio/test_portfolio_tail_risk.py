@@ -145,6 +145,29 @@ def test_a_component_is_the_slope_of_the_value_at_risk(method: Method) -> None:
         assert found.components[place] == pytest.approx(slope, rel=1e-3, abs=1e-3)
 
 
+def test_a_component_of_skewed_returns_is_the_slope_of_the_modified_value_at_risk() -> None:
+    generator, w = np.random.default_rng(7), np.array([1000.0, -700.0, 300.0])
+    ranges = [range_of(closes_of(-0.001 * generator.exponential(1, 200))) for _ in w]
+    settings = of_method("modified")
+    found = portfolio_tail_risk(w, ranges, settings).components
+    for place, step in enumerate(np.diag(1e-4 * w)):
+        up, down = (portfolio_tail_risk(w + sign * step, ranges, settings) for sign in (1, -1))
+        assert found[place] == pytest.approx((up.value_at_risk - down.value_at_risk) / 2e-4, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "enough"), [("filtered", 88 + 20), ("historical", 5 * 20), ("normal", 2), ("modified", 2)]
+)
+def test_just_enough_minutes_have_a_risk(method: Method, enough: int) -> None:
+    """At confidence 0.95 and over five minutes, which need 20 scenarios, or two returns."""
+    closes = closes_of([0.001 * (-1) ** index for index in range(enough)])
+    w, settings = np.array([1.0]), of_method(method)
+    assert portfolio_tail_risk(w, [range_of(closes)], settings).value_at_risk > 0
+    fewer = f"there {'is 1' if enough == 2 else 'are 19'}$"
+    with pytest.raises(TooFewScenariosError, match=fewer):
+        portfolio_tail_risk(w, [range_of(closes[1:])], settings)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_held_loses_nothing(method: Method) -> None:
     found = portfolio_tail_risk(np.array([]), [], of_method(method))

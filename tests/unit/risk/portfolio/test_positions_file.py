@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from cryptometrics.risk.portfolio.definition import (
     from_document,
     pricing_pairs,
 )
+from cryptometrics.risk.portfolio.file_problems import FileProblem
 from cryptometrics.risk.portfolio.positions_csv import parse_csv
 from cryptometrics.risk.portfolio.positions_file import PositionsError, example, parse_toml
 from tests.unit.risk.portfolio.holdings import portfolio
@@ -31,6 +33,8 @@ def test_the_example_is_valid_and_complete() -> None:
     read = parse_toml(example())
     assert read.problems == ()
     found = read.portfolio
+    assert (found.name, found.currency, found.group, found.venue) == ("treasury", "USD", None, None)
+    assert found.treat_as == {"USDT": "USD"}
     assert found.positions[0] == Position("BTC", Decimal("12.5"), Decimal(61250))
     assert found.positions[1].quantity == -40
     assert found.cash == {"USD": 250_000}
@@ -42,6 +46,14 @@ def test_the_example_is_valid_and_complete() -> None:
         "limit.concentration_pct",
         "limit.of.BTC.gross",
     ]
+    assert found.risk == RiskSettings(
+        confidence=0.99,
+        horizon=timedelta(hours=1),
+        range=timedelta(hours=24),
+        method="filtered",
+        stale_after=timedelta(seconds=60),
+        warn_at=0.8,
+    )
     assert found.risk == RiskSettings()
     [test] = found.stress
     assert [test.shock(asset) for asset in ("ETH", "SOL")] == [Decimal("-0.43"), Decimal("-0.40")]
@@ -84,6 +96,15 @@ def test_only_what_is_needed_is_needed() -> None:
         (
             HEAD + BTC.replace('"1"', "1e999999999"),
             "line 5: position.1.quantity: 1E+999999999 must have at most",
+        ),
+        (HEAD + "[[position]]\nasset = 5\n", "line 4: position.1.asset: 5 is not an asset: assets look like"),
+        (
+            HEAD + BTC.replace("BTC", "ß"),
+            "line 4: position.1.asset: '\\xdf' is not an asset: assets look like BTC",
+        ),
+        (
+            HEAD + 'treat_as = { USDC = "USDT", USDT = "USD" }\n' + BTC,
+            "line 3: treat_as.USDC: USDT counts as USD: name that instead",
         ),
         (HEAD + BTC + 'cost = "-1"\n', "line 6: position.1.cost: '-1' must not be below 0"),
         (HEAD + BTC + "cots = 1\n", "line 6: position.1.cots: is not a key here: did you mean cost?"),
@@ -189,6 +210,19 @@ def test_what_is_wrong_is_left_out_and_reported_once() -> None:
     assert read.portfolio.stress[0].shocks == {"SOL": Decimal("-0.2")}
     keys = [problem.key for problem in read.problems]
     assert keys == ["treat_as.usdt", "treat_as.WBTC", "stress.1.shocks.btc", "stress.1.shocks.ETH"]
+
+
+def test_a_position_with_a_wrong_quantity_keeps_its_asset_and_holds_nothing() -> None:
+    read = parse_toml(HEAD + BTC.replace('"1"', '"x"') + BTC.replace("BTC", "ETH").replace('"1"', '"0"'))
+    assert read.portfolio.positions == (Position("BTC", Decimal(0)), Position("ETH", Decimal(0)))
+    assert [problem.key for problem in read.problems] == ["position.1.quantity"]
+
+
+def test_an_error_states_all_problems() -> None:
+    with pytest.raises(PositionsError, match=r"^line 1: a: this is not TOML: invalid value$"):
+        parse_toml("a = ")
+    one, other = FileProblem(1, "a", "is wrong"), FileProblem(2, "", "is too")
+    assert str(PositionsError((one, other))) == "line 1: a: is wrong; line 2: is too"
 
 
 def test_a_problem_that_is_found_later_names_where_the_file_has_the_asset() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cryptometrics.risk.portfolio.as_json import as_json
+from cryptometrics.risk.portfolio.as_json import as_json, money
 from cryptometrics.risk.portfolio.definition import Limit, RiskSettings, Stress, limit_name
+from cryptometrics.risk.portfolio.timeline import Holding
 from cryptometrics.risk.portfolio.valuation import MarketData, Valuation, value_portfolio
 from tests.unit.risk.portfolio.holdings import AS_OF, closes_of, portfolio, quote, range_of
 
@@ -68,6 +70,7 @@ def test_a_small_book_is_worth_what_a_person_works_out() -> None:
     components = [each.component or 0 for each in found.positions]
     assert sum(components) == pytest.approx(found.value_at_risk)
     assert components[2] == 0
+    assert found.positions[2].value_at_risk == 0
 
 
 def test_the_side_that_closes_a_position_must_take_it() -> None:
@@ -112,6 +115,23 @@ def test_a_position_of_quantity_0_needs_no_mark() -> None:
     assert found.totals.gross == 200
     assert found.value_at_risk is not None
     assert found.limits[0].state == "ok"
+
+
+def test_a_limit_that_is_unknown_says_what_it_lacks() -> None:
+    limits = (
+        limit("gross", "1"),
+        limit("gross", "1", "ETH"),
+        limit("concentration_pct", "1"),
+        limit("value_at_risk_pct", "1"),
+        limit("drawdown_pct", "1"),
+        limit("gross", "1", "BTC"),
+    )
+    stale = MARKS | {"ETH-USD": quote("9.90", "10.10", age=61)}
+    found = valued(replace(BOOK, limits=limits), stale).limits
+    assert [use.reason for use in found] == ["ETH has no mark that counts"] * 5 + [None]
+    too_short = valued(replace(BOOK, limits=limits, risk=RiskSettings()), MARKS).limits
+    assert [use.reason is None for use in too_short] == [True, True, True, False, True, True]
+    assert "minutes after a start window" in (too_short[3].reason or "")
 
 
 @pytest.mark.parametrize(
@@ -227,3 +247,25 @@ def test_too_few_minutes_leave_the_drawdown_known() -> None:
     assert found.drawdown is not None
     assert "drawdown" not in found.reasons
     assert found.positions[0].component is None
+
+
+def test_the_past_of_the_drawdown_is_that_which_was_given() -> None:
+    held = portfolio(("BTC", "2"), risk=NORMAL)
+    ranges = {"BTC-USD": range_of([100, 120, 90])}
+    drawdowns = []
+    for holdings in (None, [Holding(0, 2, {"BTC-USD": 1.0})]):
+        found = value_portfolio(held, 1, AS_OF, MarketData(MARKS, {}, ranges, holdings))
+        drawdowns.append(found.drawdown)
+        said = "drawdown and today's profit" if holdings is None else "drawdown: of what was held"
+        assert any(each.startswith(said) for each in found.assumptions)
+    assert drawdowns == [60, 30]
+
+
+def test_risk_in_money_has_eight_digits_and_money_all_of_its_own() -> None:
+    assert money(1234.5) == "1234.50000000"
+    assert money(-0.123456789) == "-0.12345679"
+    assert money(Decimal("1.123456789100")) == "1.1234567891"
+    assert money(None) is None
+    found = as_json(valued(BOOK, MARKS))
+    for name in ("value_at_risk", "expected_shortfall", "drawdown"):
+        assert re.fullmatch(r"[0-9]+\.[0-9]{8}", found[name])
