@@ -98,7 +98,8 @@ def test_sums_become_means_and_prices_stay_exact() -> None:
 
 def test_without_ticks_a_range_adds_up_to_nothing() -> None:
     nothing = RangeTotals()
-    assert (nothing.ticks, nothing.spread_bps_sum, nothing.bid_size_sum, nothing.ask_size_sum) == (0, 0, 0, 0)
+    assert nothing.ticks == 0
+    assert nothing.spread_bps_sum == nothing.bid_size_sum == nothing.ask_size_sum == 0
     assert (nothing.mid_price, nothing.max_spread) == (None, None)
 
 

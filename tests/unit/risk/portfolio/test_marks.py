@@ -38,4 +38,4 @@ def test_only_what_is_short_closes_at_the_ask(quantity: str, mark: int, takes: i
         as_of=AS_OF,
         stale_after=timedelta(seconds=60),
     )
-    assert (found.mark, found.touch_size, found.mid) == (mark, takes, 100)
+    assert (found.mark, found.touch_size, found.mid) == (Decimal(mark), Decimal(takes), Decimal(100))
