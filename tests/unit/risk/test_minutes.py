@@ -97,6 +97,8 @@ def test_returns_that_do_not_overlap_are_counted(known: str, step: int, count: i
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="2 minutes and 1 labels"):
         fill_quiet_minutes(flat_bars(1, 2), np.array([True]))
+    with pytest.raises(ValueError, match="1 minutes and 2 labels"):
+        coverage(np.array([True]), np.array([True, False]))
     with pytest.raises(ValueError, match="step must be at least 1"):
         log_returns(closes(1, 2), 0)
     with pytest.raises(ValueError, match="minutes must be at least 1"):

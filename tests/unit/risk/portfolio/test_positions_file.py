@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from cryptometrics.risk.portfolio.definition import (
+    Limit,
     Position,
     RiskSettings,
     as_document,
@@ -15,7 +16,13 @@ from cryptometrics.risk.portfolio.definition import (
 )
 from cryptometrics.risk.portfolio.file_problems import FileProblem
 from cryptometrics.risk.portfolio.positions_csv import parse_csv
-from cryptometrics.risk.portfolio.positions_file import PositionsError, example, parse_toml
+from cryptometrics.risk.portfolio.positions_file import (
+    PositionsError,
+    example,
+    is_asset,
+    is_portfolio_name,
+    parse_toml,
+)
 from tests.unit.risk.portfolio.holdings import portfolio
 
 HEAD = 'portfolio = "p"\ncurrency = "USD"\n'
@@ -289,3 +296,39 @@ def test_assets_are_priced_by_pairs_of_the_currency_or_of_what_counts_as_it() ->
     treated = {"USDT": "USD", "WBTC": "BTC"}
     found = pricing_pairs(replace(held, treat_as=treated), known)
     assert found == {"BTC": "BTC-USD", "SOL": "SOL-USDT", "USDT": None, "WBTC": "BTC-USD"}
+
+
+def test_csv_must_keep_the_positions_that_have_a_limit() -> None:
+    limits = (
+        Limit("limit.of.BTC.gross", "gross", Decimal(5), "BTC"),
+        Limit("limit.gross", "gross", Decimal(5)),
+    )
+    base = portfolio(("BTC", "1"), limits=limits)
+    assert parse_csv("asset,quantity\nBTC,0\n", base).problems == ()
+    what = "limit.of.BTC.gross needs a position in BTC: add one, if need be of quantity 0"
+    assert parse_csv("asset,quantity\nETH,1\n", base).problems == (FileProblem(1, "", what),)
+
+
+def test_the_pairs_of_a_portfolio_are_named_once_and_in_order() -> None:
+    pairs = {"WBTC": "BTC-USD", "USD": None, "EUR": "EUR-USD", "BTC": "BTC-USD"}
+    assert portfolio(("BTC", "1"), pairs=pairs).used_pairs == ("BTC-USD", "EUR-USD")
+
+
+def test_the_portfolio_of_the_demo_is_valid() -> None:
+    assert parse_toml(example("demo")).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "names_portfolio", "is_an_asset"),
+    [
+        ("BTC", True, True),
+        ("btc", True, False),
+        ("a.b-c_d", True, False),
+        (".a", False, False),
+        ("", False, False),
+        ("A" * 63, True, False),
+        ("A" * 64, False, False),
+    ],
+)
+def test_names_of_portfolios_and_assets(text: str, names_portfolio: bool, is_an_asset: bool) -> None:
+    assert (is_portfolio_name(text), is_asset(text)) == (names_portfolio, is_an_asset)

@@ -269,3 +269,90 @@ def test_risk_in_money_has_eight_digits_and_money_all_of_its_own() -> None:
     found = as_json(valued(BOOK, MARKS))
     for name in ("value_at_risk", "expected_shortfall", "drawdown"):
         assert re.fullmatch(r"[0-9]+\.[0-9]{8}", found[name])
+
+
+CRASH = Stress("crash", {"BTC": Decimal("-0.5")})
+
+
+def test_a_stress_test_is_unknown_without_a_mark_and_its_value_without_one_of_cash() -> None:
+    [unmarked] = valued(replace(BOOK, stress=(CRASH,)), {"BTC-USD": MARKS["BTC-USD"]}).stress
+    assert (unmarked.profit_and_loss, unmarked.closing_cost, unmarked.value) == (None, None, None)
+    foreign = replace(BOOK, stress=(CRASH,), cash={"EUR": Decimal(1)}, pairs={**BOOK.pairs, "EUR": "EUR-USD"})
+    [found] = valued(foreign, MARKS).stress
+    assert (found.profit_and_loss, found.closing_cost, found.value) == (Decimal(-100 - 3), Decimal(3), None)
+
+
+def test_a_range_without_a_known_minute_has_no_risk_and_no_drawdown() -> None:
+    ranges = {"BTC-USD": range_of([math.nan] * 5)}
+    found = value_portfolio(portfolio(("BTC", "2"), risk=NORMAL), 1, AS_OF, MarketData(MARKS, {}, ranges))
+    assert (found.value_at_risk, found.drawdown) == (None, None)
+    assert found.reasons["drawdown"] == "in no minute of the range are all prices known"
+    few = "2 minutes in which all pairs have returns are needed, there are 0"
+    assert found.reasons["value_at_risk"] == few
+
+
+def test_the_json_of_a_position_has_its_mark_and_where_it_is_from() -> None:
+    traded = replace(MARKS["BTC-USD"], kafka_partition=3, kafka_offset=70)
+    btc, _, usdt = as_json(valued(BOOK, MARKS | {"BTC-USD": traded}))["positions"]
+    assert (
+        btc
+        | {
+            "asset": "BTC",
+            "pair": "BTC-USD",
+            "quantity": "2",
+            "cost": "90",
+            "state": "marked",
+            "bid": "99",
+            "ask": "101",
+            "bid_size": "1.5",
+            "ask_size": "9",
+            "quoted_at": "2026-07-01T12:00:29Z",
+            "kafka_partition": 3,
+            "kafka_offset": 70,
+            "age_s": 1.0,
+            "mark": "99",
+            "value": "198",
+            "value_at_mid": "200",
+            "share": 200 / 350,
+            "profit_and_loss": "18",
+            "profit_and_loss_today": None,
+            "closing_cost": "2",
+            "touch_size": "1.5",
+            "notes": ["the bid takes only 1.5: closing costs more"],
+        }
+        == btc
+    )
+    nothing = (
+        *("pair", "cost", "bid", "ask", "bid_size", "ask_size", "quoted_at", "kafka_partition"),
+        *("kafka_offset", "age_s", "profit_and_loss", "volatility", "touch_size"),
+    )
+    assert usdt == dict.fromkeys(nothing) | {
+        "asset": "USDT",
+        "quantity": "50",
+        "state": "par",
+        "mark": "1",
+        "value": "50",
+        "value_at_mid": "50",
+        "share": 50 / 350,
+        "profit_and_loss_today": "0",
+        "value_at_risk": "0.00000000",
+        "component_value_at_risk": "0.00000000",
+        "closing_cost": "0",
+        "notes": ["counts as USD at 1"],
+    }
+
+
+def test_the_json_of_stress_tests_and_limits() -> None:
+    found = as_json(valued(replace(BOOK, stress=(CRASH,), limits=(limit("gross", "400"),)), MARKS))
+    assert found["stress"] == [
+        {
+            "name": "crash",
+            "shocks": {"BTC": -0.5},
+            "profit_and_loss": "-103",
+            "closing_cost": "3",
+            "value": "1047",
+        }
+    ]
+    assert found["limits"] == [
+        {"name": "limit.gross", "limit": "400", "value": 350.0, "use": 0.875, "state": "warn"}
+    ]
