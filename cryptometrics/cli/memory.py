@@ -7,7 +7,6 @@ in the heap. In a command that runs for days neither may add up.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import threading
 from typing import TYPE_CHECKING
@@ -43,6 +42,8 @@ def tidied() -> Iterator[None]:
 
 
 def _tidy(ended: threading.Event) -> None:
+    import ctypes  # here, so that no other command waits for it
+
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     while not ended.wait(TIDY_EVERY_S):
         gc.collect()

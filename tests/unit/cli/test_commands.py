@@ -38,4 +38,6 @@ finally:
 def test_the_list_imports_no_command() -> None:
     run = subprocess.run([sys.executable, "-c", LIST_COMMANDS], capture_output=True, text=True, check=True)
     loaded = {name for name in run.stdout.split() if name.startswith("cryptometrics.cli.")}
-    assert loaded == {f"cryptometrics.cli.{name}" for name in ("commands", "process_end", "signals")}
+    assert loaded == {
+        f"cryptometrics.cli.{name}" for name in ("commands", "memory", "process_end", "signals")
+    }
