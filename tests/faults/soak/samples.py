@@ -20,7 +20,7 @@ WARM_UP_S = 600.0
 MEASURED_S = 600.0
 """Seconds after the warm-up that a slope needs: over a shorter time a single allocation decides it."""
 LIVED_S = 300.0
-"""Seconds after which handles and threads are compared: a worker may take another role only once."""
+"""Seconds that a process must live for its handles and threads to be compared."""
 SETTLED_S = 30.0
 """Seconds after which a new worker has its partitions, and its handles and threads."""
 MEGABYTE = 2**20
